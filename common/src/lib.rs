@@ -1,1 +1,25 @@
-//! common
+//! What every Longshore program shares: the event, its way, the engines that carry and keep it, and
+//! the runtime that workers are made of.
+//!
+//! Which module may use which (held by a test in `tests/`):
+//!
+//! ```text
+//! bootstrap ─> config, telemetry, broker, store
+//! runtime   ─> broker (the trait), telemetry          never lapin, never sqlx
+//! broker    ─> topology, message                      only broker/rabbit imports lapin
+//! store     ─> event, reason                          only store/ imports sqlx
+//! event, message, namespace, outcome, reason, retry, signature, topology: pure, no I/O
+//! ```
+//!
+//! A thing enters this library when at least two packages need it.
+
+pub mod broker;
+pub mod config;
+pub mod event;
+pub mod message;
+pub mod namespace;
+pub mod outcome;
+pub mod reason;
+pub mod retry;
+pub mod signature;
+pub mod topology;

@@ -1,0 +1,253 @@
+//! What carries messages: a small contract at the level of Longshore's own words, and its engines.
+//!
+//! An engine confirms what it takes, gives each message to one consumer at a time, takes it back
+//! when that consumer goes away, and lets messages wait. Everything else (retries, dead letters,
+//! suspects) is built on that by the runtime, once, for every engine.
+
+pub mod rabbit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::message::Message;
+use crate::topology::{Fact, Topology};
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// To everybody who listens to a fact; the routing key is the event type.
+    Fact {
+        /// What has happened.
+        fact: Fact,
+        /// The event type, or what stands for it where there is none.
+        routing_key: String,
+    },
+    /// Straight into one queue.
+    Queue(String),
+    /// Into one queue, after a while.
+    Later {
+        /// The queue.
+        queue: String,
+        /// How long it waits, rounded to what the engine can do.
+        delay: Duration,
+    },
+}
+
+impl Address {
+    /// Whether it is an error if nobody takes the message. Everywhere but on `stored`, where no
+    /// listener is legal: there the due deliveries in the database are the check.
+    pub fn must_route(&self) -> bool {
+        !matches!(
+            self,
+            Self::Fact {
+                fact: Fact::Stored,
+                ..
+            }
+        )
+    }
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publication {
+    /// Where to.
+    pub to: Address,
+    /// What.
+    pub message: Message,
+}
+
+/// A message handed to this process. It stays on the broker until it is settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// What to settle it by.
+    pub tag: Tag,
+    /// The message.
+    pub message: Message,
+    /// The routing key it was published with, as far as the engine still knows it.
+    pub routing_key: String,
+    /// Whether somebody had it before. May be true without cause, never false without cause.
+    pub redelivered: bool,
+    /// How often it was given out before and came back, as far as the engine counts that.
+    pub returns: u32,
+}
+
+/// Names a delivery within its subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(pub u64);
+
+/// What to do with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is dealt with: forget it.
+    Ack,
+    /// Not its fault: give it to somebody else (or to us, later).
+    GiveBack,
+}
+
+/// A consumer of one queue.
+pub struct Subscription {
+    /// What arrives. Ends after [`SubscriptionControl::cancel`], or with an error when the link is
+    /// lost: everything unsettled then goes back to the queue by itself, and settling is in vain.
+    pub deliveries: BoxStream<'static, Result<Delivery, BrokerError>>,
+    /// Settles and ends it.
+    pub control: Arc<dyn SubscriptionControl>,
+}
+
+/// The other end of a [`Subscription`].
+#[async_trait]
+pub trait SubscriptionControl: Send + Sync {
+    /// Settles one delivery. Takes effect soon, in any order with others; to be sure, `flush`. A
+    /// delivery whose link was lost in the meantime is settled in vain and will come again.
+    fn settle(&self, tag: Tag, settlement: Settlement);
+
+    /// Waits until everything settled so far has been handed to the broker.
+    ///
+    /// # Errors
+    /// The link was lost: some of it will come again.
+    async fn flush(&self) -> Result<(), BrokerError>;
+
+    /// Stops new deliveries. What was under way still arrives, then the stream ends.
+    ///
+    /// # Errors
+    /// The link was lost, and with it the subscription.
+    async fn cancel(&self) -> Result<(), BrokerError>;
+
+    /// Ends the subscription. Settle everything first: what is not settled goes back to the queue
+    /// and counts as returned.
+    async fn close(&self);
+}
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Depth {
+    /// Messages waiting.
+    pub messages: u64,
+    /// Consumers connected.
+    pub consumers: u64,
+}
+
+/// One difference between the topology and what is on the broker.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// The exchange or queue.
+    pub name: String,
+    /// What was expected, what was found, and what to do, in plain words.
+    pub problem: String,
+}
+
+/// An engine that carries messages.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Declares everything in the topology; what is there already stays as it is.
+    ///
+    /// # Errors
+    /// [`BrokerError::Mismatch`] where something is there with other arguments.
+    async fn apply(&self, topology: &Topology) -> Result<(), BrokerError>;
+
+    /// Compares the topology with the broker, changing nothing.
+    ///
+    /// # Errors
+    /// The broker cannot be asked.
+    async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError>;
+
+    /// Deletes everything in the topology, with all messages in it.
+    ///
+    /// # Errors
+    /// The broker cannot be asked.
+    async fn delete(&self, topology: &Topology) -> Result<(), BrokerError>;
+
+    /// Publishes one message. Returns when the broker has it safely: persistent, routed and
+    /// confirmed. Many calls at once are pipelined.
+    ///
+    /// # Errors
+    /// See [`PublishError`]: in every case but [`PublishError::Unroutable`] and
+    /// [`PublishError::Invalid`] the broker may have it nevertheless.
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError>;
+
+    /// Starts to consume `queue` with at most `prefetch` unsettled deliveries.
+    ///
+    /// # Errors
+    /// The broker is out of reach or has no such queue.
+    async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError>;
+
+    /// How full a queue is; `None` where there is no such queue.
+    ///
+    /// # Errors
+    /// The broker cannot be asked.
+    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
+
+    /// Asks the broker whether a publish would be taken now: connected and not blocked.
+    ///
+    /// # Errors
+    /// It would not, and why.
+    async fn ready(&self) -> Result<(), BrokerError>;
+
+    /// The user that the broker vouches for on what we publish, where it does that.
+    fn user(&self) -> Option<&str>;
+
+    /// Says goodbye to the broker. Nothing may be published afterwards.
+    async fn close(&self);
+}
+
+/// Why the broker could not do something.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// There is no link to the broker.
+    #[error("cannot reach the broker at {address}: {detail}")]
+    Unreachable {
+        /// Host and port, without the password.
+        address: String,
+        /// What went wrong.
+        detail: String,
+    },
+    /// The broker takes no messages now, such as for lack of memory or disk.
+    #[error("the broker takes no messages now: {0}")]
+    Blocked(String),
+    /// The broker refuses what we may not do.
+    #[error("the broker refuses: {0}")]
+    Refused(String),
+    /// A queue or exchange is there with other arguments.
+    #[error("{0}")]
+    Mismatch(String),
+    /// No such queue.
+    #[error("the broker has no queue {0:?}; `longshore topology apply` declares it")]
+    NoSuchQueue(String),
+    /// The link broke in the middle.
+    #[error("lost the link to the broker: {0}")]
+    Lost(String),
+}
+
+/// Why a message is not known to be published.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Nobody takes it: the broker gave it back.
+    #[error("nothing takes messages of {exchange:?} with routing key {routing_key:?}: {reason}")]
+    Unroutable {
+        /// The exchange.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// It cannot be written down for the broker at all, such as a name over 255 bytes.
+    #[error("the message cannot be published: {0}")]
+    Invalid(String),
+    /// The broker said no.
+    #[error("the broker did not take the message")]
+    Nacked,
+    /// No answer in time.
+    #[error("the broker did not confirm within {0:?}")]
+    TimedOut(Duration),
+    /// The broker takes no messages now.
+    #[error("the broker takes no messages now: {0}")]
+    Blocked(String),
+    /// There is no link, or it broke before the answer.
+    #[error("no link to the broker: {0}")]
+    Disconnected(String),
+}

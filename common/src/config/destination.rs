@@ -1,0 +1,114 @@
+//! `[[destination]]`: one outside system that events are delivered to.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Rate, Secret, duration};
+use crate::event::topic_matches;
+use crate::retry::RetryPolicy;
+use crate::topology::is_destination_name;
+
+/// One outside system.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Its name: one word of its queue's name.
+    pub name: String,
+    /// Which events it gets: AMQP topic patterns of event types.
+    #[serde(default = "every_type")]
+    pub types: Vec<String>,
+    /// How it is reached.
+    pub webhook: Webhook,
+    /// What a failed delivery waits for.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+    /// The most deliveries one process starts in a time; no bound unless set.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// How many deliveries one process has under way at once.
+    #[serde(default = "concurrency")]
+    pub concurrency: usize,
+    /// How long one delivery may take, answer included.
+    #[serde(default = "timeout", with = "duration")]
+    pub timeout: Duration,
+}
+
+/// An HTTP endpoint that takes events by `POST`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Where: `https`, or `http` to an address that `[outbound] allow` names.
+    pub url: url::Url,
+    /// What deliveries are signed with (Standard Webhooks): `whsec_` and the key in base64.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+}
+
+impl Destination {
+    /// Whether events of this type are due here.
+    pub fn takes(&self, kind: &str) -> bool {
+        self.types
+            .iter()
+            .any(|pattern| topic_matches(pattern, kind))
+    }
+
+    /// What is wrong, if anything: the key, and what was expected.
+    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        if !is_destination_name(&self.name) {
+            return Some((
+                "name",
+                format!(
+                    "expected up to 40 lower-case letters, digits, '_' or '-', found {:?}",
+                    self.name
+                ),
+            ));
+        }
+        if self.types.is_empty() || self.types.iter().any(|pattern| !is_pattern(pattern)) {
+            let problem = "expected topic patterns such as [\"signup.*\"] or [\"#\"]".to_owned();
+            return Some(("types", problem));
+        }
+        if self.concurrency == 0 {
+            return Some(("concurrency", "expected at least 1, found 0".to_owned()));
+        }
+        if self.timeout.is_zero() {
+            return Some(("timeout", "expected a time above 0s".to_owned()));
+        }
+        if !matches!(self.webhook.url.scheme(), "http" | "https") {
+            let found = format!(
+                "expected http:// or https://, found {}",
+                self.webhook.url.scheme()
+            );
+            return Some(("webhook.url", found));
+        }
+        if let Some(secret) = &self.webhook.secret
+            && let Err(problem) = crate::signature::SigningKey::parse(secret.expose())
+        {
+            return Some(("webhook.secret", problem.to_string()));
+        }
+        self.retry.problem().map(|(_, problem)| ("retry", problem))
+    }
+}
+
+fn every_type() -> Vec<String> {
+    vec!["#".to_owned()]
+}
+
+fn concurrency() -> usize {
+    32
+}
+
+fn timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn is_pattern(pattern: &str) -> bool {
+    pattern.len() <= 200
+        && pattern.split('.').all(|word| {
+            matches!(word, "*" | "#")
+                || (!word.is_empty()
+                    && word
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'))
+        })
+}

@@ -1,0 +1,340 @@
+//! Reading the configuration: file, then environment over it, each mistake named where it stands.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::Config;
+
+/// Variables with names of their own, and the keys they set.
+const SHORT_NAMES: [(&str, &[&str]); 6] = [
+    ("LONGSHORE_BROKER_URL", &["broker", "url"]),
+    ("LONGSHORE_DATABASE_URL", &["database", "url"]),
+    ("LONGSHORE_NAMESPACE", &["namespace"]),
+    ("LONGSHORE_LISTEN", &["listen"]),
+    ("LONGSHORE_LOG", &["log", "filter"]),
+    ("LONGSHORE_LOG_FORMAT", &["log", "format"]),
+];
+
+/// The variable that names the file.
+const FILE: &str = "LONGSHORE_CONFIG";
+
+/// What is wrong with the configuration, for the person who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct ConfigError {
+    /// The file (and key) or the variable.
+    pub place: String,
+    /// What was expected and what was found.
+    pub problem: String,
+}
+
+/// Reads the configuration of this process.
+///
+/// # Errors
+/// The first mistake, see [`ConfigError`].
+pub fn load() -> Result<Config, ConfigError> {
+    load_from(
+        std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }),
+    )
+}
+
+/// Reads the configuration from the given environment.
+///
+/// # Errors
+/// The first mistake, see [`ConfigError`].
+pub fn load_from(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let mut variables: BTreeMap<String, String> = variables
+        .into_iter()
+        // A variable set to nothing is one not set: so compose files pass on what they lack.
+        .filter(|(name, value)| name.starts_with("LONGSHORE_") && !value.is_empty())
+        .collect();
+
+    let file = variables.remove(FILE).map(PathBuf::from);
+    let mut table = match &file {
+        Some(path) => read_file(path)?,
+        None => Table::new(),
+    };
+    let secrets = names_of_secrets(&Value::Table(table.clone()));
+    for (name, text) in &variables {
+        let Some((key, value)) = setting(name, text) else {
+            if secrets.contains(name) {
+                continue;
+            }
+            return Err(ConfigError {
+                place: format!("variable {name}"),
+                problem: known_names(),
+            });
+        };
+        insert(&mut table, &key, value)
+            .and_then(|()| parse(&table).map(|_| ()))
+            .map_err(|problem| ConfigError {
+                place: format!("variable {name}"),
+                problem,
+            })?;
+    }
+    let config = parse(&table).map_err(|problem| ConfigError {
+        place: file.as_ref().map_or_else(
+            || "configuration".to_owned(),
+            |path| format!("file {}", path.display()),
+        ),
+        problem,
+    })?;
+    match config.problem() {
+        None => Ok(config),
+        Some((key, problem)) => {
+            let place = match &file {
+                Some(path) => format!("key {key} (file {} or environment)", path.display()),
+                None => format!("key {key} (environment)"),
+            };
+            Err(ConfigError { place, problem })
+        }
+    }
+}
+
+/// Reads the file alone first: only so can a mistake be shown with its line.
+fn read_file(path: &Path) -> Result<Table, ConfigError> {
+    let fail = |problem: String| ConfigError {
+        place: format!("file {}", path.display()),
+        problem,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        fail(format!(
+            "expected a configuration file that can be read (from {FILE}): {error}"
+        ))
+    })?;
+    let _: Config = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    let mut table: Table = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    read_schema_files(&mut table, path.parent().unwrap_or(Path::new("."))).map_err(fail)?;
+    Ok(table)
+}
+
+/// Puts the contents of `schema_file` in the place of its name.
+fn read_schema_files(table: &mut Table, folder: &Path) -> Result<(), String> {
+    let Some(Value::Array(types)) = table.get_mut("type") else {
+        return Ok(());
+    };
+    for definition in types.iter_mut().filter_map(Value::as_table_mut) {
+        let Some(Value::String(name)) = definition.remove("schema_file") else {
+            continue;
+        };
+        let path = folder.join(&name);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("schema_file {name:?}: {}: {error}", path.display()))?;
+        let schema: Value = serde_json::from_str(&text).map_err(|error| {
+            format!("schema_file {name:?}: expected JSON without null: {error}")
+        })?;
+        definition.insert("schema".to_owned(), schema);
+    }
+    Ok(())
+}
+
+fn parse(table: &Table) -> Result<Config, String> {
+    table
+        .clone()
+        .try_into()
+        .map_err(|error: toml::de::Error| error.to_string().trim().to_owned())
+}
+
+/// Which key a variable sets, and to what.
+fn setting(name: &str, text: &str) -> Option<(Vec<String>, Value)> {
+    if let Some((_, key)) = SHORT_NAMES.iter().find(|(short, _)| *short == name) {
+        let key = key.iter().map(|&word| word.to_owned()).collect();
+        return Some((key, Value::String(text.to_owned())));
+    }
+    let key: Vec<String> = name
+        .strip_prefix("LONGSHORE__")?
+        .split("__")
+        .map(str::to_lowercase)
+        .collect();
+    // Numbers, truth values, lists and tables as TOML writes them; anything else is text.
+    let value = toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    Some((key, value))
+}
+
+fn insert(table: &mut Table, key: &[String], value: Value) -> Result<(), String> {
+    let Some((last, sections)) = key.split_last() else {
+        return Ok(());
+    };
+    let mut table = table;
+    for section in sections {
+        table = table
+            .entry(section.clone())
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| format!("expected a section, found the key {section}"))?;
+    }
+    table.insert(last.clone(), value);
+    Ok(())
+}
+
+/// The variables that secrets are read from: these may be called as they like.
+fn names_of_secrets(value: &Value) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let mut rest = vec![value];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Table(table) => {
+                if let Some(Value::String(name)) = table.get("env") {
+                    names.insert(name.clone());
+                }
+                rest.extend(table.values());
+            }
+            Value::Array(values) => rest.extend(values),
+            _ => {}
+        }
+    }
+    names
+}
+
+fn known_names() -> String {
+    let names: Vec<&str> = SHORT_NAMES.iter().map(|(name, _)| *name).collect();
+    format!(
+        "expected {FILE}, {} or LONGSHORE__SECTION__KEY, found an unknown name",
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        load_from(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+    }
+
+    fn with_file(text: &str, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let path = folder.path().join("longshore.toml");
+        std::fs::write(&path, text).unwrap_or_else(|error| panic!("{error}"));
+        let path = path.to_string_lossy().into_owned();
+        let mut all = vec![(FILE, path.as_str())];
+        all.extend(pairs);
+        with(&all)
+    }
+
+    #[test]
+    fn nothing_set_means_the_documented_defaults() {
+        let config = with(&[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.namespace.as_str(), "longshore");
+        assert_eq!(config.broker.url.address(), "127.0.0.1:5672");
+        assert_eq!(config.listen, None);
+    }
+
+    #[test]
+    fn the_environment_stands_over_the_file() {
+        let file = "namespace = \"a\"\n[broker]\nheartbeat = \"20s\"\nwindow = 7\n";
+        let config = with_file(
+            file,
+            &[
+                ("LONGSHORE_NAMESPACE", "b"),
+                ("LONGSHORE__BROKER__WINDOW", "9"),
+            ],
+        );
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.namespace.as_str(), "b");
+        assert_eq!(config.broker.window, 9);
+        assert_eq!(config.broker.heartbeat, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn mistakes_name_where_they_stand_and_what_was_expected() {
+        let cases: [(&str, &[(&str, &str)], &[&str]); 9] = [
+            (
+                "",
+                &[("LONGSHORE_BROKER", "x")],
+                &["LONGSHORE_BROKER", "LONGSHORE_BROKER_URL"],
+            ),
+            (
+                "",
+                &[("LONGSHORE__BROKER__WINDOWS", "1")],
+                &["WINDOWS", "windows", "window"],
+            ),
+            (
+                "",
+                &[("LONGSHORE__BROKER__WINDOW", "many")],
+                &["WINDOW", "many"],
+            ),
+            (
+                "",
+                &[("LONGSHORE_BROKER_URL", "redis://h")],
+                &["broker.url", "amqp://", "redis://"],
+            ),
+            (
+                "",
+                &[("LONGSHORE_NAMESPACE", "No")],
+                &["LONGSHORE_NAMESPACE", "lower-case", "No"],
+            ),
+            ("[brokers]\n", &[], &["longshore.toml", "line 1", "brokers"]),
+            (
+                "[broker]\nheartbeat = 5\n",
+                &[],
+                &["longshore.toml", "line 2"],
+            ),
+            ("[store]\nbatch = 0\n", &[], &["store.batch", "at least 1"]),
+            (
+                "[[destination]]\nname = \"a\"\nwebhook = {url = \"ftp://h\"}\n",
+                &[],
+                &["webhook.url"],
+            ),
+        ];
+        for (file, variables, words) in cases {
+            match with_file(file, variables) {
+                Ok(_) => panic!("expected an error about {words:?}"),
+                Err(error) => {
+                    for word in words {
+                        let text = error.to_string();
+                        assert!(text.contains(word), "{word:?} in {text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_destination_as_the_contract_writes_it() {
+        let file = r#"
+            [outbound]
+            allow = ["127.0.0.0/8"]
+            [[destination]]
+            name = "crm"
+            types = ["signup.requested"]
+            webhook = { url = "https://crm.example.com/hooks", secret = { env = "LONGSHORE_TEST" } }
+            retry = { attempts = 12, first = "1s", factor = 2.0, max = "6h", jitter = 0.2 }
+            rate = "50/s"
+            concurrency = 32
+            timeout = "10s"
+        "#;
+        // The variable named by a secret is looked up in the real environment, where it is not set.
+        let error = with_file(file, &[]).map(|_| ());
+        assert!(error.is_err_and(|error| error.problem.contains("LONGSHORE_TEST")));
+        let file = file.replace(
+            "{ env = \"LONGSHORE_TEST\" }",
+            "\"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\"",
+        );
+        let config = with_file(&file, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let crm = config
+            .destination("crm")
+            .cloned()
+            .unwrap_or_else(|| panic!("no crm"));
+        assert!(crm.takes("signup.requested") && !crm.takes("processing.requested"));
+        assert!(
+            !format!("{config:?}").contains("MDEy"),
+            "secrets never show"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! One CloudEvent in the JSON format (CloudEvents 1.0.2, "JSON Event Format").
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A CloudEvent. The context attributes stay as the publisher gave them; `data` is kept as the bytes
+/// it came in, never taken apart and put together again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CloudEvent {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// The publisher's own id, unique together with `source`.
+    pub id: String,
+    /// Where the event happened: a URI reference.
+    pub source: String,
+    /// What it is: `signup.requested`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it happened: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// What it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Media type of `data`; JSON where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datacontenttype: Option<String>,
+    /// Which schema `data` follows: a URI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataschema: Option<String>,
+    /// The payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// A binary payload. No built-in type takes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
+    /// Extension attributes.
+    #[serde(flatten)]
+    pub extensions: BTreeMap<String, Value>,
+}
+
+/// A context attribute that CloudEvents or Longshore does not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("attribute `{attribute}`: {problem}")]
+pub struct InvalidAttribute {
+    /// The attribute.
+    pub attribute: String,
+    /// What was expected and what was found.
+    pub problem: Cow<'static, str>,
+}
+
+/// The longest `id` and `type`, in bytes: both travel in AMQP short strings (255 bytes).
+const LONGEST_SHORT: usize = 200;
+/// The longest of the other attributes, in bytes.
+const LONGEST: usize = 2048;
+
+impl CloudEvent {
+    /// An event with the attributes every event has.
+    pub fn new(id: String, source: &str, kind: &str, time: String, data: Box<RawValue>) -> Self {
+        Self {
+            specversion: "1.0".to_owned(),
+            id,
+            source: source.to_owned(),
+            kind: kind.to_owned(),
+            time: Some(time),
+            subject: None,
+            datacontenttype: Some("application/json".to_owned()),
+            dataschema: None,
+            data: Some(data),
+            data_base64: None,
+            extensions: BTreeMap::new(),
+        }
+    }
+
+    /// Checks the context attributes against CloudEvents 1.0 and our limits on length.
+    ///
+    /// # Errors
+    /// The first attribute that does not fit.
+    pub fn check_attributes(&self) -> Result<(), InvalidAttribute> {
+        let fail = |attribute: &str, problem: Cow<'static, str>| {
+            Err(InvalidAttribute {
+                attribute: attribute.to_owned(),
+                problem,
+            })
+        };
+        if self.specversion != "1.0" {
+            let found = format!("expected \"1.0\", found {:?}", clip(&self.specversion));
+            return fail("specversion", found.into());
+        }
+        let texts = [
+            ("id", Some(&self.id), LONGEST_SHORT),
+            ("source", Some(&self.source), LONGEST),
+            ("type", Some(&self.kind), LONGEST_SHORT),
+            ("subject", self.subject.as_ref(), LONGEST),
+            (
+                "datacontenttype",
+                self.datacontenttype.as_ref(),
+                LONGEST_SHORT,
+            ),
+            ("dataschema", self.dataschema.as_ref(), LONGEST),
+        ];
+        for (name, text, longest) in texts {
+            let Some(text) = text else { continue };
+            if text.is_empty() {
+                return fail(name, "expected a text that is not empty".into());
+            }
+            if text.len() > longest {
+                let found = format!("expected at most {longest} bytes, found {}", text.len());
+                return fail(name, found.into());
+            }
+            if text.chars().any(char::is_control) {
+                return fail(name, "expected no control characters".into());
+            }
+        }
+        if let Some(time) = &self.time
+            && OffsetDateTime::parse(time, &Rfc3339).is_err()
+        {
+            let found = format!("expected RFC 3339, found {:?}", clip(time));
+            return fail("time", found.into());
+        }
+        for name in self.extensions.keys() {
+            if name.is_empty()
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            {
+                return fail(
+                    clip(name),
+                    "expected a name of lower-case letters and digits".into(),
+                );
+            }
+        }
+        if let Some(media) = &self.datacontenttype
+            && self.data.is_some()
+            && !is_json(media)
+        {
+            let found = format!("expected a JSON media type, found {:?}", clip(media));
+            return fail("datacontenttype", found.into());
+        }
+        if self.data_base64.is_some() {
+            return fail(
+                "data_base64",
+                "expected JSON in `data`, found binary data".into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// `data` as the JSON text it is; `null` where there is none.
+    pub fn data(&self) -> &str {
+        self.data.as_deref().map_or("null", RawValue::get)
+    }
+}
+
+/// Whether a media type is JSON: `application/json`, `text/json` or anything `+json`.
+pub(crate) fn is_json(media_type: &str) -> bool {
+    let essence = media_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+}
+
+/// The beginning of a text that somebody else wrote, for an error message.
+pub(crate) fn clip(text: &str) -> &str {
+    let end = text.char_indices().nth(60).map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}

@@ -1,0 +1,201 @@
+//! The trail: what the system learns about an event on its way. It travels in message headers,
+//! beside the event, which itself never changes.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Publisher;
+use crate::message::{HeaderValue, Headers};
+
+/// The names of the headers.
+pub mod header {
+    /// All of ours begin so.
+    pub const PREFIX: &str = "longshore-";
+    /// Failed attempts so far in this queue; absent means none.
+    pub const ATTEMPT: &str = "longshore-attempt";
+    /// How often the event has been replayed; absent means never.
+    pub const GENERATION: &str = "longshore-generation";
+    /// Who published the event.
+    pub const PUBLISHER: &str = "longshore-publisher";
+    /// When the event came through a door (RFC 3339).
+    pub const RECEIVED_AT: &str = "longshore-received-at";
+    /// When it was accepted (RFC 3339).
+    pub const ACCEPTED_AT: &str = "longshore-accepted-at";
+    /// How often workers died over the message before it was handled alone.
+    pub const CRASHES: &str = "longshore-crashes";
+    /// When the first attempt in this queue failed (RFC 3339).
+    pub const FIRST_FAILED_AT: &str = "longshore-first-failed-at";
+    /// When the last attempt failed, or the event was rejected (RFC 3339).
+    pub const FAILED_AT: &str = "longshore-failed-at";
+    /// Reason code of a rejection or dead letter.
+    pub const REASON: &str = "longshore-reason";
+    /// The error chain of a dead letter.
+    pub const ERROR: &str = "longshore-error";
+    /// The field errors of a rejection, as a JSON array.
+    pub const ERRORS: &str = "longshore-errors";
+    /// The queue a dead letter died in or a rejection was decided in.
+    pub const QUEUE: &str = "longshore-queue";
+    /// The routing key a dead letter had in its queue.
+    pub const ROUTING_KEY: &str = "longshore-routing-key";
+    /// W3C Trace Context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// W3C Trace Context.
+    pub const TRACESTATE: &str = "tracestate";
+}
+
+/// What the system has learned about an event, in types.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// Failed attempts so far in this queue.
+    pub attempt: u32,
+    /// How often the event has been replayed.
+    pub generation: u32,
+    /// Who published it.
+    pub publisher: Option<Publisher>,
+    /// When it came through a door.
+    pub received_at: Option<OffsetDateTime>,
+    /// When it was accepted.
+    pub accepted_at: Option<OffsetDateTime>,
+    /// How often workers died over it before it was put aside.
+    pub crashes: u32,
+    /// When the first attempt in this queue failed.
+    pub first_failed_at: Option<OffsetDateTime>,
+}
+
+impl Trail {
+    /// Reads the trail off headers that we wrote. What is missing or of the wrong kind is left at
+    /// its default: a header can be wrong only where an outsider wrote it.
+    pub fn read(headers: &Headers) -> Self {
+        let count = |name| {
+            headers
+                .int(name)
+                .and_then(|number| u32::try_from(number).ok())
+                .unwrap_or_default()
+        };
+        let moment = |name| {
+            headers
+                .text(name)
+                .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+        };
+        Self {
+            attempt: count(header::ATTEMPT),
+            generation: count(header::GENERATION),
+            publisher: headers.text(header::PUBLISHER).map(Publisher::trusted),
+            received_at: moment(header::RECEIVED_AT),
+            accepted_at: moment(header::ACCEPTED_AT),
+            crashes: count(header::CRASHES),
+            first_failed_at: moment(header::FIRST_FAILED_AT),
+        }
+    }
+
+    /// Writes the trail into `headers`, replacing what was there of it. Defaults are not written.
+    pub fn write(&self, headers: &mut Headers) {
+        set(
+            headers,
+            header::ATTEMPT,
+            (self.attempt > 0).then_some(self.attempt),
+        );
+        set(
+            headers,
+            header::GENERATION,
+            (self.generation > 0).then_some(self.generation),
+        );
+        set(
+            headers,
+            header::CRASHES,
+            (self.crashes > 0).then_some(self.crashes),
+        );
+        set(
+            headers,
+            header::PUBLISHER,
+            self.publisher.as_ref().map(Publisher::as_str),
+        );
+        set(
+            headers,
+            header::RECEIVED_AT,
+            self.received_at.map(to_rfc3339),
+        );
+        set(
+            headers,
+            header::ACCEPTED_AT,
+            self.accepted_at.map(to_rfc3339),
+        );
+        set(
+            headers,
+            header::FIRST_FAILED_AT,
+            self.first_failed_at.map(to_rfc3339),
+        );
+    }
+
+    /// The trail as an event enters its next queue: what belongs to this queue alone (attempts,
+    /// crashes) starts over.
+    #[must_use]
+    pub fn onward(&self) -> Self {
+        Self {
+            attempt: 0,
+            crashes: 0,
+            first_failed_at: None,
+            ..self.clone()
+        }
+    }
+}
+
+fn set<V: Into<HeaderValue>>(headers: &mut Headers, name: &'static str, value: Option<V>) {
+    match value {
+        Some(value) => headers.set(name, value),
+        None => headers.remove(name),
+    }
+}
+
+/// The present moment, cut to microseconds: what PostgreSQL keeps.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the wall clock"
+)]
+pub fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    now.replace_microsecond(now.microsecond()).unwrap_or(now)
+}
+
+/// A moment as RFC 3339 text.
+pub fn to_rfc3339(moment: OffsetDateTime) -> String {
+    // Fails only for years beyond 9999, which no clock of ours shows.
+    moment
+        .format(&Rfc3339)
+        .unwrap_or_else(|_| moment.unix_timestamp().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_survives_headers() {
+        let trail = Trail {
+            attempt: 3,
+            generation: 1,
+            publisher: Some(Publisher::http("crm")),
+            received_at: Some(now()),
+            accepted_at: None,
+            crashes: 2,
+            first_failed_at: Some(now()),
+        };
+        let mut headers = Headers::default();
+        headers.set(header::ACCEPTED_AT, "stale");
+        trail.write(&mut headers);
+        assert_eq!(Trail::read(&headers), trail);
+        assert_eq!(headers.get(header::ACCEPTED_AT), None);
+    }
+
+    #[test]
+    fn headers_of_the_wrong_kind_count_as_absent() {
+        let headers: Headers = [
+            (header::ATTEMPT, HeaderValue::from("many")),
+            (header::GENERATION, HeaderValue::Int(-1)),
+            (header::RECEIVED_AT, HeaderValue::from("yesterday")),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(Trail::read(&headers), Trail::default());
+    }
+}

@@ -1,0 +1,360 @@
+//! Event types: the built-in ones and those from the configuration, each with a JSON Schema.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{PROCESSING_REQUESTED, Processing, SIGNUP_REQUESTED, Signup, signup};
+use crate::outcome::{FieldError, Rejection};
+use crate::reason::ReasonCode;
+
+/// At most this many field errors are listed: enough for any person, bounded for any header.
+const MOST_ERRORS: usize = 50;
+
+/// One event type with its schema, compiled.
+pub struct EventType {
+    name: String,
+    schema: Value,
+    validator: jsonschema::Validator,
+    rules: fn(&Value) -> Vec<FieldError>,
+}
+
+/// An event type as the configuration defines it (`[[type]]`).
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TypeDefinition {
+    /// The type's name: dot-separated words, such as `invoice.paid`.
+    pub name: String,
+    /// The JSON Schema (draft 2020-12 unless `$schema` says otherwise) of `data`, in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// Or a file that holds the schema, relative to the configuration file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_file: Option<std::path::PathBuf>,
+}
+
+/// Why a configured type cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event type {name:?}: {problem}")]
+pub struct InvalidType {
+    /// The type's name.
+    pub name: String,
+    /// What was expected and what was found.
+    pub problem: String,
+}
+
+/// All event types that are known.
+pub struct Types(BTreeMap<String, EventType>);
+
+impl EventType {
+    /// A type whose data follows `schema`.
+    ///
+    /// # Errors
+    /// The name is no routing key, or the schema is none.
+    pub fn new(name: &str, schema: Value) -> Result<Self, InvalidType> {
+        let invalid = |problem: String| InvalidType {
+            name: name.to_owned(),
+            problem,
+        };
+        if !is_type_name(name) {
+            return Err(invalid(
+                "expected 1 to 100 characters: words of letters, digits, '_' or '-' joined by dots"
+                    .to_owned(),
+            ));
+        }
+        let validator = jsonschema::validator_for(&schema)
+            .map_err(|error| invalid(format!("its schema cannot be used: {error}")))?;
+        Ok(Self {
+            name: name.to_owned(),
+            schema,
+            validator,
+            rules: |_| Vec::new(),
+        })
+    }
+
+    /// The type's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The JSON Schema of its data.
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Everything that is wrong with `data`, by schema and by rule.
+    pub fn errors(&self, data: &Value) -> Vec<FieldError> {
+        let mut errors: Vec<FieldError> = self
+            .validator
+            .iter_errors(data)
+            .take(MOST_ERRORS)
+            // Values are masked: what is wrong may well be secret.
+            .map(|error| {
+                FieldError::new(
+                    error.instance_path().to_string(),
+                    error.masked().to_string(),
+                )
+            })
+            .collect();
+        for error in (self.rules)(data) {
+            if errors.iter().all(|known| known.pointer != error.pointer) {
+                errors.push(error);
+            }
+        }
+        errors.truncate(MOST_ERRORS);
+        errors
+    }
+}
+
+impl Types {
+    /// The built-in types alone.
+    ///
+    /// # Panics
+    /// Never: the built-in schemas are made from our own types, and a test compiles them.
+    #[expect(clippy::expect_used, reason = "no input reaches it and a test runs it")]
+    pub fn built_in() -> Self {
+        Self::with(&[]).expect("the built-in schemas compile")
+    }
+
+    /// The built-in types and configured ones (`schema` filled in).
+    ///
+    /// # Errors
+    /// A definition that cannot be used, or that names a type twice.
+    pub fn with(definitions: &[TypeDefinition]) -> Result<Self, InvalidType> {
+        let mut types = Self(BTreeMap::new());
+        let signup = EventType {
+            rules: signup::rules,
+            ..EventType::new(SIGNUP_REQUESTED, schemars::schema_for!(Signup).to_value())?
+        };
+        types.add(signup)?;
+        let processing = schemars::schema_for!(Processing).to_value();
+        types.add(EventType::new(PROCESSING_REQUESTED, processing)?)?;
+        for definition in definitions {
+            let schema = definition.schema.clone().ok_or_else(|| InvalidType {
+                name: definition.name.clone(),
+                problem: "expected `schema` or `schema_file`, found neither".to_owned(),
+            })?;
+            types.add(EventType::new(&definition.name, schema)?)?;
+        }
+        Ok(types)
+    }
+
+    /// The type called `name`.
+    pub fn get(&self, name: &str) -> Option<&EventType> {
+        self.0.get(name)
+    }
+
+    /// All types by name.
+    pub fn iter(&self) -> impl Iterator<Item = &EventType> {
+        self.0.values()
+    }
+
+    /// The full check of an event's data against the schema and rules of its type.
+    ///
+    /// # Errors
+    /// [`Refused::Unknown`] for a type nobody defined; [`Refused::Rejected`] with every field error.
+    pub fn check(&self, kind: &str, data: &Value) -> Result<(), Refused> {
+        let Some(event_type) = self.get(kind) else {
+            return Err(Refused::Unknown);
+        };
+        // A password in the clear is told apart first: its error must not be drowned in others.
+        if kind == SIGNUP_REQUESTED && data.get("password").is_some() {
+            let detail =
+                "expected an argon2id hash in `password_hash`, found a password in the clear";
+            return Err(Refused::Rejected(Rejection {
+                code: ReasonCode::PlaintextPassword,
+                errors: vec![FieldError::new("/password", detail)],
+                masked: None,
+            }));
+        }
+        let errors = event_type.errors(data);
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Refused::Rejected(Rejection {
+            code: ReasonCode::Invalid,
+            errors,
+            masked: None,
+        }))
+    }
+
+    fn add(&mut self, event_type: EventType) -> Result<(), InvalidType> {
+        let name = event_type.name.clone();
+        match self.0.insert(name.clone(), event_type) {
+            None => Ok(()),
+            Some(_) => Err(InvalidType {
+                name,
+                problem: "expected a new name, found one that is defined already".to_owned(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Types {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Why data does not pass [`Types::check`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refused {
+    /// No such type.
+    Unknown,
+    /// The data is wrong.
+    Rejected(Rejection),
+}
+
+fn is_type_name(name: &str) -> bool {
+    name.len() <= 100
+        && name.split('.').all(|word| {
+            !word.is_empty()
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        })
+}
+
+/// Whether an AMQP topic pattern (`*` one word, `#` any number) matches an event type.
+pub fn topic_matches(pattern: &str, kind: &str) -> bool {
+    fn matches(pattern: &[&str], words: &[&str]) -> bool {
+        match pattern.split_first() {
+            None => words.is_empty(),
+            Some((&"#", rest)) => (0..=words.len()).any(|skip| matches(rest, &words[skip..])),
+            Some((&"*", rest)) => !words.is_empty() && matches(rest, &words[1..]),
+            Some((word, rest)) => words.first() == Some(word) && matches(rest, &words[1..]),
+        }
+    }
+    let pattern: Vec<&str> = pattern.split('.').collect();
+    let words: Vec<&str> = kind.split('.').collect();
+    matches(&pattern, &words)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn errors_of(kind: &str, data: &Value) -> Vec<String> {
+        match Types::built_in().check(kind, data) {
+            Ok(()) => Vec::new(),
+            Err(Refused::Unknown) => vec!["unknown".to_owned()],
+            Err(Refused::Rejected(rejection)) => rejection
+                .errors
+                .into_iter()
+                .map(|error| error.pointer)
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn good_data_passes() {
+        let full = json!({
+            "email": "ada@example.com", "name": "Ada", "plan": "pro", "locale": "de-AT",
+            "password_hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA",
+            "attributes": {"team": {"size": 3}}
+        });
+        assert_eq!(errors_of(SIGNUP_REQUESTED, &full), [""; 0]);
+        assert_eq!(
+            errors_of(
+                SIGNUP_REQUESTED,
+                &json!({"email": "a@b.example", "name": "名"})
+            ),
+            [""; 0]
+        );
+        assert_eq!(
+            errors_of(PROCESSING_REQUESTED, &json!({"task": "t", "payload": {}})),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn every_wrong_field_is_listed_at_once() {
+        let wrong = json!({"email": "nobody", "name": "  ", "locale": "???", "plan": 3});
+        let mut pointers = errors_of(SIGNUP_REQUESTED, &wrong);
+        pointers.sort();
+        assert_eq!(pointers, ["/email", "/locale", "/name", "/plan"]);
+    }
+
+    #[test]
+    fn errors_never_repeat_the_value() {
+        let wrong = json!({"email": "a@b.example", "name": "x", "password_hash": "hunter2"});
+        match Types::built_in().check(SIGNUP_REQUESTED, &wrong) {
+            Err(Refused::Rejected(rejection)) => {
+                assert!(
+                    rejection
+                        .errors
+                        .iter()
+                        .all(|error| !error.detail.contains("hunter2"))
+                );
+            }
+            other => panic!("expected a rejection, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_password_in_the_clear_has_its_own_code() {
+        let wrong = json!({"email": "a@b.example", "name": "x", "password": "hunter2"});
+        match Types::built_in().check(SIGNUP_REQUESTED, &wrong) {
+            Err(Refused::Rejected(rejection)) => {
+                assert_eq!(rejection.code, ReasonCode::PlaintextPassword);
+                assert!(!format!("{rejection:?}").contains("hunter2"));
+            }
+            other => panic!("expected a rejection, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_told_apart() {
+        assert_eq!(errors_of("nope", &json!({})), ["unknown"]);
+    }
+
+    #[test]
+    fn configured_types_are_checked_and_cannot_shadow() {
+        let definition = |name: &str, schema: Option<Value>| TypeDefinition {
+            name: name.to_owned(),
+            schema,
+            schema_file: None,
+        };
+        let schema = json!({"type": "object", "required": ["amount"]});
+        let types = Types::with(&[definition("invoice.paid", Some(schema.clone()))]);
+        let types = types.unwrap_or_else(|error| panic!("{error}"));
+        assert!(types.check("invoice.paid", &json!({"amount": 1})).is_ok());
+        assert!(types.check("invoice.paid", &json!({})).is_err());
+
+        for (bad, word) in [
+            (
+                definition(SIGNUP_REQUESTED, Some(schema.clone())),
+                "already",
+            ),
+            (definition("no good", Some(schema.clone())), "words"),
+            (definition("a", Some(json!({"type": 7}))), "schema"),
+            (definition("a", None), "neither"),
+        ] {
+            let error = Types::with(&[bad])
+                .map(|_| ())
+                .map_err(|error| error.to_string());
+            assert!(
+                error.clone().is_err_and(|text| text.contains(word)),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn patterns_match_as_on_the_broker() {
+        for (pattern, kind, expected) in [
+            ("#", "signup.requested", true),
+            ("signup.*", "signup.requested", true),
+            ("signup.*", "signup", false),
+            ("signup.#", "signup", true),
+            ("*.requested", "signup.requested", true),
+            ("#.requested", "a.b.requested", true),
+            ("signup", "signup.requested", false),
+        ] {
+            assert_eq!(topic_matches(pattern, kind), expected, "{pattern} {kind}");
+        }
+    }
+}

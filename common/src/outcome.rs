@@ -1,0 +1,110 @@
+//! What a handler says about an event. The runtime alone turns it into settlements.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::Publication;
+use crate::reason::ReasonCode;
+
+/// What came of handling one event. Handlers return it and never see the broker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Nothing more to do.
+    Done,
+    /// Done here; these go out, confirmed, before the event is settled.
+    Next(Vec<Publication>),
+    /// The event is refused for good, by a rule of the business and not by a fault.
+    Rejected(Rejection),
+    /// This attempt failed; a later one may succeed. Spends an attempt.
+    Retry {
+        /// Wait at least this long, because the other side asked for it (`Retry-After`).
+        after: Option<Duration>,
+        /// What failed. When no attempts are left the event becomes a dead letter with this code.
+        failure: Failure,
+    },
+    /// No later attempt can succeed: the event becomes a dead letter now.
+    Dead(Failure),
+    /// Something that every event needs is down. Spends no attempt: the worker gives everything
+    /// back, waits until the dependency answers, and goes on.
+    Hold {
+        /// What is down, as an operator knows it: `postgres`, `rabbitmq`.
+        dependency: &'static str,
+        /// How it shows.
+        error: String,
+    },
+}
+
+/// Why an event is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The stable code.
+    pub code: ReasonCode,
+    /// Everything that is wrong, all at once.
+    pub errors: Vec<FieldError>,
+    /// Replaces the event's body from here on, where the original holds what must not travel
+    /// further, such as a password in the clear.
+    pub masked: Option<bytes::Bytes>,
+}
+
+/// One thing that is wrong with a field, as RFC 9457 problem details list it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Where: a JSON Pointer (RFC 6901) into the data.
+    pub pointer: String,
+    /// What was expected and what was found, for a person.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// An error at `pointer`.
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// A fault: its stable code and the chain of errors behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The stable code.
+    pub code: ReasonCode,
+    /// The chain of errors, outermost first, joined by `: `. Holds no secrets.
+    pub error: String,
+}
+
+impl Failure {
+    /// A fault with an explanation of its own.
+    pub fn new(code: ReasonCode, error: impl Into<String>) -> Self {
+        Self {
+            code,
+            error: error.into(),
+        }
+    }
+
+    /// A fault from an error and all of its sources.
+    pub fn from_error(code: ReasonCode, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self {
+            code,
+            error: chain(error),
+        }
+    }
+}
+
+/// An error and all of its sources in one line, outermost first.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many libraries repeat the source in their own message.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,80 @@
+//! Webhook signatures by the Standard Webhooks scheme (version 1.0.0, symmetric `v1`).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// The key that one receiver's deliveries are signed with.
+#[derive(Clone)]
+pub struct SigningKey(Hmac<Sha256>);
+
+/// A secret that is no Standard Webhooks key. The message never repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a signing secret: \"whsec_\" and 24 to 64 bytes in base64, found {0}")]
+pub struct InvalidSigningKey(&'static str);
+
+impl SigningKey {
+    /// Reads a key in the form `whsec_BASE64`.
+    ///
+    /// # Errors
+    /// The prefix, the base64 or the length is wrong.
+    pub fn parse(text: &str) -> Result<Self, InvalidSigningKey> {
+        let encoded = text
+            .strip_prefix("whsec_")
+            .ok_or(InvalidSigningKey("no such prefix"))?;
+        let key = STANDARD
+            .decode(encoded)
+            .map_err(|_| InvalidSigningKey("no base64 after it"))?;
+        if !(24..=64).contains(&key.len()) {
+            return Err(InvalidSigningKey("another length"));
+        }
+        let mac = Hmac::new_from_slice(&key).map_err(|_| InvalidSigningKey("another length"))?;
+        Ok(Self(mac))
+    }
+
+    /// The value of `webhook-signature` for one delivery: over `ID.TIMESTAMP.BODY`.
+    pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+        let mut mac = self.0.clone();
+        mac.update(id.as_bytes());
+        mac.update(b".");
+        mac.update(timestamp.to_string().as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningKey(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_the_one_of_the_specification() {
+        // The example of the Standard Webhooks specification, "Symmetric" signing.
+        let key = SigningKey::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+            .unwrap_or_else(|error| panic!("{error}"));
+        let signature = key.sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_being_repeated() {
+        for bad in ["hunter2", "whsec_???", "whsec_aHVudGVyMg=="] {
+            let error = SigningKey::parse(bad)
+                .map(|_| ())
+                .map_err(|error| error.to_string());
+            assert!(error.is_err_and(|text| !text.contains(&bad[6..])), "{bad}");
+        }
+    }
+}

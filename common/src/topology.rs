@@ -1,0 +1,347 @@
+//! The topology as data: one value that is declared, verified, printed and drawn.
+//!
+//! Everything Longshore needs on the broker is in one [`Topology`], built from the namespace and the
+//! configuration. Engines declare it and compare it with what is there; nothing else in the code
+//! names an exchange or a queue by hand.
+
+mod delay;
+mod diagram;
+mod names;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use delay::{BASE_DELAY, DelayRoute, LEVELS, level_wait, levels_for};
+pub use names::{Fact, Names, Stage, is_destination_name};
+
+use crate::namespace::Namespace;
+
+/// How often the broker itself gives out one message before it dead-letters it: the guard behind
+/// the worker's own counting of crashes.
+pub const DELIVERY_LIMIT: i64 = 20;
+
+/// Exchanges, queues and bindings of one namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Topology {
+    /// All exchanges; every one is a durable topic exchange.
+    pub exchanges: Vec<String>,
+    /// All queues.
+    pub queues: Vec<Queue>,
+    /// What leads where.
+    pub bindings: Vec<Binding>,
+}
+
+/// One queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Its name on the broker.
+    pub name: String,
+    /// What it is for, which decides its arguments.
+    #[serde(flatten)]
+    pub kind: QueueKind,
+}
+
+/// What a queue is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum QueueKind {
+    /// Work for a stage: a quorum queue that dead-letters at least once.
+    Work {
+        /// The exchange that takes what the broker gives up on; empty for the default exchange.
+        dead_letter_exchange: String,
+        /// The routing key it gives up with; the message's own when there is none here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dead_letter_routing_key: Option<String>,
+    },
+    /// The end of the road: a quorum queue that only people empty.
+    Parked,
+    /// One delay level: a quorum queue whose messages all wait equally long and then move on.
+    Delay {
+        /// How long each message waits, in milliseconds.
+        ttl_ms: u64,
+        /// The exchange of the next lower level.
+        dead_letter_exchange: String,
+    },
+    /// The history: a stream.
+    Stream {
+        /// How long events are kept at least, in seconds.
+        max_age_s: u64,
+    },
+}
+
+/// A queue argument, in the broker's own names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Argument {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+}
+
+/// Messages that `exchange` gets with a routing key that matches `pattern` go to `to`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Binding {
+    /// Where they come from.
+    pub exchange: String,
+    /// An AMQP topic pattern.
+    pub pattern: String,
+    /// Where they go.
+    pub to: Target,
+}
+
+/// The far end of a binding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// A queue.
+    Queue(String),
+    /// Another exchange.
+    Exchange(String),
+}
+
+/// What of the configuration shapes the topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// Each destination's name and its topic patterns of event types.
+    pub destinations: Vec<(String, Vec<String>)>,
+    /// The longest delay anyone may ask for.
+    pub longest_delay: Duration,
+    /// How long the history is kept.
+    pub history: Duration,
+}
+
+impl Queue {
+    /// The arguments the queue is declared with (RabbitMQ's names). A queue's arguments can never
+    /// change while it exists, so a change here is a migration.
+    pub fn arguments(&self) -> Vec<(&'static str, Argument)> {
+        let text = |value: &str| Argument::Text(value.to_owned());
+        match &self.kind {
+            QueueKind::Work {
+                dead_letter_exchange,
+                dead_letter_routing_key,
+            } => {
+                let mut arguments = vec![
+                    ("x-queue-type", text("quorum")),
+                    ("x-delivery-limit", Argument::Int(DELIVERY_LIMIT)),
+                    ("x-dead-letter-exchange", text(dead_letter_exchange)),
+                    ("x-dead-letter-strategy", text("at-least-once")),
+                    // At-least-once dead-lettering demands it.
+                    ("x-overflow", text("reject-publish")),
+                ];
+                if let Some(key) = dead_letter_routing_key {
+                    arguments.push(("x-dead-letter-routing-key", text(key)));
+                }
+                arguments
+            }
+            // RabbitMQ 4 drops a message at the 20th look at it unless a limit says otherwise.
+            QueueKind::Parked => vec![
+                ("x-queue-type", text("quorum")),
+                ("x-delivery-limit", Argument::Int(i64::from(i32::MAX))),
+            ],
+            QueueKind::Delay {
+                ttl_ms,
+                dead_letter_exchange,
+            } => vec![
+                ("x-queue-type", text("quorum")),
+                (
+                    "x-message-ttl",
+                    Argument::Int(i64::try_from(*ttl_ms).unwrap_or(i64::MAX)),
+                ),
+                ("x-dead-letter-exchange", text(dead_letter_exchange)),
+                ("x-dead-letter-strategy", text("at-least-once")),
+                ("x-overflow", text("reject-publish")),
+            ],
+            QueueKind::Stream { max_age_s } => vec![
+                ("x-queue-type", text("stream")),
+                ("x-max-age", Argument::Text(format!("{max_age_s}s"))),
+            ],
+        }
+    }
+
+    /// Whether workers consume it, so that a message in it is work to do.
+    pub fn is_work(&self) -> bool {
+        matches!(self.kind, QueueKind::Work { .. })
+    }
+}
+
+impl Topology {
+    /// The topology of a plan.
+    pub fn new(plan: &Plan) -> Self {
+        let names = Names::new(plan.namespace.clone());
+        let mut topology = Self {
+            exchanges: Vec::new(),
+            queues: Vec::new(),
+            bindings: Vec::new(),
+        };
+        topology
+            .exchanges
+            .extend(Fact::ALL.map(|fact| names.exchange(fact)));
+
+        let every = ["#".to_owned()];
+        topology.add_work(&names, &names.validate(), Fact::Received, &every);
+        topology.add_work(&names, &names.store(), Fact::Accepted, &every);
+        topology.add_work(&names, &names.rejected(), Fact::Rejected, &every);
+        topology.add_work(&names, &names.dead(), Fact::Dead, &every);
+        for (destination, types) in &plan.destinations {
+            topology.add_work(&names, &names.integrate(destination), Fact::Stored, types);
+        }
+        topology.queues.push(Queue {
+            name: names.parked(),
+            kind: QueueKind::Parked,
+        });
+        topology.queues.push(Queue {
+            name: names.history(),
+            kind: QueueKind::Stream {
+                max_age_s: plan.history.as_secs().max(1),
+            },
+        });
+        topology.bind(
+            &names.exchange(Fact::Received),
+            "#",
+            Target::Queue(names.history()),
+        );
+
+        delay::add_levels(&mut topology, &names, levels_for(plan.longest_delay));
+        topology
+    }
+
+    /// The queues that workers consume.
+    pub fn work_queues(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.iter().filter(|queue| queue.is_work())
+    }
+
+    /// A work queue, its bindings, its queue for suspects, and its way back from a delay.
+    fn add_work(&mut self, names: &Names, queue: &str, from: Fact, patterns: &[String]) {
+        // What the dead queue itself gives up on must not come back to it: it is parked.
+        let (exchange, key) = match from {
+            Fact::Dead => (String::new(), Some(names.parked())),
+            _ => (names.exchange(Fact::Dead), None),
+        };
+        for name in [queue.to_owned(), Names::suspect(queue)] {
+            self.bind(
+                &names.delayed(),
+                &format!("#.{name}"),
+                Target::Queue(name.clone()),
+            );
+            let kind = QueueKind::Work {
+                dead_letter_exchange: exchange.clone(),
+                dead_letter_routing_key: key.clone(),
+            };
+            self.queues.push(Queue { name, kind });
+        }
+        for pattern in patterns {
+            self.bind(
+                &names.exchange(from),
+                pattern,
+                Target::Queue(queue.to_owned()),
+            );
+        }
+    }
+
+    fn bind(&mut self, exchange: &str, pattern: &str, to: Target) {
+        self.bindings.push(Binding {
+            exchange: exchange.to_owned(),
+            pattern: pattern.to_owned(),
+            to,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn plan(longest_delay: Duration) -> Plan {
+        Plan {
+            namespace: Namespace::default(),
+            destinations: vec![("crm".to_owned(), vec!["signup.*".to_owned()])],
+            longest_delay,
+            history: Duration::from_secs(3600),
+        }
+    }
+
+    #[test]
+    fn the_contract_names_are_there() {
+        let topology = Topology::new(&plan(Duration::from_secs(60)));
+        for exchange in ["received", "accepted", "rejected", "stored", "dead"] {
+            assert!(
+                topology
+                    .exchanges
+                    .contains(&format!("longshore.{exchange}")),
+                "{exchange}"
+            );
+        }
+        let queues: Vec<&str> = topology
+            .queues
+            .iter()
+            .map(|queue| queue.name.as_str())
+            .collect();
+        for queue in ["validate", "store", "integrate.crm", "dead", "history"] {
+            assert!(
+                queues.contains(&format!("longshore.{queue}").as_str()),
+                "{queue}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_binding_joins_things_that_are_declared() {
+        let topology = Topology::new(&plan(Duration::from_secs(60)));
+        let queues: HashSet<&String> = topology.queues.iter().map(|queue| &queue.name).collect();
+        for binding in &topology.bindings {
+            assert!(
+                topology.exchanges.contains(&binding.exchange),
+                "{binding:?}"
+            );
+            match &binding.to {
+                Target::Queue(name) => assert!(queues.contains(name), "{binding:?}"),
+                Target::Exchange(name) => assert!(topology.exchanges.contains(name), "{binding:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_the_broker_gives_up_on_can_vanish_or_loop() {
+        let topology = Topology::new(&plan(Duration::from_secs(60)));
+        for queue in &topology.queues {
+            let QueueKind::Work {
+                dead_letter_exchange,
+                dead_letter_routing_key,
+            } = &queue.kind
+            else {
+                continue;
+            };
+            if queue.name.starts_with("longshore.dead") {
+                assert_eq!(dead_letter_exchange, "");
+                assert_eq!(
+                    dead_letter_routing_key.as_deref(),
+                    Some("longshore.dead.parked")
+                );
+            } else {
+                assert_eq!(dead_letter_exchange, "longshore.dead");
+            }
+            let arguments = queue.arguments();
+            let strategy = Argument::Text("at-least-once".to_owned());
+            assert!(arguments.contains(&("x-dead-letter-strategy", strategy)));
+        }
+    }
+
+    #[test]
+    fn only_the_delay_levels_that_are_needed_are_declared() {
+        let levels = |longest: u64| {
+            Topology::new(&plan(Duration::from_millis(longest)))
+                .queues
+                .iter()
+                .filter(|queue| matches!(queue.kind, QueueKind::Delay { .. }))
+                .count()
+        };
+        assert_eq!(levels(250), 1);
+        assert_eq!(levels(500), 2);
+        assert_eq!(levels(60_000), 8);
+    }
+}
