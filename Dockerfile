@@ -3,11 +3,7 @@
 # against but libc: TLS is rustls, and migrations and assets are inside the binaries.
 
 FROM rust:1.95-slim-bookworm AS chef
-# ring builds some C.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/* \
-    && cargo install cargo-chef --version 0.1.78 --locked
+RUN cargo install cargo-chef --version 0.1.78 --locked
 WORKDIR /src
 
 # What the dependencies are, without the sources: this layer changes only when a manifest or the lock file does.
