@@ -22,4 +22,5 @@ pub mod outcome;
 pub mod reason;
 pub mod retry;
 pub mod signature;
+pub mod store;
 pub mod topology;

@@ -342,6 +342,7 @@ mod tests {
         };
         assert_eq!(levels(250), 1);
         assert_eq!(levels(500), 2);
-        assert_eq!(levels(60_000), 8);
+        // 240 units, rounded to three bits: 256.
+        assert_eq!(levels(60_000), 9);
     }
 }

@@ -38,7 +38,7 @@ mod tests {
             ("Ada.Lovelace@Example.COM", "ada.lovelace@example.com"),
             ("o'brien+tag@example.co.uk", "o'brien+tag@example.co.uk"),
             ("jürgen@bücher.example", "jürgen@xn--bcher-kva.example"),
-            ("用户@例子.广告", "用户@xn--fsqu00a.xn--55qw42g"),
+            ("用户@例子.广告", "用户@xn--fsqu00a.xn--4rr70v"),
         ] {
             assert_eq!(normalise_email(text).as_deref(), Ok(expected), "{text}");
         }

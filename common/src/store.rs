@@ -1,0 +1,165 @@
+//! What keeps rows: a small contract in Longshore's own words, and its engines.
+//!
+//! Everything that is written is written in batches, each in one transaction, and may be written
+//! twice: the keys make the second time change nothing.
+
+pub mod postgres;
+mod rows;
+
+use async_trait::async_trait;
+
+pub use rows::{
+    Attempt, DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, DeliveryKey, DeliveryState,
+    DeliveryStatus, Details, EventRecord, EventStatus, Moment, NewEvent, NewRejection, Progress,
+    RejectionRecord, Replay, ReplayState, Stored, Timeline,
+};
+use uuid::Uuid;
+
+use crate::event::EventId;
+
+/// An engine that keeps rows.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Brings the schema up to date. Safe to call from many processes at once.
+    ///
+    /// # Errors
+    /// The database cannot be reached or refuses a change.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Asks the database, over a connection of its own, whether work could be done now: it can be
+    /// reached, and its schema is the one this program knows.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], or [`StoreError::Schema`] with what to do.
+    async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Stores events and writes down their deliveries as due, all in one transaction. Says for each
+    /// what became of it, in order.
+    ///
+    /// # Errors
+    /// Nothing of the batch is stored. [`StoreError::Data`] means that the database refuses the
+    /// data of one of them: store them one by one to find it.
+    async fn store(&self, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError>;
+
+    /// Where deliveries stand, in the order asked; `None` for one that is not known.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn deliveries(
+        &self,
+        keys: &[DeliveryKey],
+    ) -> Result<Vec<Option<DeliveryState>>, StoreError>;
+
+    /// Records attempts and what they made of their deliveries, all in one transaction. A delivery
+    /// that is `delivered` stays so.
+    ///
+    /// # Errors
+    /// Nothing of the batch is recorded.
+    async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError>;
+
+    /// Keeps dead letters, and marks the due delivery of each that died on its way to a destination
+    /// as dead, all in one transaction. One that is kept already stays as it is.
+    ///
+    /// # Errors
+    /// Nothing of the batch is kept.
+    async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError>;
+
+    /// Keeps rejections, all in one transaction. One that is kept already stays as it is.
+    ///
+    /// # Errors
+    /// Nothing of the batch is kept.
+    async fn keep_rejections(&self, batch: &[NewRejection]) -> Result<(), StoreError>;
+
+    /// Where an event stands; `None` while nothing is known of it.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError>;
+
+    /// All that is stored of an event, body included.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError>;
+
+    /// One page of dead letters, newest first, without bodies.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn dead_page(
+        &self,
+        filter: &DeadFilter,
+        page: DeadPage,
+    ) -> Result<Vec<DeadSummary>, StoreError>;
+
+    /// How many dead letters match.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError>;
+
+    /// One dead letter, whole.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// Begins a replay: a row of its own, so that it can be resumed when it is killed.
+    ///
+    /// # Errors
+    /// It could not be written down.
+    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError>;
+
+    /// A replay as it stands.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError>;
+
+    /// Claims up to `most` open dead letters that match the replay's filter, for this replay alone,
+    /// and writes down their deliveries of the next generation as due. Those that an earlier, killed
+    /// run of the same replay had claimed and not marked come first, once, when `resume` is set.
+    ///
+    /// # Errors
+    /// Nothing is claimed.
+    async fn claim_dead(
+        &self,
+        replay: Uuid,
+        most: u32,
+        resume: bool,
+    ) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Marks claimed dead letters as replayed: only what the broker has confirmed.
+    ///
+    /// # Errors
+    /// Nothing is marked.
+    async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError>;
+
+    /// Ends a replay; what it had claimed and not marked is open again.
+    ///
+    /// # Errors
+    /// It still stands as running.
+    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError>;
+
+    /// Says goodbye to the database.
+    async fn close(&self);
+}
+
+/// Why the database did not do something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot be reached, is starting or stopping, or has no connection or lock to spare. Trying
+    /// again later is right, and no event is to blame.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// It refuses what is in the data.
+    #[error("the database refuses the data: {0}")]
+    Data(String),
+    /// The schema is not the one this program knows.
+    #[error("{0}")]
+    Schema(String),
+    /// Anything else: a fault of ours.
+    #[error("the database refuses the statement: {0}")]
+    Fault(String),
+}
