@@ -9,7 +9,7 @@ use lapin::{
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-        ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+        ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -145,6 +145,17 @@ impl Received {
             AMQPValue::Boolean(flag) => flag.to_string(),
             other => format!("{other:?}"),
         })
+    }
+
+    /// The same message, to publish it once more.
+    #[must_use]
+    pub fn again(&self) -> Message {
+        let headers = self.properties.headers().clone().unwrap_or_default();
+        Message {
+            properties: self.properties.clone(),
+            headers,
+            body: self.body.clone(),
+        }
     }
 
     /// `message_id`, our event id.
@@ -359,6 +370,19 @@ impl Outsider {
     /// If there is no such queue.
     pub async fn take(&self, queue: &str, limit: usize) -> Result<Vec<Received>> {
         self.get(queue, limit, true).await
+    }
+
+    /// Deletes a queue with all that is in it.
+    ///
+    /// # Errors
+    /// If the broker does not answer.
+    pub async fn delete_queue(&self, queue: &str) -> Result<()> {
+        let channel = self.connection.create_channel().await?;
+        channel
+            .queue_delete(short(queue)?, QueueDeleteOptions::default())
+            .await?;
+        channel.close(200, "deleted".into()).await?;
+        Ok(())
     }
 
     async fn get(&self, queue: &str, limit: usize, keep: bool) -> Result<Vec<Received>> {

@@ -224,6 +224,27 @@ impl Ledger {
             .context("counting events")
     }
 
+    /// Waits until `count` events are stored.
+    ///
+    /// # Errors
+    /// If they are not within the time, or more are.
+    pub async fn await_events(&self, count: i64, within: Duration) -> Result<()> {
+        let stored = eventually(within, format!("{count} stored events"), || async {
+            let stored = self.events().await?;
+            if stored >= count {
+                Ok(stored)
+            } else {
+                bail!("{stored}")
+            }
+        })
+        .await?;
+        ensure!(
+            stored == count,
+            "{stored} events are stored instead of {count}"
+        );
+        Ok(())
+    }
+
     /// The recorded attempts at the deliveries of an event, in order.
     ///
     /// # Errors
@@ -286,6 +307,30 @@ impl Ledger {
                 Ok(letters)
             } else {
                 bail!("{letters:?}")
+            }
+        })
+        .await
+    }
+
+    /// Waits until there are at least `count` rejections and gives id and code of all.
+    ///
+    /// # Errors
+    /// If there are fewer within the time.
+    pub async fn await_rejections(
+        &self,
+        count: usize,
+        within: Duration,
+    ) -> Result<Vec<(Uuid, String)>> {
+        eventually(within, format!("{count} rejections"), || async {
+            let all: Vec<(Uuid, String)> =
+                sqlx::query_as("select event_id, code::text from rejections order by event_id")
+                    .fetch_all(&self.pool)
+                    .await
+                    .context("reading rejections")?;
+            if all.len() >= count {
+                Ok(all)
+            } else {
+                bail!("{all:?}")
             }
         })
         .await

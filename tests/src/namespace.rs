@@ -43,10 +43,8 @@ impl Namespace {
         let name = format!("t{}", &Uuid::new_v4().simple().to_string()[..10]);
         let destinations: Vec<String> = destinations.into_iter().map(Into::into).collect();
         let note = scratch.path().join(FILE);
-        if *services == Services::shared() {
-            fs::write(&note, format!("{name} {}", destinations.join(" ")))
-                .with_context(|| format!("writing {}", note.display()))?;
-        }
+        fs::write(&note, format!("{name} {}", destinations.join(" ")))
+            .with_context(|| format!("writing {}", note.display()))?;
         Ok(Self {
             name,
             destinations,
@@ -70,10 +68,6 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // A private broker or database goes away as a whole; only shared ones need cleaning.
-        if self.services != Services::shared() {
-            return;
-        }
         let (name, destinations) = (self.name.clone(), self.destinations.clone());
         let services = self.services.clone();
         // A thread, because a runtime cannot be entered from within the test's own.
@@ -112,14 +106,23 @@ async fn sweep() {
     }
 }
 
+/// A private broker or database goes away as a whole; only the shared ones need cleaning.
 async fn remove(name: &str, destinations: &[String], services: &Services) -> Result<()> {
     let limit = Duration::from_secs(30);
-    let queues = timeout(
-        limit,
-        remove_from_broker(name, destinations, &services.broker_url),
-    );
-    let tables = timeout(limit, drop_schema(name, &services.database_url));
-    let (queues, tables) = tokio::join!(queues, tables);
+    let shared = Services::shared();
+    let queues = async {
+        if services.broker_url == shared.broker_url {
+            remove_from_broker(name, destinations, &shared.broker_url).await?;
+        }
+        anyhow::Ok(())
+    };
+    let tables = async {
+        if services.database_url == shared.database_url {
+            drop_schema(name, &shared.database_url).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (queues, tables) = tokio::join!(timeout(limit, queues), timeout(limit, tables));
     queues.context("removing its queues took too long")??;
     tables.context("dropping its schema took too long")??;
     Ok(())

@@ -288,8 +288,23 @@ impl System {
     /// # Errors
     /// If it cannot be started or does not end within two minutes.
     pub async fn longshore(&self, arguments: &[&str]) -> Result<Output> {
+        self.longshore_with(&[], arguments).await
+    }
+
+    /// As [`longshore`](Self::longshore), with these variables set differently.
+    ///
+    /// # Errors
+    /// As [`longshore`](Self::longshore).
+    pub async fn longshore_with(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Output> {
         let mut command = self.command(Program::Longshore)?;
-        command.args(arguments).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null());
         let mut command = tokio::process::Command::from(command);
         let shown = format!("longshore {}", arguments.join(" "));
         let output = timeout(
@@ -335,9 +350,22 @@ impl System {
         copy: usize,
         within: Duration,
     ) -> Result<ExitStatus> {
+        self.process(program, copy)?.signal(Signal::TERM)?;
+        self.ended(program, copy, within).await
+    }
+
+    /// Waits for the end of a process that the test signalled by itself.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub async fn ended(
+        &mut self,
+        program: Program,
+        copy: usize,
+        within: Duration,
+    ) -> Result<ExitStatus> {
         let member = self.member(program, copy)?;
         member.ended_by_test = true;
-        member.process.signal(Signal::TERM)?;
         member.process.wait(within).await
     }
 
