@@ -95,10 +95,13 @@ async fn what_a_killed_test_left_is_removed_by_the_next_one() -> Result<()> {
         .parent()
         .context("a scratch folder is in no folder")?;
     let left = base.join(format!("{}-killed", gone.id()));
-    fs::create_dir_all(&left)?;
     let queue = format!("{name}.integrate.crm");
     declare(&queue).await?;
-    fs::write(left.join("namespace"), format!("{name} crm"))?;
+    // Whole at once, as a parallel test may sweep it at any moment.
+    let whole = scratch.path().join("left");
+    fs::create_dir(&whole)?;
+    fs::write(whole.join("namespace"), format!("{name} crm"))?;
+    fs::rename(&whole, &left)?;
     let next = Namespace::new(&services, Vec::<String>::new(), &scratch).await?;
     let outsider = Outsider::connect(&services.broker_url).await?;
     // A parallel test may be the one that sweeps.
