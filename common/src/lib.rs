@@ -13,6 +13,7 @@
 //!
 //! A thing enters this library when at least two packages need it.
 
+pub mod bootstrap;
 pub mod broker;
 pub mod config;
 pub mod event;
@@ -21,6 +22,7 @@ pub mod namespace;
 pub mod outcome;
 pub mod reason;
 pub mod retry;
+pub mod runtime;
 pub mod signature;
 pub mod store;
 pub mod telemetry;
