@@ -180,6 +180,27 @@ async fn what_is_announced_too_large_is_413_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn who_sends_far_too_much_still_reads_the_answer() {
+    let server = start(&testbed(), Wire::default(), PATIENCE).await;
+    for (path, status) in [("/v1/signups", "413"), ("/nowhere", "404")] {
+        let mut stream = server.connect().await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: 20000000\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Everything is sent before anything is read, as simple clients do.
+        stream.write_all(&vec![b'x'; 20_000_000]).await.unwrap();
+        let answer = read(&mut stream).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    }
+    server.end().await;
+}
+
+#[tokio::test]
 async fn stopping_finishes_what_is_running_and_lets_go_of_who_idles() {
     let bed = Setup {
         confirms: 1,
