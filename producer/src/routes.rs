@@ -8,7 +8,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::door::Door;
-use crate::layers::{bound, head, observe, protect};
+use crate::layers::{bound, head, linger, observe, protect};
 use crate::problem::{Code, Problem};
 use crate::{events, processing, signup, status};
 
@@ -33,6 +33,7 @@ pub fn router(door: Door) -> Router {
             ServiceBuilder::new()
                 .layer(from_fn(observe))
                 .layer(from_fn(protect))
+                .layer(from_fn(linger))
                 .layer(CatchPanicLayer::custom(panicked))
                 .layer(from_fn(head)),
         )

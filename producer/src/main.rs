@@ -1,0 +1,7 @@
+//! `longshore-producer`: the ingress.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    producer::main()
+}
