@@ -1,5 +1,10 @@
 //! PostgreSQL, and what is particular to it.
 
+mod columns;
+mod outage;
+mod schema;
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,6 +12,9 @@ use common::config::{Database, ServiceUrl};
 use common::namespace::Namespace;
 use common::store::Store as _;
 use common::store::postgres::PostgresStore;
+use futures_util::FutureExt as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
 
 use crate::engine::System;
 
@@ -27,6 +35,28 @@ pub fn namespace() -> Namespace {
     format!("store-{}-{number}", std::process::id())
         .parse()
         .expect("a namespace")
+}
+
+/// A connection of the test's own, that sees the tables of `namespace`.
+pub async fn connection(namespace: &Namespace) -> PgConnection {
+    let options: PgConnectOptions = config().url.expose().parse().expect("an address");
+    options
+        .options([("search_path", format!("\"{namespace}\""))])
+        .connect()
+        .await
+        .expect("the database can be reached")
+}
+
+/// Runs a test on a fresh schema, which is removed afterwards.
+pub async fn with_schema<F: Future<Output = ()>>(test: impl FnOnce(Namespace) -> F) {
+    let namespace = namespace();
+    let store = PostgresStore::new(&config(), &namespace).expect("a valid address");
+    store.migrate().await.expect("the database can be migrated");
+    let ended = AssertUnwindSafe(test(namespace)).catch_unwind().await;
+    store.remove_schema().await.expect("it can be removed");
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
 }
 
 /// Two stores on one fresh schema.

@@ -2,6 +2,7 @@
 //! caller or to the network can leave a connection in an unknown state.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
@@ -283,7 +284,7 @@ fn connect_options(
         ))
     })?;
     let timeout = config.statement_timeout.as_millis().to_string();
-    Ok(options
+    Ok(without_needless_tls(options)
         .application_name(&application_name(namespace))
         .options([
             // Every statement is static and names no schema: this is the only place that does.
@@ -292,6 +293,21 @@ fn connect_options(
             // When we vanish in the middle of a transaction, its locks go soon.
             ("idle_in_transaction_session_timeout", timeout.as_str()),
         ]))
+}
+
+/// Leaves TLS out where it is only preferred and nothing leaves the machine. It would cost more than
+/// its ciphers: sqlx 0.9.0 does not set `TCP_NODELAY` (issue 4335, mended in the release after it), so
+/// each batch that needs two TLS records would wait 40 ms for a delayed acknowledgement in between.
+fn without_needless_tls(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    let stays_here = host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    match options.get_ssl_mode() {
+        PgSslMode::Allow | PgSslMode::Prefer if stays_here => options.ssl_mode(PgSslMode::Disable),
+        _ => options,
+    }
 }
 
 /// The namespace as an SQL identifier.
