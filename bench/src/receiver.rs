@@ -166,7 +166,9 @@ async fn answer(
     match body.collect().await {
         Ok(body) => {
             inbox.take(
-                head.headers.get("webhook-id").map(|id| id.as_bytes()),
+                head.headers
+                    .get("webhook-id")
+                    .map(http::HeaderValue::as_bytes),
                 &body.to_bytes(),
             );
             *response.status_mut() = StatusCode::NO_CONTENT;

@@ -149,7 +149,7 @@ pub trait Store: Send + Sync {
 }
 
 /// Why the database did not do something.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// It cannot be reached, is starting or stopping, or has no connection or lock to spare. Trying

@@ -1,9 +1,13 @@
 //! What every broker engine must do, run against each engine there is, and what is particular to one.
 //!
-//! RabbitMQ is expected at `LONGSHORE_TEST_BROKER_URL`, or else at `amqp://guest:guest@127.0.0.1:5672`.
+//! RabbitMQ is expected at `LONGSHORE_BROKER_URL`, or else at `amqp://guest:guest@127.0.0.1:5672`.
 //! Every test has a namespace of its own and deletes it at the end.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "broker/proxy.rs"]
 mod proxy;

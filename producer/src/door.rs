@@ -8,6 +8,7 @@ use common::event::{InvalidType, Types};
 use common::store::Store;
 use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
+use common::topology::Names;
 use tokio::sync::Semaphore;
 
 use crate::password::Hasher;
@@ -69,6 +70,8 @@ impl Door {
     pub(crate) fn health(&self) -> Health {
         Health {
             broker: Arc::clone(&self.broker),
+            // The history alone would take an event too, and then nobody would.
+            queue: Some(Names::new(self.config.namespace.clone()).validate()),
             store: self.store.clone(),
             store_needed: false,
             metrics: self.metrics.clone(),

@@ -198,7 +198,7 @@ async fn the_same_idempotency_key_is_the_same_event() -> Result<()> {
             == first
     );
     let other = client
-        .post_once("/v1/signups", "another key", &signup("idem"))
+        .post_once("/v1/signups", "another-key", &signup("idem"))
         .await?
         .accepted()?;
     ensure!(other != first);

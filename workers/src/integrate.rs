@@ -4,7 +4,8 @@
 mod answer;
 mod deliver;
 mod guard;
-mod record;
+mod together;
+mod turns;
 mod webhook;
 
 use std::process::ExitCode;

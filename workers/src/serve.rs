@@ -25,6 +25,7 @@ pub async fn serve(
     let workers = build(&program, &broker)?;
     let health = Health {
         broker: Arc::clone(&broker),
+        queue: workers.first().map(|worker| worker.queue().to_owned()),
         store: store.clone(),
         store_needed: true,
         metrics: program.metrics.clone(),
@@ -38,7 +39,11 @@ pub async fn serve(
         .map_err(|error| Failure::Failed(error.into()))
     };
     let worked = async {
-        let ended = if program.declare(&*broker).await? {
+        let declared = program.declare(&*broker).await?;
+        let ended = if declared && workers.is_empty() {
+            program.stop.cancelled().await;
+            Ok(())
+        } else if declared {
             try_join_all(workers.into_iter().map(Worker::run))
                 .await
                 .map(|_| ())

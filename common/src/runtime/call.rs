@@ -31,8 +31,13 @@ pub(super) async fn call(
                 "a batch failed as a whole: handling its events one by one"
             );
             let mut outcomes = Vec::with_capacity(batch.len());
-            for one in batch.chunks(1) {
-                let outcome = match try_call(handler, one, timeout).await {
+            for one in batch {
+                // What the first call did may have taken effect: nobody may think it did not.
+                let again = Received {
+                    redelivered: true,
+                    ..one.clone()
+                };
+                let outcome = match try_call(handler, &[again], timeout).await {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or(Outcome::Done),
                     Err(failure) => Outcome::Retry {
                         after: None,
@@ -89,6 +94,46 @@ mod tests {
     /// Panics, stalls or loses count when an event's body says so.
     struct Moody;
 
+    /// Fails for two at once; for one, says whether it may have been handled before.
+    struct Forgetful;
+
+    #[async_trait]
+    impl Handler for Forgetful {
+        async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+            assert_eq!(batch.len(), 1, "as told");
+            let failure = Failure::new(ReasonCode::Invalid, batch[0].is_fresh().to_string());
+            vec![Outcome::Dead(failure)]
+        }
+
+        async fn probe(&self, _: &'static str) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_handled_again_is_not_fresh() {
+        let outcomes = call(
+            &Forgetful,
+            &[received("a"), received("b")],
+            Duration::from_secs(5),
+        )
+        .await;
+        let dead = Outcome::Dead(Failure::new(ReasonCode::Invalid, "false"));
+        assert_eq!(outcomes, [dead.clone(), dead]);
+    }
+
+    fn received(body: &'static str) -> Received {
+        Received {
+            message: Message {
+                body: body.into(),
+                ..Message::default()
+            },
+            routing_key: String::new(),
+            redelivered: false,
+            trail: Trail::default(),
+        }
+    }
+
     #[async_trait]
     impl Handler for Moody {
         async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
@@ -109,18 +154,7 @@ mod tests {
     }
 
     async fn codes(bodies: &[&'static str]) -> Vec<Option<ReasonCode>> {
-        let batch: Vec<Received> = bodies
-            .iter()
-            .map(|body| Received {
-                message: Message {
-                    body: (*body).into(),
-                    ..Message::default()
-                },
-                routing_key: String::new(),
-                redelivered: false,
-                trail: Trail::default(),
-            })
-            .collect();
+        let batch: Vec<Received> = bodies.iter().map(|body| received(body)).collect();
         let outcomes = call(&Moody, &batch, Duration::from_millis(50)).await;
         outcomes
             .into_iter()

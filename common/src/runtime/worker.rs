@@ -90,6 +90,11 @@ impl Worker {
         }
     }
 
+    /// The queue it works on.
+    pub fn queue(&self) -> &str {
+        &self.spec.queue
+    }
+
     /// Works until the program is told to stop, then finishes what is running and gives the rest
     /// back.
     ///

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::MetricsPage;
-use crate::broker::Broker;
+use crate::broker::{Broker, BrokerError};
 use crate::outcome::chain;
 use crate::store::Store;
 
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Health {
     /// The broker.
     pub broker: Arc<dyn Broker>,
+    /// The queue that the program feeds or takes from: without it there is nothing to be ready for.
+    pub queue: Option<String>,
     /// The database, where the program uses one.
     pub store: Option<Arc<dyn Store>>,
     /// Whether the program is not ready without the database. The producer is: it goes on accepting,
@@ -50,7 +52,7 @@ impl Health {
     /// Asks every dependency for real.
     pub async fn checks(&self) -> Vec<Check> {
         let broker = async {
-            let answer = tokio::time::timeout(PATIENCE, self.broker.ready()).await;
+            let answer = tokio::time::timeout(PATIENCE, self.ask_broker()).await;
             check(
                 "broker",
                 true,
@@ -68,6 +70,16 @@ impl Health {
         };
         let (broker, store) = tokio::join!(broker, store);
         std::iter::once(broker).chain(store).collect()
+    }
+
+    async fn ask_broker(&self) -> Result<(), BrokerError> {
+        self.broker.ready().await?;
+        match &self.queue {
+            Some(queue) if self.broker.depth(queue).await?.is_none() => {
+                Err(BrokerError::NoSuchQueue(queue.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The three routes.

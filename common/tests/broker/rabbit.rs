@@ -18,7 +18,7 @@ use crate::proxy::Proxy;
 use crate::world::{self, Engine, PATIENCE, World, id, next, plan, publication};
 
 fn url() -> String {
-    std::env::var("LONGSHORE_TEST_BROKER_URL")
+    std::env::var("LONGSHORE_BROKER_URL")
         .unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned())
 }
 

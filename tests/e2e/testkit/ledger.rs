@@ -15,7 +15,7 @@ create table {ns}.delivery_attempts
     (event_id uuid, destination text, generation int, attempt int, status_code int);
 create table {ns}.dead_letters
     (dead_letter_id uuid, event_id uuid, queue text, reason text, state text);
-create table {ns}.rejections (event_id uuid, code text);";
+create table {ns}.rejections (event_id uuid, reason text);";
 
 /// Rows of one event, `{id}` standing for it, and where the event then is.
 const CASES: &[(&str, &str)] = &[

@@ -14,7 +14,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 
 use super::answer::Verdict;
-use super::record::Recorder;
+use super::together::Together;
+use super::turns::Turns;
 use super::webhook::{UnusableWebhook, Webhook};
 use crate::canonical::{Canonical, read};
 use crate::store::DATABASE;
@@ -25,7 +26,9 @@ pub struct Deliver {
     webhook: Webhook,
     rate: Option<DefaultDirectRateLimiter>,
     store: Arc<dyn Store>,
-    recorder: Recorder,
+    turns: Turns,
+    known: Together<DeliveryKey, Option<DeliveryState>>,
+    recorded: Together<Attempt, ()>,
 }
 
 impl Deliver {
@@ -44,13 +47,27 @@ impl Deliver {
             let quota = Quota::with_period(rate.interval())?;
             Some(RateLimiter::direct(quota))
         });
-        let recorder = Recorder::start(Arc::clone(&store));
+        let rows = Arc::clone(&store);
+        let known = Together::start(move |keys: Arc<Vec<DeliveryKey>>| {
+            let store = Arc::clone(&rows);
+            async move { store.deliveries(&keys).await }
+        });
+        let rows = Arc::clone(&store);
+        let recorded = Together::start(move |attempts: Arc<Vec<Attempt>>| {
+            let store = Arc::clone(&rows);
+            async move {
+                store.record_attempts(&attempts).await?;
+                Ok(vec![(); attempts.len()])
+            }
+        });
         Ok(Self {
             destination: destination.name,
             webhook,
             rate,
             store,
-            recorder,
+            turns: Turns::default(),
+            known,
+            recorded,
         })
     }
 
@@ -64,29 +81,22 @@ impl Deliver {
             destination: self.destination.clone(),
             generation: received.trail.generation,
         };
-        // A fresh event cannot have been delivered. Of any other the database knows better.
-        if !received.is_fresh() && !self.is_due(&key).await? {
+        // At least once means that a copy may come; the receiver shall not see it.
+        let _turn = self.turns.take(&key).await;
+        let known = self.known.request(key.clone()).await?;
+        if let Some(DeliveryState::Delivered | DeliveryState::Discarded) = known {
             return Ok(Outcome::Done);
         }
         if let Some(rate) = &self.rate {
             rate.until_ready().await;
         }
         let (attempt, verdict) = self.attempt(key, received, &canonical).await;
-        self.recorder.record(attempt).await?;
+        self.recorded.request(attempt).await?;
         Ok(match verdict {
             Verdict::Delivered => Outcome::Done,
             Verdict::Later { after, failure } => Outcome::Retry { after, failure },
             Verdict::Never(failure) => Outcome::Dead(failure),
         })
-    }
-
-    async fn is_due(&self, key: &DeliveryKey) -> Result<bool, StoreError> {
-        let known = self.store.deliveries(std::slice::from_ref(key)).await?;
-        let state = known.into_iter().next().flatten();
-        Ok(!matches!(
-            state,
-            Some(DeliveryState::Delivered | DeliveryState::Discarded)
-        ))
     }
 
     async fn attempt(

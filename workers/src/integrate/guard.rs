@@ -121,10 +121,15 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     // Global unicast is 2000::/3; what else there is, is for some special purpose.
     let global = segments[0] & 0xe000 == 0x2000;
-    let special = (segments[0] == 0x2001 && segments[1] < 0x200) // protocol assignments, Teredo
-        || (segments[0] == 0x2001 && segments[1] == 0xdb8) // documentation
-        || (segments[0] == 0x3fff && segments[1] < 0x1000) // documentation
-        || segments[0] == 0x2002; // 6to4 can hide any IPv4 address
+    let special = match segments[0] {
+        // Protocol assignments such as Teredo, and documentation.
+        0x2001 => segments[1] < 0x200 || segments[1] == 0xdb8,
+        // 6to4 can hide any IPv4 address.
+        0x2002 => true,
+        // Documentation.
+        0x3fff => segments[1] < 0x1000,
+        _ => false,
+    };
     global && !special
 }
 

@@ -49,21 +49,8 @@ impl StoreEvents {
                 }
                 each
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                events.iter().map(|_| Err(same(&error))).collect()
-            }
+            Err(error) => events.iter().map(|_| Err(error.clone())).collect(),
         }
-    }
-}
-
-/// One failure of a whole batch, told to each of it.
-fn same(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(detail) => StoreError::Unavailable(detail.clone()),
-        StoreError::Data(detail) => StoreError::Data(detail.clone()),
-        StoreError::Schema(detail) => StoreError::Schema(detail.clone()),
-        other => StoreError::Fault(other.to_string()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What validating means.
 
 use async_trait::async_trait;
-use common::event::{CloudEvent, Decoded, Limits, Refused, Types, decode, now};
+use common::event::{CloudEvent, Decoded, EventType, Limits, Refused, Types, decode, now};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::{Failure, Outcome, Rejection};
 use common::reason::ReasonCode;
@@ -52,7 +52,7 @@ impl Validate {
                 Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
             }
             Err(Refused::Unknown) => {
-                let known: Vec<&str> = self.types.iter().map(|known| known.name()).collect();
+                let known: Vec<&str> = self.types.iter().map(EventType::name).collect();
                 let error = format!(
                     "expected one of the types {}, found {:?}",
                     known.join(", "),
@@ -125,7 +125,7 @@ fn masked(decoded: Decoded) -> String {
 #[cfg(test)]
 mod tests {
     use common::broker::Address;
-    use common::event::{Publisher, Trail};
+    use common::event::{EventType, Publisher, Trail};
     use common::message::Headers;
 
     use super::*;

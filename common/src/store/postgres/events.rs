@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::postgres::PgBindIterExt as _;
 use sqlx::{PgConnection, Row as _};
@@ -21,18 +22,27 @@ pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>
     }
     let batch: Arc<[NewEvent]> = batch.into();
     let waves: Arc<[Vec<usize>]> = waves(&batch).into();
+    let committing = Arc::new(AtomicBool::new(false));
     link.transaction(move |connection| {
         let batch = Arc::clone(&batch);
         let waves = Arc::clone(&waves);
+        let committing = Arc::clone(&committing);
         Box::pin(async move {
+            // A connection that broke during the commit leaves open whether it took place: what is
+            // there now may be this very batch, and nobody else will hand it on.
+            let perhaps_ours = committing.load(Ordering::Relaxed);
             let mut outcomes = vec![Stored::Before; batch.len()];
             for wave in waves.iter() {
                 let events: Vec<&NewEvent> = wave.iter().map(|&index| &batch[index]).collect();
                 let stored = store_wave(connection, &events).await?;
                 for (&index, outcome) in wave.iter().zip(stored) {
-                    outcomes[index] = outcome;
+                    outcomes[index] = match outcome {
+                        Stored::Before if perhaps_ours => Stored::New,
+                        outcome => outcome,
+                    };
                 }
             }
+            committing.store(true, Ordering::Relaxed);
             Ok(outcomes)
         })
     })

@@ -1,7 +1,0 @@
-//! The ingress.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    producer::main()
-}

@@ -1,0 +1,127 @@
+//! Many small requests to the database made as one: whoever comes while a batch is on its way is in
+//! the next one. Batches form from concurrency alone; nobody waits for company.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use common::store::StoreError;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// At most so many requests in one batch.
+const BATCH: usize = 256;
+/// So many batches on their way at once.
+const AT_ONCE: usize = 2;
+
+/// The answer to one request.
+type Answer<O> = Result<O, StoreError>;
+type Request<I, O> = (I, oneshot::Sender<Answer<O>>);
+
+/// Makes requests together.
+pub(super) struct Together<I, O>(mpsc::Sender<Request<I, O>>);
+
+impl<I, O> Together<I, O>
+where
+    I: Send + Sync + 'static,
+    O: Send + 'static,
+{
+    /// Starts to make requests with `make`, which answers each request of a batch, in order, or the
+    /// batch as a whole with an error. Ends when it is dropped.
+    pub(super) fn start<M, F>(make: M) -> Self
+    where
+        M: Fn(Arc<Vec<I>>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
+        I: Clone,
+    {
+        let (requests, queue) = mpsc::channel(4 * BATCH);
+        let (make, queue) = (Arc::new(make), Arc::new(Mutex::new(queue)));
+        for _ in 0..AT_ONCE {
+            tokio::spawn(work(Arc::clone(&make), Arc::clone(&queue)));
+        }
+        Self(requests)
+    }
+
+    /// Makes one request.
+    pub(super) async fn request(&self, input: I) -> Answer<O> {
+        let (answer, answered) = oneshot::channel();
+        let ended = || StoreError::Unavailable("the worker is ending".to_owned());
+        self.0.send((input, answer)).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+}
+
+async fn work<I, O, M, F>(make: Arc<M>, queue: Arc<Mutex<mpsc::Receiver<Request<I, O>>>>)
+where
+    I: Clone,
+    M: Fn(Arc<Vec<I>>) -> F,
+    F: Future<Output = Result<Vec<O>, StoreError>>,
+{
+    loop {
+        let mut requests = Vec::new();
+        if queue.lock().await.recv_many(&mut requests, BATCH).await == 0 {
+            return;
+        }
+        let (inputs, askers): (Vec<I>, Vec<_>) = requests.into_iter().unzip();
+        let inputs = Arc::new(inputs);
+        match make(Arc::clone(&inputs)).await {
+            Ok(outputs) => {
+                for (asker, output) in askers.into_iter().zip(outputs) {
+                    // Whoever is gone was called off.
+                    let _ = asker.send(Ok(output));
+                }
+            }
+            // One of them may be to blame: each for itself then.
+            Err(StoreError::Data(_) | StoreError::Fault(_)) if inputs.len() > 1 => {
+                for (asker, input) in askers.into_iter().zip(inputs.iter()) {
+                    let answer = make(Arc::new(vec![input.clone()])).await;
+                    let _ = asker.send(answer.and_then(|outputs| {
+                        let none = || StoreError::Fault("no answer to a request".to_owned());
+                        outputs.into_iter().next().ok_or_else(none)
+                    }));
+                }
+            }
+            Err(error) => {
+                for asker in askers {
+                    let _ = asker.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_gets_its_own_answer_and_a_bad_one_fails_alone() {
+        let together = Together::start(|batch: Arc<Vec<u32>>| async move {
+            if batch.contains(&13) {
+                return Err(StoreError::Data("thirteen".to_owned()));
+            }
+            Ok(batch.iter().map(|number| number * 2).collect())
+        });
+        let answers = join_all((0..600).map(|number| together.request(number))).await;
+        for (number, answer) in (0..).zip(answers) {
+            match answer {
+                Ok(double) => assert_eq!(double, number * 2),
+                Err(error) => {
+                    assert_eq!((number, error.to_string().contains("thirteen")), (13, true))
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn when_the_database_is_away_everybody_hears_it() {
+        let together: Together<u32, u32> =
+            Together::start(|_| async { Err(StoreError::Unavailable("gone".to_owned())) });
+        let answers = join_all((0..10).map(|number| together.request(number))).await;
+        assert!(
+            answers
+                .iter()
+                .all(|answer| matches!(answer, Err(StoreError::Unavailable(_))))
+        );
+    }
+}
