@@ -29,7 +29,7 @@ use crate::namespace::Namespace;
 use crate::topology::{Plan, Stage};
 
 /// The whole configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Prefix of every name on the broker and name of the database schema (`LONGSHORE_NAMESPACE`).
@@ -67,29 +67,6 @@ pub struct Config {
     /// Further event types.
     #[serde(rename = "type")]
     pub types: Vec<TypeDefinition>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            namespace: Namespace::default(),
-            listen: None,
-            broker: Broker::default(),
-            database: Database::default(),
-            log: Log::default(),
-            limits: LimitSettings::default(),
-            producer: Producer::default(),
-            worker: Worker::default(),
-            validate: StageConfig::default(),
-            store: StageConfig::default(),
-            integrate: StageConfig::default(),
-            archive: StageConfig::default(),
-            history: History::default(),
-            outbound: Outbound::default(),
-            destinations: Vec::new(),
-            types: Vec::new(),
-        }
-    }
 }
 
 /// `[broker]`

@@ -23,4 +23,5 @@ pub mod reason;
 pub mod retry;
 pub mod signature;
 pub mod store;
+pub mod telemetry;
 pub mod topology;

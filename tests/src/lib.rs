@@ -1,1 +1,34 @@
-//! testkit
+//! The testkit: what end-to-end tests need to run the real binaries and to see what they did.
+//!
+//! It knows Longshore only from outside, by its contract: environment, exchanges and queues, HTTP
+//! answers, tables. It uses none of the product's code, so a test cannot be wrong in the same way
+//! as the product.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`system`] | a whole system of real processes in a namespace of its own |
+//! | [`process`] | one real process: start, signal, wait, measure |
+//! | [`client`] | calls to the producer and what it answered |
+//! | [`load`] | many publishers at once, with the ids that were accepted |
+//! | [`broker`] | an outsider on AMQP: publish anything, look into queues |
+//! | [`receiver`] | the outside system: an HTTP receiver that answers by a plan |
+//! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
+//! | [`proxy`] | a TCP link that can be stalled, cut and healed |
+//! | [`private`] | a broker or a database of the test's own, to stop and to kill |
+//! | [`namespace`], [`scratch`] | names and folders nobody else has, and their removal |
+//! | [`wait`] | waiting for facts, never for time |
+
+pub mod broker;
+pub mod client;
+pub mod ledger;
+pub mod load;
+pub mod namespace;
+pub mod port;
+pub mod private;
+pub mod process;
+pub mod proxy;
+pub mod receiver;
+pub mod scratch;
+pub mod services;
+pub mod system;
+pub mod wait;

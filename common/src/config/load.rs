@@ -253,7 +253,12 @@ mod tests {
 
     #[test]
     fn mistakes_name_where_they_stand_and_what_was_expected() {
-        let cases: [(&str, &[(&str, &str)], &[&str]); 9] = [
+        type Case = (
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            &'static [&'static str],
+        );
+        let cases: [Case; 9] = [
             (
                 "",
                 &[("LONGSHORE_BROKER", "x")],

@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub struct EventId(pub Uuid);
 
 /// The version 5 name space of all derived event ids.
-const IDS: Uuid = Uuid::from_u128(0x6c6f_6e67_7368_4f72_a565_76656e740001);
+const IDS: Uuid = Uuid::from_u128(0x6c6f_6e67_7368_4f72_a565_7665_6e74_0001);
 
 impl EventId {
     /// A new id for an event that is born here, now.

@@ -148,10 +148,6 @@ fn set<V: Into<HeaderValue>>(headers: &mut Headers, name: &'static str, value: O
 }
 
 /// The present moment, cut to microseconds: what PostgreSQL keeps.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the wall clock"
-)]
 pub fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_microsecond(now.microsecond()).unwrap_or(now)

@@ -1,0 +1,245 @@
+//! How every program starts and ends: configuration, telemetry, signals, exit code.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::rabbit::RabbitBroker;
+use crate::broker::{Broker, BrokerError};
+use crate::config::{Config, ConfigError};
+use crate::retry::Waits;
+use crate::store::postgres::PostgresStore;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::MetricsPage;
+use crate::topology::{Topology, levels_for};
+
+/// How a program ends; the exit codes of every Longshore program.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The work failed (exit code 1).
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+    /// Wrong usage or configuration (exit code 2).
+    #[error("{0}")]
+    Usage(String),
+    /// A dependency is unreachable (exit code 3).
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Unreachable { .. } | BrokerError::Blocked(_) | BrokerError::Lost(_) => {
+                Self::Unreachable(error.to_string())
+            }
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Unreachable(error.to_string()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// What a running program has in hand.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its name, such as `longshore-store`.
+    pub name: &'static str,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Cancelled when the program shall stop: take nothing new, finish what is running.
+    pub stop: CancellationToken,
+    /// What `/metrics` shows.
+    pub metrics: MetricsPage,
+}
+
+impl Program {
+    /// The broker of the configuration. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn broker(&self) -> Result<Arc<dyn Broker>, Failure> {
+        Ok(Arc::new(connect_broker(&self.config, self.name)?))
+    }
+
+    /// The store of the configuration. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        Ok(Arc::new(PostgresStore::new(&self.config.database, &self.config.namespace)?))
+    }
+
+    /// Declares the topology, waiting for the broker as long as it takes; `false` when the program
+    /// was stopped before.
+    ///
+    /// # Errors
+    /// Something is declared otherwise already: no waiting mends that.
+    pub async fn declare(&self, broker: &dyn Broker) -> Result<bool, Failure> {
+        let topology = Topology::new(&self.config.plan());
+        let mut waits = self.waits();
+        loop {
+            match broker.apply(&topology).await {
+                Ok(()) => return Ok(true),
+                Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    let wait = waits.next_wait();
+                    tracing::warn!(%error, wait_ms = millis(wait), "waiting for the broker");
+                    if !self.pause(wait).await {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The waits between two looks at a dependency that is down.
+    pub fn waits(&self) -> Waits {
+        Waits::between(self.config.worker.probe_first, self.config.worker.probe_max)
+    }
+
+    /// Waits; `false` when the program was stopped in the meantime.
+    pub async fn pause(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            () = self.stop.cancelled() => false,
+        }
+    }
+}
+
+/// The RabbitMQ engine of a configuration. Nothing is connected yet.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub fn connect_broker(config: &Config, name: &str) -> Result<RabbitBroker, BrokerError> {
+    let levels = levels_for(config.plan().longest_delay);
+    RabbitBroker::new(&config.broker, &config.namespace, levels, name)
+}
+
+/// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work`
+/// and turns what comes of it into an exit code.
+///
+/// The first SIGTERM or SIGINT cancels [`Program::stop`]. A second one, or the drain deadline and a
+/// little, ends the process at once: nothing is lost, the broker gives out again what was not
+/// settled.
+pub fn run<F, W>(name: &'static str, work: W) -> ExitCode
+where
+    W: FnOnce(Program) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    // One TLS provider for the whole tree; a second start in one process finds it set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match start(name, work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{name}: {}", describe(&failure));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// An error and its sources in one line.
+fn describe(failure: &Failure) -> String {
+    match failure {
+        Failure::Failed(error) => format!("{error:#}"),
+        other => other.to_string(),
+    }
+}
+
+fn start<F, W>(name: &'static str, work: W) -> Result<(), Failure>
+where
+    W: FnOnce(Program) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let config = Arc::new(crate::config::load()?);
+    let telemetry = Telemetry::start(name, &config.log);
+    let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
+    let done = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        listen_for_signals(stop.clone(), config.worker.drain).map_err(anyhow::Error::from)?;
+        let program = Program { name, config, stop, metrics: MetricsPage::start() };
+        tracing::info!(
+            program.name = name,
+            program.version = env!("CARGO_PKG_VERSION"),
+            namespace = %program.config.namespace,
+            broker = %program.config.broker.url,
+            database = %program.config.database.url,
+            "started"
+        );
+        work(program).await
+    });
+    // Whatever still runs has nothing to settle any more.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    tracing::info!(program.name = name, failed = done.is_err(), "ended");
+    done
+}
+
+/// How much longer than the drain deadline the process as a whole may take to end.
+const GRACE: Duration = Duration::from_secs(3);
+
+fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let mut either = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        let first = either().await;
+        tracing::info!(signal = first, "stopping: finishing what is running");
+        stop.cancel();
+        tokio::select! {
+            again = either() => tracing::warn!(signal = again, "stopping at once"),
+            () = tokio::time::sleep(drain + GRACE) => tracing::warn!("still not ended: stopping at once"),
+        }
+        exit_at_once();
+    });
+    Ok(())
+}
+
+#[expect(clippy::exit, reason = "asked for twice, or out of time; the broker still has everything")]
+fn exit_at_once() -> ! {
+    std::process::exit(1)
+}
+
+/// A duration in whole milliseconds, for log fields.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

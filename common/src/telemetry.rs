@@ -1,0 +1,8 @@
+//! What the programs say of themselves: logs, metrics, traces, health.
+
+pub mod health;
+mod log;
+pub mod metrics;
+pub mod trace;
+
+pub use log::{InvalidFilter, Telemetry};

@@ -1,0 +1,125 @@
+//! `/livez`, `/readyz` and `/metrics`, the same in every program.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::MetricsPage;
+use crate::broker::Broker;
+use crate::outcome::chain;
+use crate::store::Store;
+
+/// How long `/readyz` waits for one dependency to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a program's health depends on.
+#[derive(Clone)]
+pub struct Health {
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// The database, where the program needs one.
+    pub store: Option<Arc<dyn Store>>,
+    /// What `/metrics` shows.
+    pub metrics: MetricsPage,
+}
+
+/// What became of asking one dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// `broker` or `database`.
+    pub name: &'static str,
+    /// What is wrong, if anything.
+    pub problem: Option<String>,
+}
+
+impl Health {
+    /// Asks every dependency for real.
+    pub async fn checks(&self) -> Vec<Check> {
+        let broker = async {
+            let answer = tokio::time::timeout(PATIENCE, self.broker.ready()).await;
+            check(
+                "broker",
+                answer.map(|answer| answer.map_err(|error| chain(&error))),
+            )
+        };
+        let store = async {
+            let store = self.store.as_ref()?;
+            let answer = tokio::time::timeout(PATIENCE, store.ready()).await;
+            Some(check(
+                "database",
+                answer.map(|answer| answer.map_err(|error| chain(&error))),
+            ))
+        };
+        let (broker, store) = tokio::join!(broker, store);
+        std::iter::once(broker).chain(store).collect()
+    }
+
+    /// The three routes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/livez", get(|| async { "live\n" }))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .with_state(self)
+    }
+
+    /// Serves the three routes on `address` until `stop`.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn serve(self, address: SocketAddr, stop: CancellationToken) -> std::io::Result<()> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        })?;
+        tracing::info!(listen.address = %address, "health and metrics are served");
+        axum::serve(listener, self.router())
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
+    }
+}
+
+fn check(
+    name: &'static str,
+    answer: Result<Result<(), String>, tokio::time::error::Elapsed>,
+) -> Check {
+    let problem = match answer {
+        Ok(Ok(())) => None,
+        Ok(Err(problem)) => Some(problem),
+        Err(_) => Some(format!("no answer within {PATIENCE:?}")),
+    };
+    Check { name, problem }
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let checks = health.checks().await;
+    let ready = checks.iter().all(|check| check.problem.is_none());
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let checks: serde_json::Map<_, _> = checks
+        .into_iter()
+        .map(|check| {
+            (
+                check.name.to_owned(),
+                check.problem.unwrap_or_else(|| "ok".into()).into(),
+            )
+        })
+        .collect();
+    (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
+}
+
+async fn metrics(State(health): State<Health>) -> Response {
+    let format = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, format)], health.metrics.render()).into_response()
+}

@@ -1,0 +1,90 @@
+//! Logs and traces: setting them up, and writing out the last of them at the end.
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::config::{Log, LogFormat};
+
+/// Logging and tracing of this process, until it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it writes out what is still under way and stops it"]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+/// The filter in `LONGSHORE_LOG` cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("log.filter: expected a filter such as \"info\" or \"info,common=debug\", found {0:?}")]
+pub struct InvalidFilter(String);
+
+/// Silenced unless asked for: lapin logs returned messages with their bodies.
+const QUIET: &str = "lapin::returned_messages=off,lapin=error,sqlx=warn";
+
+impl Telemetry {
+    /// Starts logging to standard error and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, exporting
+    /// traces by OTLP over HTTP. `program` is the service name.
+    ///
+    /// # Errors
+    /// The filter cannot be read.
+    pub fn start(program: &str, config: &Log) -> Result<Self, InvalidFilter> {
+        let directives = format!("{QUIET},{}", config.filter);
+        let filter = EnvFilter::builder()
+            .parse(directives)
+            .map_err(|_| InvalidFilter(config.filter.clone()))?;
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match config.format {
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Text => {
+                let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+                lines.with_ansi(colours).boxed()
+            }
+        };
+        let traces = exporter(program);
+        let spans = traces
+            .as_ref()
+            .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("longshore")));
+        // A second start in one process (tests, all in one) keeps what the first one set up.
+        let _ = tracing_subscriber::registry()
+            .with(lines)
+            .with(spans)
+            .with(filter)
+            .try_init();
+        Ok(Self { traces })
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(traces) = &self.traces {
+            // There is nobody left to tell.
+            let _ = traces.shutdown();
+        }
+    }
+}
+
+fn exporter(program: &str) -> Option<SdkTracerProvider> {
+    std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|endpoint| !endpoint.is_empty())?;
+    let exporter = match opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .build()
+    {
+        Ok(exporter) => exporter,
+        Err(error) => {
+            // Telemetry is not set up yet, so this goes where logs will go.
+            eprintln!("OTEL_EXPORTER_OTLP_ENDPOINT: traces are not exported: {error}");
+            return None;
+        }
+    };
+    let resource = opentelemetry_sdk::Resource::builder()
+        .with_service_name(program.to_owned())
+        .build();
+    Some(
+        SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build(),
+    )
+}

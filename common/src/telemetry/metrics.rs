@@ -1,0 +1,255 @@
+//! Every metric there is. Names are declared here once, and nowhere else are metrics recorded.
+
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// One metric, for `/metrics` and for the documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram` (of seconds).
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub help: &'static str,
+}
+
+macro_rules! metrics_table {
+    ($($const:ident = $name:literal, $kind:literal, [$($label:literal),*], $help:literal;)+) => {
+        $(const $const: &str = $name;)+
+
+        /// Every metric there is.
+        pub const ALL: &[Metric] = &[
+            $(Metric { name: $name, kind: $kind, labels: &[$($label),*], help: $help },)+
+        ];
+    };
+}
+
+metrics_table! {
+    HTTP_REQUESTS = "longshore_http_requests_total", "counter", ["route", "status"],
+        "Requests answered at the door.";
+    HTTP_SECONDS = "longshore_http_request_seconds", "histogram", ["route"],
+        "How long requests took.";
+    RECEIVED = "longshore_events_received_total", "counter", ["type"],
+        "Events accepted at the door: the broker has confirmed them.";
+    PUBLISHES = "longshore_publishes_total", "counter", ["result"],
+        "Messages published: confirmed, unroutable, invalid, nacked, timed_out, blocked or disconnected.";
+    CONFIRM_SECONDS = "longshore_publish_confirm_seconds", "histogram", [],
+        "How long the broker took to confirm a message.";
+    CONNECTED = "longshore_broker_connected", "gauge", ["role"],
+        "1 while the connection for publishing or consuming is up.";
+    BLOCKED = "longshore_broker_blocked", "gauge", [],
+        "1 while the broker takes no messages.";
+    OUTCOMES = "longshore_outcomes_total", "counter", ["queue", "outcome", "reason"],
+        "What came of handling events: done, next, rejected, retry, dead or hold.";
+    HANDLE_SECONDS = "longshore_handle_seconds", "histogram", ["queue"],
+        "How long one call of a handler took.";
+    BATCH = "longshore_batch_events", "histogram", ["queue"],
+        "How many events one call of a handler took.";
+    IN_FLIGHT = "longshore_in_flight_events", "gauge", ["queue"],
+        "Events that this process holds and has not settled.";
+    HOLDING = "longshore_holding", "gauge", ["queue"],
+        "1 while the worker waits for a dependency that is down.";
+    HOLDS = "longshore_holds_total", "counter", ["queue", "dependency"],
+        "How often the worker began to wait for a dependency.";
+    SUSPECTS = "longshore_suspects_total", "counter", ["queue"],
+        "Messages put aside to be handled alone, because they came back twice.";
+    AGE_SECONDS = "longshore_event_age_seconds", "histogram", ["queue"],
+        "How long ago an event came through a door when its stage was done with it.";
+    DELIVERIES = "longshore_deliveries_total", "counter", ["destination", "result"],
+        "Attempts at destinations: delivered or the reason code.";
+    DELIVERY_SECONDS = "longshore_delivery_seconds", "histogram", ["destination"],
+        "How long an attempt at a destination took.";
+    KEPT_DEAD = "longshore_dead_letters_total", "counter", ["queue", "reason"],
+        "Dead letters kept in the archive.";
+    KEPT_REJECTED = "longshore_rejections_total", "counter", ["reason"],
+        "Rejections kept in the archive.";
+}
+
+/// Upper bounds of histogram buckets, in seconds: from a millisecond to a minute.
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+/// Upper bounds of buckets that count events.
+const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// What `/metrics` shows.
+#[derive(Clone)]
+pub struct MetricsPage(Option<PrometheusHandle>);
+
+impl MetricsPage {
+    /// Starts collecting, once in a process, and keeps the histograms short from then on. A second
+    /// start in one process shares the first one's page only if it is handed on: it shows nothing.
+    pub fn start() -> Self {
+        let built = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), EVENTS)
+            .and_then(|builder| builder.set_buckets(SECONDS))
+            .and_then(PrometheusBuilder::install_recorder);
+        let Ok(handle) = built else { return Self(None) };
+        for metric in ALL {
+            match metric.kind {
+                "counter" => describe_counter!(metric.name, metric.help),
+                "gauge" => describe_gauge!(metric.name, metric.help),
+                _ if metric.name == BATCH => describe_histogram!(metric.name, metric.help),
+                _ => describe_histogram!(metric.name, Unit::Seconds, metric.help),
+            }
+        }
+        let upkeep = handle.clone();
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(Duration::from_secs(5));
+            loop {
+                every.tick().await;
+                upkeep.run_upkeep();
+            }
+        });
+        Self(Some(handle))
+    }
+
+    /// The page in the Prometheus text format.
+    pub fn render(&self) -> String {
+        self.0
+            .as_ref()
+            .map(PrometheusHandle::render)
+            .unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for MetricsPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MetricsPage")
+    }
+}
+
+/// A request was answered. `route` is the template, never the path: paths are without end.
+pub fn http_answered(route: &'static str, status: u16, took: Duration) {
+    counter!(HTTP_REQUESTS, "route" => route, "status" => status.to_string()).increment(1);
+    histogram!(HTTP_SECONDS, "route" => route).record(took);
+}
+
+/// Events of a known type were accepted at the door.
+pub fn received(kind: &str, count: u64) {
+    counter!(RECEIVED, "type" => kind.to_owned()).increment(count);
+}
+
+/// A publish was answered.
+pub fn published(result: &'static str, took: Duration) {
+    counter!(PUBLISHES, "result" => result).increment(1);
+    if result == "confirmed" {
+        histogram!(CONFIRM_SECONDS).record(took);
+    }
+}
+
+/// The connection for `role` (`publish`, `consume`) came up or went down.
+pub fn connected(role: &'static str, up: bool) {
+    gauge!(CONNECTED, "role" => role).set(f64::from(u8::from(up)));
+}
+
+/// The broker takes no messages, or takes them again.
+pub fn blocked(blocked: bool) {
+    gauge!(BLOCKED).set(f64::from(u8::from(blocked)));
+}
+
+/// The metrics of one queue's worker.
+#[derive(Debug, Clone)]
+pub struct QueueMetrics {
+    queue: String,
+}
+
+impl QueueMetrics {
+    /// The metrics of `queue`, all of them there from the start.
+    pub fn new(queue: &str) -> Self {
+        let metrics = Self {
+            queue: queue.to_owned(),
+        };
+        metrics.holding(false);
+        metrics.in_flight(0);
+        for outcome in ["done", "next", "rejected", "retry", "dead", "hold"] {
+            counter!(OUTCOMES, "queue" => metrics.queue.clone(), "outcome" => outcome, "reason" => "")
+                .increment(0);
+        }
+        metrics
+    }
+
+    /// An event was handled. `reason` is empty where there is none.
+    pub fn outcome(&self, outcome: &'static str, reason: &'static str) {
+        counter!(
+            OUTCOMES, "queue" => self.queue.clone(), "outcome" => outcome, "reason" => reason
+        )
+        .increment(1);
+    }
+
+    /// A call of the handler ended.
+    pub fn handled(&self, events: usize, took: Duration) {
+        histogram!(HANDLE_SECONDS, "queue" => self.queue.clone()).record(took);
+        histogram!(BATCH, "queue" => self.queue.clone())
+            .record(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
+    }
+
+    /// How many events the process holds unsettled.
+    pub fn in_flight(&self, events: usize) {
+        gauge!(IN_FLIGHT, "queue" => self.queue.clone())
+            .set(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
+    }
+
+    /// The worker waits, or goes on.
+    pub fn holding(&self, holding: bool) {
+        gauge!(HOLDING, "queue" => self.queue.clone()).set(f64::from(u8::from(holding)));
+    }
+
+    /// The worker begins to wait.
+    pub fn hold(&self, dependency: &'static str) {
+        counter!(HOLDS, "queue" => self.queue.clone(), "dependency" => dependency).increment(1);
+    }
+
+    /// A message was put aside.
+    pub fn suspect(&self) {
+        counter!(SUSPECTS, "queue" => self.queue.clone()).increment(1);
+    }
+
+    /// The stage is done with an event that came through a door so long ago.
+    pub fn age(&self, age: Duration) {
+        histogram!(AGE_SECONDS, "queue" => self.queue.clone()).record(age);
+    }
+}
+
+/// An attempt at a destination ended with `delivered` or a reason code.
+pub fn delivery(destination: &str, result: &'static str, took: Duration) {
+    counter!(DELIVERIES, "destination" => destination.to_owned(), "result" => result).increment(1);
+    histogram!(DELIVERY_SECONDS, "destination" => destination.to_owned()).record(took);
+}
+
+/// A dead letter was kept.
+pub fn kept_dead(queue: &str, reason: &'static str) {
+    counter!(KEPT_DEAD, "queue" => queue.to_owned(), "reason" => reason).increment(1);
+}
+
+/// A rejection was kept.
+pub fn kept_rejected(reason: &'static str) {
+    counter!(KEPT_REJECTED, "reason" => reason).increment(1);
+}
+
+/// All metrics as a Markdown table, for the documentation.
+pub fn to_markdown() -> String {
+    let mut text = String::from("| metric | kind | labels | tells |\n|--|--|--|--|\n");
+    for Metric {
+        name,
+        kind,
+        labels,
+        help,
+    } in ALL
+    {
+        let labels = labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        text.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    text
+}

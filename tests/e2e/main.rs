@@ -1,0 +1,29 @@
+//! End-to-end tests: the real programs, seen from outside.
+//!
+//! Every test has a namespace of its own, so all may run at once. Those with a broker or a database
+//! of their own have `private` in their path.
+
+mod amqp_shapes;
+mod broker_faults;
+mod cli;
+mod dead_letter_and_replay;
+mod duplicates;
+mod garbage;
+mod happy_path;
+mod http_contract;
+mod kill;
+mod postgres_faults;
+mod receiver_faults;
+mod rejections;
+mod retry;
+mod scale;
+mod shutdown;
+mod testkit;
+mod unroutable;
+
+use std::time::Duration;
+
+/// The deadline of what should happen at once. Generous, as parallel tests share two cores.
+const SOON: Duration = Duration::from_secs(30);
+/// The deadline of what needs retries, restarts or a lot of work.
+const LATER: Duration = Duration::from_secs(150);
