@@ -89,6 +89,12 @@ fn parse_stat(stat: &str) -> Result<Stat> {
     // The name stands in parentheses and may hold any character, so the last one closes it.
     let (head, fields) = stat.rsplit_once(')').context("no name in stat")?;
     let (_, name) = head.split_once('(').context("no name in stat")?;
+    // A kernel worker is named after its last job (`kworker/u8:0-writeback`), and would count as new with each.
+    let name = if name.starts_with("kworker/") {
+        "kworker"
+    } else {
+        name
+    };
     // After the name come state, ppid, ...; utime and stime are the 12th and 13th.
     let mut ticks = fields
         .split_ascii_whitespace()
@@ -114,6 +120,13 @@ mod tests {
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let stat = parse_stat("7 (a) (b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0").unwrap();
         assert_eq!((stat.name.as_str(), stat.seconds), ("a) (b", 2.0));
+    }
+
+    #[test]
+    fn kernel_workers_are_one_whatever_they_worked_on_last() {
+        let stat =
+            parse_stat("7 (kworker/u8:0-writeback) I 2 0 0 0 -1 1 0 0 0 0 0 50 0 0 20 0").unwrap();
+        assert_eq!((stat.name.as_str(), stat.seconds), ("kworker", 0.5));
     }
 
     #[test]

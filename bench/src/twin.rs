@@ -21,12 +21,7 @@ use anyhow::{Context, Result, bail};
 use lapin::Connection;
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{
-    Namespace,
-    amqp::{connect, short},
-    progress::Progress,
-    schema,
-};
+use crate::{Namespace, amqp::connect, progress::Progress, schema};
 
 use integrate::{Integrate, Pool};
 use store::Store;
@@ -80,12 +75,12 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            validate_prefetch: 1000,
-            store_prefetch: 1000,
-            integrate_prefetch: 1000,
+            validate_prefetch: 1500,
+            store_prefetch: 1500,
+            integrate_prefetch: 1500,
             batch: 256,
             transactions: 2,
-            posts: 64,
+            posts: 32,
             connections_per_hop: false,
         }
     }
@@ -96,7 +91,8 @@ pub struct Twin {
     hops: JoinSet<Result<()>>,
     finished: Arc<Progress>,
     started: Instant,
-    links: Vec<Link>,
+    /// Held open while the hops run.
+    _links: Vec<Link>,
 }
 
 impl Twin {
@@ -140,7 +136,7 @@ impl Twin {
             hops,
             finished,
             started,
-            links,
+            _links: links,
         })
     }
 
@@ -171,19 +167,10 @@ impl Twin {
         }
     }
 
-    /// Stops the hops and closes the connections.
-    ///
-    /// # Errors
-    /// When the broker does not answer the close.
-    pub async fn stop(mut self) -> Result<()> {
+    /// Stops the hops and waits until they have stopped. The connections close by themselves after that.
+    pub async fn stop(mut self) {
         self.hops.shutdown().await;
-        for link in self.links {
-            for connection in [link.consuming, link.publishing] {
-                let closed = connection.close(200, short("done")?).await;
-                closed.context("a connection did not close")?;
-            }
-        }
-        Ok(())
+        // Not closed by hand: the hops' channels are on their way out, and lapin then refuses to close their connection.
     }
 }
 

@@ -1,6 +1,6 @@
 mod insert;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -65,13 +65,12 @@ impl Store {
         let mut waiting: Vec<Delivery> = Vec::with_capacity(batch);
         let mut inserting: FuturesUnordered<JoinHandle<Result<Vec<Delivery>>>> =
             FuturesUnordered::new();
-        let mut confirms: FuturesUnordered<Pin<Box<dyn Future<Output = Result<u64>> + Send>>> =
-            FuturesUnordered::new();
+        let mut confirms = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
                 Some(confirmed) = confirms.next(), if !confirms.is_empty() => {
-                    acks.done(confirmed.context("the store hop")?);
+                    acks.done(Result::<u64>::context(confirmed, "the store hop")?);
                     while let Some(Some(confirmed)) = confirms.next().now_or_never() {
                         acks.done(confirmed?);
                     }
@@ -83,7 +82,7 @@ impl Store {
                 Some(sent) = acks.sent() => sent?,
                 Some(inserted) = inserting.next(), if !inserting.is_empty() => {
                     for delivery in done(inserted)? {
-                        confirms.push(Box::pin(forward(publishing.clone(), stored.clone(), mandatory, delivery)));
+                        confirms.push(forward(&publishing, stored.clone(), mandatory, delivery));
                     }
                 }
                 delivery = deliveries.next(), if waiting.len() < batch => {
@@ -113,12 +112,12 @@ fn done(inserted: Result<Result<Vec<Delivery>>, JoinError>) -> Result<Vec<Delive
 
 /// Publishes an event on to `stored` under the key it came with; answers the tag of its delivery.
 async fn forward(
-    channel: Channel,
+    channel: &Channel,
     stored: ShortString,
     mandatory: bool,
     delivery: Delivery,
 ) -> Result<u64> {
     let (key, properties) = (delivery.routing_key, delivery.properties);
-    publish(&channel, stored, key, mandatory, &delivery.data, properties).await?;
+    publish(channel, stored, key, mandatory, &delivery.data, properties).await?;
     Ok(delivery.delivery_tag)
 }

@@ -1,1 +1,231 @@
 //! RabbitMQ over AMQP 0-9-1.
+//!
+//! Three connections, each opened when it is first needed and kept up from then on: one publishes
+//! (RabbitMQ stops reading a publishing connection when it runs out of memory or disk, acks and all,
+//! so it must do nothing else), one consumes, and one runs errands: declaring and looking at queues,
+//! where an answer such as "no such queue" costs a channel.
+
+mod confirms;
+mod connection;
+mod consumer;
+mod convert;
+mod declare;
+mod explain;
+mod publisher;
+mod settlements;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Channel, ExchangeKind};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::connection::{Link, Settings};
+use self::convert::short;
+use self::publisher::{Pace, Parcel, Publisher};
+use super::{
+    Address, Broker, BrokerError, Depth, Difference, Publication, PublishError, Subscription,
+};
+use crate::config;
+use crate::topology::{DelayRoute, Names, Topology};
+
+/// An exchange that every RabbitMQ has, to ask for.
+const ALWAYS_THERE: &str = "amq.topic";
+
+/// A RabbitMQ broker.
+pub struct RabbitBroker {
+    settings: Arc<Settings>,
+    names: Names,
+    levels: usize,
+    confirm_timeout: Duration,
+    publishing: Arc<Link>,
+    consuming: Arc<Link>,
+    errands: Arc<Link>,
+    publisher: Publisher,
+    /// The channel that readiness is asked on.
+    probe: Mutex<Option<Channel>>,
+    /// Nothing new is published, what is under way is finished.
+    draining: CancellationToken,
+    /// Connections end.
+    closing: CancellationToken,
+    lanes: TaskTracker,
+    links: TaskTracker,
+}
+
+impl RabbitBroker {
+    /// The broker of a configuration. Nothing is connected yet, so this works while the broker is
+    /// down: the first use connects, and from then on the connection is kept up in the background.
+    /// While it is down, everything fails at once.
+    ///
+    /// `names` are those of the namespace, `levels` is how many delay levels its topology declares
+    /// (`topology::levels_for(plan.longest_delay)`), and `name` is what operators see beside each
+    /// connection. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The URL is no AMQP URL.
+    pub fn new(
+        config: &config::Broker,
+        names: Names,
+        levels: usize,
+        name: &str,
+    ) -> Result<Self, BrokerError> {
+        let settings = Arc::new(Settings::new(config, name)?);
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (lanes, links) = (TaskTracker::new(), TaskTracker::new());
+        let link = |purpose| {
+            Link::new(
+                Arc::clone(&settings),
+                purpose,
+                closing.clone(),
+                links.clone(),
+            )
+        };
+        let publishing = link("publishing");
+        let pace = Pace {
+            window: config.window,
+            confirm_timeout: config.confirm_timeout,
+        };
+        let count = config.publish_channels;
+        let publisher = Publisher::start(&publishing, count, pace, &draining, &lanes);
+        Ok(Self {
+            names,
+            levels,
+            confirm_timeout: config.confirm_timeout,
+            consuming: link("consuming"),
+            errands: link("errands"),
+            publishing,
+            publisher,
+            probe: Mutex::new(None),
+            settings,
+            draining,
+            closing,
+            lanes,
+            links,
+        })
+    }
+
+    /// The exchange and the routing key of an address.
+    fn route(&self, to: &Address) -> (String, String) {
+        match to {
+            Address::Fact { fact, routing_key } => {
+                (self.names.exchange(*fact), routing_key.clone())
+            }
+            Address::Queue(queue) => (String::new(), queue.clone()),
+            Address::Later { queue, delay } => {
+                let route = DelayRoute::new(&self.names, queue, *delay, self.levels);
+                (route.exchange, route.routing_key)
+            }
+        }
+    }
+
+    fn parcel(&self, publication: Publication) -> Result<Parcel, String> {
+        let (exchange, routing_key) = self.route(&publication.to);
+        Ok(Parcel {
+            exchange: short("exchange name", &exchange)?,
+            routing_key: short("routing key", &routing_key)?,
+            mandatory: publication.to.must_route(),
+            properties: convert::to_amqp(&publication.message, self.settings.user.as_deref())?,
+            body: publication.message.body,
+        })
+    }
+
+    /// Asks the broker something small on the publishing connection.
+    async fn probe(&self) -> Result<(), BrokerError> {
+        let mut probe = self.probe.lock().await;
+        let channel = match probe.take() {
+            Some(channel) if channel.status().connected() => channel,
+            _ => self.publishing.channel().await?,
+        };
+        let options = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let ask = channel.exchange_declare(
+            ALWAYS_THERE.into(),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        );
+        explain::within(self.settings.patience, "a look at the broker", ask).await?;
+        *probe = Some(channel);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitBroker {
+    async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
+        declare::apply(&self.errands, topology).await
+    }
+
+    async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError> {
+        declare::verify(&self.errands, topology).await
+    }
+
+    async fn delete(&self, topology: &Topology) -> Result<(), BrokerError> {
+        declare::delete(&self.errands, topology).await
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        let parcel = self.parcel(publication).map_err(PublishError::Invalid)?;
+        self.publisher.publish(parcel).await
+    }
+
+    async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
+        consumer::subscribe(&self.consuming, queue, prefetch).await
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        declare::depth(&self.errands, queue).await
+    }
+
+    async fn ready(&self) -> Result<(), BrokerError> {
+        self.publishing.usable().await?;
+        let answer = self.probe().await;
+        // A broker that has just blocked the connection does not answer on it.
+        match self.publishing.blocked() {
+            Some(reason) => Err(BrokerError::Blocked(reason)),
+            None => answer,
+        }
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.settings.user.as_deref()
+    }
+
+    async fn close(&self) {
+        self.draining.cancel();
+        self.lanes.close();
+        let patience = self.settings.patience;
+        let enough = self.confirm_timeout + patience * 2;
+        if tokio::time::timeout(enough, self.lanes.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                broker.address = self.settings.address,
+                "closing although some messages are not confirmed"
+            );
+        }
+        self.closing.cancel();
+        self.links.close();
+        if tokio::time::timeout(patience * 2, self.links.wait())
+            .await
+            .is_err()
+        {
+            tracing::debug!("the broker connections did not close in time");
+        }
+    }
+}
+
+impl Drop for RabbitBroker {
+    fn drop(&mut self) {
+        // Their tasks would keep connections up for ever. A lane ends when nobody can use it.
+        self.closing.cancel();
+    }
+}

@@ -1,0 +1,366 @@
+//! A connection that is kept up: opened on first use, watched, and opened again when it breaks.
+//!
+//! lapin's own recovery stays off: after its attempts are used up it waits for ever, and it does not
+//! bring back channels that the broker closed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::types::LongString;
+use lapin::uri::{AMQPUri, SASLMechanism};
+use lapin::{Channel, Connection, ConnectionProperties, Event};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::explain::{Fault, within, words};
+use crate::broker::BrokerError;
+use crate::config;
+use crate::retry::Waits;
+
+/// The first and the longest wait before the connection is tried again. A connection that held
+/// longer than the longest starts over with the first.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How often to look whether a connection still says that it is up, in case the news was missed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How and as whom to connect.
+pub(super) struct Settings {
+    uri: AMQPUri,
+    /// Host and port, for people.
+    pub(super) address: String,
+    /// Whom the broker vouches for; unknown where it takes the name from a certificate.
+    pub(super) user: Option<String>,
+    name: String,
+    /// How long to wait for any one answer.
+    pub(super) patience: Duration,
+}
+
+impl Settings {
+    /// Reads the configuration. `name` is what operators see.
+    pub(super) fn new(config: &config::Broker, name: &str) -> Result<Self, BrokerError> {
+        let address = config.url.address();
+        let mut uri: AMQPUri =
+            config
+                .url
+                .expose()
+                .parse()
+                .map_err(|detail: String| BrokerError::Unreachable {
+                    address: address.clone(),
+                    detail: format!("the URL is no AMQP URL: {detail}"),
+                })?;
+        // The AMQP URL parser takes IPv6 addresses for no host at all, which means localhost.
+        if let Some(host) = config.url.parts().host_str() {
+            host.trim_matches(['[', ']'])
+                .clone_into(&mut uri.authority.host);
+        }
+        let heartbeat = u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX);
+        // Zero would take whatever the broker prefers.
+        uri.query.heartbeat = Some(heartbeat.max(1));
+        let user = match uri.query.auth_mechanism {
+            Some(SASLMechanism::External | SASLMechanism::Anonymous) => None,
+            _ => Some(uri.authority.userinfo.username.clone()),
+        };
+        Ok(Self {
+            uri,
+            address,
+            user,
+            name: name.to_owned(),
+            patience: config.connect_timeout,
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Everything but the URI, which holds the password.
+        f.debug_struct("Settings")
+            .field("address", &self.address)
+            .field("user", &self.user)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a connection stands.
+#[derive(Debug, Clone)]
+enum State {
+    /// The first attempt is not over.
+    Connecting,
+    /// It is there.
+    Up {
+        connection: Arc<Connection>,
+        /// Why the broker takes no messages, while it does not.
+        blocked: Option<String>,
+    },
+    /// It is not there; attempts go on.
+    Down(BrokerError),
+}
+
+/// One supervised connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// How it connects.
+    pub(super) settings: Arc<Settings>,
+    /// What it is for, as operators see it.
+    purpose: &'static str,
+    state: watch::Sender<State>,
+    started: AtomicBool,
+    /// The connection is worn and to be replaced, see [`Link::channel`].
+    worn: Notify,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Link {
+    /// A connection that is not opened before it is needed. It lives until `closing`.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        purpose: &'static str,
+        closing: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            purpose,
+            state: watch::Sender::new(State::Connecting),
+            started: AtomicBool::new(false),
+            worn: Notify::new(),
+            closing,
+            tasks,
+        })
+    }
+
+    /// The connection, or why there is none. Waits for the first attempt, but for no later one.
+    async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, BrokerError> {
+        if !self.started.swap(true, Ordering::Relaxed) {
+            self.tasks.spawn(Arc::clone(self).supervise());
+        }
+        let mut states = self.state.subscribe();
+        let verdict = states.wait_for(|state| !matches!(state, State::Connecting));
+        match tokio::time::timeout(self.settings.patience * 2, verdict).await {
+            Ok(Ok(state)) => match &*state {
+                State::Up { connection, .. } => Ok(Arc::clone(connection)),
+                State::Down(error) => Err(error.clone()),
+                State::Connecting => Err(self.unreachable("still connecting")),
+            },
+            Ok(Err(_)) | Err(_) => Err(self.unreachable("still connecting")),
+        }
+    }
+
+    /// Whether a publish would be taken now: connected and not blocked.
+    pub(super) async fn usable(self: &Arc<Self>) -> Result<(), BrokerError> {
+        self.connection().await?;
+        match self.blocked() {
+            Some(reason) => Err(BrokerError::Blocked(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the broker takes no messages on this connection, while it does not.
+    pub(super) fn blocked(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            State::Up { blocked, .. } => blocked.clone(),
+            _ => None,
+        }
+    }
+
+    /// A new channel.
+    pub(super) async fn channel(self: &Arc<Self>) -> Result<Channel, BrokerError> {
+        let connection = self.connection().await?;
+        let open = connection.create_channel();
+        let channel = within(self.settings.patience, "opening a channel", open).await?;
+        // lapin refuses a channel number for good after the broker closed a channel that had it, and
+        // numbers come round again. A new connection takes over long before; channels in use on the
+        // old one keep it alive until they are done.
+        if channel.id() > connection.configuration().channel_max() / 4 * 3 {
+            self.worn.notify_one();
+        }
+        Ok(channel)
+    }
+
+    fn unreachable(&self, detail: &str) -> BrokerError {
+        BrokerError::Unreachable {
+            address: self.settings.address.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    async fn supervise(self: Arc<Self>) {
+        let address = self.settings.address.as_str();
+        let purpose = self.purpose;
+        let mut waits = Waits::between(FIRST_WAIT, LONGEST_WAIT);
+        let mut reported = false;
+        loop {
+            let attempt = tokio::select! {
+                () = self.closing.cancelled() => break,
+                attempt = self.connect() => attempt,
+            };
+            match attempt {
+                Ok(connection) => {
+                    reported = false;
+                    let since = Instant::now();
+                    tracing::info!(
+                        broker.address = address,
+                        broker.connection = purpose,
+                        "connected to the broker"
+                    );
+                    match self.watch(Arc::new(connection)).await {
+                        End::Closing => break,
+                        End::Worn => continue,
+                        End::Lost(detail) => {
+                            tracing::warn!(
+                                broker.address = address,
+                                broker.connection = purpose,
+                                error = detail,
+                                "lost the connection to the broker, connecting again"
+                            );
+                            let detail = format!("the connection broke: {detail}");
+                            self.state
+                                .send_replace(State::Down(self.unreachable(&detail)));
+                        }
+                    }
+                    if since.elapsed() > LONGEST_WAIT {
+                        waits.reset();
+                    }
+                }
+                Err(error) => {
+                    if !reported {
+                        tracing::warn!(
+                            broker.address = address,
+                            broker.connection = purpose,
+                            %error,
+                            "cannot connect to the broker, trying until it works"
+                        );
+                        reported = true;
+                    }
+                    self.state.send_replace(State::Down(error));
+                }
+            }
+            tokio::select! {
+                () = self.closing.cancelled() => break,
+                () = tokio::time::sleep(waits.next_wait()) => {}
+            }
+        }
+        let closed = State::Down(self.unreachable("this program has closed the connection"));
+        if let State::Up { connection, .. } = self.state.send_replace(closed) {
+            let close = connection.close(200, "closing".into());
+            if let Err(fault) =
+                within(self.settings.patience, "closing the connection", close).await
+            {
+                tracing::debug!(
+                    broker.address = address,
+                    broker.connection = purpose,
+                    error = fault.words(),
+                    "could not say goodbye to the broker"
+                );
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, BrokerError> {
+        let settings = &self.settings;
+        let name = format!("{} ({})", settings.name, self.purpose);
+        let properties = ConnectionProperties::default()
+            .with_connection_name(LongString::from(name))
+            .with_client_property("product".into(), LongString::from("longshore"))
+            .with_client_property(
+                "version".into(),
+                LongString::from(env!("CARGO_PKG_VERSION")),
+            );
+        let connect = Connection::connect_uri(settings.uri.clone(), properties);
+        within(settings.patience, "connecting", connect)
+            .await
+            .map_err(|fault| match BrokerError::from(fault.clone()) {
+                BrokerError::Refused(detail) => BrokerError::Refused(detail),
+                _ => self.unreachable(&fault.words()),
+            })
+    }
+
+    /// Publishes how the connection stands until it ends.
+    async fn watch(&self, connection: Arc<Connection>) -> End {
+        // The only listener: lapin's listeners take events from each other.
+        let mut events = std::pin::pin!(connection.events_listener());
+        self.state.send_replace(State::Up {
+            connection: Arc::clone(&connection),
+            blocked: None,
+        });
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            let lost = tokio::select! {
+                () = self.closing.cancelled() => return End::Closing,
+                () = self.worn.notified() => return End::Worn,
+                event = events.next() => match event {
+                    Some(Event::ConnectionBlocked(reason)) => {
+                        self.set_blocked(Some(reason));
+                        None
+                    }
+                    Some(Event::ConnectionUnblocked) => {
+                        self.set_blocked(None);
+                        None
+                    }
+                    Some(Event::Error(error)) => Some(words(&error)),
+                    _ => None,
+                },
+                _ = look.tick() => Some("it was closed".to_owned()),
+            };
+            // Errors of single channels come this way too.
+            if let Some(detail) = lost
+                && !connection.status().connected()
+            {
+                return End::Lost(detail);
+            }
+        }
+    }
+
+    fn set_blocked(&self, reason: Option<String>) {
+        let address = self.settings.address.as_str();
+        match &reason {
+            Some(reason) => tracing::warn!(
+                broker.address = address,
+                broker.connection = self.purpose,
+                broker.reason = reason,
+                "the broker takes no messages now"
+            ),
+            None => tracing::info!(
+                broker.address = address,
+                broker.connection = self.purpose,
+                "the broker takes messages again"
+            ),
+        }
+        self.state.send_modify(|state| {
+            if let State::Up { blocked, .. } = state {
+                *blocked = reason;
+            }
+        });
+    }
+}
+
+/// Why a connection is watched no longer.
+enum End {
+    Closing,
+    Worn,
+    Lost(String),
+}
+
+/// Closes a channel that is done with. Failing at that does not matter: the channel is gone then.
+pub(super) async fn close_channel(channel: &Channel, patience: Duration) {
+    if !channel.status().connected() {
+        return;
+    }
+    let close = channel.close(200, "done".into());
+    if let Err(fault) = within(patience, "closing a channel", close).await {
+        tracing::debug!(error = fault.words(), "could not close a channel");
+    }
+}
+
+/// Whether a fault has cost the channel it happened on.
+pub(super) fn channel_is_gone(channel: &Channel, fault: &Fault) -> bool {
+    fault.code().is_some() || !channel.status().connected()
+}

@@ -1,0 +1,363 @@
+//! Our messages in AMQP's properties and field tables, and back.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, ByteArray, FieldArray, FieldTable, LongString, ShortString};
+
+use crate::message::{HeaderValue, Headers, Message};
+
+/// The most bytes that properties and headers may have together. They travel in one frame, which
+/// RabbitMQ bounds to 128 KiB by default; a larger one would cost us the whole connection. The rest
+/// is for what the broker adds when it dead-letters.
+const MOST_BYTES: usize = 100_000;
+
+/// How deep headers may be nested. Deeper ones are somebody's attempt on our stack.
+const DEEPEST: usize = 32;
+
+/// AMQP's delivery mode for messages that survive a restart of the broker.
+const PERSISTENT: u8 = 2;
+
+/// A text as AMQP's short string, or why it cannot be one.
+pub(super) fn short(what: &str, text: &str) -> Result<ShortString, String> {
+    ShortString::try_new(text).map_err(|_| {
+        let start: String = text.chars().take(40).collect();
+        format!(
+            "expected a {what} of at most 255 bytes, found {} bytes: {start:?}…",
+            text.len()
+        )
+    })
+}
+
+/// The AMQP properties of a message that we publish as `user`: persistent, and without what the
+/// broker itself had added. The error says what cannot be written down.
+pub(super) fn to_amqp(message: &Message, user: Option<&str>) -> Result<BasicProperties, String> {
+    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+    let mut bytes = 0;
+    let mut text = |what: &str, value: Option<&str>| -> Result<Option<ShortString>, String> {
+        bytes += value.map_or(0, |value| 1 + value.len());
+        value.map(|value| short(what, value)).transpose()
+    };
+    if let Some(value) = text("content type", message.content_type.as_deref())? {
+        properties = properties.with_content_type(value);
+    }
+    if let Some(value) = text("message_id", message.message_id.as_deref())? {
+        properties = properties.with_message_id(value);
+    }
+    if let Some(value) = text("type", message.kind.as_deref())? {
+        properties = properties.with_type(value);
+    }
+    if let Some(value) = text("app_id", message.app_id.as_deref())? {
+        properties = properties.with_app_id(value);
+    }
+    if let Some(value) = text("user_id", user)? {
+        properties = properties.with_user_id(value);
+    }
+    if let Some(timestamp) = message.timestamp {
+        properties = properties.with_timestamp(timestamp);
+    }
+    let mut table = FieldTable::default();
+    for (name, value) in message.headers.iter() {
+        if belongs_to_broker(name) {
+            continue;
+        }
+        bytes += 1 + name.len() + size(value);
+        let value = value_to_amqp(value, 1)?;
+        table.insert(short("header name", name)?, value);
+    }
+    if bytes > MOST_BYTES {
+        return Err(format!(
+            "expected at most {MOST_BYTES} bytes of properties and headers, found {bytes}"
+        ));
+    }
+    if !table.inner().is_empty() {
+        properties = properties.with_headers(table);
+    }
+    Ok(properties)
+}
+
+/// Whether a header is the broker's own: readable on a delivery, never to be published again. A
+/// leftover `x-death` makes RabbitMQ see a cycle and drop the message without a word, and `CC` and
+/// `BCC` would route copies to wherever a foreign publisher liked.
+fn belongs_to_broker(name: &str) -> bool {
+    (name.starts_with("x-") && name.contains("death"))
+        || matches!(
+            name,
+            "x-delivery-count"
+                | "x-acquired-count"
+                | "x-stream-offset"
+                | "x-opt-deaths"
+                | "CC"
+                | "BCC"
+        )
+}
+
+/// How many bytes a value takes in a field table, its type included.
+fn size(value: &HeaderValue) -> usize {
+    1 + match value {
+        HeaderValue::Null => 0,
+        HeaderValue::Bool(_) => 1,
+        HeaderValue::Int(_) | HeaderValue::Float(_) | HeaderValue::Time(_) => 8,
+        HeaderValue::Text(text) => 4 + text.len(),
+        HeaderValue::Bytes(bytes) => 4 + bytes.len(),
+        HeaderValue::List(values) => 4 + values.iter().map(size).sum::<usize>(),
+        HeaderValue::Table(table) => {
+            let entry = |(name, value): (&str, &HeaderValue)| 1 + name.len() + size(value);
+            4 + table.iter().map(entry).sum::<usize>()
+        }
+    }
+}
+
+fn value_to_amqp(value: &HeaderValue, depth: usize) -> Result<AMQPValue, String> {
+    if depth > DEEPEST {
+        return Err(format!(
+            "expected headers nested at most {DEEPEST} deep, found deeper ones"
+        ));
+    }
+    Ok(match value {
+        HeaderValue::Null => AMQPValue::Void,
+        HeaderValue::Bool(value) => AMQPValue::Boolean(*value),
+        HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
+        HeaderValue::Float(value) => AMQPValue::Double(*value),
+        HeaderValue::Text(text) => AMQPValue::LongString(LongString::from(text.as_str())),
+        HeaderValue::Bytes(bytes) => AMQPValue::ByteArray(ByteArray::from(bytes.as_slice())),
+        HeaderValue::Time(seconds) => AMQPValue::Timestamp(*seconds),
+        HeaderValue::List(values) => {
+            let mut array = FieldArray::default();
+            for value in values {
+                array.push(value_to_amqp(value, depth + 1)?);
+            }
+            AMQPValue::FieldArray(array)
+        }
+        HeaderValue::Table(headers) => {
+            let mut table = FieldTable::default();
+            for (name, value) in headers.iter() {
+                table.insert(
+                    short("header name", name)?,
+                    value_to_amqp(value, depth + 1)?,
+                );
+            }
+            AMQPValue::FieldTable(table)
+        }
+    })
+}
+
+/// A message that came from the broker, the broker's own headers included.
+pub(super) fn from_amqp(properties: &BasicProperties, body: Vec<u8>) -> Message {
+    let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+    Message {
+        body: body.into(),
+        content_type: text(properties.content_type()),
+        message_id: text(properties.message_id()),
+        kind: text(properties.kind()),
+        app_id: text(properties.app_id()),
+        user_id: text(properties.user_id()),
+        timestamp: *properties.timestamp(),
+        headers: properties
+            .headers()
+            .as_ref()
+            .map(|table| table_from_amqp(table, 1))
+            .unwrap_or_default(),
+    }
+}
+
+fn table_from_amqp(table: &FieldTable, depth: usize) -> Headers {
+    table
+        .into_iter()
+        .map(|(name, value)| (name.as_str(), value_from_amqp(value, depth)))
+        .collect()
+}
+
+/// Folds AMQP's nineteen kinds of values to ours. What is nested too deeply becomes null: nobody
+/// means it, and it must not cost us the stack.
+fn value_from_amqp(value: &AMQPValue, depth: usize) -> HeaderValue {
+    if depth > DEEPEST {
+        return HeaderValue::Null;
+    }
+    match value {
+        AMQPValue::Void => HeaderValue::Null,
+        AMQPValue::Boolean(value) => HeaderValue::Bool(*value),
+        AMQPValue::ShortShortInt(value) => HeaderValue::Int(i64::from(*value)),
+        AMQPValue::ShortShortUInt(value) => HeaderValue::Int(i64::from(*value)),
+        AMQPValue::ShortInt(value) => HeaderValue::Int(i64::from(*value)),
+        AMQPValue::ShortUInt(value) => HeaderValue::Int(i64::from(*value)),
+        AMQPValue::LongInt(value) => HeaderValue::Int(i64::from(*value)),
+        AMQPValue::LongUInt(value) => HeaderValue::Int(i64::from(*value)),
+        AMQPValue::LongLongInt(value) => HeaderValue::Int(*value),
+        AMQPValue::Float(value) => HeaderValue::Float(f64::from(*value)),
+        AMQPValue::Double(value) => HeaderValue::Float(*value),
+        AMQPValue::DecimalValue(decimal) => {
+            let scale = 10_f64.powi(i32::from(decimal.scale));
+            HeaderValue::Float(f64::from(decimal.value) / scale)
+        }
+        AMQPValue::ShortString(text) => HeaderValue::from(text.as_str()),
+        AMQPValue::LongString(text) => match std::str::from_utf8(text.as_bytes()) {
+            Ok(text) => HeaderValue::from(text),
+            Err(_) => HeaderValue::Bytes(text.as_bytes().to_vec()),
+        },
+        AMQPValue::ByteArray(bytes) => HeaderValue::Bytes(bytes.as_slice().to_vec()),
+        AMQPValue::Timestamp(seconds) => HeaderValue::Time(*seconds),
+        AMQPValue::FieldArray(values) => HeaderValue::List(
+            values
+                .as_slice()
+                .iter()
+                .map(|value| value_from_amqp(value, depth + 1))
+                .collect(),
+        ),
+        AMQPValue::FieldTable(table) => HeaderValue::Table(table_from_amqp(table, depth + 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::DecimalValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn with_header(name: &str, value: HeaderValue) -> Message {
+        Message {
+            headers: [(name, value)].into_iter().collect(),
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_down_is_refused_with_a_reason() {
+        let long = "x".repeat(256);
+        let cases = [
+            Message {
+                message_id: Some(long.clone()),
+                ..Message::default()
+            },
+            Message {
+                kind: Some(long.clone()),
+                ..Message::default()
+            },
+            with_header(&long, HeaderValue::Null),
+            with_header("big", HeaderValue::Bytes(vec![0; MOST_BYTES])),
+        ];
+        for message in cases {
+            let problem = to_amqp(&message, None).expect_err("cannot be published");
+            assert!(problem.starts_with("expected"), "{problem}");
+            assert!(problem.len() < 200, "{problem}");
+        }
+        let mut deep = HeaderValue::Null;
+        for _ in 0..40 {
+            deep = HeaderValue::List(vec![deep]);
+        }
+        let problem = to_amqp(&with_header("deep", deep), None).expect_err("too deep");
+        assert!(problem.contains("nested"), "{problem}");
+    }
+
+    #[test]
+    fn what_the_broker_added_is_not_published_again() {
+        let mut message = with_header("longshore-attempt", HeaderValue::Int(2));
+        for name in [
+            "x-death",
+            "x-first-death-queue",
+            "x-last-death-reason",
+            "x-delivery-count",
+            "x-acquired-count",
+            "x-stream-offset",
+            "CC",
+            "BCC",
+        ] {
+            message.headers.set(name, "broker");
+        }
+        let properties = to_amqp(&message, Some("guest")).expect("publishable");
+        let back = from_amqp(&properties, Vec::new());
+        assert_eq!(back.headers.len(), 1);
+        assert_eq!(back.headers.int("longshore-attempt"), Some(2));
+        assert_eq!(back.user_id.as_deref(), Some("guest"));
+        assert_eq!(*properties.delivery_mode(), Some(PERSISTENT));
+    }
+
+    #[test]
+    fn every_kind_of_foreign_value_can_be_read() {
+        let inner: AMQPValue = AMQPValue::FieldArray(vec![AMQPValue::Boolean(true)].into());
+        let mut nested = FieldTable::default();
+        nested.insert("inner".into(), inner);
+        let cases = [
+            (AMQPValue::Void, HeaderValue::Null),
+            (AMQPValue::ShortShortInt(-1), HeaderValue::Int(-1)),
+            (AMQPValue::ShortShortUInt(255), HeaderValue::Int(255)),
+            (AMQPValue::ShortInt(-300), HeaderValue::Int(-300)),
+            (AMQPValue::ShortUInt(60_000), HeaderValue::Int(60_000)),
+            (AMQPValue::LongInt(-70_000), HeaderValue::Int(-70_000)),
+            (
+                AMQPValue::LongUInt(u32::MAX),
+                HeaderValue::Int(4_294_967_295),
+            ),
+            (AMQPValue::LongLongInt(i64::MIN), HeaderValue::Int(i64::MIN)),
+            (AMQPValue::Float(0.5), HeaderValue::Float(0.5)),
+            (AMQPValue::Double(-0.25), HeaderValue::Float(-0.25)),
+            (
+                AMQPValue::DecimalValue(DecimalValue {
+                    scale: 2,
+                    value: 150,
+                }),
+                HeaderValue::Float(1.5),
+            ),
+            (AMQPValue::ShortString("a".into()), HeaderValue::from("a")),
+            (AMQPValue::LongString("ä".into()), HeaderValue::from("ä")),
+            (
+                AMQPValue::LongString(LongString::from(vec![0xff_u8, 0])),
+                HeaderValue::Bytes(vec![0xff, 0]),
+            ),
+            (
+                AMQPValue::ByteArray(vec![1].into()),
+                HeaderValue::Bytes(vec![1]),
+            ),
+            (AMQPValue::Timestamp(7), HeaderValue::Time(7)),
+            (
+                AMQPValue::FieldTable(nested),
+                HeaderValue::Table(
+                    [("inner", HeaderValue::List(vec![HeaderValue::Bool(true)]))]
+                        .into_iter()
+                        .collect(),
+                ),
+            ),
+        ];
+        for (foreign, ours) in cases {
+            assert_eq!(value_from_amqp(&foreign, 1), ours, "{foreign:?}");
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = HeaderValue> {
+        let leaf = prop_oneof![
+            Just(HeaderValue::Null),
+            any::<bool>().prop_map(HeaderValue::Bool),
+            any::<i64>().prop_map(HeaderValue::Int),
+            (-1e9_f64..1e9).prop_map(HeaderValue::Float),
+            ".{0,20}".prop_map(HeaderValue::Text),
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(HeaderValue::Bytes),
+            any::<u64>().prop_map(HeaderValue::Time),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(HeaderValue::List),
+                prop::collection::btree_map("[a-z]{1,8}", inner, 0..4)
+                    .prop_map(|map| HeaderValue::Table(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn our_headers_come_back_as_they_went(
+            headers in prop::collection::btree_map("[a-z]{1,12}", any_value(), 0..6),
+            id in prop::option::of("[ -~]{0,255}"),
+            timestamp in prop::option::of(any::<u64>()),
+            body in prop::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let message = Message {
+                body: body.clone().into(),
+                message_id: id,
+                timestamp,
+                headers: headers.into_iter().collect(),
+                ..Message::default()
+            };
+            let properties = to_amqp(&message, None).map_err(TestCaseError::fail)?;
+            prop_assert_eq!(from_amqp(&properties, body), message);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The topology on the broker: declared, compared, deleted.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+
+use super::connection::{Link, channel_is_gone, close_channel};
+use super::convert::short;
+use super::explain::{Fault, NOT_FOUND, PRECONDITION_FAILED, mismatch, within};
+use crate::broker::{BrokerError, Depth, Difference};
+use crate::topology::{Argument, Binding, Queue, Target, Topology};
+
+/// How many declarations are under way at once.
+const AT_ONCE: usize = 16;
+
+/// Declares everything. Two programs may do so at the same time.
+pub(super) async fn apply(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
+    let mut desk = Desk::new(link);
+    let exchanges = names(topology.exchanges.iter())?;
+    desk.all("declaring an exchange", &exchanges, |channel, name| {
+        exchange_declare(channel, name, false)
+    })
+    .await?;
+    let queues = queues(topology)?;
+    desk.all("declaring a queue", &queues, |channel, queue| {
+        queue_declare(channel, queue, false)
+    })
+    .await?;
+    let bindings = topology
+        .bindings
+        .iter()
+        .map(Bound::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    desk.all("binding", &bindings, bind).await?;
+    desk.close().await;
+    Ok(())
+}
+
+/// Compares exchanges and queues and their arguments. AMQP cannot list bindings, so those are not
+/// compared; `apply` restores them.
+pub(super) async fn verify(
+    link: &Arc<Link>,
+    topology: &Topology,
+) -> Result<Vec<Difference>, BrokerError> {
+    let mut desk = Desk::new(link);
+    let mut differences = Vec::new();
+    for name in names(topology.exchanges.iter())? {
+        // Declaring what is there changes nothing, and says whether it is what we mean.
+        for passive in [true, false] {
+            let found = desk
+                .one("looking at an exchange", |channel| {
+                    exchange_declare(channel, name.clone(), passive)
+                })
+                .await?;
+            if let Err(problem) = found.map_err(|fault| problem("exchange", &fault)) {
+                differences.push(difference(&name, problem?));
+                break;
+            }
+        }
+    }
+    for queue in queues(topology)? {
+        for passive in [true, false] {
+            let found = desk
+                .one("looking at a queue", |channel| {
+                    queue_declare(channel, queue.clone(), passive)
+                })
+                .await?;
+            if let Err(problem) = found.map_err(|fault| problem("queue", &fault)) {
+                differences.push(difference(&queue.0, problem?));
+                break;
+            }
+        }
+    }
+    desk.close().await;
+    Ok(differences)
+}
+
+/// Deletes every queue and exchange; what is not there is fine.
+pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
+    let mut desk = Desk::new(link);
+    let queues = names(topology.queues.iter().map(|queue| &queue.name))?;
+    desk.all("deleting a queue", &queues, |channel, name| async move {
+        let options = QueueDeleteOptions::default();
+        channel.queue_delete(name, options).await.map(|_| ())
+    })
+    .await?;
+    let exchanges = names(topology.exchanges.iter())?;
+    desk.all(
+        "deleting an exchange",
+        &exchanges,
+        |channel, name| async move {
+            let options = ExchangeDeleteOptions::default();
+            channel.exchange_delete(name, options).await
+        },
+    )
+    .await?;
+    desk.close().await;
+    Ok(())
+}
+
+/// How full a queue is; `None` where there is none.
+pub(super) async fn depth(link: &Arc<Link>, queue: &str) -> Result<Option<Depth>, BrokerError> {
+    let Ok(name) = short("queue name", queue) else {
+        // No queue can be called so.
+        return Ok(None);
+    };
+    let mut desk = Desk::new(link);
+    let answer = desk
+        .one("looking at a queue", |channel| async move {
+            let options = QueueDeclareOptions::durable().passive();
+            let arguments = FieldTable::default();
+            channel.queue_declare(name, options, arguments).await
+        })
+        .await?;
+    desk.close().await;
+    match answer {
+        Ok(queue) => Ok(Some(Depth {
+            messages: queue.message_count().into(),
+            consumers: queue.consumer_count().into(),
+        })),
+        Err(fault) if fault.code() == Some(NOT_FOUND) => Ok(None),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// A channel to ask the broker things on; a new one whenever an answer has cost the last.
+struct Desk<'l> {
+    link: &'l Arc<Link>,
+    channel: Option<Channel>,
+}
+
+impl<'l> Desk<'l> {
+    fn new(link: &'l Arc<Link>) -> Self {
+        Self {
+            link,
+            channel: None,
+        }
+    }
+
+    async fn channel(&mut self) -> Result<Channel, BrokerError> {
+        match &self.channel {
+            Some(channel) if channel.status().connected() => Ok(channel.clone()),
+            _ => {
+                let channel = self.link.channel().await?;
+                self.channel = Some(channel.clone());
+                Ok(channel)
+            }
+        }
+    }
+
+    /// Asks one thing. The outer error is that it cannot be asked at all.
+    async fn one<T, F>(
+        &mut self,
+        what: &'static str,
+        ask: impl FnOnce(Channel) -> F,
+    ) -> Result<Result<T, Fault>, BrokerError>
+    where
+        F: Future<Output = lapin::Result<T>>,
+    {
+        let channel = self.channel().await?;
+        let answer = within(self.link.settings.patience, what, ask(channel.clone())).await;
+        if let Err(fault) = &answer
+            && channel_is_gone(&channel, fault)
+        {
+            self.channel = None;
+        }
+        Ok(answer)
+    }
+
+    /// Asks the same about many things, several at once; the first problem ends it.
+    async fn all<I: Clone, F>(
+        &mut self,
+        what: &'static str,
+        items: &[I],
+        ask: impl Fn(Channel, I) -> F,
+    ) -> Result<(), BrokerError>
+    where
+        F: Future<Output = lapin::Result<()>>,
+    {
+        for items in items.chunks(AT_ONCE) {
+            let channel = self.channel().await?;
+            let asks = items.iter().map(|item| ask(channel.clone(), item.clone()));
+            let answers = within(self.link.settings.patience, what, try_join_all(asks)).await;
+            if let Err(fault) = answers {
+                close_channel(&channel, self.link.settings.patience).await;
+                return Err(match fault.code() {
+                    Some(PRECONDITION_FAILED) => BrokerError::Mismatch(mismatch(&fault.words())),
+                    _ => fault.into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(self) {
+        if let Some(channel) = self.channel {
+            close_channel(&channel, self.link.settings.patience).await;
+        }
+    }
+}
+
+/// What a refused look says about the thing, or that it cannot be said.
+fn problem(thing: &str, fault: &Fault) -> Result<String, BrokerError> {
+    match fault.code() {
+        Some(NOT_FOUND) => Ok(format!(
+            "expected this {thing}, found none; `longshore topology apply` declares it"
+        )),
+        Some(PRECONDITION_FAILED) => Ok(mismatch(&fault.words())),
+        _ => Err(fault.clone().into()),
+    }
+}
+
+fn difference(name: &ShortString, problem: String) -> Difference {
+    Difference {
+        name: name.to_string(),
+        problem,
+    }
+}
+
+async fn exchange_declare(channel: Channel, name: ShortString, passive: bool) -> lapin::Result<()> {
+    let options = ExchangeDeclareOptions {
+        passive,
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default())
+        .await
+}
+
+async fn queue_declare(
+    channel: Channel,
+    (name, arguments): (ShortString, FieldTable),
+    passive: bool,
+) -> lapin::Result<()> {
+    let options = QueueDeclareOptions {
+        passive,
+        ..QueueDeclareOptions::durable()
+    };
+    channel
+        .queue_declare(name, options, arguments)
+        .await
+        .map(|_| ())
+}
+
+async fn bind(channel: Channel, binding: Bound) -> lapin::Result<()> {
+    let Bound {
+        exchange,
+        pattern,
+        to,
+        to_queue,
+    } = binding;
+    let arguments = FieldTable::default();
+    if to_queue {
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(to, exchange, pattern, options, arguments)
+            .await
+    } else {
+        let options = ExchangeBindOptions::default();
+        channel
+            .exchange_bind(to, exchange, pattern, options, arguments)
+            .await
+    }
+}
+
+/// A binding whose names fit AMQP.
+#[derive(Clone)]
+struct Bound {
+    exchange: ShortString,
+    pattern: ShortString,
+    to: ShortString,
+    to_queue: bool,
+}
+
+impl Bound {
+    fn new(binding: &Binding) -> Result<Self, BrokerError> {
+        let (to, to_queue) = match &binding.to {
+            Target::Queue(name) => (name, true),
+            Target::Exchange(name) => (name, false),
+        };
+        Ok(Self {
+            exchange: name(&binding.exchange)?,
+            pattern: name(&binding.pattern)?,
+            to: name(to)?,
+            to_queue,
+        })
+    }
+}
+
+fn name(text: &str) -> Result<ShortString, BrokerError> {
+    short("name", text).map_err(BrokerError::Refused)
+}
+
+fn names<'t>(texts: impl Iterator<Item = &'t String>) -> Result<Vec<ShortString>, BrokerError> {
+    texts.map(|text| name(text)).collect()
+}
+
+fn queues(topology: &Topology) -> Result<Vec<(ShortString, FieldTable)>, BrokerError> {
+    topology
+        .queues
+        .iter()
+        .map(|queue| Ok((name(&queue.name)?, arguments(queue))))
+        .collect()
+}
+
+fn arguments(queue: &Queue) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in queue.arguments() {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString(text.into()),
+            Argument::Int(number) => AMQPValue::LongLongInt(number),
+        };
+        // Argument names are constants of ours.
+        table.insert(name.into(), value);
+    }
+    table
+}

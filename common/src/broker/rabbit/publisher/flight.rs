@@ -1,0 +1,242 @@
+//! What one channel has published and not seen confirmed yet.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::BasicReturnMessage;
+use lapin::options::BasicPublishOptions;
+use lapin::{Channel, Confirmation};
+use tokio::time::Instant;
+
+use super::drained::Drained;
+use super::{Job, Parcel, Reply};
+use crate::broker::PublishError;
+use crate::broker::rabbit::confirms::{Answer, Confirms, Key, Returned, Verdict};
+use crate::broker::rabbit::explain::{NOT_FOUND, code, missing_exchange, words};
+
+/// A publish whose confirm has arrived, or whose channel broke.
+pub(super) type Landed = (u64, lapin::Result<Confirmation>);
+
+/// The channel is of no more use.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+/// The publishes of one channel.
+pub(super) struct Flight {
+    channel: Arc<Channel>,
+    timeout: Duration,
+    next: u64,
+    futures: FuturesUnordered<BoxFuture<'static, Landed>>,
+    drained: Drained,
+    waiting: HashMap<u64, Waiting>,
+    /// When each publish is overdue, oldest first; also of those that have landed.
+    deadlines: VecDeque<(Instant, u64)>,
+    confirms: Confirms<Option<Reply>>,
+}
+
+struct Waiting {
+    /// Taken when the caller has been told that there was no answer in time.
+    reply: Option<Reply>,
+    key: Key,
+}
+
+impl Flight {
+    /// Of a new channel in confirm mode.
+    pub(super) fn new(channel: Arc<Channel>, timeout: Duration) -> Self {
+        Self {
+            channel,
+            timeout,
+            next: 0,
+            futures: FuturesUnordered::new(),
+            drained: Drained::default(),
+            waiting: HashMap::new(),
+            deadlines: VecDeque::new(),
+            confirms: Confirms::new(),
+        }
+    }
+
+    /// The channel.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// How many publishes have no confirm.
+    pub(super) fn len(&self) -> usize {
+        self.futures.len()
+    }
+
+    /// Whether every publish has its confirm.
+    pub(super) fn is_empty(&self) -> bool {
+        self.futures.is_empty()
+    }
+
+    /// Publishes one message.
+    pub(super) fn start(&mut self, Job { parcel, reply }: Job) {
+        let id = self.next;
+        self.next += 1;
+        let waiting = Waiting {
+            reply: Some(reply),
+            key: Key {
+                exchange: parcel.exchange.clone(),
+                routing_key: parcel.routing_key.clone(),
+                message_id: parcel.properties.message_id().clone(),
+            },
+        };
+        self.waiting.insert(id, waiting);
+        self.deadlines
+            .push_back((Instant::now() + self.timeout, id));
+        let channel = Arc::clone(&self.channel);
+        self.futures.push(Box::pin(publish(channel, id, parcel)));
+    }
+
+    /// Waits until confirms have arrived and takes all of them. Must be settled before anything else
+    /// is started, for the batch to be complete.
+    pub(super) async fn landed(&mut self) -> Vec<Landed> {
+        poll_fn(|cx| self.drained.poll(&mut self.futures, cx)).await
+    }
+
+    /// Answers the callers whose publishes are decided.
+    ///
+    /// # Errors
+    /// The channel broke; everything has been answered.
+    pub(super) fn settle(&mut self, landed: Vec<Landed>) -> Result<(), Broken> {
+        let mut broken = None;
+        for (id, result) in landed {
+            let (answer, returned) = match result {
+                Ok(Confirmation::Ack(returned)) => (Answer::Ack, returned),
+                Ok(Confirmation::Nack(returned)) => (Answer::Nack, returned),
+                Ok(Confirmation::NotRequested) => {
+                    broken = Some((None, "the channel does not confirm".to_owned()));
+                    continue;
+                }
+                Err(error) => {
+                    broken = Some((code(&error), words(&error)));
+                    continue;
+                }
+            };
+            if let Some(Waiting { reply, key }) = self.waiting.remove(&id) {
+                let returned = returned.map(read_return);
+                self.confirms.resolved(key, reply, answer, returned);
+            }
+        }
+        let idle = self.waiting.is_empty();
+        self.confirms.close_batch(idle, answer);
+        match broken {
+            None => Ok(()),
+            Some((code, detail)) => {
+                self.broken(code, &detail);
+                Err(Broken)
+            }
+        }
+    }
+
+    /// When the next publish is overdue.
+    pub(super) fn deadline(&mut self) -> Option<Instant> {
+        while let Some((deadline, id)) = self.deadlines.front() {
+            if self.waiting.contains_key(id) {
+                return Some(*deadline);
+            }
+            self.deadlines.pop_front();
+        }
+        None
+    }
+
+    /// Tells the callers of overdue publishes. Returns whether there were any. With `wait_on`, the
+    /// broker has said why it does not answer: they are given another timeout to be confirmed.
+    pub(super) fn fail_overdue(&mut self, wait_on: bool) -> bool {
+        let now = Instant::now();
+        let mut any = false;
+        while let Some((deadline, id)) = self.deadlines.front().copied()
+            && deadline <= now
+        {
+            self.deadlines.pop_front();
+            let Some(waiting) = self.waiting.get_mut(&id) else {
+                continue;
+            };
+            any = true;
+            if let Some(reply) = waiting.reply.take() {
+                let _ = reply.send(Err(PublishError::TimedOut(self.timeout)));
+            }
+            if wait_on {
+                self.deadlines.push_back((now + self.timeout, id));
+            }
+        }
+        any
+    }
+
+    /// Answers everything left: its channel is gone for this reason.
+    pub(super) fn lost(&mut self, detail: &str) {
+        self.broken(None, detail);
+    }
+
+    fn broken(&mut self, code: Option<u16>, detail: &str) {
+        // A publish to an exchange that is not there takes its whole channel with it.
+        let culprit = (code == Some(NOT_FOUND))
+            .then(|| missing_exchange(detail))
+            .flatten();
+        let left = std::mem::take(&mut self.waiting);
+        let left = left
+            .into_values()
+            .map(|Waiting { reply, key }| (key, reply));
+        for (key, reply) in left.chain(self.confirms.abandon()) {
+            if culprit == Some(key.exchange.as_str()) {
+                answer(key, reply, Verdict::Unroutable(detail.to_owned()));
+            } else if let Some(reply) = reply {
+                let _ = reply.send(Err(PublishError::Disconnected(detail.to_owned())));
+            }
+        }
+        self.futures.clear();
+        self.deadlines.clear();
+    }
+}
+
+/// Tells a caller, if it still waits, what became of its publish.
+fn answer(key: Key, reply: Option<Reply>, verdict: Verdict) {
+    let Some(reply) = reply else { return };
+    let _ = reply.send(match verdict {
+        Verdict::Published => Ok(()),
+        Verdict::Nacked => Err(PublishError::Nacked),
+        Verdict::Unroutable(reason) => Err(PublishError::Unroutable {
+            exchange: key.exchange.into(),
+            routing_key: key.routing_key.into(),
+            reason,
+        }),
+    });
+}
+
+/// Publishes and waits for the confirm. The first poll numbers the message and hands it over for
+/// writing without a pause between.
+async fn publish(channel: Arc<Channel>, id: u64, parcel: Parcel) -> Landed {
+    let options = BasicPublishOptions {
+        mandatory: parcel.mandatory,
+        immediate: false,
+    };
+    let written = channel
+        .basic_publish(
+            parcel.exchange,
+            parcel.routing_key,
+            options,
+            &parcel.body,
+            parcel.properties,
+        )
+        .await;
+    match written {
+        Ok(confirm) => (id, confirm.await),
+        Err(error) => (id, Err(error)),
+    }
+}
+
+fn read_return(message: BasicReturnMessage) -> Returned {
+    Returned {
+        reason: format!("{} {}", message.reply_code, message.reply_text),
+        key: Key {
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
+            message_id: message.properties.message_id().clone(),
+        },
+    }
+}

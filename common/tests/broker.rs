@@ -1,0 +1,53 @@
+//! What every broker engine must do, run against each engine there is, and what is particular to one.
+//!
+//! RabbitMQ is expected at `LONGSHORE_TEST_BROKER_URL`, or else at `amqp://guest:guest@127.0.0.1:5672`.
+//! Every test has a namespace of its own and deletes it at the end.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "broker/proxy.rs"]
+mod proxy;
+#[path = "broker/rabbit.rs"]
+mod rabbit;
+#[path = "broker/suite.rs"]
+mod suite;
+#[path = "broker/world.rs"]
+mod world;
+
+/// Runs the whole suite against one engine.
+macro_rules! conformance {
+    ($engine:ident: $($test:ident),+ $(,)?) => {
+        mod $engine {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    let engine = super::super::$engine::engine();
+                    super::super::world::run(engine, super::super::suite::$test).await;
+                }
+            )+
+        }
+    };
+}
+
+mod conforms {
+    conformance! {
+        rabbit:
+        a_message_arrives_as_it_was_published,
+        an_unroutable_message_is_reported_and_no_other,
+        nobody_needs_to_listen_to_what_is_stored,
+        what_cannot_be_written_down_harms_nothing_else,
+        twenty_thousand_publishes_at_once_are_all_confirmed,
+        competing_consumers_share_the_work,
+        what_is_acked_is_gone_and_what_is_given_back_comes_again,
+        acks_in_any_order_all_arrive,
+        what_a_lost_consumer_held_comes_again_and_is_counted,
+        a_cancelled_subscription_ends_after_what_was_under_way,
+        a_missing_queue_is_named,
+        delays_are_kept_under_load,
+        the_depth_of_a_queue_is_known,
+        applying_twice_changes_nothing,
+        verify_names_what_is_missing,
+        what_the_broker_gives_up_on_is_dead_lettered,
+        a_closed_broker_takes_nothing,
+    }
+}

@@ -1,0 +1,478 @@
+//! The contract of `Broker`, one test a promise.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::broker::{Address, BrokerError, Publication, PublishError, Settlement};
+use common::message::{HeaderValue, Message};
+use common::topology::Fact;
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+
+use crate::world::{MOMENT, PATIENCE, World, id, next, publication, take};
+
+pub async fn a_message_arrives_as_it_was_published(world: Arc<World>) {
+    let table = [("inner", HeaderValue::Bool(true))].into_iter().collect();
+    let message = Message {
+        body: vec![0, 159, 146, 150].into(),
+        content_type: Some("application/cloudevents+json".to_owned()),
+        message_id: Some("0190a1b2".to_owned()),
+        kind: Some("signup.requested".to_owned()),
+        app_id: Some("https://example.com/signups".to_owned()),
+        user_id: None,
+        timestamp: Some(1_700_000_000),
+        headers: [
+            ("longshore-attempt", HeaderValue::Int(3)),
+            ("name", HeaderValue::from("Zoë")),
+            ("bytes", HeaderValue::Bytes(vec![0xff, 0])),
+            ("at", HeaderValue::Time(1_700_000_001)),
+            (
+                "list",
+                HeaderValue::List(vec![HeaderValue::Null, HeaderValue::Float(0.5)]),
+            ),
+            ("table", HeaderValue::Table(table)),
+        ]
+        .into_iter()
+        .collect(),
+    };
+    let to = Address::Fact {
+        fact: Fact::Received,
+        routing_key: "signup.requested".to_owned(),
+    };
+    world
+        .broker
+        .publish(Publication {
+            to,
+            message: message.clone(),
+        })
+        .await
+        .expect("published");
+    let queue = world.names.validate();
+    let mut subscription = world
+        .broker
+        .subscribe(&queue, 10)
+        .await
+        .expect("subscribed");
+    let delivery = next(&mut subscription).await;
+    assert_eq!(delivery.routing_key, "signup.requested");
+    assert!(!delivery.redelivered);
+    assert_eq!(delivery.returns, 0);
+    assert_eq!(delivery.message.user_id.as_deref(), world.broker.user());
+    // Headers are a table: their order is nobody's promise.
+    for (name, value) in message.headers.iter() {
+        assert_eq!(delivery.message.headers.get(name), Some(value), "{name}");
+    }
+    let expected = Message {
+        user_id: delivery.message.user_id.clone(),
+        headers: delivery.message.headers.clone(),
+        ..message
+    };
+    assert_eq!(delivery.message, expected);
+}
+
+pub async fn an_unroutable_message_is_reported_and_no_other(world: Arc<World>) {
+    let queue = world.names.store();
+    let nowhere = format!("{}.nowhere", world.names.namespace());
+    // Several times, for what is to be found is a race.
+    for round in 0..5 {
+        let publishes = (0..400).map(|number| {
+            let lost = number % 7 == 0;
+            let queue = if lost { &nowhere } else { &queue };
+            let to = Address::Queue(queue.clone());
+            let publish = world
+                .broker
+                .publish(publication(to, &format!("{round}-{number}")));
+            async move { (number, lost, publish.await) }
+        });
+        for (number, lost, result) in join_all(publishes).await {
+            match result {
+                Ok(()) => assert!(!lost, "{number} went nowhere"),
+                Err(PublishError::Unroutable { routing_key, .. }) => {
+                    assert!(lost, "{number} was routable");
+                    assert_eq!(routing_key, nowhere);
+                }
+                Err(error) => panic!("{number}: {error}"),
+            }
+        }
+    }
+    world.wait_for_depth(&queue, 5 * (400 - 58)).await;
+}
+
+pub async fn nobody_needs_to_listen_to_what_is_stored(world: Arc<World>) {
+    let to = |fact| Address::Fact {
+        fact,
+        routing_key: "nobody.cares".to_owned(),
+    };
+    let stored = world
+        .broker
+        .publish(publication(to(Fact::Stored), "1"))
+        .await;
+    assert!(stored.is_ok(), "{stored:?}");
+}
+
+pub async fn what_cannot_be_written_down_harms_nothing_else(world: Arc<World>) {
+    let queue = world.names.store();
+    let to = || Address::Queue(queue.clone());
+    let long = "x".repeat(256);
+    let mut large = publication(to(), "large");
+    large
+        .message
+        .headers
+        .set("large", HeaderValue::Bytes(vec![0; 200_000]));
+    let mut named = publication(to(), "named");
+    named.message.headers.set(long.clone(), "value");
+    let invalid = [
+        large,
+        named,
+        publication(to(), &long),
+        publication(Address::Queue(long.clone()), "to"),
+        publication(
+            Address::Fact {
+                fact: Fact::Received,
+                routing_key: long.clone(),
+            },
+            "key",
+        ),
+    ];
+    let good = world.fill(&queue, 100);
+    let bad = async {
+        for publication in invalid {
+            match world.broker.publish(publication).await {
+                Err(PublishError::Invalid(problem)) => {
+                    assert!(problem.contains("expected"), "{problem}");
+                }
+                other => panic!("expected Invalid, found {other:?}"),
+            }
+        }
+    };
+    tokio::join!(good, bad);
+    world.wait_for_depth(&queue, 100).await;
+}
+
+pub async fn twenty_thousand_publishes_at_once_are_all_confirmed(world: Arc<World>) {
+    const COUNT: usize = 20_000;
+    let queue = world.names.store();
+    let started = Instant::now();
+    world.fill(&queue, COUNT).await;
+    let rate = f64::from(COUNT as u32) / started.elapsed().as_secs_f64();
+    eprintln!("{rate:.0} confirmed publishes/s");
+    world.wait_for_depth(&queue, COUNT as u64).await;
+}
+
+pub async fn competing_consumers_share_the_work(world: Arc<World>) {
+    let queue = world.names.store();
+    let other = world.client();
+    let mut one = world
+        .broker
+        .subscribe(&queue, 10)
+        .await
+        .expect("subscribed");
+    let mut two = other.subscribe(&queue, 10).await.expect("subscribed");
+    world.fill(&queue, 200).await;
+    let mut seen = HashMap::new();
+    let mut by = [0, 0];
+    while seen.len() < 200 {
+        let (who, subscription, delivery) = tokio::select! {
+            delivery = next(&mut one) => (0, &one, delivery),
+            delivery = next(&mut two) => (1, &two, delivery),
+        };
+        subscription.control.settle(delivery.tag, Settlement::Ack);
+        by[who] += 1;
+        *seen.entry(id(&delivery)).or_insert(0) += 1;
+    }
+    assert!(seen.values().all(|count| *count == 1), "each goes to one");
+    assert!(by.iter().all(|count| *count > 0), "{by:?}");
+    other.close().await;
+}
+
+pub async fn what_is_acked_is_gone_and_what_is_given_back_comes_again(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 10).await;
+    let mut subscription = world
+        .broker
+        .subscribe(&queue, 10)
+        .await
+        .expect("subscribed");
+    let mut given_back = HashSet::new();
+    for number in 0..10 {
+        let delivery = next(&mut subscription).await;
+        let settlement = if number % 3 == 0 {
+            given_back.insert(id(&delivery));
+            Settlement::GiveBack
+        } else {
+            Settlement::Ack
+        };
+        subscription.control.settle(delivery.tag, settlement);
+    }
+    let again = take(&mut subscription, given_back.len()).await;
+    assert!(again.iter().all(|delivery| delivery.redelivered));
+    assert_eq!(again.iter().map(id).collect::<HashSet<_>>(), given_back);
+    subscription.control.flush().await.expect("flushed");
+    subscription.control.close().await;
+    world.wait_for_depth(&queue, 0).await;
+}
+
+pub async fn acks_in_any_order_all_arrive(world: Arc<World>) {
+    const COUNT: usize = 3_000;
+    let queue = world.names.store();
+    world.fill(&queue, COUNT).await;
+    let mut subscription = world
+        .broker
+        .subscribe(&queue, 500)
+        .await
+        .expect("subscribed");
+    let mut held = Vec::new();
+    for number in 0..COUNT {
+        held.push(next(&mut subscription).await.tag);
+        if held.len() == 300 || number + 1 == COUNT {
+            // From both ends, so that there are always gaps.
+            held.sort_by_key(|tag| (tag.0 % 3, std::cmp::Reverse(tag.0)));
+            for tag in held.drain(..) {
+                subscription.control.settle(tag, Settlement::Ack);
+            }
+        }
+    }
+    subscription.control.flush().await.expect("flushed");
+    subscription.control.close().await;
+    world.wait_for_depth(&queue, 0).await;
+}
+
+pub async fn what_a_lost_consumer_held_comes_again_and_is_counted(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 3).await;
+    for returns in 0..3 {
+        let other = world.client();
+        let mut subscription = other.subscribe(&queue, 10).await.expect("subscribed");
+        for _ in 0..3 {
+            let delivery = next(&mut subscription).await;
+            assert_eq!(delivery.returns, returns);
+            assert_eq!(delivery.redelivered, returns > 0);
+        }
+        // Gone without a word about what it held.
+        drop(subscription);
+        other.close().await;
+    }
+    world.wait_for_depth(&queue, 3).await;
+}
+
+pub async fn a_cancelled_subscription_ends_after_what_was_under_way(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 20).await;
+    let mut subscription = world.broker.subscribe(&queue, 5).await.expect("subscribed");
+    let first = next(&mut subscription).await;
+    subscription.control.cancel().await.expect("cancelled");
+    let mut taken = vec![first];
+    while let Some(delivery) = tokio::time::timeout(PATIENCE, subscription.deliveries.next())
+        .await
+        .expect("the stream ends")
+    {
+        taken.push(delivery.expect("the link holds"));
+    }
+    assert!(taken.len() <= 5, "{}", taken.len());
+    // Settling works after the end.
+    for delivery in &taken {
+        subscription.control.settle(delivery.tag, Settlement::Ack);
+    }
+    subscription.control.flush().await.expect("flushed");
+    subscription.control.close().await;
+    let left = 20 - taken.len() as u64;
+    world.wait_for_depth(&queue, left).await;
+}
+
+pub async fn a_missing_queue_is_named(world: Arc<World>) {
+    let missing = format!("{}.missing", world.names.namespace());
+    for name in [missing, "x".repeat(256)] {
+        let error = world.broker.subscribe(&name, 1).await.err();
+        assert!(
+            matches!(&error, Some(BrokerError::NoSuchQueue(found)) if *found == name),
+            "{error:?}"
+        );
+        assert_eq!(world.broker.depth(&name).await.expect("asked"), None);
+    }
+    // Nothing else was harmed.
+    let subscribed = world.broker.subscribe(&world.names.store(), 1).await;
+    assert!(subscribed.is_ok());
+}
+
+pub async fn delays_are_kept_under_load(world: Arc<World>) {
+    let queue = world.names.store();
+    let delays = [250_u64, 500, 750, 1000, 1750, 2500, 3000];
+    let mut subscription = world
+        .broker
+        .subscribe(&queue, 500)
+        .await
+        .expect("subscribed");
+    let publishes = (0..500).map(|number| {
+        let delay = delays[number % delays.len()];
+        let to = Address::Later {
+            queue: queue.clone(),
+            delay: Duration::from_millis(delay),
+        };
+        let mut publication = publication(to, &number.to_string());
+        publication
+            .message
+            .headers
+            .set("delay", HeaderValue::Int(delay.cast_signed()));
+        let publish = world.broker.publish(publication);
+        async move {
+            let asked = Instant::now();
+            publish.await.expect("published");
+            (number.to_string(), asked)
+        }
+    });
+    let started = Instant::now();
+    let publishing = join_all(publishes);
+    let consuming = async {
+        let mut arrived = Vec::new();
+        for _ in 0..500 {
+            let delivery = next(&mut subscription).await;
+            subscription.control.settle(delivery.tag, Settlement::Ack);
+            arrived.push((delivery, Instant::now()));
+        }
+        arrived
+    };
+    let (asked, arrived) = tokio::join!(publishing, consuming);
+    let asked: HashMap<String, Instant> = asked.into_iter().collect();
+    let mut seen = HashSet::new();
+    for (delivery, at) in arrived {
+        let delay = delivery.message.headers.int("delay").unwrap_or_default();
+        let delay = Duration::from_millis(delay.unsigned_abs());
+        // Published at the earliest when the first was.
+        let since = asked
+            .get(&id(&delivery))
+            .map_or(started, |asked| started.min(*asked));
+        assert!(
+            at.duration_since(since) + Duration::from_millis(50) >= delay,
+            "{delay:?} took {:?}",
+            at.duration_since(since)
+        );
+        assert!(!delivery.redelivered);
+        assert!(seen.insert(id(&delivery)), "each comes once");
+    }
+    assert_eq!(seen.len(), 500);
+}
+
+pub async fn the_depth_of_a_queue_is_known(world: Arc<World>) {
+    let queue = world.names.store();
+    let depth = world
+        .broker
+        .depth(&queue)
+        .await
+        .expect("asked")
+        .expect("there");
+    assert_eq!((depth.messages, depth.consumers), (0, 0));
+    world.fill(&queue, 7).await;
+    world.wait_for_depth(&queue, 7).await;
+    let subscription = world.broker.subscribe(&queue, 1).await.expect("subscribed");
+    let depth = world
+        .broker
+        .depth(&queue)
+        .await
+        .expect("asked")
+        .expect("there");
+    assert_eq!(depth.consumers, 1);
+    subscription.control.close().await;
+}
+
+pub async fn applying_twice_changes_nothing(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 1).await;
+    let (one, two) = (world.client(), world.client());
+    let (first, second) = tokio::join!(one.apply(&world.topology), two.apply(&world.topology));
+    first.expect("applied");
+    second.expect("applied at the same time");
+    world.wait_for_depth(&queue, 1).await;
+    let differences = one.verify(&world.topology).await.expect("verified");
+    assert_eq!(differences, []);
+    one.close().await;
+    two.close().await;
+}
+
+pub async fn verify_names_what_is_missing(world: Arc<World>) {
+    world.broker.delete(&world.topology).await.expect("deleted");
+    let differences = world
+        .broker
+        .verify(&world.topology)
+        .await
+        .expect("verified");
+    let named: HashSet<&str> = differences
+        .iter()
+        .map(|found| found.name.as_str())
+        .collect();
+    for queue in &world.topology.queues {
+        assert!(named.contains(queue.name.as_str()), "{}", queue.name);
+    }
+    for exchange in &world.topology.exchanges {
+        assert!(named.contains(exchange.as_str()), "{exchange}");
+    }
+    assert!(
+        differences
+            .iter()
+            .all(|found| found.problem.contains("topology apply"))
+    );
+    // Looking created nothing, and deleting what is not there is fine.
+    assert_eq!(
+        world
+            .broker
+            .depth(&world.names.store())
+            .await
+            .expect("asked"),
+        None
+    );
+    world.broker.delete(&world.topology).await.expect("deleted");
+}
+
+pub async fn what_the_broker_gives_up_on_is_dead_lettered(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 1).await;
+    let dead = world.names.dead();
+    let died = async {
+        loop {
+            let mut subscription = world.broker.subscribe(&queue, 1).await.expect("subscribed");
+            let delivery = tokio::time::timeout(MOMENT, subscription.deliveries.next()).await;
+            subscription.control.close().await;
+            if delivery.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, died)
+        .await
+        .expect("given up");
+    let mut subscription = world.broker.subscribe(&dead, 1).await.expect("subscribed");
+    let delivery = next(&mut subscription).await;
+    assert_eq!(id(&delivery), "0");
+    // Published again, it takes its way as if it had never died.
+    let again = Publication {
+        to: Address::Later {
+            queue: queue.clone(),
+            delay: Duration::from_millis(250),
+        },
+        message: delivery.message,
+    };
+    world.broker.publish(again).await.expect("published");
+    subscription.control.settle(delivery.tag, Settlement::Ack);
+    subscription.control.close().await;
+    world.wait_for_depth(&queue, 1).await;
+}
+
+pub async fn a_closed_broker_takes_nothing(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 10).await;
+    world.broker.ready().await.expect("ready");
+    world.broker.close().await;
+    let late = world
+        .broker
+        .publish(publication(Address::Queue(queue.clone()), "late"))
+        .await;
+    assert!(
+        matches!(late, Err(PublishError::Disconnected(_))),
+        "{late:?}"
+    );
+    assert!(world.broker.ready().await.is_err());
+    let other = world.client();
+    let depth = other.depth(&queue).await.expect("asked").expect("there");
+    assert_eq!(depth.messages, 10);
+    other.close().await;
+}
