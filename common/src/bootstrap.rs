@@ -15,7 +15,7 @@ use crate::store::postgres::PostgresStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::MetricsPage;
-use crate::topology::{Topology, levels_for};
+use crate::topology::{Names, Topology, levels_for};
 
 /// How a program ends; the exit codes of every Longshore program.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +143,7 @@ impl Program {
 /// The configuration cannot be used.
 pub fn connect_broker(config: &Config, name: &str) -> Result<RabbitBroker, BrokerError> {
     let levels = levels_for(config.plan().longest_delay);
-    RabbitBroker::new(&config.broker, &config.namespace, levels, name)
+    RabbitBroker::new(&config.broker, Names::new(config.namespace.clone()), levels, name)
 }
 
 /// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work`

@@ -13,6 +13,7 @@
 //!
 //! A thing enters this library when at least two packages need it.
 
+pub mod bootstrap;
 pub mod broker;
 pub mod config;
 pub mod event;
