@@ -95,7 +95,10 @@ impl Program {
     /// # Errors
     /// The configuration cannot be used.
     pub fn store(&self) -> Result<Arc<dyn Store>, Failure> {
-        Ok(Arc::new(PostgresStore::new(&self.config.database, &self.config.namespace)?))
+        Ok(Arc::new(PostgresStore::new(
+            &self.config.database,
+            &self.config.namespace,
+        )?))
     }
 
     /// Declares the topology, waiting for the broker as long as it takes; `false` when the program
@@ -143,7 +146,8 @@ impl Program {
 /// The configuration cannot be used.
 pub fn connect_broker(config: &Config, name: &str) -> Result<RabbitBroker, BrokerError> {
     let levels = levels_for(config.plan().longest_delay);
-    RabbitBroker::new(&config.broker, Names::new(config.namespace.clone()), levels, name)
+    let names = Names::new(config.namespace.clone());
+    RabbitBroker::new(&config.broker, names, levels, name)
 }
 
 /// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work`
@@ -191,7 +195,12 @@ where
     let done = runtime.block_on(async {
         let stop = CancellationToken::new();
         listen_for_signals(stop.clone(), config.worker.drain).map_err(anyhow::Error::from)?;
-        let program = Program { name, config, stop, metrics: MetricsPage::start() };
+        let program = Program {
+            name,
+            config,
+            stop,
+            metrics: MetricsPage::start(),
+        };
         tracing::info!(
             program.name = name,
             program.version = env!("CARGO_PKG_VERSION"),
@@ -234,7 +243,10 @@ fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Resu
     Ok(())
 }
 
-#[expect(clippy::exit, reason = "asked for twice, or out of time; the broker still has everything")]
+#[expect(
+    clippy::exit,
+    reason = "asked for twice, or out of time; the broker still has everything"
+)]
 fn exit_at_once() -> ! {
     std::process::exit(1)
 }

@@ -251,3 +251,17 @@ pub enum PublishError {
     #[error("no link to the broker: {0}")]
     Disconnected(String),
 }
+
+impl PublishError {
+    /// The kind of error, for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unroutable { .. } => "unroutable",
+            Self::Invalid(_) => "invalid",
+            Self::Nacked => "nacked",
+            Self::TimedOut(_) => "timed_out",
+            Self::Blocked(_) => "blocked",
+            Self::Disconnected(_) => "disconnected",
+        }
+    }
+}

@@ -12,7 +12,7 @@ mod types;
 pub use cloud::{CloudEvent, InvalidAttribute};
 pub use decode::{Decoded, Limits, Undecodable, decode};
 pub use email::{InvalidEmail, normalise_email};
-pub use id::{EventId, Publisher};
+pub use id::{EventId, Publisher, name_based};
 pub use processing::{PROCESSING_REQUESTED, Processing};
 pub use signup::{SIGNUP_REQUESTED, Signup};
 pub use trail::{Trail, header, now, to_rfc3339};

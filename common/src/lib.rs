@@ -22,6 +22,7 @@ pub mod namespace;
 pub mod outcome;
 pub mod reason;
 pub mod retry;
+pub mod runtime;
 pub mod signature;
 pub mod store;
 pub mod telemetry;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Publication;
+use crate::message::Message;
 use crate::reason::ReasonCode;
 
 /// What came of handling one event. Handlers return it and never see the broker.
@@ -36,15 +37,15 @@ pub enum Outcome {
 }
 
 /// Why an event is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rejection {
     /// The stable code.
     pub code: ReasonCode,
     /// Everything that is wrong, all at once.
     pub errors: Vec<FieldError>,
-    /// Replaces the event's body from here on, where the original holds what must not travel
-    /// further, such as a password in the clear.
-    pub masked: Option<bytes::Bytes>,
+    /// The event as it travels on, where that is not the message that was received: in its
+    /// canonical form, and with what must not travel further (a password in the clear) masked.
+    pub event: Option<Box<Message>>,
 }
 
 /// One thing that is wrong with a field, as RFC 9457 problem details list it.

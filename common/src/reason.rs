@@ -105,7 +105,7 @@ reason_codes! {
     Panicked = "panicked", Ours;
     /// The handler ran out of time in every one of the allowed attempts.
     TimedOut = "timed_out", Ours;
-    /// Workers died five times while handling this message alone.
+    /// Workers died five times over this message, in the end while handling it alone.
     Crashed = "crashed", Ours;
     /// The database refuses this one event's data.
     Unstorable = "unstorable", Ours;

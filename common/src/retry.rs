@@ -11,7 +11,8 @@ use crate::config::duration;
 /// How often and how patiently a failing step is tried again.
 ///
 /// The wait before attempt `n + 1` is `first × factor^(n − 1)`, at most `max`, then spread by
-/// `± jitter`. The defaults try for a little under three hours:
+/// `± jitter`. The defaults try for about 34
+/// minutes:
 ///
 /// | after attempt | wait | | after attempt | wait |
 /// |--|--|--|--|--|

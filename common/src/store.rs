@@ -5,6 +5,8 @@
 
 pub mod postgres;
 mod rows;
+mod standing;
+mod words;
 
 use async_trait::async_trait;
 
@@ -14,6 +16,7 @@ pub use rows::{
     RejectionRecord, Replay, ReplayState, Stored, Timeline,
 };
 use uuid::Uuid;
+pub use words::UnknownWord;
 
 use crate::event::EventId;
 

@@ -1,1 +1,33 @@
-//! producer
+//! The door: takes events over HTTP and answers 202 once the broker has them safely.
+//!
+//! ```text
+//! serve ─> router ─> layers (request id, limits, deadline) ─> signup | processing | events | status
+//!                                                                └─> admit ─> publish ─> Broker
+//! ```
+//!
+//! Nothing on the way to a 202 touches the database: events are taken while it is down. What the
+//! door lets through, the validate worker decodes to the same event with the same id.
+
+mod admit;
+mod body;
+mod caller;
+mod door;
+mod events;
+mod idempotency;
+mod json;
+mod layers;
+mod media;
+mod password;
+mod problem;
+mod processing;
+mod publish;
+mod routes;
+mod serve;
+mod signup;
+mod status;
+
+pub use caller::Caller;
+pub use door::Door;
+pub use problem::{Code, Problem};
+pub use routes::router;
+pub use serve::{DEFAULT_LISTEN, Wire, bind, serve, serve_with};

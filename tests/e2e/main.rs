@@ -12,6 +12,7 @@ mod garbage;
 mod happy_path;
 mod http_contract;
 mod kill;
+mod poison;
 mod postgres_faults;
 mod receiver_faults;
 mod rejections;

@@ -323,7 +323,7 @@ impl Ledger {
     ) -> Result<Vec<(Uuid, String)>> {
         eventually(within, format!("{count} rejections"), || async {
             let all: Vec<(Uuid, String)> =
-                sqlx::query_as("select event_id, code::text from rejections order by event_id")
+                sqlx::query_as("select event_id, reason::text from rejections order by event_id")
                     .fetch_all(&self.pool)
                     .await
                     .context("reading rejections")?;
@@ -341,11 +341,13 @@ impl Ledger {
     /// # Errors
     /// If the table cannot be read.
     pub async fn rejections(&self, event: Uuid) -> Result<Vec<String>> {
-        sqlx::query_scalar("select code::text from rejections where event_id = $1 order by code")
-            .bind(event)
-            .fetch_all(&self.pool)
-            .await
-            .context("reading rejections")
+        sqlx::query_scalar(
+            "select reason::text from rejections where event_id = $1 order by reason",
+        )
+        .bind(event)
+        .fetch_all(&self.pool)
+        .await
+        .context("reading rejections")
     }
 }
 
@@ -366,7 +368,7 @@ with latest as (
     from latest group by event_id
 ), rejection as (
     select event_id, count(*) as rejections
-    from rejections where event_id = any($1) and code::text <> 'idempotency_conflict'
+    from rejections where event_id = any($1) and reason::text <> 'idempotency_conflict'
     group by event_id
 ), letter as (
     select event_id, count(*) as dead_open, count(distinct queue) as dead_queues

@@ -27,6 +27,8 @@ pub enum Program {
     Integrate,
     /// The worker that records dead letters and rejections.
     Archive,
+    /// A store worker that dies over certain events, see `src/bin/crashing-store.rs`.
+    CrashingStore,
     /// The operator's command line.
     Longshore,
 }
@@ -44,6 +46,7 @@ impl Program {
             Self::Store => "longshore-store",
             Self::Integrate => "longshore-integrate",
             Self::Archive => "longshore-archive",
+            Self::CrashingStore => "crashing-store",
             Self::Longshore => "longshore",
         }
     }

@@ -380,6 +380,23 @@ impl System {
         member.await_up(UP).await
     }
 
+    /// Adds another copy of a program that may not live until it is up.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn begin(&mut self, program: Program) -> Result<()> {
+        self.launch(program).map(|_| ())
+    }
+
+    /// Starts an ended process again that may not live until it is up.
+    ///
+    /// # Errors
+    /// If it still runs or cannot be started.
+    pub fn begin_again(&mut self, program: Program, copy: usize) -> Result<()> {
+        let command = self.command(program)?;
+        self.member(program, copy)?.restart(command)
+    }
+
     /// Adds another copy of a program and waits until it is up.
     ///
     /// # Errors

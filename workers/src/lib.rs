@@ -1,1 +1,21 @@
-//! workers
+//! The workers. Each is a folder here, a thin binary in `bin/`, and a queue in the topology:
+//!
+//! | worker | takes from | does | hands on to |
+//! |--|--|--|--|
+//! | [`validate`] | `longshore.validate` | schema and rules | `accepted` or `rejected` |
+//! | [`store`] | `longshore.store` | one transaction a batch | `stored` or `rejected` |
+//! | [`integrate`] | `longshore.integrate.<destination>` | delivers to outside systems | nothing |
+//! | [`archive`] | `longshore.dead`, `longshore.rejected` | keeps what went wrong | nothing |
+//!
+//! What they have in common (consuming, batching, retrying, holding, draining) is the runtime in
+//! `common::runtime`; what is here is only what makes each of them different.
+
+pub mod archive;
+pub mod integrate;
+pub mod store;
+pub mod validate;
+
+mod canonical;
+mod serve;
+
+pub use serve::serve;

@@ -15,7 +15,7 @@ mod publisher;
 mod settlements;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lapin::options::ExchangeDeclareOptions;
@@ -32,6 +32,7 @@ use super::{
     Address, Broker, BrokerError, Depth, Difference, Publication, PublishError, Subscription,
 };
 use crate::config;
+use crate::telemetry::metrics;
 use crate::topology::{DelayRoute, Names, Topology};
 
 /// An exchange that every RabbitMQ has, to ask for.
@@ -172,8 +173,16 @@ impl Broker for RabbitBroker {
     }
 
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        let parcel = self.parcel(publication).map_err(PublishError::Invalid)?;
-        self.publisher.publish(parcel).await
+        let began = Instant::now();
+        let published = match self.parcel(publication) {
+            Ok(parcel) => self.publisher.publish(parcel).await,
+            Err(problem) => Err(PublishError::Invalid(problem)),
+        };
+        let result = published
+            .as_ref()
+            .map_or_else(PublishError::name, |()| "confirmed");
+        metrics::published(result, began.elapsed());
+        published
     }
 
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {

@@ -69,6 +69,9 @@ impl FromStr for EventId {
 pub struct Publisher(String);
 
 impl Publisher {
+    /// How every foreign AMQP publisher begins.
+    pub const AMQP: &str = "amqp:";
+
     /// The event was born at our own door: its CloudEvents `id` is the event id.
     pub fn ourselves() -> Self {
         Self("longshore".to_owned())
@@ -81,7 +84,7 @@ impl Publisher {
 
     /// A foreign AMQP publisher; `user` is the broker user where the broker vouches for it.
     pub fn amqp(user: Option<&str>) -> Self {
-        Self(format!("amqp:{}", user.unwrap_or("-")))
+        Self(format!("{}{}", Self::AMQP, user.unwrap_or("-")))
     }
 
     /// A publisher as it stands in a header that we wrote ourselves.
@@ -102,7 +105,7 @@ impl Publisher {
 
 /// A stable id for something that has none: made from its parts. Each part is hashed with its
 /// length, so that no two lists of parts look alike.
-pub(crate) fn name_based(parts: &[&[u8]]) -> Uuid {
+pub fn name_based(parts: &[&[u8]]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

@@ -165,7 +165,7 @@ impl Types {
             return Err(Refused::Rejected(Rejection {
                 code: ReasonCode::PlaintextPassword,
                 errors: vec![FieldError::new("/password", detail)],
-                masked: None,
+                event: None,
             }));
         }
         let errors = event_type.errors(data);
@@ -175,7 +175,7 @@ impl Types {
         Err(Refused::Rejected(Rejection {
             code: ReasonCode::Invalid,
             errors,
-            masked: None,
+            event: None,
         }))
     }
 

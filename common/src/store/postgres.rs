@@ -1,1 +1,145 @@
 //! PostgreSQL.
+//!
+//! Nothing connects before it has to, so a program starts while the database is down. Every piece of
+//! work runs in a task of its own and to its end, whatever becomes of the caller, and may be done twice:
+//! what a broken connection or another transaction got in the way of is tried again here.
+
+mod dead;
+mod deliveries;
+mod events;
+mod failure;
+mod link;
+mod rejections;
+mod replays;
+mod schema;
+mod status;
+mod text;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use self::link::Link;
+use super::{
+    Attempt, DeadFilter, DeadLetter, DeadPage, DeadSummary, DeliveryKey, DeliveryState,
+    EventRecord, EventStatus, NewEvent, NewRejection, Progress, Replay, ReplayState, Store,
+    StoreError, Stored,
+};
+use crate::config;
+use crate::event::EventId;
+use crate::namespace::Namespace;
+
+/// Rows in PostgreSQL 13 or later, in the schema named after the namespace. Clones share the
+/// connections.
+#[derive(Clone)]
+pub struct PostgresStore {
+    link: Link,
+    namespace: Namespace,
+}
+
+impl PostgresStore {
+    /// A store that connects when it is first used. Call it inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Fault`] when the address is not one of PostgreSQL. The message holds no password.
+    pub fn new(config: &config::Database, namespace: &Namespace) -> Result<Self, StoreError> {
+        Ok(Self {
+            link: Link::new(config, namespace)?,
+            namespace: namespace.clone(),
+        })
+    }
+
+    /// Removes the schema with everything in it: what a test does at its end.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or somebody else's objects depend on ours.
+    pub async fn remove_schema(&self) -> Result<(), StoreError> {
+        schema::remove(&self.link, &self.namespace).await
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        schema::migrate(&self.link, &self.namespace).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        schema::ready(&self.link, &self.namespace).await
+    }
+
+    async fn store(&self, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+        events::store(&self.link, batch).await
+    }
+
+    async fn deliveries(
+        &self,
+        keys: &[DeliveryKey],
+    ) -> Result<Vec<Option<DeliveryState>>, StoreError> {
+        deliveries::states(&self.link, keys).await
+    }
+
+    async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError> {
+        deliveries::record(&self.link, batch).await
+    }
+
+    async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
+        dead::keep(&self.link, batch).await
+    }
+
+    async fn keep_rejections(&self, batch: &[NewRejection]) -> Result<(), StoreError> {
+        rejections::keep(&self.link, batch).await
+    }
+
+    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
+        status::status(&self.link, id).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
+        status::event(&self.link, id).await
+    }
+
+    async fn dead_page(
+        &self,
+        filter: &DeadFilter,
+        page: DeadPage,
+    ) -> Result<Vec<DeadSummary>, StoreError> {
+        dead::page(&self.link, filter, page).await
+    }
+
+    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
+        dead::count(&self.link, filter).await
+    }
+
+    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
+        dead::letter(&self.link, id).await
+    }
+
+    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
+        replays::begin(&self.link, replay).await
+    }
+
+    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
+        replays::progress(&self.link, id).await
+    }
+
+    async fn claim_dead(
+        &self,
+        replay: Uuid,
+        most: u32,
+        resume: bool,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        replays::claim(&self.link, replay, most, resume).await
+    }
+
+    async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
+        replays::mark(&self.link, replay, letters).await
+    }
+
+    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
+        replays::end(&self.link, replay, state).await
+    }
+
+    async fn close(&self) {
+        self.link.close().await;
+    }
+}

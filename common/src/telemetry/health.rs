@@ -26,8 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Health {
     /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// The database, where the program needs one.
+    /// The database, where the program uses one.
     pub store: Option<Arc<dyn Store>>,
+    /// Whether the program is not ready without the database. The producer is: it goes on accepting,
+    /// and only says here that the database is down.
+    pub store_needed: bool,
     /// What `/metrics` shows.
     pub metrics: MetricsPage,
 }
@@ -39,6 +42,8 @@ pub struct Check {
     pub name: &'static str,
     /// What is wrong, if anything.
     pub problem: Option<String>,
+    /// Whether the program is not ready without it.
+    pub needed: bool,
 }
 
 impl Health {
@@ -48,6 +53,7 @@ impl Health {
             let answer = tokio::time::timeout(PATIENCE, self.broker.ready()).await;
             check(
                 "broker",
+                true,
                 answer.map(|answer| answer.map_err(|error| chain(&error))),
             )
         };
@@ -56,6 +62,7 @@ impl Health {
             let answer = tokio::time::timeout(PATIENCE, store.ready()).await;
             Some(check(
                 "database",
+                self.store_needed,
                 answer.map(|answer| answer.map_err(|error| chain(&error))),
             ))
         };
@@ -89,6 +96,7 @@ impl Health {
 
 fn check(
     name: &'static str,
+    needed: bool,
     answer: Result<Result<(), String>, tokio::time::error::Elapsed>,
 ) -> Check {
     let problem = match answer {
@@ -96,12 +104,18 @@ fn check(
         Ok(Err(problem)) => Some(problem),
         Err(_) => Some(format!("no answer within {PATIENCE:?}")),
     };
-    Check { name, problem }
+    Check {
+        name,
+        problem,
+        needed,
+    }
 }
 
 async fn ready(State(health): State<Health>) -> Response {
     let checks = health.checks().await;
-    let ready = checks.iter().all(|check| check.problem.is_none());
+    let ready = checks
+        .iter()
+        .all(|check| check.problem.is_none() || !check.needed);
     let status = if ready {
         StatusCode::OK
     } else {

@@ -20,8 +20,9 @@ pub struct Telemetry {
 #[error("log.filter: expected a filter such as \"info\" or \"info,common=debug\", found {0:?}")]
 pub struct InvalidFilter(String);
 
-/// Silenced unless asked for: lapin logs returned messages with their bodies.
-const QUIET: &str = "lapin::returned_messages=off,lapin=error,sqlx=warn";
+/// Silenced unless asked for: lapin logs returned messages with their bodies, and its own errors, which
+/// the engine tells once and in better words.
+const QUIET: &str = "lapin=off,sqlx=warn";
 
 impl Telemetry {
     /// Starts logging to standard error and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, exporting

@@ -43,7 +43,7 @@ metrics_table! {
     CONFIRM_SECONDS = "longshore_publish_confirm_seconds", "histogram", [],
         "How long the broker took to confirm a message.";
     CONNECTED = "longshore_broker_connected", "gauge", ["role"],
-        "1 while the connection for publishing or consuming is up.";
+        "1 while the connection for publishing, consuming or errands is up.";
     BLOCKED = "longshore_broker_blocked", "gauge", [],
         "1 while the broker takes no messages.";
     OUTCOMES = "longshore_outcomes_total", "counter", ["queue", "outcome", "reason"],
@@ -145,7 +145,7 @@ pub fn published(result: &'static str, took: Duration) {
     }
 }
 
-/// The connection for `role` (`publish`, `consume`) came up or went down.
+/// The connection for `role` (`publishing`, `consuming`, `errands`) came up or went down.
 pub fn connected(role: &'static str, up: bool) {
     gauge!(CONNECTED, "role" => role).set(f64::from(u8::from(up)));
 }

@@ -21,6 +21,7 @@ use super::explain::{Fault, within, words};
 use crate::broker::BrokerError;
 use crate::config;
 use crate::retry::Waits;
+use crate::telemetry::metrics;
 
 /// The first and the longest wait before the connection is tried again. A connection that held
 /// longer than the longest starts over with the first.
@@ -211,10 +212,12 @@ impl Link {
                         broker.connection = purpose,
                         "connected to the broker"
                     );
+                    metrics::connected(purpose, true);
                     match self.watch(Arc::new(connection)).await {
                         End::Closing => break,
                         End::Worn => continue,
                         End::Lost(detail) => {
+                            metrics::connected(purpose, false);
                             tracing::warn!(
                                 broker.address = address,
                                 broker.connection = purpose,
@@ -334,6 +337,7 @@ impl Link {
                 "the broker takes messages again"
             ),
         }
+        metrics::blocked(reason.is_some());
         self.state.send_modify(|state| {
             if let State::Up { blocked, .. } = state {
                 *blocked = reason;

@@ -1,0 +1,20 @@
+//! The worker: takes events off a queue, hands them to a handler, and settles what comes of it.
+//!
+//! ```text
+//! queue ─> lane ─> call (batch, timeout, panics contained) ─> outcome ─> settle ─> publish ─> ack
+//!            │                                                   └─ hold: give back, probe, go on
+//!            └─ came back twice ─> queue.suspect ─> lane of one, nothing else running
+//! ```
+//!
+//! A handler sees events and returns outcomes; it never sees the broker. One function
+//! ([`settle::settlement`]) turns outcomes into publications and settlements.
+
+mod call;
+mod hold;
+mod lane;
+mod received;
+mod settle;
+mod worker;
+
+pub use received::Received;
+pub use worker::{Handler, Spec, Worker};

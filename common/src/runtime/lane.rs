@@ -1,0 +1,449 @@
+//! A lane: one queue, consumed until the end.
+//!
+//! The main lane batches and runs many calls at once. The lane of suspects takes one message at a
+//! time and waits until nothing else runs in this process, so that if the worker dies over it, it
+//! alone is to blame and it alone comes back with a higher count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use super::Received;
+use super::call::call;
+use super::settle::{Place, Settlement, settlement};
+use super::worker::{BROKER, Worker};
+use crate::broker::{
+    Address, BrokerError, Delivery, Publication, PublishError, Settlement as Settle, Subscription,
+    SubscriptionControl, Tag,
+};
+use crate::event::{Trail, header, now};
+use crate::outcome::{Failure, Outcome};
+use crate::reason::ReasonCode;
+use crate::retry::RetryPolicy;
+use crate::telemetry::trace;
+use crate::topology::Names;
+
+/// A message that came back so often is put aside.
+const SUSPECT_AT: u32 = 2;
+/// A message that workers died over so often, in the end alone, is given up unhandled.
+const CRASHED_AT: u32 = 5;
+
+/// A subscription that lasted so long was no flutter: the next wait is a short one again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Which lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LaneKind {
+    Main,
+    Suspects,
+}
+
+/// One queue, consumed until the end.
+pub(super) struct Lane {
+    worker: Arc<Worker>,
+    kind: LaneKind,
+    queue: String,
+    in_flight: Arc<AtomicUsize>,
+}
+
+/// A message in hand.
+struct InHand {
+    tag: Tag,
+    returns: u32,
+    received: Received,
+}
+
+/// Why a subscription ended.
+enum End {
+    Stopped,
+    Held,
+    Lost(BrokerError),
+}
+
+impl Lane {
+    pub(super) fn new(worker: &Arc<Worker>, kind: LaneKind, queue: String) -> Self {
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        Self {
+            worker: Arc::clone(worker),
+            kind,
+            queue,
+            in_flight,
+        }
+    }
+
+    /// Consumes until the worker is told to stop, across lost links and holds.
+    pub(super) async fn run(self) {
+        let lane = Arc::new(self);
+        let worker = &lane.worker;
+        let mut waits = worker.waits();
+        while !worker.stop.is_cancelled() {
+            tokio::select! {
+                () = worker.hold.ended() => {}
+                () = worker.stop.cancelled() => return,
+            }
+            let subscription = match worker.broker.subscribe(&lane.queue, lane.prefetch()).await {
+                Ok(subscription) => subscription,
+                Err(error) => {
+                    tracing::warn!(queue.name = %lane.queue, %error, "cannot consume");
+                    if let BrokerError::NoSuchQueue(_) = error {
+                        // Somebody deleted it: the probe declares it again.
+                        worker.begin_hold(BROKER, &error.to_string());
+                    } else if !worker.pause(waits.next_wait()).await {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            tracing::debug!(queue.name = %lane.queue, "consuming");
+            let began = Instant::now();
+            match lane.consume(subscription).await {
+                End::Stopped => return,
+                End::Held => {}
+                End::Lost(error) => {
+                    tracing::warn!(queue.name = %lane.queue, %error, "lost the subscription");
+                    if began.elapsed() > STEADY {
+                        waits.reset();
+                    }
+                    if !worker.pause(waits.next_wait()).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn place<'p>(&'p self, retry: &'p RetryPolicy) -> Place<'p> {
+        Place {
+            queue: &self.queue,
+            parked: self.worker.spec.parked.as_deref(),
+            retry,
+        }
+    }
+
+    fn prefetch(&self) -> u16 {
+        match self.kind {
+            LaneKind::Main => self.worker.spec.settings.prefetch,
+            LaneKind::Suspects => 1,
+        }
+    }
+
+    fn batch(&self) -> usize {
+        match self.kind {
+            LaneKind::Main => self.worker.spec.settings.batch,
+            LaneKind::Suspects => 1,
+        }
+    }
+
+    /// How many of the worker's slots one call takes: a suspect takes all, so it runs alone.
+    fn slots(&self) -> u32 {
+        match self.kind {
+            LaneKind::Main => 1,
+            LaneKind::Suspects => {
+                u32::try_from(self.worker.spec.settings.concurrency).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// One subscription from beginning to end. When it returns, nothing of it is running.
+    async fn consume(self: &Arc<Self>, subscription: Subscription) -> End {
+        let Subscription {
+            mut deliveries,
+            control,
+        } = subscription;
+        let worker = &self.worker;
+        let tasks = TaskTracker::new();
+        let mut waiting: Vec<InHand> = Vec::new();
+        let slot = Arc::clone(&worker.slots).acquire_many_owned(self.slots());
+        tokio::pin!(slot);
+        let end = loop {
+            tokio::select! {
+                // In this order: what is there is taken first, so that batches grow under load and
+                // nothing waits for company when there is none.
+                biased;
+                () = worker.stop.cancelled() => break End::Stopped,
+                _ = worker.hold.begun() => break End::Held,
+                next = deliveries.next(), if waiting.len() < self.batch() => match next {
+                    Some(Ok(delivery)) => {
+                        if let Some(in_hand) = self.admit(delivery, &control, &tasks) {
+                            waiting.push(in_hand);
+                        }
+                    }
+                    Some(Err(error)) => break End::Lost(error),
+                    None => break End::Lost(BrokerError::Lost("the stream ended".to_owned())),
+                },
+                permit = &mut slot, if !waiting.is_empty() => {
+                    slot.set(Arc::clone(&worker.slots).acquire_many_owned(self.slots()));
+                    // Never closed.
+                    let Ok(permit) = permit else { break End::Stopped };
+                    let batch = std::mem::take(&mut waiting);
+                    tasks.spawn(Arc::clone(self).handle(batch, permit, Arc::clone(&control)));
+                }
+            }
+        };
+        if !matches!(end, End::Lost(_)) {
+            // First stop what comes, then give back what nobody has begun.
+            if control.cancel().await.is_ok() {
+                while let Some(Ok(delivery)) = deliveries.next().await {
+                    waiting.push(self.in_hand(delivery));
+                }
+            }
+            join_all(
+                waiting
+                    .into_iter()
+                    .map(|in_hand| self.give_back(in_hand, &control)),
+            )
+            .await;
+        } else {
+            self.gone(waiting.len());
+        }
+        tasks.close();
+        tasks.wait().await;
+        if !matches!(end, End::Lost(_)) {
+            if let Err(error) = control.flush().await {
+                tracing::debug!(queue.name = %self.queue, %error, "some of it will come again");
+            }
+            control.close().await;
+        }
+        end
+    }
+
+    fn in_hand(&self, delivery: Delivery) -> InHand {
+        let Delivery { tag, returns, .. } = delivery;
+        self.came(1);
+        let user = self.worker.broker.user();
+        InHand {
+            tag,
+            returns,
+            received: Received::new(delivery, user, self.worker.spec.door, now()),
+        }
+    }
+
+    /// Takes a delivery in hand. `None` if it is not to be handled: it is put aside or given up.
+    fn admit(
+        self: &Arc<Self>,
+        delivery: Delivery,
+        control: &Arc<dyn SubscriptionControl>,
+        tasks: &TaskTracker,
+    ) -> Option<InHand> {
+        let in_hand = self.in_hand(delivery);
+        let crashes = in_hand
+            .received
+            .trail
+            .crashes
+            .saturating_add(in_hand.returns);
+        match self.kind {
+            LaneKind::Main if in_hand.returns >= SUSPECT_AT => {
+                let lane = Arc::clone(self);
+                let control = Arc::clone(control);
+                tasks.spawn(async move { lane.put_aside(in_hand, &control).await });
+                None
+            }
+            LaneKind::Suspects if crashes >= CRASHED_AT => {
+                let error = format!("workers died {crashes} times while they handled it");
+                let outcome = Outcome::Dead(Failure::new(ReasonCode::Crashed, error));
+                let lane = Arc::clone(self);
+                let control = Arc::clone(control);
+                tasks.spawn(async move { lane.settle(in_hand, outcome, &control).await });
+                None
+            }
+            _ => Some(in_hand),
+        }
+    }
+
+    /// Handles a batch and settles each of it.
+    async fn handle(
+        self: Arc<Self>,
+        batch: Vec<InHand>,
+        permit: OwnedSemaphorePermit,
+        control: Arc<dyn SubscriptionControl>,
+    ) {
+        let span = tracing::info_span!("handle", queue.name = %self.queue, events = batch.len());
+        let work = async {
+            let (received, tags): (Vec<Received>, Vec<(Tag, u32)>) = batch
+                .into_iter()
+                .map(|in_hand| (in_hand.received, (in_hand.tag, in_hand.returns)))
+                .unzip();
+            for event in &received {
+                trace::link(&event.message.headers, &tracing::Span::current());
+            }
+            let began = Instant::now();
+            let settings = &self.worker.spec.settings;
+            let outcomes = call(&*self.worker.handler, &received, settings.timeout).await;
+            self.worker.metrics.handled(received.len(), began.elapsed());
+            // The next call may begin while the broker confirms what came of this one.
+            drop(permit);
+            let each = received.into_iter().zip(tags).zip(outcomes);
+            join_all(each.map(|((received, (tag, returns)), outcome)| {
+                self.settle(
+                    InHand {
+                        tag,
+                        returns,
+                        received,
+                    },
+                    outcome,
+                    &control,
+                )
+            }))
+            .await;
+        };
+        work.instrument(span).await;
+    }
+
+    /// Does what the outcome asks for: publishes, confirmed, and only then settles.
+    async fn settle(
+        &self,
+        in_hand: InHand,
+        outcome: Outcome,
+        control: &Arc<dyn SubscriptionControl>,
+    ) {
+        let retry = &self.worker.spec.settings.retry;
+        let (publish, outcome, failure) =
+            match settlement(outcome, &in_hand.received, &self.place(retry), now()) {
+                Settlement::Finish {
+                    publish,
+                    outcome,
+                    failure,
+                } => (publish, outcome, failure),
+                Settlement::Hold { dependency, error } => {
+                    self.worker.metrics.outcome("hold", "");
+                    self.worker.begin_hold(dependency, &error);
+                    return self.give_back(in_hand, control).await;
+                }
+            };
+        let published = join_all(publish.into_iter().map(|one| self.publish(one))).await;
+        if let Some(error) = published.into_iter().find_map(Result::err) {
+            self.worker.begin_hold(BROKER, &error.to_string());
+            return self.give_back(in_hand, control).await;
+        }
+        control.settle(in_hand.tag, Settle::Ack);
+        self.gone(1);
+        self.report(&in_hand.received, outcome, failure.as_ref());
+    }
+
+    async fn publish(&self, mut publication: Publication) -> Result<(), PublishError> {
+        trace::inject(&mut publication.message.headers);
+        let broker = &self.worker.broker;
+        match broker.publish(publication.clone()).await {
+            // A message that came in can be so full that ours no longer fit beside what it brought:
+            // then only ours go on.
+            Err(PublishError::Invalid(problem)) => {
+                tracing::warn!(queue.name = %self.queue, problem, "publishing without foreign headers");
+                let ours = |name: &str| name.starts_with(header::PREFIX);
+                publication.message.headers.retain(ours);
+                let note = format!("{problem}; its own headers were left out");
+                publication.message.headers.set("longshore-note", note);
+                broker.publish(publication).await
+            }
+            other => other,
+        }
+    }
+
+    /// Puts a message aside to be handled alone. Its count starts over there, at the same number for
+    /// all: most of them were merely in hand when a neighbour killed the worker.
+    async fn put_aside(&self, in_hand: InHand, control: &Arc<dyn SubscriptionControl>) {
+        let queue = Names::suspect(&self.queue);
+        let trail = Trail {
+            crashes: SUSPECT_AT,
+            ..in_hand.received.trail.clone()
+        };
+        let message = in_hand.received.again(&trail);
+        match self
+            .publish(Publication {
+                to: Address::Queue(queue),
+                message,
+            })
+            .await
+        {
+            Ok(()) => {
+                tracing::warn!(
+                    queue.name = %self.queue,
+                    event.id = in_hand.received.message.message_id.as_deref().unwrap_or("-"),
+                    returns = in_hand.returns,
+                    "came back too often: put aside to be handled alone"
+                );
+                self.worker.metrics.suspect();
+                control.settle(in_hand.tag, Settle::Ack);
+                self.gone(1);
+            }
+            Err(error) => {
+                self.worker.begin_hold(BROKER, &error.to_string());
+                self.give_back(in_hand, control).await;
+            }
+        }
+    }
+
+    /// Gives a message back unharmed. A suspect goes back as a copy: giving it back would count
+    /// against it, and here that count decides.
+    async fn give_back(&self, in_hand: InHand, control: &Arc<dyn SubscriptionControl>) {
+        let settle = match self.kind {
+            LaneKind::Main => Settle::GiveBack,
+            LaneKind::Suspects => {
+                let trail = &in_hand.received.trail;
+                let crashes = trail.crashes.saturating_add(in_hand.returns);
+                let message = in_hand.received.again(&Trail {
+                    crashes,
+                    ..trail.clone()
+                });
+                let to = Address::Queue(self.queue.clone());
+                match self
+                    .worker
+                    .broker
+                    .publish(Publication { to, message })
+                    .await
+                {
+                    Ok(()) => Settle::Ack,
+                    Err(_) => Settle::GiveBack,
+                }
+            }
+        };
+        control.settle(in_hand.tag, settle);
+        self.gone(1);
+    }
+
+    fn report(&self, received: &Received, outcome: &'static str, failure: Option<&Failure>) {
+        let metrics = &self.worker.metrics;
+        metrics.outcome(outcome, failure.map_or("", |failure| failure.code.as_str()));
+        let id = received.message.message_id.as_deref().unwrap_or("-");
+        match (outcome, failure) {
+            ("retry", Some(Failure { code, error })) => tracing::warn!(
+                queue.name = %self.queue, event.id = id, attempt = received.attempt(),
+                reason = code.as_str(), error, "an attempt failed"
+            ),
+            ("dead", Some(Failure { code, error })) => tracing::error!(
+                queue.name = %self.queue, event.id = id, attempt = received.attempt(),
+                reason = code.as_str(), error, "given up: it is a dead letter now"
+            ),
+            _ => {
+                if let Some(received_at) = received.trail.received_at
+                    && let Ok(age) = (now() - received_at).try_into()
+                {
+                    metrics.age(age);
+                }
+                tracing::debug!(queue.name = %self.queue, event.id = id, outcome, "handled");
+            }
+        }
+    }
+
+    fn came(&self, count: usize) {
+        let held = self.in_flight.fetch_add(count, Ordering::Relaxed) + count;
+        if self.kind == LaneKind::Main {
+            self.worker.metrics.in_flight(held);
+        }
+    }
+
+    fn gone(&self, count: usize) {
+        let held = self
+            .in_flight
+            .fetch_sub(count, Ordering::Relaxed)
+            .saturating_sub(count);
+        if self.kind == LaneKind::Main {
+            self.worker.metrics.in_flight(held);
+        }
+    }
+}

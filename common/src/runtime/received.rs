@@ -1,0 +1,148 @@
+//! An event in the hands of a handler.
+
+use time::OffsetDateTime;
+
+use crate::broker::Delivery;
+use crate::event::{Publisher, Trail, header};
+use crate::message::Message;
+
+/// A message that was delivered, and what is known of its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// The routing key it was first published with.
+    pub routing_key: String,
+    /// Whether somebody had it before.
+    pub redelivered: bool,
+    /// What the system has learned about it.
+    pub trail: Trail,
+}
+
+impl Received {
+    /// Reads what is known of a delivery. On a queue that outsiders publish to (a `door`), our
+    /// headers are believed only under the broker-vouched name of our own user.
+    pub(super) fn new(
+        delivery: Delivery,
+        own_user: Option<&str>,
+        door: bool,
+        now: OffsetDateTime,
+    ) -> Self {
+        let Delivery {
+            mut message,
+            mut routing_key,
+            redelivered,
+            ..
+        } = delivery;
+        let user = message.user_id.as_deref();
+        if !door || (user.is_some() && user == own_user) {
+            if let Some(first) = message.headers.text(header::ROUTING_KEY) {
+                first.clone_into(&mut routing_key);
+            }
+            let trail = Trail::read(&message.headers);
+            return Self {
+                message,
+                routing_key,
+                redelivered,
+                trail,
+            };
+        }
+        let trail = Trail {
+            publisher: Some(Publisher::amqp(user)),
+            received_at: Some(now),
+            ..Trail::default()
+        };
+        message
+            .headers
+            .retain(|name| !name.starts_with(header::PREFIX));
+        Self {
+            message,
+            routing_key,
+            redelivered,
+            trail,
+        }
+    }
+
+    /// Whether nobody can have handled it before: it is not redelivered, not retried, not replayed.
+    /// Then no effect of it can be there already, unless the publisher sent it twice.
+    pub fn is_fresh(&self) -> bool {
+        let Trail {
+            attempt,
+            generation,
+            crashes,
+            ..
+        } = self.trail;
+        !self.redelivered && attempt == 0 && generation == 0 && crashes == 0
+    }
+
+    /// Which attempt this is; 1 is the first.
+    pub fn attempt(&self) -> u32 {
+        self.trail.attempt.saturating_add(1)
+    }
+
+    /// The message with `trail` in the place of its own, ready to go out again. What the archive
+    /// wrote about an earlier death is gone.
+    pub(super) fn again(&self, trail: &Trail) -> Message {
+        let mut message = self.message.clone();
+        message
+            .headers
+            .retain(|name| !name.starts_with(header::PREFIX));
+        trail.write(&mut message.headers);
+        message
+            .headers
+            .set(header::ROUTING_KEY, self.routing_key.as_str());
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Tag;
+    use crate::event::now;
+
+    fn delivery(user: Option<&str>) -> Delivery {
+        let mut message = Message {
+            user_id: user.map(str::to_owned),
+            ..Message::default()
+        };
+        message.headers.set(header::ATTEMPT, 7_i64);
+        message.headers.set(header::ROUTING_KEY, "first");
+        message.headers.set("theirs", "kept");
+        let routing_key = "second".to_owned();
+        Delivery {
+            tag: Tag(1),
+            message,
+            routing_key,
+            redelivered: false,
+            returns: 0,
+        }
+    }
+
+    #[test]
+    fn our_own_headers_are_believed() {
+        for received in [
+            Received::new(delivery(Some("us")), Some("us"), true, now()),
+            Received::new(delivery(None), Some("us"), false, now()),
+        ] {
+            assert_eq!(received.trail.attempt, 7);
+            assert_eq!(received.routing_key, "first");
+            assert!(!received.is_fresh());
+        }
+    }
+
+    #[test]
+    fn nobody_elses_are_at_a_door() {
+        for (user, publisher) in [(None, "amqp:-"), (Some("mallory"), "amqp:mallory")] {
+            let received = Received::new(delivery(user), Some("us"), true, now());
+            assert_eq!(received.trail.attempt, 0);
+            assert_eq!(received.routing_key, "second");
+            assert_eq!(
+                received.trail.publisher,
+                Some(Publisher::trusted(publisher))
+            );
+            assert_eq!(received.message.headers.get(header::ATTEMPT), None);
+            assert_eq!(received.message.headers.text("theirs"), Some("kept"));
+        }
+    }
+}

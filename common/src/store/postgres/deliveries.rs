@@ -1,0 +1,226 @@
+//! What is due where, and what was tried.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use sqlx::postgres::PgBindIterExt as _;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::link::Link;
+use super::text::{keepable, word};
+use crate::store::{Attempt, DeliveryKey, DeliveryState, StoreError};
+
+pub(super) async fn states(
+    link: &Link,
+    keys: &[DeliveryKey],
+) -> Result<Vec<Option<DeliveryState>>, StoreError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Arc<[DeliveryKey]> = keys.into();
+    let states: Vec<Option<String>> = link
+        .run(move |connection| {
+            let keys = Arc::clone(&keys);
+            Box::pin(async move {
+                sqlx::query_scalar(
+                    "SELECT deliveries.status
+                    FROM UNNEST($1::uuid[], $2::text[], $3::bigint[]) WITH ORDINALITY
+                         AS given (event_id, destination, generation, place)
+                    LEFT JOIN deliveries USING (event_id, destination, generation)
+                    ORDER BY place",
+                )
+                .bind(keys.iter().map(|key| key.event.uuid()).bind_iter())
+                .bind(keys.iter().map(|key| key.destination.as_str()).bind_iter())
+                .bind(keys.iter().map(|key| i64::from(key.generation)).bind_iter())
+                .fetch_all(connection)
+                .await
+            })
+        })
+        .await?;
+    states
+        .into_iter()
+        .map(|state| state.as_deref().map(word).transpose())
+        .collect()
+}
+
+pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let attempts: Arc<[AttemptRow]> = batch.iter().map(AttemptRow::from).collect();
+    let outcomes: Arc<[OutcomeRow]> = outcomes(batch).into();
+    link.run(move |connection| {
+        let attempts = Arc::clone(&attempts);
+        let outcomes = Arc::clone(&outcomes);
+        Box::pin(async move { write(connection, &attempts, &outcomes).await })
+    })
+    .await
+}
+
+/// One request that was made.
+struct AttemptRow {
+    event: Uuid,
+    destination: String,
+    generation: i64,
+    attempt: i64,
+    started_at: OffsetDateTime,
+    duration_ms: i64,
+    status_code: Option<i32>,
+    error: Option<String>,
+    response_excerpt: Option<String>,
+}
+
+impl From<&Attempt> for AttemptRow {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            event: attempt.key.event.uuid(),
+            destination: attempt.key.destination.clone(),
+            generation: attempt.key.generation.into(),
+            attempt: attempt.attempt.into(),
+            started_at: attempt.started_at,
+            duration_ms: attempt.duration_ms.into(),
+            status_code: attempt.status_code.map(i32::from),
+            error: attempt.error.as_deref().map(keepable),
+            response_excerpt: attempt.response_excerpt.as_deref().map(keepable),
+        }
+    }
+}
+
+/// What all the attempts of one delivery in one batch come to.
+struct OutcomeRow {
+    event: Uuid,
+    destination: String,
+    generation: i64,
+    attempts: i64,
+    first_attempt_at: OffsetDateTime,
+    last_attempt_at: OffsetDateTime,
+    delivered_at: Option<OffsetDateTime>,
+    last_status_code: Option<i32>,
+    last_error: Option<String>,
+}
+
+/// One row for each delivery, in the order of their keys: one statement cannot touch a row twice, and
+/// two of them that lock rows in one order never wait for each other in a circle.
+fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
+    let mut of_key: BTreeMap<(Uuid, &str, u32), Vec<&Attempt>> = BTreeMap::new();
+    for attempt in batch {
+        let key = &attempt.key;
+        of_key
+            .entry((key.event.uuid(), key.destination.as_str(), key.generation))
+            .or_default()
+            .push(attempt);
+    }
+    of_key
+        .into_iter()
+        .filter_map(|((event, destination, generation), mut attempts)| {
+            attempts.sort_by_key(|attempt| (attempt.started_at, attempt.attempt));
+            let (first, last) = (attempts.first()?, attempts.last()?);
+            Some(OutcomeRow {
+                event,
+                destination: destination.to_owned(),
+                generation: generation.into(),
+                attempts: attempts
+                    .iter()
+                    .map(|attempt| i64::from(attempt.attempt))
+                    .max()?,
+                first_attempt_at: first.started_at,
+                last_attempt_at: last.started_at,
+                delivered_at: attempts
+                    .iter()
+                    .find(|attempt| attempt.delivered)
+                    .map(|attempt| {
+                        attempt.started_at + Duration::milliseconds(attempt.duration_ms.into())
+                    }),
+                last_status_code: last.status_code.map(i32::from),
+                last_error: last.error.as_deref().map(keepable),
+            })
+        })
+        .collect()
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    attempts: &[AttemptRow],
+    outcomes: &[OutcomeRow],
+) -> Result<(), sqlx::Error> {
+    // One statement is one transaction, and one round trip.
+    sqlx::query(
+        "WITH new_attempts AS (
+            INSERT INTO delivery_attempts (event_id, destination, generation, attempt, started_at,
+                                           duration_ms, status_code, error, response_excerpt)
+            SELECT *
+            FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[],
+                        $6::bigint[], $7::integer[], $8::text[], $9::text[])
+            ON CONFLICT (event_id, destination, generation, attempt, started_at) DO NOTHING
+        )
+        INSERT INTO deliveries AS known
+               (event_id, destination, generation, status, attempts, due_at, last_attempt_at,
+                delivered_at, last_status_code, last_error)
+        SELECT event_id, destination, generation,
+               CASE WHEN delivered_at IS NULL THEN 'due' ELSE 'delivered' END,
+               attempts, first_attempt_at, last_attempt_at, delivered_at, last_status_code,
+               last_error
+        FROM UNNEST($10::uuid[], $11::text[], $12::bigint[], $13::bigint[], $14::timestamptz[],
+                    $15::timestamptz[], $16::timestamptz[], $17::integer[], $18::text[])
+             AS given (event_id, destination, generation, attempts, first_attempt_at,
+                       last_attempt_at, delivered_at, last_status_code, last_error)
+        ORDER BY event_id, destination, generation
+        ON CONFLICT (event_id, destination, generation) DO UPDATE SET
+            -- What the receiver has, it has: a failure that is recorded late does not take it away.
+            -- A failure leaves a delivery that was given up or discarded as it is.
+            status = CASE WHEN excluded.status = 'delivered' THEN 'delivered'
+                          ELSE known.status END,
+            attempts = GREATEST(known.attempts, excluded.attempts),
+            delivered_at = COALESCE(known.delivered_at, excluded.delivered_at),
+            last_attempt_at = GREATEST(known.last_attempt_at, excluded.last_attempt_at),
+            last_status_code = CASE WHEN known.last_attempt_at > excluded.last_attempt_at
+                                    THEN known.last_status_code
+                                    ELSE excluded.last_status_code END,
+            last_error = CASE WHEN known.last_attempt_at > excluded.last_attempt_at
+                              THEN known.last_error
+                              ELSE excluded.last_error END",
+    )
+    .bind(attempts.iter().map(|row| row.event).bind_iter())
+    .bind(
+        attempts
+            .iter()
+            .map(|row| row.destination.as_str())
+            .bind_iter(),
+    )
+    .bind(attempts.iter().map(|row| row.generation).bind_iter())
+    .bind(attempts.iter().map(|row| row.attempt).bind_iter())
+    .bind(attempts.iter().map(|row| row.started_at).bind_iter())
+    .bind(attempts.iter().map(|row| row.duration_ms).bind_iter())
+    .bind(attempts.iter().map(|row| row.status_code).bind_iter())
+    .bind(attempts.iter().map(|row| row.error.as_deref()).bind_iter())
+    .bind(
+        attempts
+            .iter()
+            .map(|row| row.response_excerpt.as_deref())
+            .bind_iter(),
+    )
+    .bind(outcomes.iter().map(|row| row.event).bind_iter())
+    .bind(
+        outcomes
+            .iter()
+            .map(|row| row.destination.as_str())
+            .bind_iter(),
+    )
+    .bind(outcomes.iter().map(|row| row.generation).bind_iter())
+    .bind(outcomes.iter().map(|row| row.attempts).bind_iter())
+    .bind(outcomes.iter().map(|row| row.first_attempt_at).bind_iter())
+    .bind(outcomes.iter().map(|row| row.last_attempt_at).bind_iter())
+    .bind(outcomes.iter().map(|row| row.delivered_at).bind_iter())
+    .bind(outcomes.iter().map(|row| row.last_status_code).bind_iter())
+    .bind(
+        outcomes
+            .iter()
+            .map(|row| row.last_error.as_deref())
+            .bind_iter(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,357 @@
+//! Storing events, exactly once each.
+//!
+//! Everything about one event is decided by two keys, `events_pkey` and
+//! `signups_email_normalised_key`. Both are taken with `ON CONFLICT DO NOTHING`, which waits for
+//! whoever else is taking the same key to commit or give up. Ids are taken before addresses, and both
+//! in order, so that two batches never wait for each other in a circle.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::postgres::PgBindIterExt as _;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::link::Link;
+use crate::store::{Details, NewEvent, StoreError, Stored};
+
+pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let batch: Arc<[NewEvent]> = batch.into();
+    let waves: Arc<[Vec<usize>]> = waves(&batch).into();
+    link.transaction(move |connection| {
+        let batch = Arc::clone(&batch);
+        let waves = Arc::clone(&waves);
+        Box::pin(async move {
+            let mut outcomes = vec![Stored::Before; batch.len()];
+            for wave in waves.iter() {
+                let events: Vec<&NewEvent> = wave.iter().map(|&index| &batch[index]).collect();
+                let stored = store_wave(connection, &events).await?;
+                for (&index, outcome) in wave.iter().zip(stored) {
+                    outcomes[index] = outcome;
+                }
+            }
+            Ok(outcomes)
+        })
+    })
+    .await
+}
+
+/// Splits a batch so that no id and no address comes twice in one wave, and what came later in the
+/// batch is in a later wave: the first one wins, as if they had been stored one by one. Nearly
+/// always there is one wave.
+fn waves(batch: &[NewEvent]) -> Vec<Vec<usize>> {
+    let mut waves: Vec<Vec<usize>> = Vec::new();
+    let mut next_of_id: HashMap<Uuid, usize> = HashMap::with_capacity(batch.len());
+    let mut next_of_email: HashMap<&str, usize> = HashMap::new();
+    for (index, event) in batch.iter().enumerate() {
+        let email = email(event);
+        let by_id = next_of_id.get(&event.id.uuid()).copied().unwrap_or(0);
+        let by_email = email
+            .and_then(|email| next_of_email.get(email).copied())
+            .unwrap_or(0);
+        let wave = by_id.max(by_email);
+        next_of_id.insert(event.id.uuid(), wave + 1);
+        if let Some(email) = email {
+            next_of_email.insert(email, wave + 1);
+        }
+        if wave == waves.len() {
+            waves.push(Vec::new());
+        }
+        waves[wave].push(index);
+    }
+    waves
+}
+
+/// The address that only one signup can have.
+fn email(event: &NewEvent) -> Option<&str> {
+    match &event.details {
+        Details::Signup {
+            email_normalised, ..
+        } => Some(email_normalised),
+        Details::Processing { .. } | Details::None => None,
+    }
+}
+
+/// Stores events of which no two have the same id or address.
+async fn store_wave(
+    connection: &mut PgConnection,
+    events: &[&NewEvent],
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let mut outcomes: HashMap<Uuid, Stored> = HashMap::with_capacity(events.len());
+    let mut taken: Vec<Uuid> = Vec::new();
+    for row in insert(connection, events).await? {
+        let id: Uuid = row.try_get("event_id")?;
+        if row.try_get("email_taken")? {
+            taken.push(id);
+            outcomes.insert(id, Stored::EmailTaken);
+        } else {
+            outcomes.insert(id, Stored::New);
+        }
+    }
+    if !taken.is_empty() {
+        // Their ids were ours to take, their addresses were not.
+        sqlx::query("DELETE FROM events WHERE event_id = ANY($1)")
+            .bind(&taken)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if outcomes.len() < events.len() {
+        let known: Vec<&NewEvent> = events
+            .iter()
+            .filter(|event| !outcomes.contains_key(&event.id.uuid()))
+            .copied()
+            .collect();
+        let same = compare(connection, &known).await?;
+        let due_again: Vec<&NewEvent> = known
+            .iter()
+            .filter(|event| event.generation > 0 && same.get(&event.id.uuid()) == Some(&true))
+            .copied()
+            .collect();
+        if !due_again.is_empty() {
+            insert_due(connection, &due_again).await?;
+        }
+        outcomes.extend(same.into_iter().map(|(id, same)| {
+            let outcome = if same {
+                Stored::Before
+            } else {
+                Stored::Conflict
+            };
+            (id, outcome)
+        }));
+    }
+    events
+        .iter()
+        .map(|event| {
+            // Not new, and gone again before we looked: somebody deleted it in between.
+            outcomes
+                .get(&event.id.uuid())
+                .copied()
+                .ok_or(sqlx::Error::RowNotFound)
+        })
+        .collect()
+}
+
+/// Inserts those whose id and address are free, with what is due because of them. Returns one row
+/// for each whose id was free.
+async fn insert(
+    connection: &mut PgConnection,
+    events: &[&NewEvent],
+) -> Result<Vec<sqlx::postgres::PgRow>, sqlx::Error> {
+    let signups: Vec<Signup<'_>> = events.iter().filter_map(|event| signup(event)).collect();
+    let processing: Vec<(Uuid, &str, &str)> = events
+        .iter()
+        .filter_map(|event| match &event.details {
+            Details::Processing { task, payload } => {
+                Some((event.id.uuid(), task.as_str(), payload.as_str()))
+            }
+            Details::Signup { .. } | Details::None => None,
+        })
+        .collect();
+    let due = due(events);
+    sqlx::query(
+        "WITH
+        new_events AS (
+            INSERT INTO events (event_id, type, source, source_id, publisher, subject, time,
+                                received_at, accepted_at, fingerprint, body)
+            SELECT event_id, type, source, source_id, publisher, subject, time,
+                   received_at, accepted_at, fingerprint, body::json
+            FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                        $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::bytea[],
+                        $11::text[])
+                 AS given (event_id, type, source, source_id, publisher, subject, time,
+                           received_at, accepted_at, fingerprint, body)
+            ORDER BY event_id
+            ON CONFLICT (event_id) DO NOTHING
+            RETURNING event_id
+        ),
+        asked AS (
+            SELECT given.*
+            FROM UNNEST($12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[],
+                        $17::text[], $18::text[], $19::text[])
+                 AS given (event_id, email, email_normalised, name, plan, locale, password_hash,
+                           attributes)
+            JOIN new_events USING (event_id)
+        ),
+        new_signups AS (
+            INSERT INTO signups (event_id, email, email_normalised, name, plan, locale,
+                                 password_hash, attributes)
+            SELECT event_id, email, email_normalised, name, plan, locale, password_hash,
+                   attributes::json
+            FROM asked
+            -- Sorting reads all of new_events first: every id is taken before the first address.
+            ORDER BY email_normalised
+            ON CONFLICT (email_normalised) DO NOTHING
+            RETURNING event_id
+        ),
+        new_processing AS (
+            INSERT INTO processing (event_id, task, payload)
+            SELECT event_id, task, payload::json
+            FROM UNNEST($20::uuid[], $21::text[], $22::text[]) AS given (event_id, task, payload)
+            JOIN new_events USING (event_id)
+        ),
+        outcome AS (
+            SELECT event_id,
+                   asked.event_id IS NOT NULL AND new_signups.event_id IS NULL AS email_taken
+            FROM new_events
+            LEFT JOIN asked USING (event_id)
+            LEFT JOIN new_signups USING (event_id)
+        ),
+        new_deliveries AS (
+            INSERT INTO deliveries (event_id, destination, generation)
+            SELECT event_id, destination, generation
+            FROM UNNEST($23::uuid[], $24::text[], $25::bigint[])
+                 AS given (event_id, destination, generation)
+            JOIN outcome USING (event_id)
+            WHERE NOT email_taken
+            ORDER BY event_id, destination, generation
+            ON CONFLICT (event_id, destination, generation) DO NOTHING
+        )
+        SELECT event_id, email_taken FROM outcome",
+    )
+    .bind(events.iter().map(|event| event.id.uuid()).bind_iter())
+    .bind(events.iter().map(|event| event.kind.as_str()).bind_iter())
+    .bind(events.iter().map(|event| event.source.as_str()).bind_iter())
+    .bind(
+        events
+            .iter()
+            .map(|event| event.source_id.as_str())
+            .bind_iter(),
+    )
+    .bind(
+        events
+            .iter()
+            .map(|event| event.publisher.as_str())
+            .bind_iter(),
+    )
+    .bind(
+        events
+            .iter()
+            .map(|event| event.subject.as_deref())
+            .bind_iter(),
+    )
+    .bind(events.iter().map(|event| event.time).bind_iter())
+    .bind(events.iter().map(|event| event.received_at).bind_iter())
+    .bind(events.iter().map(|event| event.accepted_at).bind_iter())
+    .bind(
+        events
+            .iter()
+            .map(|event| event.fingerprint.as_slice())
+            .bind_iter(),
+    )
+    .bind(events.iter().map(|event| event.body.as_str()).bind_iter())
+    .bind(signups.iter().map(|row| row.event).bind_iter())
+    .bind(signups.iter().map(|row| row.email).bind_iter())
+    .bind(signups.iter().map(|row| row.email_normalised).bind_iter())
+    .bind(signups.iter().map(|row| row.name).bind_iter())
+    .bind(signups.iter().map(|row| row.plan).bind_iter())
+    .bind(signups.iter().map(|row| row.locale).bind_iter())
+    .bind(signups.iter().map(|row| row.password_hash).bind_iter())
+    .bind(signups.iter().map(|row| row.attributes).bind_iter())
+    .bind(processing.iter().map(|row| row.0).bind_iter())
+    .bind(processing.iter().map(|row| row.1).bind_iter())
+    .bind(processing.iter().map(|row| row.2).bind_iter())
+    .bind(due.iter().map(|row| row.0).bind_iter())
+    .bind(due.iter().map(|row| row.1).bind_iter())
+    .bind(due.iter().map(|row| row.2).bind_iter())
+    .fetch_all(connection)
+    .await
+}
+
+/// Of events that are stored, whether the content is the same. A statement of its own, so that it
+/// sees what the insert has waited for.
+async fn compare(
+    connection: &mut PgConnection,
+    events: &[&NewEvent],
+) -> Result<HashMap<Uuid, bool>, sqlx::Error> {
+    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
+        "SELECT event_id, events.fingerprint = given.fingerprint
+        FROM UNNEST($1::uuid[], $2::bytea[]) AS given (event_id, fingerprint)
+        JOIN events USING (event_id)",
+    )
+    .bind(events.iter().map(|event| event.id.uuid()).bind_iter())
+    .bind(
+        events
+            .iter()
+            .map(|event| event.fingerprint.as_slice())
+            .bind_iter(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Writes down the deliveries of replayed events as due.
+async fn insert_due(
+    connection: &mut PgConnection,
+    events: &[&NewEvent],
+) -> Result<(), sqlx::Error> {
+    let due = due(events);
+    sqlx::query(
+        "INSERT INTO deliveries (event_id, destination, generation)
+        SELECT event_id, destination, generation
+        FROM UNNEST($1::uuid[], $2::text[], $3::bigint[])
+             AS given (event_id, destination, generation)
+        ORDER BY event_id, destination, generation
+        ON CONFLICT (event_id, destination, generation) DO NOTHING",
+    )
+    .bind(due.iter().map(|row| row.0).bind_iter())
+    .bind(due.iter().map(|row| row.1).bind_iter())
+    .bind(due.iter().map(|row| row.2).bind_iter())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn due<'a>(events: &[&'a NewEvent]) -> Vec<(Uuid, &'a str, i64)> {
+    events
+        .iter()
+        .flat_map(|event| {
+            event.destinations.iter().map(|destination| {
+                (
+                    event.id.uuid(),
+                    destination.as_str(),
+                    i64::from(event.generation),
+                )
+            })
+        })
+        .collect()
+}
+
+/// A row of `signups`.
+struct Signup<'a> {
+    event: Uuid,
+    email: &'a str,
+    email_normalised: &'a str,
+    name: &'a str,
+    plan: Option<&'a str>,
+    locale: Option<&'a str>,
+    password_hash: Option<&'a str>,
+    attributes: Option<&'a str>,
+}
+
+fn signup(event: &NewEvent) -> Option<Signup<'_>> {
+    match &event.details {
+        Details::Signup {
+            email,
+            email_normalised,
+            name,
+            plan,
+            locale,
+            password_hash,
+            attributes,
+        } => Some(Signup {
+            event: event.id.uuid(),
+            email,
+            email_normalised,
+            name,
+            plan: plan.as_deref(),
+            locale: locale.as_deref(),
+            password_hash: password_hash.as_deref(),
+            attributes: attributes.as_deref(),
+        }),
+        Details::Processing { .. } | Details::None => None,
+    }
+}

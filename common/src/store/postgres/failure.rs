@@ -1,0 +1,186 @@
+//! What an error of the database means to us: decided here and nowhere else.
+
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
+
+use crate::store::StoreError;
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The connection is of no more use; another one may be.
+    Broken,
+    /// Another transaction was in the way: the same again may succeed at once.
+    Clash,
+    /// The database cannot now.
+    Unavailable,
+    /// The schema is not the one this program knows.
+    Schema,
+    /// It is the data.
+    Data,
+    /// It is us.
+    Fault,
+}
+
+/// What an error means.
+pub(super) fn kind(error: &sqlx::Error) -> Kind {
+    match error {
+        sqlx::Error::Database(error) => error.code().as_deref().map_or(Kind::Fault, of_code),
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Kind::Broken,
+        sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Kind::Unavailable,
+        sqlx::Error::Encode(_) => Kind::Data,
+        // A row that was there a moment ago is gone.
+        sqlx::Error::RowNotFound => Kind::Clash,
+        _ => Kind::Fault,
+    }
+}
+
+/// What an SQLSTATE means.
+fn of_code(code: &str) -> Kind {
+    match code {
+        // Serialization failure, deadlock.
+        "40001" | "40P01" => Kind::Clash,
+        // Ended by an operator, a crash, or for standing idle; a plan from before a migration.
+        "57P01" | "57P02" | "57P05" | "25P03" | "0A000" | "26000" => Kind::Broken,
+        // Statement timeout, starting up, read only, lock not available.
+        "57014" | "57P03" | "25006" | "55P03" => Kind::Unavailable,
+        // Unknown table, schema or column; no such key to conflict on.
+        "42P01" | "3F000" | "42703" | "42P10" => Kind::Schema,
+        // The role may not. An operator can mend it; no event is to blame.
+        "42501" => Kind::Unavailable,
+        _ => match code.get(..2) {
+            Some("08") => Kind::Broken,
+            // Out of resources; system errors; may not log in; no such database.
+            Some("53" | "58" | "28" | "3D") => Kind::Unavailable,
+            // Data exceptions; constraints; more than the database can hold.
+            Some("22" | "23" | "54") => Kind::Data,
+            _ => Kind::Fault,
+        },
+    }
+}
+
+/// The error as the rest of the program sees it. It never repeats what was in a row.
+pub(super) fn classify(error: &sqlx::Error) -> StoreError {
+    match kind(error) {
+        Kind::Data => StoreError::Data(match error {
+            sqlx::Error::Database(error) => about_data(error.as_ref()),
+            _ => "a value cannot be written down for it".to_owned(),
+        }),
+        Kind::Schema => StoreError::Schema(format!(
+            "the schema is not the one this program needs ({}): run `longshore migrate`",
+            in_words(error)
+        )),
+        Kind::Broken | Kind::Clash | Kind::Unavailable => StoreError::Unavailable(in_words(error)),
+        Kind::Fault => StoreError::Fault(in_words(error)),
+    }
+}
+
+/// The error of a migration.
+pub(super) fn classify_migration(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => classify(&error),
+        MigrateError::VersionMismatch(version) => StoreError::Schema(format!(
+            "migration {version} was applied with another content than this program has: one of the two is no release"
+        )),
+        MigrateError::Dirty(version) => StoreError::Schema(format!(
+            "migration {version} was begun and not ended: mend the schema by hand, then run `longshore migrate`"
+        )),
+        other => StoreError::Fault(other.to_string()),
+    }
+}
+
+fn in_words(error: &sqlx::Error) -> String {
+    match error {
+        // The message alone: the detail may hold what is in a row.
+        sqlx::Error::Database(error) => match error.code() {
+            Some(code) => format!("{} (SQLSTATE {code})", error.message()),
+            None => error.message().to_owned(),
+        },
+        sqlx::Error::PoolTimedOut => "no connection could be had in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with the data, without the data: even the message may hold that.
+fn about_data(error: &dyn DatabaseError) -> String {
+    let code = error.code().unwrap_or_default();
+    let what = match code.as_ref() {
+        "22021" | "22P05" => "a text holds a character that it cannot keep, such as NUL",
+        "22P02" => "a text is not in the form of its type",
+        "22030" | "22032" => "a text is not valid JSON",
+        "22007" | "22008" => "a moment is out of its range",
+        "22001" | "22003" => "a value is out of its range",
+        code if code.starts_with("54") => "a value is larger than it can take",
+        code if code.starts_with("23") => "a constraint is broken",
+        _ => "a value is not acceptable",
+    };
+    let mut text = format!("{what} (SQLSTATE {code}");
+    if let Some(table) = error.table() {
+        text.push_str(", table ");
+        text.push_str(table);
+    }
+    if let Some(constraint) = error.constraint() {
+        text.push_str(", constraint ");
+        text.push_str(constraint);
+    }
+    text.push(')');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_of_errors_has_its_consequence() {
+        for (kind, codes) in [
+            (Kind::Clash, &["40001", "40P01"][..]),
+            (Kind::Broken, &["57P01", "57P02", "08006", "08003", "0A000"]),
+            (
+                Kind::Unavailable,
+                &[
+                    "57P03", "57014", "53300", "53100", "25006", "55P03", "28P01", "3D000",
+                    "42501", "58030",
+                ],
+            ),
+            (Kind::Schema, &["42P01", "3F000", "42703"]),
+            (
+                Kind::Data,
+                &["22021", "22P02", "23505", "23514", "54000", "54001"],
+            ),
+            (Kind::Fault, &["42601", "XX000", "99", ""]),
+        ] {
+            for code in codes {
+                assert_eq!(of_code(code), kind, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_never_was_a_statement_is_told_apart_as_well() {
+        let io = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(kind(&io), Kind::Broken);
+        assert!(matches!(
+            classify(&sqlx::Error::PoolTimedOut),
+            StoreError::Unavailable(_)
+        ));
+        assert!(matches!(
+            classify(&sqlx::Error::Encode("too long".into())),
+            StoreError::Data(_)
+        ));
+        assert!(matches!(
+            classify(&sqlx::Error::ColumnNotFound("x".to_owned())),
+            StoreError::Fault(_)
+        ));
+    }
+
+    #[test]
+    fn a_migration_that_cannot_be_applied_says_what_to_do() {
+        let error = classify_migration(MigrateError::Dirty(3)).to_string();
+        assert!(error.contains("migration 3"), "{error}");
+        assert!(error.contains("longshore migrate"), "{error}");
+    }
+}

@@ -1,0 +1,102 @@
+//! The schema: bringing it up to date, and telling whether it is.
+
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use super::failure::{classify, classify_migration};
+use super::link::{Link, quoted, spawned};
+use crate::namespace::Namespace;
+use crate::store::StoreError;
+
+/// Every migration this program knows, compiled in.
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// Brings the schema up to date.
+pub(super) async fn migrate(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
+    let link = link.clone();
+    let schema = quoted(namespace);
+    let lock = format!("longshore migrate {namespace}");
+    spawned(async move {
+        let mut connection = link.patient().await?;
+        // Ours and not sqlx's own lock: that one is for the whole database, this one for the
+        // namespace, and it covers making the schema too. It goes with the connection.
+        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+            .bind(lock)
+            .execute(&mut connection)
+            .await
+            .map_err(|error| classify(&error))?;
+        // `CREATE SCHEMA IF NOT EXISTS` needs the right to create one even where it exists.
+        let there: bool = sqlx::query_scalar("SELECT current_schema() IS NOT NULL")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| classify(&error))?;
+        if !there {
+            connection
+                .execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
+                .await
+                .map_err(|error| classify(&error))?;
+        }
+        migrator()
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(classify_migration)?;
+        let _ = connection.close().await;
+        Ok(())
+    })
+    .await
+}
+
+/// Whether the database can be reached and its schema is one this program can work with: every
+/// migration it knows is applied. One that it does not know is fine: migrations never break the
+/// program before them, so that a new release can migrate while the old one runs.
+pub(super) async fn ready(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
+    let applied: Vec<i64> = link
+        .direct(|connection| {
+            Box::pin(async move {
+                sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+                    .fetch_all(connection)
+                    .await
+            })
+        })
+        .await?;
+    let missing = MIGRATIONS
+        .iter()
+        .filter(|known| !applied.contains(&known.version))
+        .count();
+    if missing == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Schema(format!(
+        "the schema {namespace:?} lacks {missing} of the {} migrations this program needs: run `longshore migrate`",
+        MIGRATIONS.iter().count(),
+        namespace = namespace.as_str(),
+    )))
+}
+
+/// Removes the schema and everything in it.
+pub(super) async fn remove(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
+    let link = link.clone();
+    let schema = quoted(namespace);
+    spawned(async move {
+        let mut connection = link.patient().await?;
+        connection
+            .execute(AssertSqlSafe(format!(
+                "DROP SCHEMA IF EXISTS {schema} CASCADE"
+            )))
+            .await
+            .map_err(|error| classify(&error))?;
+        let _ = connection.close().await;
+        Ok(())
+    })
+    .await
+}
+
+fn migrator() -> Migrator {
+    Migrator {
+        migrations: MIGRATIONS.migrations.clone(),
+        // A newer program may have been here.
+        ignore_missing: true,
+        locking: false,
+        ..Migrator::DEFAULT
+    }
+}

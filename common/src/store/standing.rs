@@ -1,0 +1,240 @@
+//! Where an event stands, worked out from what is known of it. Every engine looks up the facts; the
+//! rules are here alone.
+//!
+//! - An event that is stored is judged by its deliveries, the newest generation at each destination:
+//!   while one is due it is `delivering` (`stored` as long as nothing was tried); else one that is
+//!   dead makes it `dead`; else it is `completed`. Rejections beside it change nothing: they were
+//!   about another content under the same id.
+//! - An event that is not stored is `dead` while a dead letter of it is open: somebody has to do
+//!   something. Else the newest thing that is known decides: a rejection makes it `rejected`, a
+//!   discarded dead letter `dead`, and one that was sent again `delivering`: it is on its way, and
+//!   will be known as something else soon.
+//! - Deliveries without a stored event are of somebody who publishes to `stored` directly; they are
+//!   judged like those of a stored one.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::rows::{
+    DeadState, DeliveryState, DeliveryStatus, EventStatus, Moment, RejectionRecord, Timeline,
+};
+use crate::event::EventId;
+use crate::outcome::FieldError;
+use crate::reason::ReasonCode;
+
+/// All that is known of one event.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub event: Option<EventFact>,
+    pub deliveries: Vec<DeliveryFact>,
+    pub letters: Vec<LetterFact>,
+    pub rejections: Vec<RejectionFact>,
+}
+
+/// A row of `events`.
+#[derive(Debug, Deserialize)]
+pub(super) struct EventFact {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub received_at: Moment,
+    pub accepted_at: Moment,
+    pub stored_at: Moment,
+}
+
+/// A row of `deliveries`.
+#[derive(Debug, Deserialize)]
+pub(super) struct DeliveryFact {
+    pub destination: String,
+    pub generation: u32,
+    pub status: DeliveryState,
+    pub attempts: u32,
+    pub last_attempt_at: Option<Moment>,
+    pub delivered_at: Option<Moment>,
+    pub last_error: Option<String>,
+}
+
+/// A row of `dead_letters`.
+#[derive(Debug, Deserialize)]
+pub(super) struct LetterFact {
+    #[serde(rename = "dead_letter_id")]
+    pub id: Uuid,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub destination: Option<String>,
+    pub generation: u32,
+    pub reason: ReasonCode,
+    pub last_failed_at: Moment,
+    pub state: DeadState,
+    pub replayed_at: Option<Moment>,
+}
+
+/// A row of `rejections`.
+#[derive(Debug, Deserialize)]
+pub(super) struct RejectionFact {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub reason: ReasonCode,
+    pub errors: Vec<FieldError>,
+    pub received_at: Option<Moment>,
+    pub rejected_at: Moment,
+}
+
+impl Facts {
+    /// Where the event stands; `None` where nothing is known of it.
+    pub(super) fn judge(mut self, id: EventId) -> Option<EventStatus> {
+        self.letters.sort_by_key(|letter| letter.last_failed_at);
+        self.rejections
+            .sort_by_key(|rejection| rejection.rejected_at);
+        let (status, reason) = if self.event.is_some() || !self.deliveries.is_empty() {
+            self.rejections.clear();
+            self.by_deliveries()
+        } else {
+            self.by_the_newest()?
+        };
+        Some(EventStatus {
+            id,
+            kind: self.kind(),
+            status,
+            timeline: self.timeline(),
+            deliveries: self.newest_deliveries().map(DeliveryStatus::from).collect(),
+            reason,
+        })
+    }
+
+    fn by_deliveries(&self) -> (&'static str, Option<RejectionRecord>) {
+        let in_state = |state| {
+            self.newest_deliveries()
+                .filter(move |delivery| delivery.status == state)
+        };
+        if in_state(DeliveryState::Due).next().is_some() {
+            let tried = self.deliveries.iter().any(|delivery| delivery.attempts > 0);
+            return (if tried { "delivering" } else { "stored" }, None);
+        }
+        if in_state(DeliveryState::Dead).next().is_none() {
+            return ("completed", None);
+        }
+        let why = self.letters.iter().rev().find(|letter| {
+            in_state(DeliveryState::Dead).any(|delivery| {
+                letter.destination.as_deref() == Some(&delivery.destination)
+                    && letter.generation == delivery.generation
+            })
+        });
+        ("dead", why.map(RejectionRecord::from))
+    }
+
+    fn by_the_newest(&self) -> Option<(&'static str, Option<RejectionRecord>)> {
+        let open = |letter: &&LetterFact| letter.state == DeadState::Open;
+        if let Some(letter) = self.letters.iter().rfind(open) {
+            return Some(("dead", Some(letter.into())));
+        }
+        let letter = self.letters.last();
+        let rejection = self.rejections.last();
+        match (letter, rejection) {
+            (None, None) => None,
+            (Some(letter), rejection)
+                if rejection.is_none_or(|other| other.rejected_at < letter.last_failed_at) =>
+            {
+                Some(match letter.state {
+                    DeadState::Open | DeadState::Discarded => ("dead", Some(letter.into())),
+                    DeadState::Replaying | DeadState::Replayed => ("delivering", None),
+                })
+            }
+            (_, rejection) => Some(("rejected", rejection.map(RejectionRecord::from))),
+        }
+    }
+
+    fn kind(&self) -> Option<String> {
+        let letters = self.letters.iter().rev().map(|letter| letter.kind.as_ref());
+        let rejections = self.rejections.iter().rev().map(|other| Some(&other.kind));
+        std::iter::once(self.event.as_ref().map(|event| &event.kind))
+            .chain(rejections)
+            .chain(letters)
+            .find_map(Option::<&String>::cloned)
+    }
+
+    /// The deliveries of the newest generation at each destination, by destination.
+    fn newest_deliveries(&self) -> impl Iterator<Item = &DeliveryFact> {
+        let mut newest: BTreeMap<&str, &DeliveryFact> = BTreeMap::new();
+        for delivery in &self.deliveries {
+            let held = newest.entry(&delivery.destination).or_insert(delivery);
+            if held.generation < delivery.generation {
+                *held = delivery;
+            }
+        }
+        newest.into_values()
+    }
+
+    fn timeline(&self) -> Vec<Timeline> {
+        let mut steps = Vec::new();
+        let mut step = |step, at: Option<Moment>, destination: Option<&String>| {
+            if let Some(at) = at {
+                steps.push(Timeline {
+                    step,
+                    at,
+                    destination: destination.cloned(),
+                });
+            }
+        };
+        if let Some(event) = &self.event {
+            step("received", Some(event.received_at), None);
+            step("accepted", Some(event.accepted_at), None);
+            step("stored", Some(event.stored_at), None);
+        }
+        for rejection in &self.rejections {
+            step("received", rejection.received_at, None);
+            step("rejected", Some(rejection.rejected_at), None);
+        }
+        for delivery in &self.deliveries {
+            step(
+                "delivered",
+                delivery.delivered_at,
+                Some(&delivery.destination),
+            );
+        }
+        for letter in &self.letters {
+            let destination = letter.destination.as_ref();
+            step("dead", Some(letter.last_failed_at), destination);
+            step("replayed", letter.replayed_at, destination);
+        }
+        // Stable: at one moment, in the order of an event's life.
+        steps.sort_by_key(|step| step.at);
+        steps
+    }
+}
+
+impl From<&DeliveryFact> for DeliveryStatus {
+    fn from(fact: &DeliveryFact) -> Self {
+        Self {
+            destination: fact.destination.clone(),
+            generation: fact.generation,
+            status: fact.status,
+            attempts: fact.attempts,
+            error: fact.last_error.clone(),
+            last_attempt_at: fact.last_attempt_at,
+        }
+    }
+}
+
+impl From<&LetterFact> for RejectionRecord {
+    fn from(fact: &LetterFact) -> Self {
+        Self {
+            code: fact.reason,
+            detail: fact.reason.summary().to_owned(),
+            errors: Vec::new(),
+            dead_letter: Some(fact.id),
+        }
+    }
+}
+
+impl From<&RejectionFact> for RejectionRecord {
+    fn from(fact: &RejectionFact) -> Self {
+        Self {
+            code: fact.reason,
+            detail: fact.reason.summary().to_owned(),
+            errors: fact.errors.clone(),
+            dead_letter: None,
+        }
+    }
+}

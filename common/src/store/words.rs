@@ -1,0 +1,115 @@
+//! The words that states are written in, in columns, JSON and on the command line.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::rows::{DeadState, DeliveryState, ReplayState};
+use crate::reason::UnknownReason;
+
+/// No state has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found {found:?}")]
+pub struct UnknownWord {
+    /// What would have been right.
+    pub expected: String,
+    /// What it was.
+    pub found: String,
+}
+
+impl From<UnknownReason> for UnknownWord {
+    fn from(UnknownReason(found): UnknownReason) -> Self {
+        Self {
+            expected: "a reason code this program knows".to_owned(),
+            found,
+        }
+    }
+}
+
+/// Gives an enum its words. They are those of its `serde` form; a test compares.
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),+ }) => {
+        impl $name {
+            /// Every one there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    other => Err(UnknownWord {
+                        expected: [$($word),+].join(", "),
+                        found: other.to_owned(),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+words!(DeliveryState {
+    Due = "due",
+    Delivered = "delivered",
+    Dead = "dead",
+    Discarded = "discarded"
+});
+words!(DeadState {
+    Open = "open",
+    Replaying = "replaying",
+    Replayed = "replayed",
+    Discarded = "discarded"
+});
+words!(ReplayState {
+    Running = "running",
+    Done = "done",
+    Stopped = "stopped"
+});
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::*;
+
+    fn agree<T>(all: &[T])
+    where
+        T: Copy + Serialize + FromStr<Err = UnknownWord> + fmt::Display + PartialEq + fmt::Debug,
+    {
+        for &one in all {
+            assert_eq!(
+                serde_json::to_value(one).unwrap(),
+                serde_json::Value::String(one.to_string())
+            );
+            assert_eq!(one.to_string().parse(), Ok(one));
+        }
+    }
+
+    #[test]
+    fn words_are_those_of_the_json_form() {
+        agree(DeliveryState::ALL);
+        agree(DeadState::ALL);
+        agree(ReplayState::ALL);
+    }
+
+    #[test]
+    fn an_unknown_word_names_the_known_ones() {
+        let error = "late".parse::<DeliveryState>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "expected due, delivered, dead, discarded, found \"late\""
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! What every engine that keeps rows must do, written against the contract alone, and what is particular
+//! to one of them.
+
+mod dead;
+mod deliveries;
+mod engine;
+mod postgres;
+mod replays;
+mod samples;
+mod status;
+mod storing;
+
+/// Every case, for one engine. A new engine adds one line at the end of this file.
+macro_rules! conformance {
+    ($($engine:ident: $open:path;)+) => {
+        $(mod $engine {
+            conformance!(@cases $open;
+                storing: an_empty_batch_is_nothing_to_do,
+                    refused_data_stores_nothing_of_its_batch,
+                    what_is_stored_is_new_then_before_then_in_conflict,
+                    of_one_id_twice_in_a_batch_the_first_wins,
+                    of_one_address_twice_in_a_batch_the_first_wins,
+                    a_taken_address_leaves_no_trace,
+                    an_id_that_lost_its_address_may_come_with_another,
+                    a_conflict_takes_no_address,
+                    a_replayed_event_is_due_again_once,
+                    what_json_may_hold_is_kept,
+                    overlapping_batches_at_once_are_stored_exactly_once;
+                deliveries: states_come_in_the_order_asked,
+                    what_was_delivered_stays_delivered,
+                    several_attempts_in_one_batch_count_as_several,
+                    an_attempt_at_an_unknown_delivery_is_written_down,
+                    text_that_a_column_cannot_hold_is_kept_all_the_same,
+                    overlapping_records_at_once_all_succeed;
+                dead: a_dead_letter_comes_back_as_it_was,
+                    keeping_twice_keeps_one,
+                    a_dead_letter_marks_its_delivery_and_no_other,
+                    two_letters_of_one_delivery_can_be_kept_at_once,
+                    pages_show_every_letter_once,
+                    a_filter_holds_in_all_its_conditions,
+                    rejections_are_kept_once;
+                replays: a_replay_claims_the_oldest_first_and_makes_them_due_again,
+                    two_replays_at_once_never_claim_the_same,
+                    what_dies_again_is_not_claimed_again,
+                    only_what_is_marked_is_counted_and_once,
+                    a_killed_replay_goes_on_where_it_was,
+                    the_end_of_a_replay_opens_what_it_had_claimed,
+                    a_replay_to_elsewhere_makes_nothing_due,
+                    a_replay_that_does_not_run_claims_nothing;
+                status: nothing_is_known_of_a_stranger,
+                    a_stored_event_goes_through_its_deliveries,
+                    one_dead_delivery_makes_the_event_dead_when_nothing_is_due,
+                    a_replay_makes_a_dead_event_go_on,
+                    an_event_with_nowhere_to_go_is_completed,
+                    a_rejected_event_says_why,
+                    a_rejection_beside_a_stored_event_changes_nothing,
+                    an_event_that_died_before_it_was_stored_is_dead_until_it_is_replayed,
+                    the_whole_record_holds_the_event;
+            );
+        })+
+    };
+    (@cases $open:path; $($module:ident: $($case:ident),+;)+) => {
+        $(mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::engine::with_system($open().await, crate::$module::$case).await;
+            })+
+        })+
+    };
+}
+
+conformance! {
+    on_postgres: crate::postgres::open;
+}

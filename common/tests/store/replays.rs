@@ -1,0 +1,251 @@
+//! Replays of dead letters: each letter is sent by one replay, and a killed one can go on.
+
+use std::collections::HashSet;
+
+use common::event::EventId;
+use common::store::{
+    DeadFilter, DeadLetter, DeadState, DeliveryState, Replay, ReplayState, Store, StoreError,
+};
+use uuid::Uuid;
+
+use crate::engine::Stores;
+use crate::samples::{early_letter, key, letter, replay, state_of};
+
+fn ids(letters: &[DeadLetter]) -> Vec<Uuid> {
+    letters.iter().map(|letter| letter.id).collect()
+}
+
+async fn begun(store: &dyn Store, filter: DeadFilter) -> Replay {
+    let replay = replay(filter);
+    store.begin_replay(&replay).await.unwrap();
+    replay
+}
+
+async fn count(store: &dyn Store, state: DeadState) -> u64 {
+    let filter = DeadFilter {
+        state: Some(state),
+        ..DeadFilter::default()
+    };
+    store.dead_count(&filter).await.unwrap()
+}
+
+pub async fn a_replay_claims_the_oldest_first_and_makes_them_due_again(stores: Stores) {
+    let store = &*stores.store;
+    let oldest = letter(EventId::born(), 0, 10);
+    let middle = letter(EventId::born(), 4, 20);
+    let newest = letter(EventId::born(), 0, 30);
+    let mut other_queue = letter(EventId::born(), 0, 5);
+    other_queue.queue = "longshore.integrate.mail".to_owned();
+    store
+        .keep_dead(&[newest.clone(), oldest.clone(), other_queue, middle.clone()])
+        .await
+        .unwrap();
+    let replay = begun(
+        store,
+        DeadFilter {
+            queue: Some(oldest.queue.clone()),
+            // Only open ones are ever claimed, whatever is asked.
+            state: Some(DeadState::Replayed),
+            ..DeadFilter::default()
+        },
+    )
+    .await;
+    let claimed = store.claim_dead(replay.id, 2, false).await.unwrap();
+    assert_eq!(ids(&claimed), [oldest.id, middle.id]);
+    assert_eq!(claimed[0].state, DeadState::Replaying);
+    assert_eq!(claimed[0].replay, Some(replay.id));
+    assert_eq!(claimed[0].message, oldest.message);
+    let event = |letter: &DeadLetter| letter.event.unwrap();
+    let states = store
+        .deliveries(&[
+            key(event(&oldest), "crm", 1),
+            key(event(&middle), "crm", 5),
+            key(event(&newest), "crm", 1),
+            key(event(&oldest), "crm", 0),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(
+        states,
+        [
+            Some(DeliveryState::Due),
+            Some(DeliveryState::Due),
+            None,
+            Some(DeliveryState::Dead)
+        ]
+    );
+    let rest = store.claim_dead(replay.id, 2, false).await.unwrap();
+    assert_eq!(ids(&rest), [newest.id]);
+    assert_eq!(store.claim_dead(replay.id, 2, false).await.unwrap(), []);
+}
+
+pub async fn two_replays_at_once_never_claim_the_same(stores: Stores) {
+    let letters: Vec<_> = (0..200)
+        .map(|number| letter(EventId::born(), 0, number))
+        .collect();
+    stores.store.keep_dead(&letters).await.unwrap();
+    let tasks: Vec<_> = [&stores.store, &stores.other, &stores.store, &stores.other]
+        .into_iter()
+        .map(|store| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let replay = begun(&*store, DeadFilter::default()).await;
+                let mut mine = Vec::new();
+                loop {
+                    let claimed = store.claim_dead(replay.id, 9, false).await.unwrap();
+                    if claimed.is_empty() {
+                        return mine;
+                    }
+                    store
+                        .mark_replayed(replay.id, &ids(&claimed))
+                        .await
+                        .unwrap();
+                    mine.extend(ids(&claimed));
+                }
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap());
+    }
+    assert_eq!(all.len(), letters.len());
+    let distinct: HashSet<Uuid> = all.into_iter().collect();
+    assert_eq!(distinct, ids(&letters).into_iter().collect());
+    assert_eq!(count(&*stores.store, DeadState::Replayed).await, 200);
+}
+
+pub async fn what_dies_again_is_not_claimed_again(Stores { store, .. }: Stores) {
+    let event = EventId::born();
+    let first = letter(event, 0, 10);
+    store.keep_dead(std::slice::from_ref(&first)).await.unwrap();
+    let one = begun(&*store, DeadFilter::default()).await;
+    let claimed = store.claim_dead(one.id, 10, false).await.unwrap();
+    store.mark_replayed(one.id, &ids(&claimed)).await.unwrap();
+    let again = letter(event, 1, 5);
+    store.keep_dead(std::slice::from_ref(&again)).await.unwrap();
+    assert_eq!(store.claim_dead(one.id, 10, false).await.unwrap(), []);
+    let another = begun(&*store, DeadFilter::default()).await;
+    let claimed = store.claim_dead(another.id, 10, false).await.unwrap();
+    assert_eq!(ids(&claimed), [again.id]);
+    let due = state_of(&*store, &key(event, "crm", 2)).await;
+    assert_eq!(due, Some(DeliveryState::Due));
+}
+
+pub async fn only_what_is_marked_is_counted_and_once(Stores { store, other }: Stores) {
+    let letters = [
+        letter(EventId::born(), 0, 1),
+        letter(EventId::born(), 0, 2),
+        letter(EventId::born(), 0, 3),
+    ];
+    store.keep_dead(&letters).await.unwrap();
+    let mut begun = replay(DeadFilter::default());
+    begun.to_queue = Some("longshore.store".to_owned());
+    store.begin_replay(&begun).await.unwrap();
+    store.begin_replay(&begun).await.unwrap();
+    store.claim_dead(begun.id, 2, false).await.unwrap();
+    let first_two = ids(&letters[..2]);
+    store.mark_replayed(begun.id, &first_two).await.unwrap();
+    // Again, with one that was not claimed, and one that nobody knows.
+    let more = [first_two[0], letters[2].id, Uuid::nil()];
+    other.mark_replayed(begun.id, &more).await.unwrap();
+    let progress = other.replay(begun.id).await.unwrap().unwrap();
+    assert_eq!(progress.replayed, 2);
+    assert_eq!(progress.state, ReplayState::Running);
+    assert_eq!(progress.filter, begun.filter);
+    assert_eq!(progress.to_queue, begun.to_queue);
+    assert_eq!(progress.who, begun.who);
+    assert_eq!(progress.why, begun.why);
+    assert_eq!(progress.ended_at, None);
+    let left = store.dead_letter(letters[2].id).await.unwrap().unwrap();
+    assert_eq!(left.state, DeadState::Open);
+    assert_eq!(store.replay(Uuid::nil()).await.unwrap(), None);
+}
+
+pub async fn a_killed_replay_goes_on_where_it_was(Stores { store, other }: Stores) {
+    let letters: Vec<_> = (0..6)
+        .map(|number| letter(EventId::born(), 0, number))
+        .collect();
+    store.keep_dead(&letters).await.unwrap();
+    let one = begun(&*store, DeadFilter::default()).await;
+    store.claim_dead(one.id, 3, false).await.unwrap();
+    store.mark_replayed(one.id, &[letters[0].id]).await.unwrap();
+    // Killed here. What it had claimed comes first, then what is open.
+    let resumed = other.claim_dead(one.id, 4, true).await.unwrap();
+    assert_eq!(ids(&resumed), ids(&letters[1..5]));
+    let rest = other.claim_dead(one.id, 4, false).await.unwrap();
+    assert_eq!(ids(&rest), ids(&letters[5..]));
+}
+
+pub async fn the_end_of_a_replay_opens_what_it_had_claimed(Stores { store, .. }: Stores) {
+    let sent = letter(EventId::born(), 0, 1);
+    let tried = letter(EventId::born(), 0, 2);
+    let unsent = letter(EventId::born(), 0, 3);
+    let all = [sent.clone(), tried.clone(), unsent.clone()];
+    store.keep_dead(&all).await.unwrap();
+    let one = begun(&*store, DeadFilter::default()).await;
+    store.claim_dead(one.id, 10, false).await.unwrap();
+    store.mark_replayed(one.id, &[sent.id]).await.unwrap();
+    // Its confirmation was lost, but it has arrived and was tried.
+    let tried_key = key(tried.event.unwrap(), "crm", 1);
+    store
+        .record_attempts(&[crate::samples::failed(&tried_key, 1, 10)])
+        .await
+        .unwrap();
+    let end = store.end_replay(one.id, ReplayState::Running).await;
+    assert!(matches!(end, Err(StoreError::Fault(_))), "{end:?}");
+    store
+        .end_replay(one.id, ReplayState::Stopped)
+        .await
+        .unwrap();
+    store.end_replay(one.id, ReplayState::Done).await.unwrap();
+    let progress = store.replay(one.id).await.unwrap().unwrap();
+    assert_eq!(progress.state, ReplayState::Stopped);
+    assert!(progress.ended_at.is_some());
+    assert_eq!(count(&*store, DeadState::Replayed).await, 1);
+    assert_eq!(count(&*store, DeadState::Open).await, 2);
+    let states = store
+        .deliveries(&[
+            key(sent.event.unwrap(), "crm", 1),
+            tried_key,
+            key(unsent.event.unwrap(), "crm", 1),
+        ])
+        .await
+        .unwrap();
+    let due = Some(DeliveryState::Due);
+    assert_eq!(states, [due, due, None]);
+    let status = store.status(unsent.event.unwrap()).await.unwrap().unwrap();
+    assert_eq!(status.status, "dead");
+}
+
+pub async fn a_replay_to_elsewhere_makes_nothing_due(Stores { store, .. }: Stores) {
+    let on_its_way = letter(EventId::born(), 0, 1);
+    let early = early_letter(EventId::born(), "validate", 2);
+    store
+        .keep_dead(&[on_its_way.clone(), early.clone()])
+        .await
+        .unwrap();
+    let mut elsewhere = replay(DeadFilter::default());
+    elsewhere.to_queue = Some("longshore.store".to_owned());
+    store.begin_replay(&elsewhere).await.unwrap();
+    let claimed = store.claim_dead(elsewhere.id, 10, false).await.unwrap();
+    assert_eq!(ids(&claimed), [on_its_way.id, early.id]);
+    let keys = [
+        key(on_its_way.event.unwrap(), "crm", 1),
+        key(early.event.unwrap(), "crm", 1),
+    ];
+    assert_eq!(store.deliveries(&keys).await.unwrap(), [None, None]);
+}
+
+pub async fn a_replay_that_does_not_run_claims_nothing(Stores { store, .. }: Stores) {
+    store
+        .keep_dead(&[letter(EventId::born(), 0, 1)])
+        .await
+        .unwrap();
+    let unknown = store.claim_dead(Uuid::now_v7(), 10, false).await;
+    assert!(matches!(unknown, Err(StoreError::Fault(_))), "{unknown:?}");
+    let ended = begun(&*store, DeadFilter::default()).await;
+    store.end_replay(ended.id, ReplayState::Done).await.unwrap();
+    assert_eq!(store.claim_dead(ended.id, 10, true).await.unwrap(), []);
+    assert_eq!(count(&*store, DeadState::Open).await, 1);
+}

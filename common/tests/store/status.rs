@@ -1,0 +1,196 @@
+//! Where an event stands.
+
+use common::event::EventId;
+use common::reason::ReasonCode;
+use common::store::{DeadFilter, EventStatus, Store};
+
+use crate::engine::Stores;
+use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
+
+async fn status_of(store: &dyn Store, id: EventId) -> EventStatus {
+    let status = store.status(id).await.expect("the store answers");
+    status.expect("something is known of it")
+}
+
+/// What happened where, but for what has its moment from the engine's own clock.
+fn steps(status: &EventStatus) -> Vec<(&'static str, Option<&str>)> {
+    status
+        .timeline
+        .iter()
+        .filter(|one| !["stored", "replayed"].contains(&one.step))
+        .map(|one| (one.step, one.destination.as_deref()))
+        .collect()
+}
+
+pub async fn nothing_is_known_of_a_stranger(Stores { store, .. }: Stores) {
+    assert_eq!(store.status(EventId::born()).await.unwrap(), None);
+    assert_eq!(store.event(EventId::born()).await.unwrap(), None);
+}
+
+pub async fn a_stored_event_goes_through_its_deliveries(Stores { store, .. }: Stores) {
+    let mut event = event();
+    event.destinations = vec!["mail".to_owned(), "crm".to_owned()];
+    store.store(std::slice::from_ref(&event)).await.unwrap();
+    let (crm, mail) = (key(event.id, "crm", 0), key(event.id, "mail", 0));
+    let status = status_of(&*store, event.id).await;
+    assert_eq!(status.status, "stored");
+    assert_eq!(status.kind.as_deref(), Some("processing.requested"));
+    let places: Vec<_> = status
+        .deliveries
+        .iter()
+        .map(|delivery| delivery.destination.as_str())
+        .collect();
+    assert_eq!(places, ["crm", "mail"]);
+
+    store.record_attempts(&[failed(&crm, 1, 10)]).await.unwrap();
+    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    store
+        .record_attempts(&[delivered(&crm, 2, 20)])
+        .await
+        .unwrap();
+    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    store
+        .record_attempts(&[delivered(&mail, 1, 30)])
+        .await
+        .unwrap();
+    let status = status_of(&*store, event.id).await;
+    assert_eq!(status.status, "completed");
+    assert_eq!(status.reason, None);
+    assert_eq!(
+        steps(&status),
+        [
+            ("received", None),
+            ("accepted", None),
+            ("delivered", Some("crm")),
+            ("delivered", Some("mail"))
+        ]
+    );
+}
+
+pub async fn one_dead_delivery_makes_the_event_dead_when_nothing_is_due(
+    Stores { store, .. }: Stores,
+) {
+    let mut event = event();
+    event.destinations.push("mail".to_owned());
+    store.store(std::slice::from_ref(&event)).await.unwrap();
+    let letter = letter(event.id, 0, 10);
+    store
+        .keep_dead(std::slice::from_ref(&letter))
+        .await
+        .unwrap();
+    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    let mail = key(event.id, "mail", 0);
+    store
+        .record_attempts(&[delivered(&mail, 1, 20)])
+        .await
+        .unwrap();
+    let status = status_of(&*store, event.id).await;
+    assert_eq!(status.status, "dead");
+    let reason = status.reason.as_ref().expect("it died of something");
+    assert_eq!(reason.code, letter.reason);
+    assert_eq!(reason.dead_letter, Some(letter.id));
+    assert!(steps(&status).contains(&("dead", Some("crm"))));
+}
+
+pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
+    let event = event();
+    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.keep_dead(&[letter(event.id, 0, 10)]).await.unwrap();
+    assert_eq!(status_of(&*store, event.id).await.status, "dead");
+    let replay = replay(DeadFilter::default());
+    store.begin_replay(&replay).await.unwrap();
+    let claimed = store.claim_dead(replay.id, 10, false).await.unwrap();
+    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    store
+        .mark_replayed(replay.id, &[claimed[0].id])
+        .await
+        .unwrap();
+    let again = key(event.id, "crm", 1);
+    store
+        .record_attempts(&[delivered(&again, 1, 20)])
+        .await
+        .unwrap();
+    let status = status_of(&*store, event.id).await;
+    assert_eq!(status.status, "completed");
+    // The newest generation alone is shown.
+    assert_eq!(status.deliveries.len(), 1);
+    assert_eq!(status.deliveries[0].generation, 1);
+    let replayed = status.timeline.iter().find(|step| step.step == "replayed");
+    let place = replayed.and_then(|step| step.destination.as_deref());
+    assert_eq!(place, Some("crm"));
+}
+
+pub async fn an_event_with_nowhere_to_go_is_completed(Stores { store, .. }: Stores) {
+    let mut event = event();
+    event.destinations.clear();
+    store.store(std::slice::from_ref(&event)).await.unwrap();
+    assert_eq!(status_of(&*store, event.id).await.status, "completed");
+}
+
+pub async fn a_rejected_event_says_why(Stores { store, .. }: Stores) {
+    let id = EventId::born();
+    let first = rejection(id, ReasonCode::Invalid, 10);
+    let second = rejection(id, ReasonCode::EmailTaken, 20);
+    store.keep_rejections(&[second, first]).await.unwrap();
+    let status = status_of(&*store, id).await;
+    assert_eq!(status.status, "rejected");
+    assert_eq!(status.kind.as_deref(), Some("signup.requested"));
+    let reason = status
+        .reason
+        .as_ref()
+        .expect("it was rejected for something");
+    assert_eq!(reason.code, ReasonCode::EmailTaken);
+    assert_eq!(reason.errors[0].pointer, "/email");
+    assert_eq!(reason.errors[0].detail, "expected an address, found \0");
+    let moments: Vec<_> = status.timeline.iter().map(|step| step.at.0).collect();
+    assert_eq!(moments, [at(9), at(10), at(19), at(20)]);
+}
+
+pub async fn a_rejection_beside_a_stored_event_changes_nothing(Stores { store, .. }: Stores) {
+    let event = event();
+    store.store(std::slice::from_ref(&event)).await.unwrap();
+    let before = status_of(&*store, event.id).await;
+    store
+        .keep_rejections(&[rejection(event.id, ReasonCode::IdempotencyConflict, 10)])
+        .await
+        .unwrap();
+    assert_eq!(status_of(&*store, event.id).await, before);
+}
+
+pub async fn an_event_that_died_before_it_was_stored_is_dead_until_it_is_replayed(
+    Stores { store, .. }: Stores,
+) {
+    let id = EventId::born();
+    let letter = early_letter(id, "store", 10);
+    store
+        .keep_dead(std::slice::from_ref(&letter))
+        .await
+        .unwrap();
+    let status = status_of(&*store, id).await;
+    assert_eq!(status.status, "dead");
+    assert_eq!(
+        status.reason.and_then(|reason| reason.dead_letter),
+        Some(letter.id)
+    );
+    let replay = replay(DeadFilter::default());
+    store.begin_replay(&replay).await.unwrap();
+    store.claim_dead(replay.id, 10, false).await.unwrap();
+    assert_eq!(status_of(&*store, id).await.status, "delivering");
+    store.mark_replayed(replay.id, &[letter.id]).await.unwrap();
+    assert_eq!(status_of(&*store, id).await.status, "delivering");
+    store
+        .keep_rejections(&[rejection(id, ReasonCode::Invalid, 20)])
+        .await
+        .unwrap();
+    assert_eq!(status_of(&*store, id).await.status, "rejected");
+}
+
+pub async fn the_whole_record_holds_the_event(Stores { store, .. }: Stores) {
+    let event = event();
+    store.store(std::slice::from_ref(&event)).await.unwrap();
+    let record = store.event(event.id).await.unwrap().expect("it is stored");
+    assert_eq!(record.publisher, event.publisher);
+    assert_eq!(record.source, event.source);
+    assert_eq!(record.event["data"]["n"], 1);
+    assert_eq!(record.status, status_of(&*store, event.id).await);
+}

@@ -1,0 +1,272 @@
+//! From checked data to the message that the broker gets.
+
+use axum::http::{Extensions, HeaderMap};
+use bytes::Bytes;
+use common::broker::{Address, Publication};
+use common::event::{
+    CloudEvent, EventId, EventType, Publisher, Refused, Trail, header, now, to_rfc3339,
+};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
+use common::outcome::FieldError;
+use common::reason::ReasonCode;
+use common::telemetry::trace;
+use common::topology::Fact;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+use crate::caller::Caller;
+use crate::door::Door;
+use crate::json::{self, Wrong};
+use crate::problem::{Code, Problem};
+
+/// The longest AMQP short string, in bytes; `app_id` is one.
+const SHORT: usize = 255;
+
+/// What a request says about every event in it.
+pub(crate) struct Origin {
+    /// Who sent it.
+    pub caller: Publisher,
+    /// When it came.
+    pub at: OffsetDateTime,
+    /// Trace context, as message headers.
+    trace: Headers,
+}
+
+/// An event that is fit to be published.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Our key for it.
+    pub id: EventId,
+    /// Its type.
+    pub kind: String,
+    /// What the broker gets.
+    pub publication: Publication,
+}
+
+/// Why one event is not taken: the sender's to mend.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refusal {
+    /// What is wrong in general.
+    pub code: Code,
+    /// What is wrong where, as pointers into the event.
+    pub errors: Vec<FieldError>,
+}
+
+impl Origin {
+    /// Reads it off a request.
+    pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let mut trace = trace_context(headers);
+        trace::inject(&mut trace);
+        Self {
+            caller: Caller::publisher(extensions),
+            at: now(),
+            trace,
+        }
+    }
+}
+
+/// The W3C trace context that came with a request; nothing where it is not valid.
+pub(crate) fn trace_context(headers: &HeaderMap) -> Headers {
+    let mut context = Headers::default();
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(parent) = text(header::TRACEPARENT)
+        && trace::from_traceparent(parent).is_some()
+    {
+        context.set(header::TRACEPARENT, parent);
+        if let Some(state) = text(header::TRACESTATE).filter(|state| state.len() <= 512) {
+            context.set(header::TRACESTATE, state);
+        }
+    }
+    context
+}
+
+impl Admitted {
+    /// An event that is born here: `data` (checked before) from the path `source`.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub(crate) fn born(
+        door: &Door,
+        origin: &Origin,
+        key: Option<&str>,
+        (source, kind): (&'static str, &'static str),
+        data: Box<RawValue>,
+    ) -> Result<Self, Problem> {
+        let id = match key {
+            Some(key) => EventId::from_key(&origin.caller, key),
+            None => EventId::born(),
+        };
+        let event = CloudEvent::new(id.to_string(), source, kind, to_rfc3339(origin.at), data);
+        write(&event)
+            .and_then(|body| Self::new(door, origin, id, &Publisher::ourselves(), event, body))
+            .map_err(Refusal::into_problem)
+    }
+
+    /// An event of the caller's own. `body` is its canonical form.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub(crate) fn foreign(
+        door: &Door,
+        origin: &Origin,
+        event: CloudEvent,
+        body: Bytes,
+    ) -> Result<Self, Refusal> {
+        let id = EventId::derived(&origin.caller, &event.source, &event.id);
+        Self::new(door, origin, id, &origin.caller, event, body)
+    }
+
+    fn new(
+        door: &Door,
+        origin: &Origin,
+        id: EventId,
+        publisher: &Publisher,
+        event: CloudEvent,
+        body: Bytes,
+    ) -> Result<Self, Refusal> {
+        // The workers hold every event to this limit: what is larger must not get past the door.
+        let limit = door.config.limits.event_bytes;
+        if body.len() > limit {
+            return Err(Refusal::too_large(limit, body.len()));
+        }
+        let mut headers = origin.trace.clone();
+        let trail = Trail {
+            publisher: Some(publisher.clone()),
+            received_at: Some(origin.at),
+            ..Trail::default()
+        };
+        trail.write(&mut headers);
+        let message = Message {
+            body,
+            content_type: Some(CLOUDEVENTS_JSON.to_owned()),
+            message_id: Some(id.to_string()),
+            kind: Some(event.kind.clone()),
+            app_id: Some(event.source).filter(|source| source.len() <= SHORT),
+            user_id: None,
+            timestamp: u64::try_from(origin.at.unix_timestamp()).ok(),
+            headers,
+        };
+        let to = Address::Fact {
+            fact: Fact::Received,
+            routing_key: event.kind.clone(),
+        };
+        Ok(Self {
+            id,
+            kind: event.kind,
+            publication: Publication { to, message },
+        })
+    }
+}
+
+/// An event in its canonical form.
+///
+/// # Errors
+/// None that input can cause.
+pub(crate) fn write(event: &CloudEvent) -> Result<Bytes, Refusal> {
+    serde_json::to_vec(event).map(Bytes::from).map_err(|error| {
+        tracing::error!(error.category = ?error.classify(), "an event could not be written");
+        Refusal {
+            code: Code::Internal,
+            errors: Vec::new(),
+        }
+    })
+}
+
+/// Checks an event's data exactly as the validate worker does, and for what no database can keep.
+///
+/// # Errors
+/// Everything that is wrong, as pointers into the data.
+pub(crate) fn check(door: &Door, kind: &str, data: &str) -> Result<(), Refusal> {
+    let data = json::value(data.as_bytes()).map_err(|wrong| Refusal::wrong("", wrong))?;
+    let mut errors = json::nul_characters(&data);
+    match door.types.check(kind, &data) {
+        Ok(()) if errors.is_empty() => Ok(()),
+        Ok(()) => Err(Refusal::invalid(errors)),
+        Err(Refused::Unknown) => Err(Refusal::unknown_type(door)),
+        Err(Refused::Rejected(rejection)) => {
+            let code = match rejection.code {
+                ReasonCode::PlaintextPassword => Code::PlaintextPassword,
+                _ => Code::Invalid,
+            };
+            let known: Vec<_> = rejection.errors.iter().map(|e| e.pointer.clone()).collect();
+            errors.retain(|error| !known.contains(&error.pointer));
+            errors.splice(0..0, rejection.errors);
+            Err(Refusal { code, errors })
+        }
+    }
+}
+
+impl Refusal {
+    /// The event breaks rules.
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        Self {
+            code: Code::Invalid,
+            errors,
+        }
+    }
+
+    /// The text at `pointer` is not what it should be.
+    pub(crate) fn wrong(pointer: &str, wrong: Wrong) -> Self {
+        let (code, detail) = match wrong {
+            Wrong::Malformed(detail) => (Code::MalformedJson, detail),
+            Wrong::Kind(detail) => (Code::Invalid, detail),
+        };
+        Self {
+            code,
+            errors: vec![FieldError::new(pointer, detail)],
+        }
+    }
+
+    /// The event is over the limit on events.
+    pub(crate) fn too_large(limit: usize, found: usize) -> Self {
+        let detail = format!("expected an event of at most {limit} bytes, found {found}");
+        Self {
+            code: Code::TooLarge,
+            errors: vec![FieldError::new("", detail)],
+        }
+    }
+
+    /// Nobody has defined the event's type.
+    pub(crate) fn unknown_type(door: &Door) -> Self {
+        let known: Vec<_> = door.types.iter().take(20).map(EventType::name).collect();
+        let detail = format!(
+            "expected a known type ({}), found another",
+            known.join(", ")
+        );
+        Self {
+            code: Code::UnknownType,
+            errors: vec![FieldError::new("/type", detail)],
+        }
+    }
+
+    /// The same with every pointer below `prefix`.
+    #[must_use]
+    pub(crate) fn below(mut self, prefix: &str) -> Self {
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, prefix);
+        }
+        self
+    }
+
+    /// The refusal as an answer.
+    pub(crate) fn into_problem(self) -> Problem {
+        let detail = match self.code {
+            Code::MalformedJson => {
+                "expected JSON in UTF-8, each name once in an object, nested at most 128 deep; \
+                 `errors` says where it is not"
+            }
+            Code::Internal => "the event could not be written; nothing was taken",
+            Code::TooLarge => "expected smaller events; `errors` says which are over the limit",
+            Code::UnknownType => "expected a type that is built in or configured, found another",
+            Code::PlaintextPassword => {
+                "expected no password in the clear; send it to /v1/signups, which hashes it, or \
+                 send an argon2id hash as `password_hash`"
+            }
+            _ => {
+                "expected data that follows its type's schema and rules; `errors` lists every \
+                  field that does not"
+            }
+        };
+        Problem::new(self.code, detail).with_errors(self.errors)
+    }
+}

@@ -1,0 +1,96 @@
+//! What every handler has in hand.
+
+use std::sync::Arc;
+
+use common::broker::Broker;
+use common::config::Config;
+use common::event::{InvalidType, Types};
+use common::store::Store;
+use common::telemetry::health::Health;
+use common::telemetry::metrics::MetricsPage;
+use tokio::sync::Semaphore;
+
+use crate::password::Hasher;
+
+/// How many of the largest bodies fit into memory at once: what is on its way in beyond that is
+/// told to come back.
+const BODIES: usize = 64;
+
+/// How many requests may ask the database at once. They are bounded apart from all others, so that
+/// a database that hangs takes no place from an event that could be accepted.
+const LOOKUPS: usize = 64;
+
+/// The producer's state, shared by all requests.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+/// What is behind a [`Door`].
+pub struct Inner {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) metrics: MetricsPage,
+    pub(crate) types: Types,
+    pub(crate) hasher: Hasher,
+    /// Requests that may still begin.
+    pub(crate) requests: Arc<Semaphore>,
+    /// Bytes of bodies that may still be read.
+    pub(crate) memory: Arc<Semaphore>,
+    /// Questions that the database may still be asked.
+    pub(crate) lookups: Semaphore,
+}
+
+impl Door {
+    /// A door to `broker`. `store` is asked for the status of events and for nothing else.
+    ///
+    /// # Errors
+    /// A configured event type cannot be used.
+    pub fn new(
+        config: Arc<Config>,
+        broker: Arc<dyn Broker>,
+        store: Option<Arc<dyn Store>>,
+        metrics: MetricsPage,
+    ) -> Result<Self, InvalidType> {
+        let memory = config.limits.request_bytes.saturating_mul(BODIES);
+        Ok(Self(Arc::new(Inner {
+            types: Types::with(&config.types)?,
+            hasher: Hasher::new(config.producer.concurrent_hashes),
+            requests: semaphore(config.producer.concurrent_requests),
+            memory: semaphore(memory),
+            lookups: Semaphore::new(LOOKUPS),
+            broker,
+            store,
+            config,
+            metrics,
+        })))
+    }
+
+    /// What the health routes look at.
+    pub(crate) fn health(&self) -> Health {
+        Health {
+            broker: Arc::clone(&self.broker),
+            store: self.store.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
+}
+
+impl std::ops::Deref for Door {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door")
+            .field("types", &self.types)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+//! Binary events: attributes in `ce-*` headers, the data in the body (CloudEvents HTTP binding
+//! 1.0.2).
+
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use common::outcome::FieldError;
+use serde_json::Value;
+
+use super::attributes::{blank, data, missing, pointer, set};
+use super::complete;
+use crate::admit::{Admitted, Origin, Refusal};
+use crate::door::Door;
+use crate::media;
+use crate::problem::Problem;
+use crate::processing::utf8;
+
+const PREFIX: &str = "ce-";
+
+/// Expects a binary event with JSON data.
+///
+/// # Errors
+/// The headers are none of an event's, or the data is of another type.
+pub(super) fn expect(headers: &HeaderMap, essence: Option<&str>) -> Result<(), Problem> {
+    let is_event = headers.keys().any(|name| name.as_str().starts_with(PREFIX));
+    if essence.is_some_and(|essence| essence.starts_with("application/cloudevents")) || !is_event {
+        return Err(media::unsupported(
+            "expected Content-Type: application/cloudevents+json, \
+             application/cloudevents-batch+json, or application/json with ce-* headers; found \
+             none of these",
+        ));
+    }
+    if essence.is_some_and(|essence| !media::is_json(essence)) {
+        return Err(media::unsupported(
+            "expected an event with JSON data, such as Content-Type: application/json, found \
+             another type",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads a binary event. Pointers in errors go into the same event in structured form.
+pub(super) fn read(
+    door: &Door,
+    origin: &Origin,
+    headers: &HeaderMap,
+    body: Vec<u8>,
+) -> Result<Admitted, Refusal> {
+    let mut event = blank();
+    let mut given = Vec::new();
+    let mut errors = Vec::new();
+    for name in headers.keys() {
+        let Some(attribute) = name.as_str().strip_prefix(PREFIX) else {
+            continue;
+        };
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().map_or(&b""[..], |value| value.as_bytes());
+        let result = if values.next().is_some() {
+            Err("expected the header once, found it twice".to_owned())
+        } else {
+            decode(value)
+        };
+        let result = match result {
+            Ok(_) if matches!(attribute, "data" | "datacontenttype") => {
+                Err("expected no such header: the data is the body, its type Content-Type".into())
+            }
+            other => other,
+        };
+        match result.map_err(|detail| FieldError::new(pointer(attribute), detail)) {
+            Ok(text) => errors.extend(set(&mut event, attribute, Value::String(text)).err()),
+            Err(error) => errors.push(error),
+        }
+        given.push(attribute.to_owned());
+    }
+    missing(&given, &mut errors);
+    if !errors.is_empty() {
+        return Err(Refusal::invalid(errors));
+    }
+    // In binary mode the content type is the data's own.
+    event.datacontenttype = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    if !body.is_empty() {
+        let text = utf8(body).map_err(|refusal| refusal.below("/data"))?;
+        event.data = Some(data(text)?).filter(|raw| raw.get() != "null");
+    }
+    complete(door, origin, event, None)
+}
+
+/// The text a header value stands for: unquoted, then percent-decoded, then read as UTF-8.
+fn decode(value: &[u8]) -> Result<String, String> {
+    let value = unquote(value)?;
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = &value[..];
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if !(byte.is_ascii_graphic() || byte == b' ') {
+            return Err("expected printable ASCII, everything else percent-encoded".to_owned());
+        }
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |at: usize| rest.get(at).and_then(|&b| char::from(b).to_digit(16));
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
+            return Err("expected two hexadecimal digits after each '%'".to_owned());
+        };
+        bytes.extend(u8::try_from(high * 16 + low));
+        rest = &rest[2..];
+    }
+    String::from_utf8(bytes).map_err(|_| "expected percent-encoded UTF-8".to_owned())
+}
+
+/// A quoted string without its quotes, as older publishers send it; anything else as it is.
+fn unquote(value: &[u8]) -> Result<Vec<u8>, String> {
+    let Some(inner) = value.strip_prefix(b"\"") else {
+        return Ok(value.to_vec());
+    };
+    let wrong = || "expected a quoted string that ends with its quote".to_owned();
+    let inner = inner.strip_suffix(b"\"").ok_or_else(wrong)?;
+    let mut text = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => text.push(bytes.next().ok_or_else(wrong)?),
+            b'"' => return Err(wrong()),
+            other => text.push(other),
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn header_values_are_unquoted_and_percent_decoded_once() {
+        for (value, expected) in [
+            ("plain text", "plain text"),
+            ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+            ("%2525", "%25"),
+            ("\"a \\\"b\\\" %41\"", "a \"b\" A"),
+            ("", ""),
+        ] {
+            assert_eq!(decode(value.as_bytes()).as_deref(), Ok(expected), "{value}");
+        }
+        for bad in ["%", "%4", "%zz", "%ff", "\"open", "\"a\"b\"", "\"\\\"", "ü"] {
+            assert!(decode(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_comes_back(text in ".{0,30}") {
+            let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            prop_assert_eq!(decode(encoded.as_bytes()), Ok(text));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(value in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = decode(&value);
+        }
+    }
+}

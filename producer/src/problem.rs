@@ -1,0 +1,159 @@
+//! Errors as callers see them: RFC 9457 problem details with a stable code.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use common::outcome::FieldError;
+use serde::Serialize;
+
+/// Declares the codes once: variant, code, status.
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $status:ident;)+) => {
+        /// What went wrong, as a stable short code. Codes are never reused or renamed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The code as it is written in a problem.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is no JSON: wrong syntax or encoding, nested too deeply, or a name given twice.
+    MalformedJson = "malformed_json", BAD_REQUEST;
+    /// The request broke off or cannot be read.
+    MalformedRequest = "malformed_request", BAD_REQUEST;
+    /// The id in the path is no UUID.
+    MalformedId = "malformed_id", BAD_REQUEST;
+    /// `Idempotency-Key` is no key, or stands where none is taken.
+    IdempotencyKey = "idempotency_key", BAD_REQUEST;
+    /// There is nothing at this path.
+    NotFound = "not_found", NOT_FOUND;
+    /// Nothing is known of the event, perhaps only not yet.
+    UnknownEvent = "unknown_event", NOT_FOUND;
+    /// The path takes other methods: see `Allow`.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The request did not arrive in time.
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
+    /// The body, an event or a batch is over its limit.
+    TooLarge = "too_large", PAYLOAD_TOO_LARGE;
+    /// The path and query are over the limit.
+    UriTooLong = "uri_too_long", URI_TOO_LONG;
+    /// The content type, its charset or the content encoding is none that is taken here.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
+    /// The event breaks its type's schema or a rule; every field error is listed.
+    Invalid = "invalid", UNPROCESSABLE_ENTITY;
+    /// No event type of this name is built in or configured.
+    UnknownType = "unknown_type", UNPROCESSABLE_ENTITY;
+    /// An event holds a password in the clear.
+    PlaintextPassword = "plaintext_password", UNPROCESSABLE_ENTITY;
+    /// The headers are over the limit.
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// A fault of ours.
+    Internal = "internal", INTERNAL_SERVER_ERROR;
+    /// The broker did not confirm that it has the event.
+    NotConfirmed = "not_confirmed", SERVICE_UNAVAILABLE;
+    /// More is under way than can be done now.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
+    /// The answer took too long; the event may have been taken nevertheless.
+    TimedOut = "timed_out", SERVICE_UNAVAILABLE;
+    /// The database cannot say where the event stands. Events are taken all the same.
+    StatusUnavailable = "status_unavailable", SERVICE_UNAVAILABLE;
+}
+
+/// An error response: `application/problem+json`. Its `type` is `about:blank`, which says that the
+/// title is the status; `code` is what programs go by.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    retry_after: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    /// A problem. `detail` says what was expected, what was found and what to do; it never holds a
+    /// value that was sent where that may be secret.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// The same with everything that is wrong in the body.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The same with the advice to come back after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.code.status();
+        let page = Page {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            errors: &self.errors,
+        };
+        let mut response = (status, Json(page)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        // For the log line of the request.
+        response.extensions_mut().insert(self.code);
+        response
+    }
+}

@@ -1,0 +1,46 @@
+//! The program around the door.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use common::bootstrap::{self, Failure, Program};
+use common::outcome::chain;
+
+use crate::door::Door;
+use crate::routes::router;
+use crate::serve::{DEFAULT_LISTEN, bind, serve};
+
+/// Runs `longshore-producer` to its end.
+pub fn main() -> ExitCode {
+    bootstrap::run("longshore-producer", run)
+}
+
+async fn run(program: Program) -> Result<(), Failure> {
+    let config = Arc::clone(&program.config);
+    // First, so that a port that is taken is told at once and not after the broker has answered.
+    let listener = bind(config.listen.unwrap_or(DEFAULT_LISTEN))
+        .await
+        .map_err(anyhow::Error::from)?;
+    let broker = program.broker()?;
+    let store = program.store()?;
+    let door = Door::new(
+        Arc::clone(&config),
+        Arc::clone(&broker),
+        Some(Arc::clone(&store)),
+        program.metrics.clone(),
+    )
+    .map_err(|error| Failure::Usage(chain(&error)))?;
+
+    // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
+    let serving = async {
+        let stop = program.stop.clone();
+        serve(listener, router(door), stop, config.worker.drain)
+            .await
+            .map_err(|error| Failure::from(anyhow::Error::from(error)))
+    };
+    let declaring = program.declare(broker.as_ref());
+    let done = tokio::try_join!(serving, declaring).map(|_| ());
+    broker.close().await;
+    store.close().await;
+    done
+}

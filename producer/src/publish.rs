@@ -1,0 +1,133 @@
+//! Publishing: 202 only for what the broker has confirmed.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use common::broker::PublishError;
+use common::event::EventId;
+use common::telemetry::metrics;
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use crate::admit::Admitted;
+use crate::door::Door;
+use crate::problem::{Code, Problem};
+
+/// What the caller of an accepted event gets.
+#[derive(Debug, Serialize)]
+pub(crate) struct Receipt {
+    id: EventId,
+    r#type: String,
+    status_url: String,
+}
+
+#[derive(Serialize)]
+struct Receipts {
+    accepted: Vec<Receipt>,
+}
+
+impl Receipt {
+    fn new(id: EventId, kind: String) -> Self {
+        Self {
+            id,
+            r#type: kind,
+            status_url: format!("/v1/events/{id}"),
+        }
+    }
+}
+
+/// Publishes one event and answers 202.
+///
+/// # Errors
+/// The broker has not confirmed it.
+pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Problem> {
+    let Admitted {
+        id,
+        kind,
+        publication,
+    } = event;
+    door.broker.publish(publication).await.map_err(|error| {
+        tracing::warn!(event.id = %id, event.r#type = kind, %error, "not confirmed");
+        unconfirmed(&error)
+    })?;
+    metrics::received(&kind, 1);
+    let receipt = Receipt::new(id, kind);
+    let location = receipt.status_url.clone();
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(receipt)).into_response())
+}
+
+/// Publishes events all at once and answers 202 for all of them or for none.
+///
+/// # Errors
+/// The broker has not confirmed every one.
+pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, Problem> {
+    let mut publishing = Vec::with_capacity(events.len());
+    let mut accepted = Vec::with_capacity(events.len());
+    for event in events {
+        accepted.push(Receipt::new(event.id, event.kind));
+        publishing.push(door.broker.publish(event.publication));
+    }
+    // Each runs to its end: to stop at the first failure would leave the others' fate unknown.
+    let mut failed = 0_usize;
+    let mut first = None;
+    for (outcome, receipt) in join_all(publishing).await.into_iter().zip(&accepted) {
+        match outcome {
+            Ok(()) => metrics::received(&receipt.r#type, 1),
+            Err(error) => {
+                failed += 1;
+                first.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(error) = first {
+        tracing::warn!(failed, of = accepted.len(), %error, "a batch is not confirmed");
+        return Err(unconfirmed_batch(&error, failed, accepted.len()));
+    }
+    Ok((StatusCode::ACCEPTED, Json(Receipts { accepted })).into_response())
+}
+
+/// Why the broker does not have an event for sure, and when to come back.
+fn reason(error: &PublishError) -> (&'static str, u32) {
+    match error {
+        PublishError::Unroutable { .. } => {
+            ("no queue takes this event: the topology is missing", 5)
+        }
+        PublishError::Nacked => ("the broker did not take the event", 1),
+        PublishError::TimedOut(_) => ("the broker did not confirm the event in time", 2),
+        PublishError::Blocked(_) => ("the broker takes no messages now", 5),
+        PublishError::Disconnected(_) => ("the broker cannot be reached", 2),
+        _ => ("the broker did not confirm the event", 2),
+    }
+}
+
+fn unconfirmed(error: &PublishError) -> Problem {
+    if let PublishError::Invalid(_) = error {
+        return invalid();
+    }
+    let (reason, seconds) = reason(error);
+    let detail = format!(
+        "{reason}; it counts as not taken: send it again, with the same Idempotency-Key (or the \
+         same `source` and `id`) it is stored once"
+    );
+    Problem::new(Code::NotConfirmed, detail).retry_after(seconds)
+}
+
+fn unconfirmed_batch(error: &PublishError, failed: usize, of: usize) -> Problem {
+    if let PublishError::Invalid(_) = error {
+        return invalid();
+    }
+    let (reason, seconds) = reason(error);
+    let detail = format!(
+        "{reason} ({failed} of {of} events); the batch counts as not taken: send it again as it \
+         is, no event is stored twice"
+    );
+    Problem::new(Code::NotConfirmed, detail).retry_after(seconds)
+}
+
+fn invalid() -> Problem {
+    Problem::new(
+        Code::Invalid,
+        "the event's attributes cannot be written down for the broker; shorten them",
+    )
+}

@@ -1,0 +1,63 @@
+//! The route table.
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::door::Door;
+use crate::layers::{bound, head, observe, protect};
+use crate::problem::{Code, Problem};
+use crate::{events, processing, signup, status};
+
+/// Everything the producer answers. Pure construction: nothing is connected or spawned.
+///
+/// More routes can be merged into it; they are not under the layers of these.
+pub fn router(door: Door) -> Router {
+    let api = Router::new()
+        .route("/v1/signups", post(signup::post))
+        .route("/v1/processing", post(processing::post))
+        .route("/v1/events", post(events::post))
+        .route("/v1/events/{id}", get(status::get))
+        .route_layer(from_fn_with_state(door.clone(), bound))
+        .with_state(door.clone());
+    // Health and metrics have no bounds in common with the API: they answer when it is overloaded.
+    Router::new()
+        .merge(api)
+        .merge(door.health().router())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn(observe))
+                .layer(from_fn(protect))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(from_fn(head)),
+        )
+}
+
+async fn not_found() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "nothing is here; the API is POST /v1/signups, /v1/processing and /v1/events, and \
+         GET /v1/events/{id}",
+    )
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "this path takes other methods, see the Allow header",
+    )
+}
+
+/// The answer after a panic. What the panic said is logged by its hook and told to nobody.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    Problem::new(
+        Code::Internal,
+        "a fault of ours; the event may or may not have been taken",
+    )
+    .into_response()
+}

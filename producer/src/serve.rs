@@ -1,0 +1,180 @@
+//! The HTTP/1.1 server: bounded heads, bounded patience, and an end that loses no answer.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Where the producer listens unless it is told otherwise.
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// How the server treats connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Wire {
+    /// How long a client may take to send the head of a request, and to begin the next one.
+    pub head_timeout: Duration,
+    /// The most bytes of a request's head; beyond it 431 without a body.
+    pub head_bytes: usize,
+    /// The most headers of a request; beyond it 431 without a body.
+    pub headers: usize,
+    /// The most connections; more wait to be accepted.
+    pub connections: usize,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(30),
+            head_bytes: 64 * 1024,
+            headers: 128,
+            connections: 8192,
+        }
+    }
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+/// It cannot be listened on; the error says what to do.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program listens there; stop it, or set LONGSHORE_LISTEN to another \
+                 address and port"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address; set LONGSHORE_LISTEN to one it has"
+            }
+            _ => "set LONGSHORE_LISTEN to an address and port that can be listened on",
+        };
+        let text = format!("cannot listen on {address}: {error}; {hint}");
+        io::Error::new(error.kind(), text)
+    })
+}
+
+/// Serves `router` on `listener` until `stop`; then takes no more connections, finishes the
+/// requests that are under way, and ends when they have, or after `drain`.
+///
+/// # Errors
+/// The listener's address cannot be told: it is closed already.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    drain: Duration,
+) -> io::Result<()> {
+    serve_with(Wire::default(), listener, router, stop, drain).await
+}
+
+/// [`serve`] with settings of its own.
+///
+/// # Errors
+/// See [`serve`].
+pub async fn serve_with(
+    wire: Wire,
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    drain: Duration,
+) -> io::Result<()> {
+    tracing::info!(listen.address = %listener.local_addr()?, "the door is open");
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(wire.connections));
+    // Cancelled when this function ends, however it ends: no connection outlives it.
+    let over = CancellationToken::new();
+    let _end = over.clone().drop_guard();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((stream, place)) = accepted else {
+            continue;
+        };
+        let connection = connection(wire, stream, router.clone(), stop.clone());
+        let over = over.clone();
+        connections.spawn(async move {
+            let _place = place;
+            tokio::select! {
+                () = connection => {}
+                () = over.cancelled() => {}
+            }
+        });
+    }
+    drop(listener);
+    connections.close();
+    let open = connections.len();
+    if tokio::time::timeout(drain, connections.wait())
+        .await
+        .is_err()
+    {
+        let cut = connections.len();
+        tracing::warn!(
+            open,
+            cut,
+            "the door is closed; some requests did not end in time"
+        );
+    } else {
+        tracing::info!(open, "the door is closed; every request was answered");
+    }
+    Ok(())
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            // A connection that was gone again is nothing; no file descriptors left needs time.
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionRefused
+            ) {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            None
+        }
+    }
+}
+
+/// Serves one connection to its end, or, after `stop`, to the end of its request.
+async fn connection(wire: Wire, stream: TcpStream, router: Router, stop: CancellationToken) {
+    // Answers are small: waiting to fill a packet would only delay them.
+    let _ = stream.set_nodelay(true);
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(wire.head_timeout)
+        .max_buf_size(wire.head_bytes.max(8192))
+        .max_headers(wire.headers)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients go away, time out or speak something else; none of it is ours to mend.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

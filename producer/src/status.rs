@@ -1,0 +1,60 @@
+//! `GET /v1/events/{id}`: where an event stands.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use common::event::EventId;
+use common::store::EventStatus;
+
+use crate::door::Door;
+use crate::problem::{Code, Problem};
+
+/// How long the database may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers where an event stands.
+///
+/// # Errors
+/// Nothing is known of it, or the database cannot say.
+pub(crate) async fn get(
+    State(door): State<Door>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<EventStatus>, Problem> {
+    let id: EventId = id
+        .ok()
+        .and_then(|Path(text)| text.parse().ok())
+        .ok_or_else(|| {
+            Problem::new(
+                Code::MalformedId,
+                "expected an event id, a UUID as 202 answers it, found something else",
+            )
+        })?;
+    let Some(store) = &door.store else {
+        return Err(unavailable("this producer has no database to ask"));
+    };
+    let Ok(_place) = door.lookups.try_acquire() else {
+        return Err(unavailable("too many wait for the database to answer"));
+    };
+    match tokio::time::timeout(PATIENCE, store.status(id)).await {
+        Ok(Ok(Some(status))) => Ok(Json(status)),
+        Ok(Ok(None)) => Err(Problem::new(
+            Code::UnknownEvent,
+            "nothing is known of this event; if it was accepted just now, ask again in a moment",
+        )
+        .retry_after(1)),
+        Ok(Err(error)) => {
+            tracing::warn!(event.id = %id, %error, "the database cannot say where an event stands");
+            Err(unavailable(
+                "the database cannot say where the event stands now",
+            ))
+        }
+        Err(_) => Err(unavailable("the database did not answer in time")),
+    }
+}
+
+fn unavailable(reason: &str) -> Problem {
+    let detail = format!("{reason}; events are accepted all the same");
+    Problem::new(Code::StatusUnavailable, detail).retry_after(5)
+}

@@ -1,0 +1,62 @@
+//! The store worker with a weak spot: an event that holds `kill the worker` ends the process at
+//! once, in the middle of its handler, as a stack overflow or the kernel would. Everything around
+//! the handler is the product's own.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::bootstrap::{self, Failure, Program};
+use common::outcome::Outcome;
+use common::runtime::{Handler, Received, Spec, Worker};
+use common::topology::{Names, Stage};
+use workers::store::StoreEvents;
+
+const DEADLY: &[u8] = b"kill the worker";
+
+struct Crashing(StoreEvents);
+
+#[async_trait]
+impl Handler for Crashing {
+    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+        let deadly = |received: &Received| {
+            received
+                .message
+                .body
+                .windows(DEADLY.len())
+                .any(|window| window == DEADLY)
+        };
+        if batch.iter().any(deadly) {
+            std::process::abort();
+        }
+        self.0.handle(batch).await
+    }
+
+    async fn probe(&self, dependency: &'static str) -> Result<(), String> {
+        self.0.probe(dependency).await
+    }
+}
+
+fn main() -> ExitCode {
+    bootstrap::run("crashing-store", run)
+}
+
+async fn run(program: Program) -> Result<(), Failure> {
+    let store = program.store()?;
+    workers::serve(program, Some(Arc::clone(&store)), |program, broker| {
+        let handler = Crashing(StoreEvents::new(store, program.config.destinations.clone()));
+        let spec = Spec {
+            queue: Names::new(program.config.namespace.clone()).store(),
+            settings: program.config.stage(Stage::Store),
+            door: false,
+            parked: None,
+        };
+        Ok(vec![Worker::new(
+            program,
+            Arc::clone(broker),
+            Arc::new(handler),
+            spec,
+        )])
+    })
+    .await
+}

@@ -1,0 +1,45 @@
+//! The archive worker: dead letters and rejections into the database, where people find them. While
+//! the database is down they wait on the broker.
+
+mod dead;
+mod handler;
+mod rejection;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use common::bootstrap::{self, Failure, Program};
+use common::runtime::{Handler, Spec, Worker};
+use common::topology::{Names, Stage};
+
+pub use handler::{KeepDead, KeepRejections};
+
+/// Runs the program `longshore-archive`.
+pub fn main() -> ExitCode {
+    bootstrap::run("longshore-archive", run)
+}
+
+async fn run(program: Program) -> Result<(), Failure> {
+    let store = program.store()?;
+    let rows = Arc::clone(&store);
+    crate::serve::serve(program, Some(store), |program, broker| {
+        let names = Names::new(program.config.namespace.clone());
+        let worker = |queue: String, handler: Arc<dyn Handler>, parked| {
+            let settings = program.config.stage(Stage::Archive);
+            let spec = Spec {
+                queue,
+                settings,
+                door: false,
+                parked,
+            };
+            Worker::new(program, Arc::clone(broker), handler, spec)
+        };
+        let dead = KeepDead::new(Arc::clone(&rows), names.clone());
+        let rejections = KeepRejections::new(rows, names.clone());
+        Ok(vec![
+            worker(names.dead(), Arc::new(dead), Some(names.parked())),
+            worker(names.rejected(), Arc::new(rejections), None),
+        ])
+    })
+    .await
+}

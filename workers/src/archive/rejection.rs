@@ -1,0 +1,81 @@
+//! From a message on the rejected queue to a rejection.
+
+use common::event::{EventId, header, name_based, now};
+use common::message::Message;
+use common::outcome::{Failure, FieldError};
+use common::reason::ReasonCode;
+use common::runtime::Received;
+use common::store::NewRejection;
+use common::topology::Names;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The rejection that a message is.
+///
+/// # Errors
+/// It is none: only an outsider can have published it. It becomes a dead letter.
+pub(super) fn read(received: &Received, names: &Names) -> Result<NewRejection, Failure> {
+    let none =
+        |detail: &str| Failure::new(ReasonCode::Undecodable, format!("no rejection: {detail}"));
+    let message = &received.message;
+    let headers = &message.headers;
+    let event: EventId = message
+        .message_id
+        .as_deref()
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| none("expected a UUID in message_id"))?;
+    let reason: ReasonCode = headers
+        .text(header::REASON)
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(|| none("expected a reason code in its headers"))?;
+    let errors: Vec<FieldError> = headers
+        .text(header::ERRORS)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let rejected_at = headers
+        .text(header::FAILED_AT)
+        .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+        .unwrap_or_else(now);
+    let stage = headers
+        .text(header::QUEUE)
+        .and_then(|queue| names.stage_of(queue));
+    let trail = &received.trail;
+    Ok(NewRejection {
+        id: name_based(&[
+            b"rejection",
+            event.uuid().as_bytes(),
+            reason.as_str().as_bytes(),
+            content(message),
+        ]),
+        event,
+        kind: message
+            .kind
+            .clone()
+            .unwrap_or_else(|| received.routing_key.clone()),
+        source: message.app_id.clone().unwrap_or_default(),
+        publisher: trail
+            .publisher
+            .as_ref()
+            .map_or("-", |publisher| publisher.as_str())
+            .to_owned(),
+        reason,
+        errors,
+        stage: stage.map_or("", |(stage, _)| stage.as_str()).to_owned(),
+        received_at: trail.received_at,
+        rejected_at,
+        body: message.body.clone(),
+    })
+}
+
+/// What tells two rejections of one event apart: its data, not the moment it was sent at.
+fn content(message: &Message) -> &[u8] {
+    #[derive(serde::Deserialize)]
+    struct Data<'d> {
+        #[serde(borrow)]
+        data: &'d serde_json::value::RawValue,
+    }
+    match serde_json::from_slice::<Data<'_>>(&message.body) {
+        Ok(Data { data }) => data.get().as_bytes(),
+        Err(_) => &message.body,
+    }
+}

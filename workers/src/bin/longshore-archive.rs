@@ -1,0 +1,7 @@
+//! The archive worker.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    workers::archive::main()
+}

@@ -1,0 +1,7 @@
+//! The integrate worker.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    workers::integrate::main()
+}

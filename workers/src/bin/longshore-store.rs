@@ -1,0 +1,7 @@
+//! The store worker.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    workers::store::main()
+}

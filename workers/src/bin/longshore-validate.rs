@@ -1,0 +1,7 @@
+//! The validate worker.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    workers::validate::main()
+}

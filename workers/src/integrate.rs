@@ -1,0 +1,178 @@
+//! The integrate worker: delivers events to outside systems, one queue and one consumer each, so
+//! that one broken system slows nobody else.
+
+mod answer;
+mod deliver;
+mod guard;
+mod record;
+mod webhook;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::bootstrap::{self, Failure, Program};
+use common::broker::Broker;
+use common::config::{Destination, StageSettings};
+use common::runtime::{Spec, Worker};
+use common::store::Store;
+use common::topology::{Names, Stage};
+
+pub use deliver::Deliver;
+
+/// How long a delivery may take beside the receiver's own time: the database is asked and told.
+const BESIDE: Duration = Duration::from_secs(60);
+
+/// How long an event may wait in a worker's hands for its turn. The broker takes events back after
+/// thirty minutes; far less is enough to keep a destination busy.
+const LONGEST_TURN: Duration = Duration::from_secs(300);
+
+/// Runs the program `longshore-integrate`.
+pub fn main() -> ExitCode {
+    let asked = match destinations_asked_for(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(usage) => {
+            eprintln!("longshore-integrate: {usage}");
+            return ExitCode::from(2);
+        }
+    };
+    bootstrap::run("longshore-integrate", |program| run(program, asked))
+}
+
+/// `--destination NAME`, repeatable.
+fn destinations_asked_for(
+    mut arguments: impl Iterator<Item = String>,
+) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    while let Some(argument) = arguments.next() {
+        let name = match argument.strip_prefix("--destination=") {
+            Some(name) => Some(name.to_owned()),
+            None if argument == "--destination" => arguments.next(),
+            None => None,
+        };
+        names.push(name.filter(|name| !name.is_empty()).ok_or_else(|| {
+            format!("expected --destination NAME (repeatable) or nothing, found {argument:?}")
+        })?);
+    }
+    Ok(names)
+}
+
+async fn run(program: Program, asked: Vec<String>) -> Result<(), Failure> {
+    let destinations = chosen(&program, &asked)?;
+    if destinations.is_empty() {
+        tracing::warn!("no destination is configured: nothing to do until one is");
+    }
+    let store = program.store()?;
+    let rows = Arc::clone(&store);
+    crate::serve::serve(program, Some(store), |program, broker| {
+        destinations
+            .into_iter()
+            .map(|destination| worker(program, broker, &rows, destination))
+            .collect()
+    })
+    .await
+}
+
+fn chosen(program: &Program, asked: &[String]) -> Result<Vec<Destination>, Failure> {
+    let config = &program.config;
+    if asked.is_empty() {
+        return Ok(config.destinations.clone());
+    }
+    let one = |name: &String| {
+        config.destination(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = config
+                .destinations
+                .iter()
+                .map(|one| one.name.as_str())
+                .collect();
+            Failure::Usage(format!(
+                "--destination {name}: expected one of the configured destinations ({})",
+                known.join(", ")
+            ))
+        })
+    };
+    asked.iter().map(one).collect()
+}
+
+fn worker(
+    program: &Program,
+    broker: &Arc<dyn Broker>,
+    store: &Arc<dyn Store>,
+    destination: Destination,
+) -> Result<Worker, Failure> {
+    let queue = Names::new(program.config.namespace.clone()).integrate(&destination.name);
+    let settings = settings(
+        &destination,
+        program.config.stage(Stage::Integrate).prefetch,
+    );
+    let allow = program.config.outbound.allow.clone();
+    let handler = Deliver::new(destination, allow, Arc::clone(store))
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let spec = Spec {
+        queue,
+        settings,
+        door: false,
+        parked: None,
+    };
+    Ok(Worker::new(
+        program,
+        Arc::clone(broker),
+        Arc::new(handler),
+        spec,
+    ))
+}
+
+/// A destination's own settings in the shape of a stage's.
+fn settings(destination: &Destination, most: u16) -> StageSettings {
+    // What is in hand must have its turn in time, however slow the receiver or small the rate.
+    let by_rate = destination.rate.map_or(usize::MAX, |rate| {
+        (LONGEST_TURN.as_secs_f64() / rate.interval().as_secs_f64()) as usize
+    });
+    let concurrency = destination.concurrency.min(by_rate).max(1);
+    let prefetch = (concurrency * 4).min(by_rate.max(1)).min(usize::from(most));
+    let turn = destination.rate.map_or(Duration::ZERO, |rate| {
+        rate.interval()
+            .saturating_mul(u32::try_from(concurrency).unwrap_or(u32::MAX))
+    });
+    StageSettings {
+        prefetch: u16::try_from(prefetch).unwrap_or(most),
+        batch: 1,
+        concurrency,
+        timeout: destination.timeout + turn + BESIDE,
+        retry: destination.retry.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_named_either_way() {
+        let asked = |arguments: &[&str]| {
+            destinations_asked_for(arguments.iter().map(|argument| (*argument).to_owned()))
+        };
+        assert_eq!(asked(&[]), Ok(vec![]));
+        assert_eq!(
+            asked(&["--destination", "a", "--destination=b"]),
+            Ok(vec!["a".to_owned(), "b".to_owned()])
+        );
+        for wrong in [&["--destination"][..], &["a"], &["--destination="]] {
+            assert!(asked(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_rate_keeps_little_in_hand() {
+        let destination = |rate: &str| -> Destination {
+            toml::from_str(&format!(
+                "name = \"a\"\nrate = \"{rate}\"\nwebhook = {{ url = \"https://h\" }}"
+            ))
+            .unwrap()
+        };
+        let slow = settings(&destination("1/min"), 300);
+        assert_eq!((slow.prefetch, slow.concurrency), (5, 5));
+        let fast = settings(&destination("1000/s"), 300);
+        assert_eq!((fast.prefetch, fast.concurrency), (128, 32));
+    }
+}

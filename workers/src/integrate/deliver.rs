@@ -1,0 +1,156 @@
+//! What delivering means: check, wait for a turn, send, write down, say what came of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use common::config::Destination;
+use common::event::now;
+use common::outcome::{Failure, Outcome};
+use common::runtime::{Handler, Received};
+use common::store::{Attempt, DeliveryKey, DeliveryState, Store, StoreError};
+use common::telemetry::metrics;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
+
+use super::answer::Verdict;
+use super::record::Recorder;
+use super::webhook::{UnusableWebhook, Webhook};
+use crate::canonical::{Canonical, read};
+use crate::store::DATABASE;
+
+/// Delivers events to one destination.
+pub struct Deliver {
+    destination: String,
+    webhook: Webhook,
+    rate: Option<DefaultDirectRateLimiter>,
+    store: Arc<dyn Store>,
+    recorder: Recorder,
+}
+
+impl Deliver {
+    /// Delivers to `destination`, which may be at a private address that `allow` names.
+    ///
+    /// # Errors
+    /// The webhook cannot be used as configured.
+    pub fn new(
+        destination: Destination,
+        allow: Vec<IpNet>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, UnusableWebhook> {
+        let webhook = Webhook::new(&destination.webhook, destination.timeout, allow)?;
+        let rate = destination.rate.and_then(|rate| {
+            // One at a time: a burst would be all that the rate is there to prevent.
+            let quota = Quota::with_period(rate.interval())?;
+            Some(RateLimiter::direct(quota))
+        });
+        let recorder = Recorder::start(Arc::clone(&store));
+        Ok(Self {
+            destination: destination.name,
+            webhook,
+            rate,
+            store,
+            recorder,
+        })
+    }
+
+    async fn deliver(&self, received: &Received) -> Result<Outcome, StoreError> {
+        let canonical = match read(received) {
+            Ok(canonical) => canonical,
+            Err(failure) => return Ok(Outcome::Dead(failure)),
+        };
+        let key = DeliveryKey {
+            event: canonical.id,
+            destination: self.destination.clone(),
+            generation: received.trail.generation,
+        };
+        // A fresh event cannot have been delivered. Of any other the database knows better.
+        if !received.is_fresh() && !self.is_due(&key).await? {
+            return Ok(Outcome::Done);
+        }
+        if let Some(rate) = &self.rate {
+            rate.until_ready().await;
+        }
+        let (attempt, verdict) = self.attempt(key, received, &canonical).await;
+        self.recorder.record(attempt).await?;
+        Ok(match verdict {
+            Verdict::Delivered => Outcome::Done,
+            Verdict::Later { after, failure } => Outcome::Retry { after, failure },
+            Verdict::Never(failure) => Outcome::Dead(failure),
+        })
+    }
+
+    async fn is_due(&self, key: &DeliveryKey) -> Result<bool, StoreError> {
+        let known = self.store.deliveries(std::slice::from_ref(key)).await?;
+        let state = known.into_iter().next().flatten();
+        Ok(!matches!(
+            state,
+            Some(DeliveryState::Delivered | DeliveryState::Discarded)
+        ))
+    }
+
+    async fn attempt(
+        &self,
+        key: DeliveryKey,
+        received: &Received,
+        canonical: &Canonical,
+    ) -> (Attempt, Verdict) {
+        let started_at = now();
+        let began = Instant::now();
+        let id = webhook_id(&key);
+        let sent = self
+            .webhook
+            .send(&id, started_at, received, canonical)
+            .await;
+        let took = began.elapsed();
+        let verdict = sent.verdict;
+        let failure: Option<&Failure> = match &verdict {
+            Verdict::Delivered => None,
+            Verdict::Later { failure, .. } | Verdict::Never(failure) => Some(failure),
+        };
+        let result = failure.map_or("delivered", |failure| failure.code.as_str());
+        metrics::delivery(&self.destination, result, took);
+        let attempt = Attempt {
+            key,
+            attempt: received.attempt(),
+            started_at,
+            duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            status_code: sent.status,
+            error: failure.map(|failure| failure.error.clone()),
+            response_excerpt: sent.excerpt,
+            delivered: failure.is_none(),
+        };
+        (attempt, verdict)
+    }
+}
+
+/// What the receiver knows the delivery by: the same in every attempt, another one in a replay,
+/// which is sent on purpose. Holds no dot, as Standard Webhooks asks.
+fn webhook_id(key: &DeliveryKey) -> String {
+    match key.generation {
+        0 => key.event.to_string(),
+        generation => format!("{}-r{generation}", key.event),
+    }
+}
+
+#[async_trait]
+impl Handler for Deliver {
+    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for received in batch {
+            outcomes.push(
+                self.deliver(received)
+                    .await
+                    .unwrap_or_else(|error| Outcome::Hold {
+                        dependency: DATABASE,
+                        error: error.to_string(),
+                    }),
+            );
+        }
+        outcomes
+    }
+
+    async fn probe(&self, _: &'static str) -> Result<(), String> {
+        self.store.ready().await.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,57 @@
+//! How every worker program runs: health first, then the topology, then work until told to stop.
+
+use std::sync::Arc;
+
+use common::bootstrap::{Failure, Program};
+use common::broker::Broker;
+use common::runtime::Worker;
+use common::store::Store;
+use common::telemetry::health::Health;
+use futures_util::future::try_join_all;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the workers that `build` makes, until the program is told to stop and they have drained.
+/// With `LONGSHORE_LISTEN` set, health and metrics are served meanwhile.
+///
+/// # Errors
+/// The address cannot be listened on, the topology is declared otherwise already, or what was
+/// running did not end within the drain deadline.
+pub async fn serve(
+    program: Program,
+    store: Option<Arc<dyn Store>>,
+    build: impl FnOnce(&Program, &Arc<dyn Broker>) -> Result<Vec<Worker>, Failure>,
+) -> Result<(), Failure> {
+    let broker = program.broker()?;
+    let workers = build(&program, &broker)?;
+    let health = Health {
+        broker: Arc::clone(&broker),
+        store: store.clone(),
+        store_needed: true,
+        metrics: program.metrics.clone(),
+    };
+    let health_ends = CancellationToken::new();
+    let served = async {
+        match program.config.listen {
+            Some(address) => health.serve(address, health_ends.clone()).await,
+            None => Ok(()),
+        }
+        .map_err(|error| Failure::Failed(error.into()))
+    };
+    let worked = async {
+        let ended = if program.declare(&*broker).await? {
+            try_join_all(workers.into_iter().map(Worker::run))
+                .await
+                .map(|_| ())
+        } else {
+            Ok(())
+        };
+        health_ends.cancel();
+        ended
+    };
+    let ended = tokio::try_join!(served, worked).map(|_| ());
+    broker.close().await;
+    if let Some(store) = store {
+        store.close().await;
+    }
+    ended
+}

@@ -1,0 +1,154 @@
+//! What storing means.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::broker::Publication;
+use common::config::Destination;
+use common::outcome::{Failure, FieldError, Outcome, Rejection};
+use common::reason::ReasonCode;
+use common::runtime::{Handler, Received};
+use common::store::{NewEvent, Store, StoreError, Stored};
+use common::topology::Fact;
+
+use super::details::rows;
+use crate::canonical::onward;
+
+/// The dependency, as operators know it.
+pub(crate) const DATABASE: &str = "postgres";
+
+/// Stores events and their due deliveries.
+pub struct StoreEvents {
+    store: Arc<dyn Store>,
+    destinations: Vec<Destination>,
+}
+
+impl StoreEvents {
+    /// Stores in `store`; deliveries are due at `destinations`.
+    pub fn new(store: Arc<dyn Store>, destinations: Vec<Destination>) -> Self {
+        Self {
+            store,
+            destinations,
+        }
+    }
+
+    /// Stores a batch; where the database refuses somebody's data, one by one, so that a poisoned
+    /// event never fails its neighbours.
+    async fn store(&self, events: &[NewEvent]) -> Vec<Result<Stored, StoreError>> {
+        match self.store.store(events).await {
+            Ok(stored) => stored.into_iter().map(Ok).collect(),
+            Err(StoreError::Data(_) | StoreError::Fault(_)) if events.len() > 1 => {
+                let mut each = Vec::with_capacity(events.len());
+                for one in events.chunks(1) {
+                    each.push(match self.store.store(one).await {
+                        Ok(stored) => stored.first().copied().ok_or_else(|| {
+                            StoreError::Fault("nothing said of the event".to_owned())
+                        }),
+                        Err(error) => Err(error),
+                    });
+                }
+                each
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                events.iter().map(|_| Err(same(&error))).collect()
+            }
+        }
+    }
+}
+
+/// One failure of a whole batch, told to each of it.
+fn same(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(detail) => StoreError::Unavailable(detail.clone()),
+        StoreError::Data(detail) => StoreError::Data(detail.clone()),
+        StoreError::Schema(detail) => StoreError::Schema(detail.clone()),
+        other => StoreError::Fault(other.to_string()),
+    }
+}
+
+#[async_trait]
+impl Handler for StoreEvents {
+    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+        let rows: Vec<Result<NewEvent, Failure>> = batch
+            .iter()
+            .map(|received| rows(received, &self.destinations))
+            .collect();
+        let events: Vec<NewEvent> = rows.iter().filter_map(|row| row.clone().ok()).collect();
+        let stored = if events.is_empty() {
+            Vec::new()
+        } else {
+            self.store(&events).await
+        };
+        let mut stored = stored.into_iter();
+        batch
+            .iter()
+            .zip(rows)
+            .map(|(received, row)| match row {
+                Err(failure) => Outcome::Dead(failure),
+                Ok(event) => match stored.next() {
+                    Some(stored) => outcome(received, &event, stored),
+                    None => retry("nothing was said of the event".to_owned()),
+                },
+            })
+            .collect()
+    }
+
+    async fn probe(&self, _: &'static str) -> Result<(), String> {
+        self.store.ready().await.map_err(|error| error.to_string())
+    }
+}
+
+fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreError>) -> Outcome {
+    let next = || Outcome::Next(vec![stored_event(received, event)]);
+    match stored {
+        Ok(Stored::New) => next(),
+        // Sent twice: the message that brought the row in has the duty to hand it on, and it will,
+        // in this life or when it is given out again. This one has it only if it may be that one.
+        Ok(Stored::Before) if received.is_fresh() => Outcome::Done,
+        Ok(Stored::Before) => next(),
+        Ok(Stored::Conflict) => rejected(
+            ReasonCode::IdempotencyConflict,
+            "",
+            "expected the content that came first under this id or key, found another",
+        ),
+        Ok(Stored::EmailTaken) => rejected(
+            ReasonCode::EmailTaken,
+            "/email",
+            "expected an address that nobody has signed up with, found one that is taken",
+        ),
+        Err(StoreError::Data(detail)) => {
+            Outcome::Dead(Failure::new(ReasonCode::Unstorable, detail))
+        }
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Schema(_))) => Outcome::Hold {
+            dependency: DATABASE,
+            error: error.to_string(),
+        },
+        Err(error) => retry(error.to_string()),
+    }
+}
+
+fn stored_event(received: &Received, event: &NewEvent) -> Publication {
+    onward(
+        Fact::Stored,
+        &received.message,
+        &event.kind,
+        &received.trail,
+    )
+}
+
+fn rejected(code: ReasonCode, pointer: &str, detail: &str) -> Outcome {
+    let errors = vec![FieldError::new(pointer, detail)];
+    Outcome::Rejected(Rejection {
+        code,
+        errors,
+        event: None,
+    })
+}
+
+fn retry(error: String) -> Outcome {
+    Outcome::Retry {
+        after: None,
+        failure: Failure::new(ReasonCode::HandlerFailed, error),
+    }
+}

@@ -1,0 +1,222 @@
+//! What validating means.
+
+use async_trait::async_trait;
+use common::event::{CloudEvent, Decoded, Limits, Refused, Types, decode, now};
+use common::message::{CLOUDEVENTS_JSON, Message};
+use common::outcome::{Failure, Outcome, Rejection};
+use common::reason::ReasonCode;
+use common::runtime::{Handler, Received};
+use common::topology::Fact;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::canonical::onward;
+
+/// Validates events. Needs nothing but the events themselves.
+#[derive(Debug)]
+pub struct Validate {
+    types: Types,
+    limits: Limits,
+    own_user: Option<String>,
+}
+
+impl Validate {
+    /// Validates against `types`. Our own headers are believed under `own_user` alone.
+    pub fn new(types: Types, limits: Limits, own_user: Option<&str>) -> Self {
+        Self {
+            types,
+            limits,
+            own_user: own_user.map(str::to_owned),
+        }
+    }
+
+    fn validate(&self, received: &Received) -> Outcome {
+        let Received {
+            message,
+            routing_key,
+            trail,
+            ..
+        } = received;
+        let received_at = trail.received_at.unwrap_or_else(now);
+        let own_user = self.own_user.as_deref();
+        let decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
+            Ok(decoded) => decoded,
+            Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
+        };
+        match self.types.check(&decoded.event.kind, &decoded.data) {
+            Ok(()) => {
+                let mut trail = decoded.trail.clone();
+                trail.accepted_at = Some(now());
+                let kind = decoded.event.kind.clone();
+                let event = canonical(received, decoded);
+                Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
+            }
+            Err(Refused::Unknown) => {
+                let known: Vec<&str> = self.types.iter().map(|known| known.name()).collect();
+                let error = format!(
+                    "expected one of the types {}, found {:?}",
+                    known.join(", "),
+                    decoded.event.kind
+                );
+                Outcome::Dead(Failure::new(ReasonCode::UnknownType, error))
+            }
+            Err(Refused::Rejected(rejection)) => {
+                let mut event = canonical(received, decoded.clone());
+                if rejection.code == ReasonCode::PlaintextPassword {
+                    event.body = masked(decoded).into();
+                }
+                Outcome::Rejected(Rejection {
+                    event: Some(Box::new(event)),
+                    ..rejection
+                })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Validate {
+    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+        batch
+            .iter()
+            .map(|received| self.validate(received))
+            .collect()
+    }
+
+    async fn probe(&self, _: &'static str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The message of a canonical event.
+fn canonical(received: &Received, decoded: Decoded) -> Message {
+    let Decoded {
+        id, event, body, ..
+    } = decoded;
+    let CloudEvent { kind, source, .. } = event;
+    Message {
+        body,
+        content_type: Some(CLOUDEVENTS_JSON.to_owned()),
+        message_id: Some(id.to_string()),
+        kind: Some(kind),
+        // AMQP bounds it; the event itself holds it whole.
+        app_id: Some(source).filter(|source| source.len() <= 255),
+        timestamp: received.message.timestamp,
+        user_id: None,
+        headers: received.message.headers.clone(),
+    }
+}
+
+/// The event with its password in the clear taken out: it shall travel no further.
+fn masked(decoded: Decoded) -> String {
+    let Decoded {
+        mut event,
+        mut data,
+        ..
+    } = decoded;
+    if let Value::Object(fields) = &mut data {
+        fields.insert("password".to_owned(), Value::from("***"));
+    }
+    event.data = RawValue::from_string(data.to_string()).ok();
+    // Writing what was read a moment ago cannot fail; an empty body still hides the password.
+    serde_json::to_string(&event).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use common::broker::Address;
+    use common::event::{Publisher, Trail};
+    use common::message::Headers;
+
+    use super::*;
+
+    fn handle(content_type: &str, body: &str, headers: Headers) -> Outcome {
+        let received = Received {
+            message: Message {
+                body: body.to_owned().into(),
+                content_type: Some(content_type.to_owned()),
+                message_id: Some("7".to_owned()),
+                app_id: Some("/shop".to_owned()),
+                headers,
+                ..Message::default()
+            },
+            routing_key: "signup.requested".to_owned(),
+            redelivered: false,
+            trail: Trail {
+                received_at: Some(now()),
+                ..Trail::default()
+            },
+        };
+        Validate::new(Types::built_in(), Limits::default(), Some("us")).validate(&received)
+    }
+
+    #[test]
+    fn a_foreign_event_becomes_canonical_and_goes_on() {
+        let headers = Headers::from_iter([("theirs", "dropped"), ("traceparent", "kept")]);
+        let body = r#"{"email":"a@b.example","name":"A"}"#;
+        let Outcome::Next(next) = handle("application/json", body, headers) else {
+            panic!("expected it to go on")
+        };
+        let [publication] = &next[..] else {
+            panic!("expected one publication")
+        };
+        let to = Address::Fact {
+            fact: Fact::Accepted,
+            routing_key: "signup.requested".to_owned(),
+        };
+        assert_eq!(publication.to, to);
+        let message = &publication.message;
+        assert_eq!(message.content_type.as_deref(), Some(CLOUDEVENTS_JSON));
+        assert_eq!(message.headers.text("traceparent"), Some("kept"));
+        assert_eq!(message.headers.text("theirs"), None);
+        let trail = Trail::read(&message.headers);
+        assert_eq!(trail.publisher, Some(Publisher::amqp(None)));
+        assert!(trail.accepted_at >= trail.received_at && trail.received_at.is_some());
+        let event: CloudEvent = serde_json::from_slice(&message.body).unwrap();
+        assert_eq!((event.id.as_str(), event.data()), ("7", body));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_rejected_and_not_dead() {
+        let outcome = handle(
+            "application/json",
+            r#"{"email":"nobody"}"#,
+            Headers::default(),
+        );
+        let Outcome::Rejected(rejection) = outcome else {
+            panic!("expected a rejection")
+        };
+        assert_eq!(rejection.code, ReasonCode::Invalid);
+        assert_eq!(rejection.errors.len(), 2, "{:?}", rejection.errors);
+        assert!(rejection.event.is_some_and(|event| event.kind.is_some()));
+    }
+
+    #[test]
+    fn a_password_in_the_clear_travels_no_further() {
+        let body = r#"{"email":"a@b.example","name":"A","password":"hunter2"}"#;
+        let outcome = handle("application/json", body, Headers::default());
+        assert!(!format!("{outcome:?}").contains("hunter2"));
+        let Outcome::Rejected(rejection) = outcome else {
+            panic!("expected a rejection")
+        };
+        assert_eq!(rejection.code, ReasonCode::PlaintextPassword);
+    }
+
+    #[test]
+    fn what_is_no_event_is_dead_at_once() {
+        for (content_type, body, code) in [
+            ("text/plain", "hello", ReasonCode::Undecodable),
+            ("application/json", "{", ReasonCode::Undecodable),
+            (
+                CLOUDEVENTS_JSON,
+                r#"{"specversion":"1.0","id":"1","source":"/","type":"nope","data":{}}"#,
+                ReasonCode::UnknownType,
+            ),
+        ] {
+            match handle(content_type, body, Headers::default()) {
+                Outcome::Dead(failure) => assert_eq!(failure.code, code),
+                other => panic!("expected a dead letter, found {other:?}"),
+            }
+        }
+    }
+}
