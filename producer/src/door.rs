@@ -70,6 +70,7 @@ impl Door {
         Health {
             broker: Arc::clone(&self.broker),
             store: self.store.clone(),
+            store_needed: false,
             metrics: self.metrics.clone(),
         }
     }

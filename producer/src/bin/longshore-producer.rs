@@ -1,0 +1,7 @@
+//! The ingress.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    producer::main()
+}
