@@ -261,6 +261,12 @@ impl Store for FakeStore {
         most: u32,
         resume: bool,
     ) -> Result<Vec<DeadLetter>, StoreError> {
+        let running = lock(&self.replays)
+            .get(&replay)
+            .is_some_and(|replay| replay.state == ReplayState::Running);
+        if !running {
+            return Ok(Vec::new());
+        }
         let mut claimed = Vec::new();
         for letter in lock(&self.letters).iter_mut() {
             let again =

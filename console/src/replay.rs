@@ -12,7 +12,7 @@ use common::bootstrap::Failure;
 use common::broker::{Address, Broker, Publication, PublishError};
 use common::message::Message;
 use common::store::{DeadLetter, Replay, ReplayState, Store};
-use common::topology::{Names, Topology};
+use common::topology::{Names, Queue, QueueKind, Topology};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
@@ -93,14 +93,27 @@ impl Replayer<'_> {
                 "expected a replay to resume, found none with id {id}"
             )));
         };
-        if replay.state == ReplayState::Done {
-            return Err(Failure::Usage(format!(
+        match replay.state {
+            ReplayState::Running => {
+                let to_queue = replay.to_queue.as_deref();
+                self.send_all(id, to_queue, true, sent).await
+            }
+            // Its claims are given back, so going on with it is a new one of the same.
+            ReplayState::Stopped => {
+                let next = Replay {
+                    id: Uuid::now_v7(),
+                    filter: replay.filter,
+                    to_queue: replay.to_queue,
+                    who: replay.who,
+                    why: replay.why,
+                };
+                self.begin(&next, sent).await
+            }
+            ReplayState::Done => Err(Failure::Usage(format!(
                 "replay {id} is done already: it has sent {}",
                 crate::output::count(replay.replayed, "letter")
-            )));
+            ))),
         }
-        self.send_all(id, replay.to_queue.as_deref(), true, sent)
-            .await
     }
 
     async fn send_all(
@@ -134,7 +147,8 @@ impl Replayer<'_> {
             outcome.replayed += batch.confirmed.len() as u64;
             outcome.left_open.extend(batch.left_open);
             if let Some(error) = batch.failure {
-                self.store.end_replay(id, ReplayState::Stopped).await?;
+                // Where the database is out of reach as well, it stays as if it had been killed.
+                let _ = self.store.end_replay(id, ReplayState::Stopped).await;
                 return Err(Failure::Unreachable(format!(
                     "{error}; {} sent, go on with `longshore dead replay --resume {id}`",
                     crate::output::count(outcome.replayed, "letter")
@@ -221,7 +235,13 @@ impl Routes<'_> {
         let Replayer {
             broker, topology, ..
         } = self.replayer;
-        let problem = if !topology.work_queues().any(|known| known.name == queue) {
+        let known = topology.work_queues().find(|known| known.name == queue);
+        let problem = if known.is_some_and(is_archives) {
+            Some(format!(
+                "{queue:?} is the archive's own, and where it died before is not known; name the \
+                 queue it belongs in with --to"
+            ))
+        } else if known.is_none() {
             Some(format!(
                 "no worker consumes {queue:?} in the configuration in force; configure its \
                  destination again, or name another queue with --to"
@@ -236,6 +256,11 @@ impl Routes<'_> {
         self.known.insert(queue.to_owned(), problem.clone());
         Ok(problem)
     }
+}
+
+/// Whether the archive takes dead letters from this queue: what goes there is only archived again.
+fn is_archives(queue: &Queue) -> bool {
+    matches!(&queue.kind, QueueKind::Work { dead_letter_exchange, .. } if dead_letter_exchange.is_empty())
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `longshore run`: one of the programs in this process.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -16,7 +15,7 @@ pub struct RunArgs {
     pub program: Program,
     /// What the program itself is given
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<OsString>,
+    pub args: Vec<String>,
 }
 
 /// The programs of the system.
@@ -49,8 +48,21 @@ impl Program {
 
 impl RunArgs {
     /// Runs the program until it ends.
-    pub(crate) fn start(&self) -> ExitCode {
-        eprintln!("longshore run {}: not in this build", self.program.as_str());
-        ExitCode::from(2)
+    pub(crate) fn start(self) -> ExitCode {
+        if self.program != Program::Integrate && !self.args.is_empty() {
+            let name = self.program.as_str();
+            eprintln!(
+                "longshore run {name}: expected no arguments, found {:?}",
+                self.args
+            );
+            return ExitCode::from(2);
+        }
+        match self.program {
+            Program::Producer => producer::main(),
+            Program::Validate => workers::validate::main(),
+            Program::Store => workers::store::main(),
+            Program::Integrate => workers::integrate::main_with(self.args.into_iter()),
+            Program::Archive => workers::archive::main(),
+        }
     }
 }

@@ -3,15 +3,15 @@
 use common::event::{Publisher, Trail, header};
 use common::message::Message;
 use common::store::DeadLetter;
+use common::topology::Stage;
 
 /// What a dead letter carried beside the event and its trail: the story of its end.
-const STORY: [&str; 6] = [
+const STORY: [&str; 5] = [
     header::REASON,
     header::ERROR,
     header::ERRORS,
     header::QUEUE,
     header::FAILED_AT,
-    header::ROUTING_KEY,
 ];
 
 /// The message as it was, one generation on: attempts and crashes start over, and nothing is left of
@@ -19,8 +19,7 @@ const STORY: [&str; 6] = [
 pub(super) fn again(letter: &DeadLetter, own_user: Option<&str>) -> Message {
     let mut message = letter.message.clone();
     let user = message.user_id.take();
-    let ours = user.is_some() && user.as_deref() == own_user;
-    let mut trail = if ours {
+    let mut trail = if is_believed(letter, user.as_deref(), own_user) {
         Trail::read(&message.headers).onward()
     } else {
         // We publish it now, so its headers will be believed: they must not say what an outsider
@@ -31,14 +30,22 @@ pub(super) fn again(letter: &DeadLetter, own_user: Option<&str>) -> Message {
         }
     };
     trail.generation = letter.generation.saturating_add(1);
-    if message.kind.is_none() && !letter.routing_key.is_empty() {
-        // Straight into a queue there is no routing key to tell the type by.
-        message.kind = Some(letter.routing_key.clone());
-    }
     let headers = &mut message.headers;
     headers.retain(|name| !STORY.contains(&name) && !is_brokers(name));
     trail.write(headers);
+    if !letter.routing_key.is_empty() {
+        // Straight into a queue there is no other way to tell it, and a plain message may have its
+        // type from nowhere else.
+        headers.set(header::ROUTING_KEY, letter.routing_key.as_str());
+    }
     message
+}
+
+/// Whether we wrote the `longshore-*` headers: they are under our own name, or the message died
+/// where outsiders do not publish.
+fn is_believed(letter: &DeadLetter, user: Option<&str>, own_user: Option<&str>) -> bool {
+    let inside = [Stage::Store, Stage::Integrate].map(Stage::as_str);
+    inside.contains(&letter.stage.as_str()) || (user.is_some() && user == own_user)
 }
 
 /// What the broker wrote about an earlier life, and what would make it send copies elsewhere.
@@ -97,6 +104,10 @@ mod tests {
         assert_eq!(message.headers.text(header::TRACEPARENT), Some("00-1-2-01"));
         assert_eq!(message.headers.int("their-own"), Some(7));
         assert_eq!(
+            message.headers.text(header::ROUTING_KEY),
+            Some("signup.requested")
+        );
+        assert_eq!(
             (message.body, message.kind),
             (letter.message.body, letter.message.kind)
         );
@@ -105,14 +116,13 @@ mod tests {
     #[test]
     fn an_outsider_does_not_pass_for_another_by_being_replayed() {
         let mut letter = fakes::letter("longshore.validate");
+        letter.stage = "validate".to_owned();
         letter.message.user_id = Some("shop".to_owned());
-        letter.message.kind = None;
         letter.message.headers.set(header::PUBLISHER, "longshore");
         letter.message.headers.set(header::GENERATION, 40_i64);
         let message = again(&letter, Some("guest"));
         let trail = Trail::read(&message.headers);
         assert_eq!(trail.publisher, Some(Publisher::amqp(Some("shop"))));
         assert_eq!(trail.generation, 1);
-        assert_eq!(message.kind.as_deref(), Some("signup.requested"));
     }
 }

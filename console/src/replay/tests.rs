@@ -137,14 +137,15 @@ async fn a_letter_to_a_queue_that_is_gone_is_left_open_and_named() {
     world.store.add(removed.clone());
     world.store.add(fakes::letter("longshore.store"));
     world.broker.delete_queue("longshore.store");
+    world.store.add(fakes::letter("longshore.dead"));
     let outcome = world.replayer().begin(&World::all(), |_| {}).await.unwrap();
-    assert_eq!((outcome.replayed, outcome.left_open.len()), (1, 2));
+    assert_eq!((outcome.replayed, outcome.left_open.len()), (1, 3));
     let named = outcome
         .left_open
         .iter()
         .find(|open| open.letter == removed.id);
     assert!(named.is_some_and(|open| open.problem.contains("integrate.removed")));
-    assert_eq!(world.store.count(DeadState::Open), 2);
+    assert_eq!(world.store.count(DeadState::Open), 3);
 }
 
 #[tokio::test]
