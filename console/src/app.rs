@@ -12,6 +12,7 @@ use common::topology::{Names, Topology};
 
 use crate::args::{Cli, Command};
 use crate::commands::{dead, doctor, events, explain, migrate, publish, queues, topology};
+use crate::demo;
 use crate::output::Output;
 
 /// What a command works with.
@@ -78,6 +79,7 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Dead(command) => dead::run(&app, command).await,
         Command::Explain(args) => explain::run(&args, &app.output),
         Command::Doctor(args) => doctor::run(&app, args).await,
+        Command::Demo(args) => demo::run(&app, args).await,
         Command::Run(_) => Err(Failure::Usage(
             "`run` starts before anything else".to_owned(),
         )),

@@ -6,6 +6,7 @@ use crate::commands::{
     dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand, explain::ExplainArgs,
     publish::PublishArgs, run::RunArgs, topology::TopologyCommand,
 };
+use crate::demo::DemoArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +59,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Look at everything once and say what is wrong and what to do about it
     Doctor(DoctorArgs),
+    /// Send real input through a fresh system with failing receivers, and print the ledger
+    Demo(DemoArgs),
     /// Run one of the programs in this process
     Run(RunArgs),
 }

@@ -12,8 +12,8 @@ use common::message::{Headers, Message};
 use common::reason::ReasonCode;
 use common::store::{
     Attempt, DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, DeliveryKey, DeliveryState,
-    EventRecord, EventStatus, Moment, NewEvent, NewRejection, Progress, Replay, ReplayState, Store,
-    StoreError, Stored,
+    EventRecord, EventStatus, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
+    ReplayState, Store, StoreError, Stored,
 };
 use common::topology::Topology;
 use uuid::Uuid;
@@ -203,6 +203,10 @@ impl Store for FakeStore {
 
     async fn status(&self, _: EventId) -> Result<Option<EventStatus>, StoreError> {
         Ok(None)
+    }
+
+    async fn rejections(&self, _: EventId) -> Result<Vec<RejectionRecord>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn event(&self, _: EventId) -> Result<Option<EventRecord>, StoreError> {

@@ -10,12 +10,14 @@ pub mod args;
 mod commands;
 mod confirm;
 mod cursor;
+mod demo;
 #[cfg(test)]
 mod fakes;
 mod mask;
 mod output;
 mod replay;
 mod stop;
+mod system;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::broker::{Broker, BrokerError};
+use common::broker::{Broker, BrokerError, Difference};
 use common::outcome::chain;
 use common::store::{DeadFilter, DeadState, Store, StoreError};
 use common::topology::Topology;
@@ -43,12 +43,7 @@ pub(super) async fn broker(
         Ok(differences) if differences.is_empty() => {
             findings.push(Finding::ok("topology", "as the configuration asks for"));
         }
-        Ok(differences) => findings.extend(differences.into_iter().map(|difference| {
-            let check = format!("topology: {}", difference.name);
-            let advice = "`longshore topology apply` declares what is missing; what is there with other \
-                          arguments must be drained and deleted first";
-            Finding::bad(Verdict::Problem, check, difference.problem, advice)
-        })),
+        Ok(differences) => findings.push(topology_finding(&differences)),
         Err(error) => findings.push(unseen("topology", &error)),
     }
     match look_twice(broker, topology, watch).await {
@@ -56,6 +51,28 @@ pub(super) async fn broker(
         Err(error) => findings.push(unseen("queues", &error)),
     }
     findings
+}
+
+/// So many differences are told in full; a namespace where nothing is declared has dozens.
+const MOST_TOLD: usize = 3;
+
+fn topology_finding(differences: &[Difference]) -> Finding {
+    let told = differences.iter().take(MOST_TOLD);
+    let told: Vec<String> = told
+        .map(|it| format!("{}: {}", it.name, it.problem))
+        .collect();
+    let rest = match differences.len().saturating_sub(MOST_TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let advice = "`longshore topology verify` lists them all, `longshore topology apply` declares what \
+                  is missing; what is there with other arguments must be drained and deleted first";
+    Finding::bad(
+        Verdict::Problem,
+        "topology",
+        told.join("; ") + &rest,
+        advice,
+    )
 }
 
 fn unseen(check: &str, error: &BrokerError) -> Finding {
@@ -80,6 +97,10 @@ async fn look_twice(
 fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (before, after) in before.iter().zip(after) {
+        if after.messages.is_none() {
+            // Told already, as a difference of the topology.
+            continue;
+        }
         let (was, is) = (before.messages.unwrap_or(0), after.messages.unwrap_or(0));
         if let Some(attention) = &after.attention {
             let (detail, advice) = attention
