@@ -79,6 +79,13 @@ pub trait Store: Send + Sync {
     /// The database cannot say.
     async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError>;
 
+    /// Every rejection of an event, the oldest first: also those of another content under its id,
+    /// which leave the event itself as it stands.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn rejections(&self, id: EventId) -> Result<Vec<RejectionRecord>, StoreError>;
+
     /// All that is stored of an event, body included.
     ///
     /// # Errors

@@ -1,1 +1,7 @@
-fn main() {}
+//! `longshore`: the operator's command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    longshore::main()
+}

@@ -30,7 +30,12 @@ const LONGEST_TURN: Duration = Duration::from_secs(300);
 
 /// Runs the program `longshore-integrate`.
 pub fn main() -> ExitCode {
-    let asked = match destinations_asked_for(std::env::args().skip(1)) {
+    main_with(std::env::args().skip(1))
+}
+
+/// As [`main`], with these arguments: `--destination NAME`, repeatable.
+pub fn main_with(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let asked = match destinations_asked_for(arguments) {
         Ok(asked) => asked,
         Err(usage) => {
             eprintln!("longshore-integrate: {usage}");

@@ -21,7 +21,8 @@ use uuid::Uuid;
 use self::link::Link;
 use super::{
     Attempt, DeadFilter, DeadLetter, DeadPage, DeadSummary, DeliveryKey, DeliveryState,
-    EventRecord, EventStatus, NewEvent, NewRejection, Progress, Replay, ReplayState, Store,
+    EventRecord, EventStatus, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
+    ReplayState, Store,
     StoreError, Stored,
 };
 use crate::config;
@@ -92,6 +93,10 @@ impl Store for PostgresStore {
 
     async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
         status::status(&self.link, id).await
+    }
+
+    async fn rejections(&self, id: EventId) -> Result<Vec<RejectionRecord>, StoreError> {
+        status::rejections(&self.link, id).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {

@@ -3,10 +3,11 @@
 use sqlx::Row as _;
 
 use super::link::Link;
-use super::text::json;
+use super::text::{json, word};
 use crate::event::EventId;
 use crate::store::standing::Facts;
-use crate::store::{EventRecord, EventStatus, StoreError};
+use crate::reason::ReasonCode;
+use crate::store::{EventRecord, EventStatus, RejectionRecord, StoreError};
 
 pub(super) async fn status(link: &Link, id: EventId) -> Result<Option<EventStatus>, StoreError> {
     let row = link
@@ -50,6 +51,36 @@ pub(super) async fn status(link: &Link, id: EventId) -> Result<Option<EventStatu
         rejections: json("rejections", &list("rejections")?)?,
     };
     Ok(facts.judge(id))
+}
+
+pub(super) async fn rejections(
+    link: &Link,
+    id: EventId,
+) -> Result<Vec<RejectionRecord>, StoreError> {
+    let rows: Vec<(String, String)> = link
+        .run(move |connection| {
+            Box::pin(async move {
+                sqlx::query_as(
+                    "SELECT reason, errors::text FROM rejections
+                    WHERE event_id = $1 ORDER BY rejected_at, rejection_id",
+                )
+                .bind(id.uuid())
+                .fetch_all(connection)
+                .await
+            })
+        })
+        .await?;
+    rows.iter()
+        .map(|(reason, errors)| {
+            let code: ReasonCode = word(reason)?;
+            Ok(RejectionRecord {
+                code,
+                detail: code.summary().to_owned(),
+                errors: json("rejections.errors", errors)?,
+                dead_letter: None,
+            })
+        })
+        .collect()
 }
 
 pub(super) async fn event(link: &Link, id: EventId) -> Result<Option<EventRecord>, StoreError> {

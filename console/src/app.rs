@@ -1,0 +1,103 @@
+//! What every command has in hand, and how it starts.
+
+use std::sync::Arc;
+
+use common::bootstrap::{Failure, connect_broker};
+use common::broker::{Broker, PublishError};
+use common::config::Config;
+use common::store::Store;
+use common::store::postgres::PostgresStore;
+use common::telemetry::Telemetry;
+use common::topology::{Names, Topology};
+
+use crate::args::{Cli, Command};
+use crate::commands::{dead, doctor, events, explain, migrate, publish, queues, topology};
+use crate::demo;
+use crate::output::Output;
+
+/// What a command works with.
+pub(crate) struct App {
+    /// The configuration in force.
+    pub(crate) config: Config,
+    /// Where results go.
+    pub(crate) output: Output,
+}
+
+impl App {
+    /// The broker of the configuration; nothing is connected yet.
+    pub(crate) fn broker(&self) -> Result<Arc<dyn Broker>, Failure> {
+        Ok(Arc::new(connect_broker(&self.config, "longshore")?))
+    }
+
+    /// The store of the configuration; nothing is connected yet.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        let store = PostgresStore::new(&self.config.database, &self.config.namespace)?;
+        Ok(Arc::new(store))
+    }
+
+    /// The topology of the configuration.
+    pub(crate) fn topology(&self) -> Topology {
+        Topology::new(&self.config.plan())
+    }
+
+    /// The names of the namespace.
+    pub(crate) fn names(&self) -> Names {
+        Names::new(self.config.namespace.clone())
+    }
+}
+
+/// Reads the configuration and does what was asked.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let output = Output::new(cli.json);
+    // Needs no configuration, so it works where that is what is broken.
+    if let Command::Explain(args) = &cli.command {
+        return explain::run(args, &output);
+    }
+    let mut config = common::config::load()?;
+    if std::env::var_os("LONGSHORE_LOG").is_none() {
+        // A person reads this: what went wrong is said once, at the end.
+        "error".clone_into(&mut config.log.filter);
+    }
+    let telemetry = Telemetry::start("longshore", &config.log);
+    let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
+    let done = runtime.block_on(dispatch(App { config, output }, cli.command));
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    done
+}
+
+async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Migrate => migrate::run(&app).await,
+        Command::Topology(command) => topology::run(&app, command).await,
+        Command::Queues => queues::run(&app).await,
+        Command::Publish(args) => publish::run(&app, args).await,
+        Command::Events(command) => events::run(&app, command).await,
+        Command::Dead(command) => dead::run(&app, command).await,
+        Command::Explain(args) => explain::run(&args, &app.output),
+        Command::Doctor(args) => doctor::run(&app, args).await,
+        Command::Demo(args) => demo::run(&app, args).await,
+        Command::Run(_) => Err(Failure::Usage(
+            "`run` starts before anything else".to_owned(),
+        )),
+    }
+}
+
+/// A failure and what is behind it, in one line.
+pub(crate) fn describe(failure: &Failure) -> String {
+    match failure {
+        Failure::Failed(error) => format!("{error:#}"),
+        other => other.to_string(),
+    }
+}
+
+/// What a failed publish means for the whole command.
+pub(crate) fn publish_failure(error: PublishError) -> Failure {
+    match error {
+        PublishError::Unroutable { .. } | PublishError::Invalid(_) => Failure::Failed(error.into()),
+        other => Failure::Unreachable(other.to_string()),
+    }
+}

@@ -1,0 +1,69 @@
+//! What can be asked on the command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand, explain::ExplainArgs,
+    publish::PublishArgs, run::RunArgs, topology::TopologyCommand,
+};
+use crate::demo::DemoArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  longshore doctor                          what is wrong, and what to do about it
+  longshore dead list --reason receiver_failing
+  longshore dead replay --destination crm   send them again, once the receiver is mended
+  longshore demo                            see the whole system work, in a minute
+
+Configuration: environment (LONGSHORE_BROKER_URL, LONGSHORE_DATABASE_URL, LONGSHORE_NAMESPACE, …), \
+then the file that LONGSHORE_CONFIG names, then defaults; `longshore doctor` shows what is in force.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
+
+/// Operates a Longshore system: looks at it, mends it, shows it, measures it.
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// Print one JSON document and nothing else on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the database schema up to date
+    #[command(
+        after_help = "Safe at any time and from many places at once; what is up to date stays as it is."
+    )]
+    Migrate,
+    /// Show, declare, check or delete the exchanges and queues
+    #[command(subcommand)]
+    Topology(TopologyCommand),
+    /// Show how full every queue is and who consumes it
+    #[command(after_help = "Lines that need somebody's attention say why.")]
+    Queues,
+    /// Publish events from a file straight to the broker
+    Publish(PublishArgs),
+    /// Look at events
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Find, understand and replay dead letters
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// Explain a reason code, or list them all
+    Explain(ExplainArgs),
+    /// Look at everything once and say what is wrong and what to do about it
+    Doctor(DoctorArgs),
+    /// Send real input through a fresh system with failing receivers, and print the ledger
+    Demo(DemoArgs),
+    /// Run one of the programs in this process
+    Run(RunArgs),
+}
+
+#[cfg(test)]
+mod tests;

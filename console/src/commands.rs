@@ -1,0 +1,11 @@
+//! One module a command.
+
+pub(crate) mod dead;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod migrate;
+pub(crate) mod publish;
+pub(crate) mod queues;
+pub(crate) mod run;
+pub(crate) mod topology;

@@ -1,0 +1,161 @@
+//! `longshore doctor`: looks at everything once and says what is wrong and what to do about it.
+
+mod checks;
+mod settings;
+
+use clap::Args;
+use common::bootstrap::Failure;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::output::{clean, count};
+use settings::Setting;
+
+/// How to look.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 1 where something is wrong, 3 where broker or database cannot be reached; what is only
+worth knowing changes no exit code.
+
+Example:
+  longshore doctor --json | jq '.items[] | select(.verdict != \"ok\")'")]
+pub struct DoctorArgs {
+    /// How long to watch whether queues grow
+    #[arg(long, default_value = "1s", value_parser = common::config::duration::parse, value_name = "TIME")]
+    watch: std::time::Duration,
+}
+
+/// What was found about one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    /// What was looked at.
+    check: String,
+    verdict: Verdict,
+    /// What was found.
+    detail: String,
+    /// What to do about it, where something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Worth a look; nothing is broken.
+    Look,
+    /// Broken.
+    Problem,
+    /// A dependency cannot be reached, so little else can be said.
+    Unreachable,
+}
+
+impl Finding {
+    fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            verdict: Verdict::Ok,
+            detail: detail.into(),
+            advice: None,
+        }
+    }
+
+    fn bad(
+        verdict: Verdict,
+        check: impl Into<String>,
+        detail: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        let advice = Some(advice.into());
+        Self {
+            check: check.into(),
+            verdict,
+            detail: detail.into(),
+            advice,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    settings: Vec<Setting>,
+    items: Vec<Finding>,
+    next: Option<String>,
+}
+
+pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<(), Failure> {
+    let (broker, store) = (app.broker()?, app.store()?);
+    let topology = app.topology();
+    let (mut items, database) = tokio::join!(
+        checks::broker(broker.as_ref(), &topology, args.watch),
+        checks::database(store.as_ref()),
+    );
+    items.extend(database);
+    items.push(checks::clock(common::event::now()));
+    broker.close().await;
+    store.close().await;
+    let report = Report {
+        settings: settings::in_force(&app.config),
+        items,
+        next: None,
+    };
+    app.output.show(&report, text)?;
+    verdict(&report.items)
+}
+
+fn verdict(items: &[Finding]) -> Result<(), Failure> {
+    let worst = items.iter().map(|finding| finding.verdict).max();
+    let broken = items
+        .iter()
+        .filter(|finding| finding.verdict >= Verdict::Problem)
+        .count();
+    let found = format!("{} found", count(broken as u64, "problem"));
+    match worst {
+        Some(Verdict::Unreachable) => Err(Failure::Unreachable(found)),
+        Some(Verdict::Problem) => Err(Failure::Failed(anyhow::anyhow!(found))),
+        _ => Ok(()),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let settings = report.settings.iter();
+    let mut text = crate::output::table(
+        &["setting", "value", "from"],
+        settings
+            .map(|it| vec![it.key.to_owned(), it.value.clone(), it.from.clone()])
+            .collect(),
+    );
+    text.push_str("\n\n");
+    for finding in &report.items {
+        let mark = match finding.verdict {
+            Verdict::Ok => "ok     ",
+            Verdict::Look => "look   ",
+            Verdict::Problem | Verdict::Unreachable => "PROBLEM",
+        };
+        text.push_str(&format!(
+            "{mark}  {}: {}\n",
+            finding.check,
+            clean(&finding.detail)
+        ));
+        if let Some(advice) = &finding.advice {
+            text.push_str(&format!("         do: {advice}\n"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_finding_decides_the_exit_code() {
+        let bad = |verdict| Finding::bad(verdict, "a", "b", "c");
+        let code = |items: &[Finding]| verdict(items).err().map_or(0, |failure| failure.code());
+        assert_eq!(code(&[Finding::ok("a", "b"), bad(Verdict::Look)]), 0);
+        assert_eq!(code(&[bad(Verdict::Problem), bad(Verdict::Look)]), 1);
+        assert_eq!(code(&[bad(Verdict::Problem), bad(Verdict::Unreachable)]), 3);
+    }
+}

@@ -1,0 +1,224 @@
+//! What is looked at.
+
+use std::time::Duration;
+
+use common::broker::{Broker, BrokerError, Difference};
+use common::outcome::chain;
+use common::store::{DeadFilter, DeadState, Store, StoreError};
+use common::topology::Topology;
+use time::OffsetDateTime;
+
+use super::{Finding, Verdict};
+use crate::commands::queues::{self, Line};
+use crate::output::count;
+
+/// A queue is said to grow only from so many messages on: a few are always under way.
+const FEW: u64 = 100;
+
+/// The broker, what is declared on it, and its queues, watched for a while.
+pub(super) async fn broker(
+    broker: &dyn Broker,
+    topology: &Topology,
+    watch: Duration,
+) -> Vec<Finding> {
+    if let Err(error) = broker.ready().await {
+        let advice = match error {
+            BrokerError::Blocked(_) => {
+                "free memory or disk on the broker; it takes messages again by itself"
+            }
+            BrokerError::Refused(_) => {
+                "check user, password, virtual host and permissions in broker.url"
+            }
+            _ => "start it (`scripts/services up` on a bare machine), or mend broker.url",
+        };
+        return vec![Finding::bad(
+            Verdict::Unreachable,
+            "broker",
+            chain(&error),
+            advice,
+        )];
+    }
+    let mut findings = vec![Finding::ok("broker", "reached, and it takes messages")];
+    match broker.verify(topology).await {
+        Ok(differences) if differences.is_empty() => {
+            findings.push(Finding::ok("topology", "as the configuration asks for"));
+        }
+        Ok(differences) => findings.push(topology_finding(&differences)),
+        Err(error) => findings.push(unseen("topology", &error)),
+    }
+    match look_twice(broker, topology, watch).await {
+        Ok((before, after)) => findings.extend(queue_findings(&before, &after)),
+        Err(error) => findings.push(unseen("queues", &error)),
+    }
+    findings
+}
+
+/// So many differences are told in full; a namespace where nothing is declared has dozens.
+const MOST_TOLD: usize = 3;
+
+fn topology_finding(differences: &[Difference]) -> Finding {
+    let told = differences.iter().take(MOST_TOLD);
+    let told: Vec<String> = told
+        .map(|it| format!("{}: {}", it.name, it.problem))
+        .collect();
+    let rest = match differences.len().saturating_sub(MOST_TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let advice = "`longshore topology verify` lists them all, `longshore topology apply` declares what \
+                  is missing; what is there with other arguments must be drained and deleted first";
+    Finding::bad(
+        Verdict::Problem,
+        "topology",
+        told.join("; ") + &rest,
+        advice,
+    )
+}
+
+fn unseen(check: &str, error: &BrokerError) -> Finding {
+    Finding::bad(
+        Verdict::Problem,
+        check,
+        chain(error),
+        "look again; if it stays, see the broker's log",
+    )
+}
+
+async fn look_twice(
+    broker: &dyn Broker,
+    topology: &Topology,
+    watch: Duration,
+) -> Result<(Vec<Line>, Vec<Line>), BrokerError> {
+    let before = queues::look(broker, topology).await?;
+    tokio::time::sleep(watch).await;
+    Ok((before, queues::look(broker, topology).await?))
+}
+
+fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (before, after) in before.iter().zip(after) {
+        if after.messages.is_none() {
+            // Told already, as a difference of the topology.
+            continue;
+        }
+        let (was, is) = (before.messages.unwrap_or(0), after.messages.unwrap_or(0));
+        if let Some(attention) = &after.attention {
+            let (detail, advice) = attention
+                .split_once(": ")
+                .unwrap_or((attention, "look at it"));
+            let detail = format!("{detail} ({})", count(is, "message"));
+            findings.push(Finding::bad(Verdict::Problem, &after.queue, detail, advice));
+        } else if after.kind == "work" && is > was && is > FEW {
+            let detail = format!("grows: {was} messages, then {is}");
+            let advice = "start more workers of this stage, or find what slows them in their logs";
+            findings.push(Finding::bad(Verdict::Look, &after.queue, detail, advice));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("queues", "all are consumed and none grows"));
+    }
+    findings
+}
+
+/// The database, its schema, and what waits there for a person.
+pub(super) async fn database(store: &dyn Store) -> Vec<Finding> {
+    if let Err(error) = store.ready().await {
+        let (verdict, advice) = match error {
+            StoreError::Unavailable(_) => (
+                Verdict::Unreachable,
+                "start it (`scripts/services up` on a bare machine), or mend database.url",
+            ),
+            StoreError::Schema(_) => (Verdict::Problem, "`longshore migrate`"),
+            _ => (
+                Verdict::Problem,
+                "check user, password and permissions in database.url",
+            ),
+        };
+        return vec![Finding::bad(verdict, "database", chain(&error), advice)];
+    }
+    let reached = Finding::ok("database", "reached, and its schema is up to date");
+    vec![reached, dead_letters(store).await]
+}
+
+async fn dead_letters(store: &dyn Store) -> Finding {
+    let open = DeadFilter {
+        state: Some(DeadState::Open),
+        ..DeadFilter::default()
+    };
+    match store.dead_count(&open).await {
+        Ok(0) => Finding::ok("dead letters", "none is open"),
+        Ok(found) => Finding::bad(
+            Verdict::Look,
+            "dead letters",
+            format!("{} open", count(found, "dead letter")),
+            "`longshore dead list --state open`, then mend and replay",
+        ),
+        Err(error) => {
+            let advice = "look again; if it stays, see the database's log";
+            Finding::bad(Verdict::Problem, "dead letters", chain(&error), advice)
+        }
+    }
+}
+
+/// The clock of this machine: ids, signatures and waits depend on it.
+pub(super) fn clock(now: OffsetDateTime) -> Finding {
+    let shown = crate::output::moment(now);
+    if now.year() < 2025 {
+        let advice = "set the clock: event ids begin with it and receivers refuse old signatures";
+        return Finding::bad(Verdict::Problem, "clock", format!("shows {shown}"), advice);
+    }
+    Finding::ok("clock", format!("shows {shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(queue: &str, messages: u64, attention: Option<&str>) -> Line {
+        Line {
+            queue: queue.to_owned(),
+            kind: "work",
+            messages: Some(messages),
+            consumers: Some(1),
+            attention: attention.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_queue_that_needs_somebody_is_a_problem_and_one_that_grows_is_worth_a_look() {
+        let before = [
+            line("a", 0, None),
+            line("b", 150, None),
+            line("c", 10, None),
+        ];
+        let after = [
+            line("a", 3, Some("nobody consumes it: start the worker")),
+            line("b", 300, None),
+            line("c", 11, None),
+        ];
+        let findings = queue_findings(&before, &after);
+        let verdicts: Vec<_> = findings
+            .iter()
+            .map(|it| (it.check.as_str(), it.verdict))
+            .collect();
+        assert_eq!(verdicts, [("a", Verdict::Problem), ("b", Verdict::Look)]);
+        assert_eq!(findings[0].advice.as_deref(), Some("start the worker"));
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_is_found() {
+        assert_eq!(clock(OffsetDateTime::UNIX_EPOCH).verdict, Verdict::Problem);
+        assert_eq!(clock(common::event::now()).verdict, Verdict::Ok);
+    }
+
+    #[tokio::test]
+    async fn a_database_without_our_schema_says_what_to_do() {
+        let store = crate::fakes::FakeStore::default();
+        store.add(crate::fakes::letter("longshore.store"));
+        let findings = database(&store).await;
+        assert_eq!(
+            findings.last().map(|finding| finding.verdict),
+            Some(Verdict::Look)
+        );
+    }
+}

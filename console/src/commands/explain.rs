@@ -1,0 +1,99 @@
+//! `longshore explain`
+
+use clap::Args;
+use common::bootstrap::Failure;
+use common::reason::{Cause, ReasonCode};
+use serde::Serialize;
+
+use crate::output::{List, Output, table};
+
+/// Which code.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore explain                    every code and whose doing it is
+  longshore explain receiver_failing   what it means, how to look, what to do")]
+pub struct ExplainArgs {
+    /// The reason code, such as `receiver_failing`; all of them unless given
+    pub code: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    code: ReasonCode,
+    cause: Cause,
+    summary: &'static str,
+    page: &'static str,
+}
+
+#[derive(Serialize)]
+struct Line {
+    code: ReasonCode,
+    cause: Cause,
+    summary: &'static str,
+}
+
+pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<(), Failure> {
+    let Some(code) = &args.code else {
+        let codes = ReasonCode::ALL.iter();
+        let lines = codes.map(|&code| Line {
+            code,
+            cause: code.cause(),
+            summary: code.summary(),
+        });
+        return output.show(&List::whole(lines.collect()), |list| {
+            let row = |line: &Line| {
+                vec![
+                    line.code.to_string(),
+                    line.cause.as_str().to_owned(),
+                    line.summary.to_owned(),
+                ]
+            };
+            table(
+                &["code", "cause", "what happened"],
+                list.items.iter().map(row).collect(),
+            )
+        });
+    };
+    let code: ReasonCode = code
+        .parse()
+        .map_err(|error: common::reason::UnknownReason| Failure::Usage(error.to_string()))?;
+    let page = Page {
+        code,
+        cause: code.cause(),
+        summary: code.summary(),
+        page: code.page(),
+    };
+    output.show(&page, |page| page.page.to_owned())
+}
+
+/// The "What to do" section of a code's page.
+pub(crate) fn what_to_do(code: ReasonCode) -> &'static str {
+    let page = code.page();
+    let Some((_, after)) = page.split_once("## What to do") else {
+        return page;
+    };
+    after.split("\n## ").next().unwrap_or(after).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_says_what_to_do() {
+        for &code in ReasonCode::ALL {
+            let text = what_to_do(code);
+            assert!(!text.is_empty() && !text.contains("## "), "{code}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_wrong_usage() {
+        let args = ExplainArgs {
+            code: Some("nope".to_owned()),
+        };
+        let failed = run(&args, &Output::new(true));
+        assert!(failed.is_err_and(|failure| failure.code() == 2));
+    }
+}

@@ -1,0 +1,68 @@
+//! `longshore run`: one of the programs in this process.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+/// Which program.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore run store
+  LONGSHORE_LISTEN=127.0.0.1:9100 longshore run integrate --destination crm")]
+pub struct RunArgs {
+    /// The program
+    pub program: Program,
+    /// What the program itself is given
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// The programs of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Program {
+    /// The HTTP door
+    Producer,
+    /// Checks schema and rules
+    Validate,
+    /// Writes events to the database
+    Store,
+    /// Delivers to outside systems
+    Integrate,
+    /// Keeps dead letters and rejections
+    Archive,
+}
+
+impl Program {
+    /// The word that `longshore run` knows it by.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Validate => "validate",
+            Self::Store => "store",
+            Self::Integrate => "integrate",
+            Self::Archive => "archive",
+        }
+    }
+}
+
+impl RunArgs {
+    /// Runs the program until it ends.
+    pub(crate) fn start(self) -> ExitCode {
+        if self.program != Program::Integrate && !self.args.is_empty() {
+            let name = self.program.as_str();
+            eprintln!(
+                "longshore run {name}: expected no arguments, found {:?}",
+                self.args
+            );
+            return ExitCode::from(2);
+        }
+        match self.program {
+            Program::Producer => producer::main(),
+            Program::Validate => workers::validate::main(),
+            Program::Store => workers::store::main(),
+            Program::Integrate => workers::integrate::main_with(self.args.into_iter()),
+            Program::Archive => workers::archive::main(),
+        }
+    }
+}

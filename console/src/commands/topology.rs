@@ -1,0 +1,152 @@
+//! `longshore topology`
+
+use clap::Subcommand;
+use common::bootstrap::Failure;
+use common::broker::Difference;
+use common::topology::{Queue, QueueKind, Target, Topology};
+use serde_json::json;
+
+use crate::app::App;
+use crate::confirm::confirm;
+use crate::output::{List, table};
+
+/// What to do with the topology.
+#[derive(Debug, Subcommand)]
+pub enum TopologyCommand {
+    /// Print what the configuration asks for; looks at no broker
+    Show {
+        /// As a Mermaid flowchart
+        #[arg(long)]
+        diagram: bool,
+    },
+    /// Declare what is missing on the broker; what is there stays as it is
+    Apply,
+    /// Compare the broker with the configuration; exit code 1 where they differ
+    Verify,
+    /// Delete every exchange and queue of the namespace, with all messages in them
+    Delete {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failure> {
+    let topology = app.topology();
+    let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
+    let things = format!(
+        "{exchanges} exchanges and {queues} queues of {}",
+        app.config.namespace
+    );
+    match command {
+        TopologyCommand::Show { diagram: true } => {
+            let diagram = topology.to_mermaid();
+            app.output
+                .show(&json!({ "diagram": diagram }), |_| diagram.clone())
+        }
+        TopologyCommand::Show { diagram: false } => app.output.show(&topology, text),
+        TopologyCommand::Apply => {
+            let broker = app.broker()?;
+            let applied = broker.apply(&topology).await;
+            broker.close().await;
+            applied?;
+            let done = json!({ "exchanges": exchanges, "queues": queues });
+            app.output.show(&done, |_| format!("{things} are declared"))
+        }
+        TopologyCommand::Verify => {
+            let broker = app.broker()?;
+            let differences = broker.verify(&topology).await;
+            broker.close().await;
+            let list = List::whole(differences?);
+            app.output
+                .show(&list, |list| differences_text(&list.items, &things))?;
+            match list.items.len() {
+                0 => Ok(()),
+                found => Err(Failure::Failed(anyhow::anyhow!(
+                    "the broker differs from the configuration in {}",
+                    crate::output::count(found as u64, "place")
+                ))),
+            }
+        }
+        TopologyCommand::Delete { yes } => {
+            let broker = app.broker()?;
+            let mut messages = 0;
+            for queue in topology.queues.iter().filter(|queue| !is_stream(queue)) {
+                messages += broker
+                    .depth(&queue.name)
+                    .await?
+                    .map_or(0, |depth| depth.messages);
+            }
+            let waiting = crate::output::count(messages, "waiting message");
+            confirm(&format!("delete {things}, with {waiting}, for good"), yes)?;
+            let deleted = broker.delete(&topology).await;
+            broker.close().await;
+            deleted?;
+            let done = json!({ "exchanges": exchanges, "queues": queues, "messages": messages });
+            app.output
+                .show(&done, |_| format!("{things} are deleted, with {waiting}"))
+        }
+    }
+}
+
+/// Whether the queue is a stream: it keeps what was read, so its depth is no work that waits.
+pub(crate) fn is_stream(queue: &Queue) -> bool {
+    matches!(queue.kind, QueueKind::Stream { .. })
+}
+
+fn differences_text(differences: &[Difference], things: &str) -> String {
+    if differences.is_empty() {
+        return format!("{things} are as the configuration asks for");
+    }
+    let row = |difference: &Difference| vec![difference.name.clone(), difference.problem.clone()];
+    table(&["name", "problem"], differences.iter().map(row).collect())
+}
+
+fn text(topology: &Topology) -> String {
+    let queues = topology
+        .queues
+        .iter()
+        .map(|queue| vec![queue.name.clone(), kind(queue)]);
+    let bindings = topology.bindings.iter().map(|binding| {
+        let to = match &binding.to {
+            Target::Queue(name) => name.clone(),
+            Target::Exchange(name) => format!("exchange {name}"),
+        };
+        vec![binding.exchange.clone(), binding.pattern.clone(), to]
+    });
+    format!(
+        "{}\n\n{}\n\n{}",
+        table(
+            &["exchange"],
+            topology
+                .exchanges
+                .iter()
+                .map(|name| vec![name.clone()])
+                .collect()
+        ),
+        table(&["queue", "kind"], queues.collect()),
+        table(&["exchange", "routing key", "to"], bindings.collect()),
+    )
+}
+
+fn kind(queue: &Queue) -> String {
+    match &queue.kind {
+        QueueKind::Work {
+            dead_letter_exchange,
+            dead_letter_routing_key,
+        } => {
+            let to = dead_letter_routing_key
+                .as_ref()
+                .unwrap_or(dead_letter_exchange);
+            format!("work, gives up to {to}")
+        }
+        QueueKind::Parked => "parked, only people empty it".to_owned(),
+        QueueKind::Delay {
+            ttl_ms,
+            dead_letter_exchange,
+        } => {
+            format!("delay of {ttl_ms} ms, then {dead_letter_exchange}")
+        }
+        QueueKind::Stream { max_age_s } => format!("stream, kept {max_age_s} s"),
+    }
+}

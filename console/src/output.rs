@@ -1,0 +1,156 @@
+//! Where results go: tables and lines for people, one JSON document for programs.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use common::bootstrap::Failure;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// Where results go. Questions, progress and complaints go to standard error instead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+/// A page of a list, as every listing command prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct List<T> {
+    /// What was found.
+    pub(crate) items: Vec<T>,
+    /// Where the next page begins; `null` on the last one.
+    pub(crate) next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list that is whole.
+    pub(crate) fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+}
+
+impl Output {
+    /// Results as tables, or as JSON.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints a result: as JSON, or as the text that `text` makes.
+    pub(crate) fn show<T: Serialize>(
+        &self,
+        document: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            let json = serde_json::to_string_pretty(document).map_err(anyhow::Error::from)?;
+            print(&json)
+        } else {
+            print(text(document).trim_end())
+        }
+    }
+}
+
+/// Writes a text to standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(anyhow::Error::from(error)
+            .context("cannot write to standard output")
+            .into()),
+        _ => Ok(()),
+    }
+}
+
+/// A table with plain columns, as wide as the terminal where there is one.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(header.iter().map(|&name| name.to_uppercase()));
+    for row in rows {
+        table.add_row(row.iter().map(|cell| clean(cell)));
+    }
+    table.trim_fmt()
+}
+
+/// Name and value pairs, one a line.
+pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let pairs: Vec<_> = pairs
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {}\n", clean(value)))
+        .collect()
+}
+
+/// A text that others wrote, made safe for a terminal: no control characters but line ends.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// A moment as people read it, to the second, in UTC.
+pub(crate) fn moment(at: time::OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    common::event::to_rfc3339(at.replace_nanosecond(0).unwrap_or(at))
+}
+
+/// A count and the right form of its noun: "1 letter", "2 letters".
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+/// A progress bar on standard error; nothing where that is no terminal.
+pub(crate) fn bar(length: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let style = "{msg:12} {bar:40} {pos:>7}/{len:7} {per_sec:>14} {eta:>4}";
+    // The template is a constant; were it wrong, the bar would only look plain.
+    bar.set_style(
+        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.set_message(what.to_owned());
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\u{9b}\nc"), "a\u{fffd}[2Jb\u{fffd}\nc");
+    }
+
+    #[test]
+    fn a_table_has_its_columns_under_their_names() {
+        let text = table(&["queue", "depth"], vec![vec!["a".into(), "1".into()]]);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(lines, [" QUEUE  DEPTH", " a      1"]);
+    }
+
+    #[test]
+    fn nouns_follow_their_number() {
+        assert_eq!(
+            (count(1, "letter"), count(0, "letter")),
+            ("1 letter".into(), "0 letters".into())
+        );
+    }
+}

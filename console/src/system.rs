@@ -1,0 +1,171 @@
+//! A whole system of its own: a fresh namespace on the configured broker and database, and its
+//! programs as child processes of this very executable.
+
+mod child;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use common::bootstrap::{Failure, connect_broker};
+use common::broker::Broker;
+use common::config::Config;
+use common::store::Store as _;
+use common::store::postgres::PostgresStore;
+use common::topology::Topology;
+use tempfile::TempDir;
+
+use crate::commands::run::Program;
+use child::Child;
+
+/// A system of its own.
+pub(crate) struct System {
+    /// What its programs are configured with.
+    pub(crate) config: Config,
+    /// Its broker.
+    pub(crate) broker: Arc<dyn Broker>,
+    /// Its database.
+    pub(crate) store: Arc<PostgresStore>,
+    /// Its exchanges and queues.
+    pub(crate) topology: Topology,
+    environment: Vec<(String, String)>,
+    folder: TempDir,
+    children: Vec<Child>,
+    http: reqwest::Client,
+}
+
+impl System {
+    /// A system in namespace `STEM_RANDOM`, migrated and declared, with no program running.
+    /// `settings` is a configuration file without broker, database and namespace.
+    ///
+    /// # Errors
+    /// Broker or database cannot be reached. What was made until then is removed again.
+    pub(crate) async fn create(like: &Config, stem: &str, settings: &str) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new()
+            .prefix("longshore-")
+            .tempdir()
+            .context("no folder for temporary files")?;
+        let file = folder.path().join("longshore.toml");
+        tokio::fs::write(&file, settings)
+            .await
+            .context("the configuration cannot be written")?;
+        let namespace = format!("{stem}_{:08x}", rand::random::<u32>());
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environment = vec![
+            pair("LONGSHORE_CONFIG", &file.to_string_lossy()),
+            pair("LONGSHORE_BROKER_URL", like.broker.url.expose()),
+            pair("LONGSHORE_DATABASE_URL", like.database.url.expose()),
+            pair("LONGSHORE_NAMESPACE", &namespace),
+        ];
+        let config = common::config::load_from(environment.iter().cloned())?;
+        let broker: Arc<dyn Broker> = Arc::new(connect_broker(&config, "longshore")?);
+        let store = Arc::new(PostgresStore::new(&config.database, &config.namespace)?);
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .context("no HTTP client")?;
+        let topology = Topology::new(&config.plan());
+        let children = Vec::new();
+        let system = Self {
+            config,
+            broker,
+            store,
+            topology,
+            environment,
+            folder,
+            children,
+            http,
+        };
+        let made = async {
+            system.broker.ready().await?;
+            system.store.migrate().await?;
+            system.broker.apply(&system.topology).await?;
+            Ok::<_, Failure>(())
+        }
+        .await;
+        match made {
+            Ok(()) => Ok(system),
+            Err(failure) => {
+                // Why it could not be made matters more than what is left of it.
+                let _ = system.remove().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// For calls of the programs over HTTP.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Starts programs and waits until each is ready; says where each listens, in order.
+    ///
+    /// # Errors
+    /// One ended, or was not ready in time: with the end of its log.
+    pub(crate) async fn start(&mut self, programs: &[Program]) -> Result<Vec<SocketAddr>, Failure> {
+        let first = self.children.len();
+        for &program in programs {
+            let number = self.children.len();
+            let child = Child::spawn(program, number, &self.environment, self.folder.path())?;
+            self.children.push(child);
+        }
+        for child in self.children.iter_mut().skip(first) {
+            child.ready(&self.http).await?;
+        }
+        Ok(self
+            .children
+            .iter()
+            .skip(first)
+            .map(Child::address)
+            .collect())
+    }
+
+    /// The running programs and their process ids.
+    pub(crate) fn processes(&self) -> Vec<(Program, u32)> {
+        self.children
+            .iter()
+            .filter_map(|child| Some((child.program(), child.id()?)))
+            .collect()
+    }
+
+    /// Ends every program in good order.
+    pub(crate) async fn stop(&mut self) {
+        for child in &self.children {
+            child.terminate();
+        }
+        for mut child in self.children.drain(..) {
+            child.ended().await;
+        }
+    }
+
+    /// Ends every program and removes everything that the system made on broker and database.
+    ///
+    /// # Errors
+    /// Something could not be removed; the message says what.
+    pub(crate) async fn remove(mut self) -> Result<(), Failure> {
+        self.stop().await;
+        let namespace = &self.config.namespace;
+        let queues = self.broker.delete(&self.topology).await;
+        let schema = self.store.remove_schema().await;
+        self.broker.close().await;
+        self.store.close().await;
+        queues
+            .with_context(|| format!("the exchanges and queues of {namespace} are still there"))?;
+        schema.with_context(|| format!("schema {namespace} is still there"))?;
+        Ok(())
+    }
+
+    /// Ends every program and leaves everything else; says which variables lead there.
+    pub(crate) async fn keep(mut self) -> Vec<(String, String)> {
+        self.stop().await;
+        self.broker.close().await;
+        self.store.close().await;
+        let _ = self.folder.keep();
+        self.environment
+            .into_iter()
+            .filter(|(name, _)| name == "LONGSHORE_CONFIG" || name == "LONGSHORE_NAMESPACE")
+            .collect()
+    }
+}
