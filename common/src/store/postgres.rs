@@ -22,8 +22,7 @@ use self::link::Link;
 use super::{
     Attempt, DeadFilter, DeadLetter, DeadPage, DeadSummary, DeliveryKey, DeliveryState,
     EventRecord, EventStatus, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
-    ReplayState, Store,
-    StoreError, Stored,
+    ReplayState, Store, StoreError, Stored,
 };
 use crate::config;
 use crate::event::EventId;

@@ -13,8 +13,8 @@ use common::config::Config;
 use common::event::{Decoded, EventId, Types, decode, now};
 use common::store::{
     Attempt, DeadFilter, DeadLetter, DeadPage, DeadSummary, DeliveryKey, DeliveryState,
-    EventRecord, EventStatus, NewEvent, NewRejection, Progress, Replay, ReplayState, Store,
-    StoreError, Stored,
+    EventRecord, EventStatus, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
+    ReplayState, Store, StoreError, Stored,
 };
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Fact, Topology};
@@ -161,6 +161,7 @@ macro_rules! never_asked {
 never_asked! {
     fn migrate() -> ();
     fn store(&[NewEvent]) -> Vec<Stored>;
+    fn rejections(EventId) -> Vec<RejectionRecord>;
     fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryState>>;
     fn record_attempts(&[Attempt]) -> ();
     fn keep_dead(&[DeadLetter]) -> ();

@@ -5,8 +5,8 @@ use sqlx::Row as _;
 use super::link::Link;
 use super::text::{json, word};
 use crate::event::EventId;
-use crate::store::standing::Facts;
 use crate::reason::ReasonCode;
+use crate::store::standing::Facts;
 use crate::store::{EventRecord, EventStatus, RejectionRecord, StoreError};
 
 pub(super) async fn status(link: &Link, id: EventId) -> Result<Option<EventStatus>, StoreError> {
