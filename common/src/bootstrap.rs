@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -79,6 +80,8 @@ pub struct Program {
     pub stop: CancellationToken,
     /// What `/metrics` shows.
     pub metrics: MetricsPage,
+    /// Set once [`Program::declare`] has declared the topology.
+    pub declared: Arc<AtomicBool>,
 }
 
 impl Program {
@@ -111,7 +114,10 @@ impl Program {
         let mut waits = self.waits();
         loop {
             match broker.apply(&topology).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.declared.store(true, Ordering::Relaxed);
+                    return Ok(true);
+                }
                 Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
                     return Err(error.into());
                 }
@@ -200,6 +206,7 @@ where
             config,
             stop,
             metrics: MetricsPage::start(),
+            declared: Arc::default(),
         };
         tracing::info!(
             program.name = name,

@@ -7,8 +7,6 @@ use common::config::Config;
 use common::event::{InvalidType, Types};
 use common::store::Store;
 use common::telemetry::health::Health;
-use common::telemetry::metrics::MetricsPage;
-use common::topology::Names;
 use tokio::sync::Semaphore;
 
 use crate::password::Hasher;
@@ -30,7 +28,7 @@ pub struct Inner {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) config: Arc<Config>,
-    pub(crate) metrics: MetricsPage,
+    pub(crate) health: Health,
     pub(crate) types: Types,
     pub(crate) hasher: Hasher,
     /// Requests that may still begin.
@@ -42,16 +40,12 @@ pub struct Inner {
 }
 
 impl Door {
-    /// A door to `broker`. `store` is asked for the status of events and for nothing else.
+    /// A door to the broker that `health` looks at. Its store is asked for the status of events and
+    /// for nothing else.
     ///
     /// # Errors
     /// A configured event type cannot be used.
-    pub fn new(
-        config: Arc<Config>,
-        broker: Arc<dyn Broker>,
-        store: Option<Arc<dyn Store>>,
-        metrics: MetricsPage,
-    ) -> Result<Self, InvalidType> {
+    pub fn new(config: Arc<Config>, health: Health) -> Result<Self, InvalidType> {
         let memory = config.limits.request_bytes.saturating_mul(BODIES);
         Ok(Self(Arc::new(Inner {
             types: Types::with(&config.types)?,
@@ -59,23 +53,16 @@ impl Door {
             requests: semaphore(config.producer.concurrent_requests),
             memory: semaphore(memory),
             lookups: Semaphore::new(LOOKUPS),
-            broker,
-            store,
+            broker: Arc::clone(&health.broker),
+            store: health.store.clone(),
             config,
-            metrics,
+            health,
         })))
     }
 
     /// What the health routes look at.
     pub(crate) fn health(&self) -> Health {
-        Health {
-            broker: Arc::clone(&self.broker),
-            // The history alone would take an event too, and then nobody would.
-            queue: Some(Names::new(self.config.namespace.clone()).validate()),
-            store: self.store.clone(),
-            store_needed: false,
-            metrics: self.metrics.clone(),
-        }
+        self.health.clone()
     }
 }
 

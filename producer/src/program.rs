@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
 use common::outcome::chain;
+use common::telemetry::health::Health;
+use common::topology::Names;
 
 use crate::door::Door;
 use crate::routes::router;
@@ -23,13 +25,18 @@ async fn run(program: Program) -> Result<(), Failure> {
         .map_err(anyhow::Error::from)?;
     let broker = program.broker()?;
     let store = program.store()?;
-    let door = Door::new(
-        Arc::clone(&config),
-        Arc::clone(&broker),
-        Some(Arc::clone(&store)),
-        program.metrics.clone(),
-    )
-    .map_err(|error| Failure::Usage(chain(&error)))?;
+    let health = Health {
+        broker: Arc::clone(&broker),
+        declared: Arc::clone(&program.declared),
+        // The history alone would take an event too, and then nobody would.
+        queue: Some(Names::new(config.namespace.clone()).validate()),
+        store: Some(Arc::clone(&store)),
+        // Nothing on the way to a 202 needs it.
+        store_needed: false,
+        metrics: program.metrics.clone(),
+    };
+    let door =
+        Door::new(Arc::clone(&config), health).map_err(|error| Failure::Usage(chain(&error)))?;
 
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {

@@ -25,6 +25,7 @@ pub async fn serve(
     let workers = build(&program, &broker)?;
     let health = Health {
         broker: Arc::clone(&broker),
+        declared: Arc::clone(&program.declared),
         queue: workers.first().map(|worker| worker.queue().to_owned()),
         store: store.clone(),
         store_needed: true,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Health {
     /// The broker.
     pub broker: Arc<dyn Broker>,
+    /// Whether the program has declared the topology: an exchange whose queue is not bound yet takes
+    /// nothing.
+    pub declared: Arc<AtomicBool>,
     /// The queue that the program feeds or takes from: without it there is nothing to be ready for.
     pub queue: Option<String>,
     /// The database, where the program uses one.
@@ -53,11 +57,7 @@ impl Health {
     pub async fn checks(&self) -> Vec<Check> {
         let broker = async {
             let answer = tokio::time::timeout(PATIENCE, self.ask_broker()).await;
-            check(
-                "broker",
-                true,
-                answer.map(|answer| answer.map_err(|error| chain(&error))),
-            )
+            check("broker", true, answer)
         };
         let store = async {
             let store = self.store.as_ref()?;
@@ -72,13 +72,18 @@ impl Health {
         std::iter::once(broker).chain(store).collect()
     }
 
-    async fn ask_broker(&self) -> Result<(), BrokerError> {
-        self.broker.ready().await?;
-        match &self.queue {
-            Some(queue) if self.broker.depth(queue).await?.is_none() => {
-                Err(BrokerError::NoSuchQueue(queue.clone()))
-            }
-            _ => Ok(()),
+    async fn ask_broker(&self) -> Result<(), String> {
+        self.broker.ready().await.map_err(|error| chain(&error))?;
+        if !self.declared.load(Ordering::Relaxed) {
+            return Err("its exchanges and queues are not declared yet".to_owned());
+        }
+        let Some(queue) = &self.queue else {
+            return Ok(());
+        };
+        match self.broker.depth(queue).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(chain(&BrokerError::NoSuchQueue(queue.clone()))),
+            Err(error) => Err(chain(&error)),
         }
     }
 

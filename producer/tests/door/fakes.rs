@@ -16,6 +16,7 @@ use common::store::{
     EventRecord, EventStatus, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
     ReplayState, Store, StoreError, Stored,
 };
+use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Fact, Topology};
 use producer::{Door, router};
@@ -114,7 +115,10 @@ impl Broker for FakeBroker {
     }
 
     async fn depth(&self, _: &str) -> Result<Option<Depth>, BrokerError> {
-        Err(unasked())
+        Ok(Some(Depth {
+            messages: 0,
+            consumers: 1,
+        }))
     }
 
     async fn close(&self) {}
@@ -214,13 +218,15 @@ impl Setup {
             confirms: Semaphore::new(self.confirms),
             config: Arc::clone(&config),
         });
-        let door = Door::new(
-            config,
-            Arc::clone(&broker) as Arc<dyn Broker>,
-            Some(Arc::new(self.store)),
-            MetricsPage::start(),
-        )
-        .unwrap();
+        let health = Health {
+            broker: Arc::clone(&broker) as Arc<dyn Broker>,
+            declared: Arc::new(true.into()),
+            queue: Some("longshore.validate".to_owned()),
+            store: Some(Arc::new(self.store)),
+            store_needed: false,
+            metrics: MetricsPage::start(),
+        };
+        let door = Door::new(config, health).unwrap();
         Testbed {
             broker,
             router: router(door),

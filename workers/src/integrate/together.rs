@@ -107,7 +107,7 @@ mod tests {
             match answer {
                 Ok(double) => assert_eq!(double, number * 2),
                 Err(error) => {
-                    assert_eq!((number, error.to_string().contains("thirteen")), (13, true))
+                    assert_eq!((number, error.to_string().contains("thirteen")), (13, true));
                 }
             }
         }

@@ -125,7 +125,7 @@ fn masked(decoded: Decoded) -> String {
 #[cfg(test)]
 mod tests {
     use common::broker::Address;
-    use common::event::{EventType, Publisher, Trail};
+    use common::event::{Publisher, Trail};
     use common::message::Headers;
 
     use super::*;

@@ -1,0 +1,343 @@
+//! What the documents say of the code, held against the code.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use common::config;
+use common::telemetry::metrics;
+
+/// The folder of the whole project.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(root().join(path)).with_context(|| format!("reading {path}"))
+}
+
+/// The Rust files below a file or folder: their paths and their code without comments and tests.
+fn code(below: &str) -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    let mut rest = vec![root().join(below)];
+    while let Some(path) = rest.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
+                rest.push(entry?.path());
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path)?;
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let lines = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let name = path.strip_prefix(root())?.display().to_string();
+            files.push((name, lines.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    ensure!(!files.is_empty(), "no Rust file below {below}");
+    Ok(files)
+}
+
+/// Fails for each file below `below`, but not below `but`, that names one of `words`.
+fn nothing_names(below: &str, words: &[&str], but: &[&str]) -> Result<()> {
+    for (file, text) in code(below)? {
+        if but.iter().any(|allowed| file.starts_with(allowed)) {
+            continue;
+        }
+        for word in words {
+            let uses =
+                text.contains(&format!("{word}::")) || text.contains(&format!("use {word};"));
+            ensure!(
+                !uses,
+                "{file} names {word}, which it must know nothing about"
+            );
+        }
+    }
+    Ok(())
+}
+
+const PROGRAMS: [&str; 4] = ["common/src", "producer/src", "workers/src", "console/src"];
+
+#[test]
+fn each_outside_library_has_one_place() -> Result<()> {
+    for below in PROGRAMS {
+        nothing_names(below, &["lapin"], &["common/src/broker/rabbit"])?;
+        nothing_names(below, &["sqlx"], &["common/src/store/postgres"])?;
+        nothing_names(below, &["backoff"], &["common/src/retry.rs"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn metrics_are_recorded_in_one_place() -> Result<()> {
+    for below in PROGRAMS {
+        for (file, text) in code(below)? {
+            let records = ["counter!(", "gauge!(", "histogram!("]
+                .iter()
+                .any(|word| text.contains(word));
+            ensure!(
+                !records || file == "common/src/telemetry/metrics.rs",
+                "{file} records a metric of its own: declare it in telemetry::metrics"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn pure_modules_do_no_io() -> Result<()> {
+    let impure = [
+        "tokio",
+        "lapin",
+        "sqlx",
+        "reqwest",
+        "axum",
+        "crate::broker::rabbit",
+        "crate::store",
+    ];
+    for module in [
+        "event",
+        "message.rs",
+        "namespace.rs",
+        "reason.rs",
+        "signature.rs",
+        "topology",
+    ] {
+        nothing_names(&format!("common/src/{module}"), &impure, &[])?;
+    }
+    nothing_names("common/src/retry.rs", &["tokio", "lapin", "sqlx"], &[])
+}
+
+#[test]
+fn broker_and_store_know_nothing_of_each_other() -> Result<()> {
+    nothing_names("common/src/broker", &["crate::store"], &[])?;
+    nothing_names("common/src/store", &["crate::broker"], &[])
+}
+
+#[test]
+fn handlers_never_settle() -> Result<()> {
+    for (file, text) in code("workers/src")? {
+        for word in ["Settlement", "SubscriptionControl", "Delivery,", "Tag"] {
+            ensure!(
+                !text.contains(word),
+                "{file} names {word}: only the runtime settles"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_worker_is_everywhere_it_must_be() -> Result<()> {
+    let compose = read("docker-compose.yml")?;
+    for worker in ["validate", "store", "integrate", "archive"] {
+        for path in [
+            format!("workers/src/{worker}.rs"),
+            format!("workers/src/bin/longshore-{worker}.rs"),
+        ] {
+            ensure!(root().join(&path).exists(), "{path} is missing");
+        }
+        ensure!(
+            compose.contains(&format!("longshore-{worker}")),
+            "compose lacks {worker}"
+        );
+        let lines = read(&format!("workers/src/bin/longshore-{worker}.rs"))?
+            .lines()
+            .count();
+        ensure!(
+            lines <= 20,
+            "the binary of {worker} has {lines} lines: it is to be thin"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_metrics_page_is_the_code_s() -> Result<()> {
+    let expected = format!(
+        "# Metrics\n\nEvery program serves these on `/metrics` in the Prometheus text format: the producer \
+         beside its API, a\nworker where `LONGSHORE_LISTEN` says. Histograms are in seconds where their \
+         name says so.\n\n{}\n\
+         This page is made from `common/src/telemetry/metrics.rs`; `UPDATE_DOCS=1 cargo test -p e2e --test \
+         architecture`\nwrites it anew.\n",
+        metrics::to_markdown()
+    );
+    let path = root().join("docs/metrics.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &expected)?;
+    }
+    let found = read("docs/metrics.md")?;
+    ensure!(
+        found == expected,
+        "docs/metrics.md is not what the code says: UPDATE_DOCS=1 cargo test -p e2e --test architecture"
+    );
+    Ok(())
+}
+
+/// What the loader says to a key that cannot be: it names all that can.
+fn known_keys(section: &str) -> Result<BTreeSet<String>> {
+    let variable = format!("LONGSHORE__{section}NO_SUCH_KEY");
+    let error = config::load_from([(variable.clone(), "1".to_owned())]);
+    let error = error
+        .err()
+        .with_context(|| format!("{variable} was taken"))?;
+    let (_, names) = error
+        .problem
+        .split_once("expected")
+        .context("it names no key")?;
+    let names = names.lines().next().unwrap_or_default();
+    let names: BTreeSet<String> = names
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    ensure!(names.len() > 1, "{error}");
+    Ok(names)
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_is_there() -> Result<()> {
+    let page = read("docs/configuration.md")?;
+    let documented: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("| `")?
+                .split_once('`')
+                .map(|(key, _)| key)
+        })
+        .collect();
+    let sections = [
+        "broker", "database", "log", "limits", "producer", "worker", "history", "outbound",
+    ];
+    for section in sections {
+        let keys = known_keys(&format!("{}__", section.to_uppercase()))?;
+        for key in &keys {
+            let full = format!("{section}.{key}");
+            ensure!(
+                documented.contains(full.as_str()),
+                "docs/configuration.md lacks {full}"
+            );
+        }
+        for key in documented
+            .iter()
+            .filter_map(|key| key.strip_prefix(section)?.strip_prefix('.'))
+        {
+            ensure!(keys.contains(key), "there is no key {section}.{key}");
+        }
+    }
+    for key in known_keys("STORE__")? {
+        ensure!(
+            documented.contains(key.as_str()),
+            "docs/configuration.md lacks {key} of a stage"
+        );
+    }
+    for key in known_keys("STORE__RETRY__")? {
+        ensure!(
+            documented.contains(key.as_str()),
+            "docs/configuration.md lacks {key} of retry"
+        );
+    }
+    for section in known_keys("")? {
+        ensure!(
+            page.contains(&section),
+            "docs/configuration.md lacks [{section}]"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn documented_defaults_are_the_code_s() -> Result<()> {
+    let page = read("docs/configuration.md")?;
+    let default = format!("{:?}", config::load_from([])?);
+    let mut checked = 0;
+    for line in page.lines() {
+        let cells: Vec<&str> = line
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('`'))
+            .collect();
+        let (Some(key), Some(value)) = (cells.get(1), cells.get(2)) else {
+            continue;
+        };
+        let Some((section, name)) = key.split_once('.') else {
+            continue;
+        };
+        if section == "webhook" || value.is_empty() {
+            continue;
+        }
+        let variable = format!("LONGSHORE__{section}__{name}").to_uppercase();
+        let set = config::load_from([(variable, (*value).to_owned())])
+            .with_context(|| format!("the documented default of {key}"))?;
+        ensure!(
+            format!("{set:?}") == default,
+            "the default of {key} is not {value}"
+        );
+        checked += 1;
+    }
+    ensure!(
+        checked >= 20,
+        "only {checked} defaults were found in docs/configuration.md"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_sample_configuration_is_the_defaults() -> Result<()> {
+    let path = root().join("config/longshore.toml").display().to_string();
+    let sample = config::load_from([("LONGSHORE_CONFIG".to_owned(), path)])?;
+    let default = config::load_from([])?;
+    ensure!(sample.destinations.is_empty() && sample.types.is_empty());
+    ensure!(
+        sample.plan() == default.plan(),
+        "{:?}\n{:?}",
+        sample.plan(),
+        default.plan()
+    );
+    Ok(())
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() -> Result<()> {
+    let mut pages: Vec<PathBuf> = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+    ]
+    .map(|page| root().join(page))
+    .to_vec();
+    let mut rest = vec![root().join("docs")];
+    while let Some(path) = rest.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                rest.push(entry?.path());
+            }
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+    for page in pages {
+        let text = fs::read_to_string(&page)?;
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let folder = page.parent().context("a page is in a folder")?;
+            ensure!(
+                folder.join(target).exists(),
+                "{} links to {link}",
+                page.display()
+            );
+        }
+    }
+    Ok(())
+}
