@@ -12,8 +12,8 @@ use common::topology::{Names, Topology};
 
 use crate::args::{Cli, Command};
 use crate::commands::{dead, doctor, events, explain, migrate, publish, queues, topology};
-use crate::demo;
 use crate::output::Output;
+use crate::{bench, demo};
 
 /// What a command works with.
 pub(crate) struct App {
@@ -80,6 +80,7 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, &app.output),
         Command::Doctor(args) => doctor::run(&app, args).await,
         Command::Demo(args) => demo::run(&app, args).await,
+        Command::Bench(args) => bench::run(&app, args).await,
         Command::Run(_) => Err(Failure::Usage(
             "`run` starts before anything else".to_owned(),
         )),

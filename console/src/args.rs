@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::commands::{
     dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand, explain::ExplainArgs,
     publish::PublishArgs, run::RunArgs, topology::TopologyCommand,
@@ -61,6 +62,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Send real input through a fresh system with failing receivers, and print the ledger
     Demo(DemoArgs),
+    /// Measure the pipeline beside a raw twin in the same run
+    Bench(BenchArgs),
     /// Run one of the programs in this process
     Run(RunArgs),
 }

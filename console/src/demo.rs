@@ -77,15 +77,18 @@ pub(crate) async fn run(app: &App, args: DemoArgs) -> Result<(), Failure> {
         drawn = play(&mut system, &receivers, &lines, &stop) => drawn,
         () = stop.cancelled() => Err(Failure::Failed(anyhow::anyhow!("stopped before the end"))),
     };
-    let tidied = if args.keep && drawn.is_ok() {
-        tell_how_to_look(&system.keep().await);
-        Ok(())
+    let kept = args.keep && drawn.is_ok();
+    let tidied = if kept {
+        Ok(system.keep().await)
     } else {
-        system.remove().await
+        system.remove().await.map(|()| Vec::new())
     };
     let ledger = drawn?;
     app.output.show(&ledger, text::text)?;
-    tidied?;
+    let variables = tidied?;
+    if kept {
+        tell_how_to_look(&variables);
+    }
     if ledger.balances {
         Ok(())
     } else {

@@ -7,6 +7,7 @@
 
 mod app;
 pub mod args;
+mod bench;
 mod commands;
 mod confirm;
 mod cursor;

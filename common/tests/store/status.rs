@@ -144,6 +144,10 @@ pub async fn a_rejected_event_says_why(Stores { store, .. }: Stores) {
     assert_eq!(reason.errors[0].detail, "expected an address, found \0");
     let moments: Vec<_> = status.timeline.iter().map(|step| step.at.0).collect();
     assert_eq!(moments, [at(9), at(10), at(19), at(20)]);
+    let all = store.rejections(id).await.unwrap();
+    let codes: Vec<_> = all.iter().map(|rejection| rejection.code).collect();
+    assert_eq!(codes, [ReasonCode::Invalid, ReasonCode::EmailTaken]);
+    assert_eq!(all.last(), Some(reason));
 }
 
 pub async fn a_rejection_beside_a_stored_event_changes_nothing(Stores { store, .. }: Stores) {
@@ -155,6 +159,9 @@ pub async fn a_rejection_beside_a_stored_event_changes_nothing(Stores { store, .
         .await
         .unwrap();
     assert_eq!(status_of(&*store, event.id).await, before);
+    let all = store.rejections(event.id).await.unwrap();
+    assert_eq!(all.len(), 1, "it is known all the same");
+    assert_eq!(all[0].code, ReasonCode::IdempotencyConflict);
 }
 
 pub async fn an_event_that_died_before_it_was_stored_is_dead_until_it_is_replayed(

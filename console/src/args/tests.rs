@@ -22,6 +22,7 @@ fn help(mut command: clap::Command, depth: usize) -> String {
         .to_string();
     let names: Vec<String> = command
         .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
         .map(|sub| sub.get_name().to_owned())
         .collect();
     command.build();

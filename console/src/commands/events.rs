@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use common::bootstrap::Failure;
 use common::event::EventId;
-use common::store::{DeliveryStatus, EventStatus, Timeline};
+use common::store::{DeliveryStatus, EventStatus, RejectionRecord, Store, Timeline};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::app::App;
@@ -26,39 +27,77 @@ pub enum EventsCommand {
 pub(crate) async fn run(app: &App, command: EventsCommand) -> Result<(), Failure> {
     let EventsCommand::Show { id } = command;
     let store = app.store()?;
-    // A rejected event has a status but was never stored.
-    let found = async {
-        Ok::<_, Failure>(match store.event(id).await? {
-            Some(record) => Some((serde_json::to_value(&record), record.status)),
-            None => {
-                let status = store.status(id).await?;
-                status.map(|status| (serde_json::to_value(&status), status))
-            }
-        })
-    }
-    .await;
+    let found = look(store.as_ref(), id).await;
     store.close().await;
-    let Some((document, status)) = found? else {
+    let Some(found) = found? else {
         return Err(Failure::Failed(anyhow::anyhow!(
             "no event {id} is known to the database of {}; one that was just sent may still be \
              on the broker (`longshore queues`)",
             app.config.namespace
         )));
     };
-    let mut document = document.map_err(anyhow::Error::from)?;
+    let mut document = serde_json::to_value(&found).map_err(anyhow::Error::from)?;
     mask(&mut document);
     app.output
-        .show(&document, |document| text(document, &status))
+        .show(&document, |document| text(document, &found))
 }
 
-fn text(document: &Value, status: &EventStatus) -> String {
-    let field = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
+/// All that is known of an event.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    status: EventStatus,
+    /// What only a stored event has.
+    #[serde(flatten)]
+    stored: Option<Stored>,
+    /// Other contents that came under its id and were refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused_beside: Vec<RejectionRecord>,
+}
+
+#[derive(Serialize)]
+struct Stored {
+    publisher: String,
+    source: String,
+    event: Value,
+}
+
+async fn look(store: &dyn Store, id: EventId) -> Result<Option<Found>, Failure> {
+    if let Some(record) = store.event(id).await? {
+        let (publisher, source, event) = (record.publisher, record.source, record.event);
+        return Ok(Some(Found {
+            status: record.status,
+            stored: Some(Stored {
+                publisher,
+                source,
+                event,
+            }),
+            refused_beside: store.rejections(id).await?,
+        }));
+    }
+    // A rejected event has a status but was never stored.
+    Ok(store.status(id).await?.map(|status| Found {
+        status,
+        stored: None,
+        refused_beside: Vec::new(),
+    }))
+}
+
+fn text(document: &Value, found: &Found) -> String {
+    let status = &found.status;
+    let stored = found.stored.as_ref();
     let mut text = pairs([
         ("id", status.id.to_string()),
         ("type", status.kind.clone().unwrap_or_default()),
         ("status", status.status.to_owned()),
-        ("publisher", field("publisher")),
-        ("source", field("source")),
+        (
+            "publisher",
+            stored.map(|it| it.publisher.clone()).unwrap_or_default(),
+        ),
+        (
+            "source",
+            stored.map(|it| it.source.clone()).unwrap_or_default(),
+        ),
     ]);
     if let Some(reason) = &status.reason {
         let error = |error: &common::outcome::FieldError| {
@@ -78,6 +117,10 @@ fn text(document: &Value, status: &EventStatus) -> String {
                     .unwrap_or_default(),
             ),
         ]));
+    }
+    for refused in &found.refused_beside {
+        let what = format!("{} ({})", refused.code, refused.detail);
+        text.push_str(&pairs([("beside it", what)]));
     }
     text.push('\n');
     let step = |step: &Timeline| {

@@ -6,24 +6,26 @@ use common::reason::ReasonCode;
 use common::store::DeadFilter;
 use common::topology::Names;
 
+/// Where the help texts list what chooses dead letters.
+pub(super) const WHICH: &str = "Which ones";
+
 /// Every condition that is given must hold.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Which ones")]
 pub struct FilterArgs {
     /// Died in this queue, such as `store` or `integrate.crm`
-    #[arg(long)]
+    #[arg(long, help_heading = WHICH)]
     pub queue: Option<String>,
     /// On the way to this destination
-    #[arg(long)]
+    #[arg(long, help_heading = WHICH)]
     pub destination: Option<String>,
     /// Of this event type
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", help_heading = WHICH)]
     pub kind: Option<String>,
     /// For this reason code (`longshore explain` lists them)
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", help_heading = WHICH)]
     pub reason: Option<ReasonCode>,
     /// Of this event
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = WHICH)]
     pub event: Option<EventId>,
 }
 

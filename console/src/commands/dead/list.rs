@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use common::bootstrap::Failure;
 use common::store::{DeadFilter, DeadPage, DeadState, DeadSummary, Store};
 
-use super::filter::FilterArgs;
+use super::filter::{FilterArgs, WHICH};
 use crate::app::App;
 use crate::commands::events::state;
 use crate::cursor::Cursor;
@@ -21,7 +21,7 @@ pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// In this state
-    #[arg(long)]
+    #[arg(long, help_heading = WHICH)]
     state: Option<StateArg>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]

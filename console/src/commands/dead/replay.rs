@@ -6,7 +6,7 @@ use common::store::{DeadFilter, DeadState, Replay, Store};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::filter::{FilterArgs, whole_name};
+use super::filter::{FilterArgs, WHICH, whole_name};
 use crate::app::App;
 use crate::confirm::confirm;
 use crate::output::{bar, count, table};
@@ -31,7 +31,7 @@ pub struct ReplayArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// Every open dead letter there is
-    #[arg(long)]
+    #[arg(long, help_heading = WHICH)]
     all: bool,
     /// Send them to this queue instead of those they died in, such as `store`
     #[arg(long, value_name = "QUEUE")]

@@ -1,0 +1,137 @@
+//! One run of the pipeline over a backlog.
+
+use std::time::{Duration, Instant};
+
+use ::bench::{Events, Namespace, PublishLoad, Receiver, publish_raw};
+use anyhow::{Context as _, anyhow};
+use common::bootstrap::Failure;
+use common::topology::Names;
+
+use super::lab::{EVENT_BYTES, Lab, delivering};
+use crate::commands::run::Program;
+use crate::system::System;
+
+/// How long nothing may happen before a run is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Confirms in flight while publishing, as many as the twin has.
+const WINDOW: usize = 1000;
+
+/// Publishes `count` events, then starts the workers and measures until each is delivered, or only
+/// stored; events a second, from the moment the first worker consumes to the end of the last event's
+/// way.
+pub(super) async fn backlog(lab: &Lab<'_>, count: u64, deliver: bool) -> Result<f64, Failure> {
+    let receiver = Receiver::start(None).await?;
+    let settings = if deliver {
+        delivering(&receiver.url())
+    } else {
+        String::new()
+    };
+    lab.on_a_system(&settings, async |system| {
+        publish(lab, system, count).await?;
+        // Validate comes last: with it everything begins, and all others are there already.
+        let mut programs = vec![Program::Store, Program::Archive];
+        if deliver {
+            programs.push(Program::Integrate);
+        }
+        let listening = system.start(&programs).await?;
+        let store_metrics = listening
+            .first()
+            .map(|address| format!("http://{address}/metrics"))
+            .context("the store worker listens nowhere")?;
+        let queue = Names::new(system.config.namespace.clone()).validate();
+        let broker = std::sync::Arc::clone(&system.broker);
+        let begun = tokio::spawn(async move {
+            // Until a worker holds the first of them.
+            while broker
+                .depth(&queue)
+                .await?
+                .is_some_and(|depth| depth.messages >= count)
+            {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Ok::<_, Failure>(Instant::now())
+        });
+        system.start(&[Program::Validate]).await?;
+        let begun = begun.await.context("the clock was stopped")??;
+        let ended = if deliver {
+            receiver.wait(count, PATIENCE).await?;
+            receiver.last_at().unwrap_or_else(Instant::now)
+        } else {
+            until_stored(system, &store_metrics, count).await?
+        };
+        let seconds = ended.duration_since(begun).as_secs_f64().max(f64::EPSILON);
+        Ok(count as f64 / seconds)
+    })
+    .await
+}
+
+/// Publishes `count` events to the system's `received` exchange; events a second.
+pub(super) async fn publish(lab: &Lab<'_>, system: &System, count: u64) -> Result<f64, Failure> {
+    let namespace = Namespace::new(system.config.namespace.as_str())?;
+    let load = PublishLoad {
+        events: Events::new(EVENT_BYTES),
+        count,
+        window: WINDOW,
+        rate: None,
+        confirmed: None,
+    };
+    let published = publish_raw(lab.config.broker.url.expose(), &namespace, &load).await?;
+    Ok(published.rate())
+}
+
+/// Waits until the store worker has settled `count` events: they are stored and handed on.
+async fn until_stored(system: &System, metrics: &str, count: u64) -> Result<Instant, Failure> {
+    let (mut last, mut changed) = (0, Instant::now());
+    loop {
+        let page = system
+            .http()
+            .get(metrics)
+            .send()
+            .await
+            .context("no metrics")?;
+        let page = page.text().await.context("no metrics")?;
+        let stored = outcomes(&page);
+        if stored >= count {
+            return Ok(Instant::now());
+        }
+        if stored > last {
+            (last, changed) = (stored, Instant::now());
+        }
+        if changed.elapsed() > PATIENCE {
+            return Err(anyhow!(
+                "{stored} of {count} events are stored, and no more for {PATIENCE:?}"
+            )
+            .into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How many events a worker has handed on or is done with, by its metrics page.
+fn outcomes(page: &str) -> u64 {
+    let lines = page
+        .lines()
+        .filter(|line| line.starts_with("longshore_outcomes_total{"));
+    let good = |line: &&str| line.contains("outcome=\"next\"") || line.contains("outcome=\"done\"");
+    let values = lines
+        .filter(good)
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    values.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_went_well_is_counted() {
+        let page = "# TYPE longshore_outcomes_total counter\n\
+                    longshore_outcomes_total{queue=\"b.store\",outcome=\"next\",reason=\"\"} 40\n\
+                    longshore_outcomes_total{queue=\"b.store\",outcome=\"done\",reason=\"\"} 2\n\
+                    longshore_outcomes_total{queue=\"b.store\",outcome=\"retry\",reason=\"x\"} 7\n\
+                    longshore_holds_total{queue=\"b.store\"} 1\n";
+        assert_eq!(outcomes(page), 42);
+        assert_eq!(outcomes(""), 0);
+    }
+}
