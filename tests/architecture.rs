@@ -194,7 +194,7 @@ fn known_keys(section: &str) -> Result<BTreeSet<String>> {
         .step_by(2)
         .map(str::to_owned)
         .collect();
-    ensure!(names.len() > 1, "{error}");
+    ensure!(!names.is_empty(), "{error}");
     Ok(names)
 }
 

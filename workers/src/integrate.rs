@@ -28,6 +28,9 @@ const BESIDE: Duration = Duration::from_secs(60);
 /// thirty minutes; far less is enough to keep a destination busy.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
 
+/// How many events are in hand for each that a destination takes at once.
+const AHEAD: usize = 8;
+
 /// Runs the program `longshore-integrate`.
 pub fn main() -> ExitCode {
     main_with(std::env::args().skip(1))
@@ -128,23 +131,23 @@ fn worker(
     ))
 }
 
-/// A destination's own settings in the shape of a stage's.
+/// A destination's own settings in the shape of a stage's. Everything in hand is handled at once: it
+/// waits in the handler for one of the destination's places, so that what is asked of and told to the
+/// database before and after takes none.
 fn settings(destination: &Destination, most: u16) -> StageSettings {
     // What is in hand must have its turn in time, however slow the receiver or small the rate.
-    let by_rate = destination.rate.map_or(usize::MAX, |rate| {
-        (LONGEST_TURN.as_secs_f64() / rate.interval().as_secs_f64()) as usize
-    });
-    let concurrency = destination.concurrency.min(by_rate).max(1);
-    let prefetch = (concurrency * 4).min(by_rate.max(1)).min(usize::from(most));
-    let turn = destination.rate.map_or(Duration::ZERO, |rate| {
-        rate.interval()
-            .saturating_mul(u32::try_from(concurrency).unwrap_or(u32::MAX))
-    });
+    let turns = |each: Duration| (LONGEST_TURN.as_secs_f64() / each.as_secs_f64()) as usize;
+    let by_timeout = destination.concurrency * turns(destination.timeout).clamp(1, AHEAD);
+    let by_rate = destination
+        .rate
+        .map_or(usize::MAX, |rate| turns(rate.interval()));
+    let prefetch = by_timeout.min(by_rate).clamp(1, usize::from(most));
+    let prefetch = u16::try_from(prefetch).unwrap_or(most);
     StageSettings {
-        prefetch: u16::try_from(prefetch).unwrap_or(most),
+        prefetch,
         batch: 1,
-        concurrency,
-        timeout: destination.timeout + turn + BESIDE,
+        concurrency: usize::from(prefetch),
+        timeout: LONGEST_TURN + destination.timeout + BESIDE,
         retry: destination.retry.clone(),
     }
 }
@@ -179,6 +182,6 @@ mod tests {
         let slow = settings(&destination("1/min"), 300);
         assert_eq!((slow.prefetch, slow.concurrency), (5, 5));
         let fast = settings(&destination("1000/s"), 300);
-        assert_eq!((fast.prefetch, fast.concurrency), (128, 32));
+        assert_eq!((fast.prefetch, fast.concurrency), (256, 256));
     }
 }

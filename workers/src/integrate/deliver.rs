@@ -12,6 +12,7 @@ use common::store::{Attempt, DeliveryKey, DeliveryState, Store, StoreError};
 use common::telemetry::metrics;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use super::answer::Verdict;
 use super::together::Together;
@@ -24,6 +25,8 @@ use crate::store::DATABASE;
 pub struct Deliver {
     destination: String,
     webhook: Webhook,
+    /// One for each delivery that may be under way.
+    places: Semaphore,
     rate: Option<DefaultDirectRateLimiter>,
     store: Arc<dyn Store>,
     turns: Turns,
@@ -63,6 +66,7 @@ impl Deliver {
         Ok(Self {
             destination: destination.name,
             webhook,
+            places: Semaphore::new(destination.concurrency),
             rate,
             store,
             turns: Turns::default(),
@@ -87,10 +91,14 @@ impl Deliver {
         if let Some(DeliveryState::Delivered | DeliveryState::Discarded) = known {
             return Ok(Outcome::Done);
         }
-        if let Some(rate) = &self.rate {
-            rate.until_ready().await;
-        }
-        let (attempt, verdict) = self.attempt(key, received, &canonical).await;
+        let (attempt, verdict) = {
+            // Never closed.
+            let _place = self.places.acquire().await;
+            if let Some(rate) = &self.rate {
+                rate.until_ready().await;
+            }
+            self.attempt(key, received, &canonical).await
+        };
         self.recorded.request(attempt).await?;
         Ok(match verdict {
             Verdict::Delivered => Outcome::Done,

@@ -1,6 +1,6 @@
 //! What is due where, and what was tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -19,30 +19,36 @@ pub(super) async fn states(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let keys: Arc<[DeliveryKey]> = keys.into();
-    let states: Vec<Option<String>> = link
+    let events: Arc<[Uuid]> = keys.iter().map(|key| key.event.uuid()).collect();
+    let rows: Vec<(Uuid, String, i64, String)> = link
         .run(move |connection| {
-            let keys = Arc::clone(&keys);
+            let events = Arc::clone(&events);
             Box::pin(async move {
-                sqlx::query_scalar(
-                    "SELECT deliveries.status
-                    FROM UNNEST($1::uuid[], $2::text[], $3::bigint[]) WITH ORDINALITY
-                         AS given (event_id, destination, generation, place)
-                    LEFT JOIN deliveries USING (event_id, destination, generation)
-                    ORDER BY place",
+                // By the first column of the primary key alone: a join with a list of keys is planned
+                // once, while the table is small, as a scan of all of it.
+                sqlx::query_as(
+                    "SELECT event_id, destination, generation, status
+                    FROM deliveries WHERE event_id = ANY($1)",
                 )
-                .bind(keys.iter().map(|key| key.event.uuid()).bind_iter())
-                .bind(keys.iter().map(|key| key.destination.as_str()).bind_iter())
-                .bind(keys.iter().map(|key| i64::from(key.generation)).bind_iter())
+                .bind(&events[..])
                 .fetch_all(connection)
                 .await
             })
         })
         .await?;
-    states
-        .into_iter()
-        .map(|state| state.as_deref().map(word).transpose())
-        .collect()
+    let mut known = HashMap::with_capacity(rows.len());
+    for (event, destination, generation, status) in rows {
+        known.insert((event, destination, generation), word(&status)?);
+    }
+    let state = |key: &DeliveryKey| {
+        let key = (
+            key.event.uuid(),
+            key.destination.clone(),
+            i64::from(key.generation),
+        );
+        known.get(&key).copied()
+    };
+    Ok(keys.iter().map(state).collect())
 }
 
 pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {
