@@ -47,7 +47,7 @@ pub(crate) fn read(received: &Received) -> Result<Canonical, Failure> {
 pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -> Publication {
     let mut message = message.clone();
     message.headers.retain(|name| CARRIED.contains(&name));
-    trail.onward().write(&mut message.headers);
+    trail.write(&mut message.headers);
     message.kind = Some(kind.to_owned());
     Publication {
         to: Address::Fact {

@@ -29,7 +29,7 @@ const BESIDE: Duration = Duration::from_secs(60);
 const LONGEST_TURN: Duration = Duration::from_secs(300);
 
 /// How many events are in hand for each that a destination takes at once.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// Runs the program `longshore-integrate`.
 pub fn main() -> ExitCode {
@@ -182,6 +182,6 @@ mod tests {
         let slow = settings(&destination("1/min"), 300);
         assert_eq!((slow.prefetch, slow.concurrency), (5, 5));
         let fast = settings(&destination("1000/s"), 300);
-        assert_eq!((fast.prefetch, fast.concurrency), (256, 256));
+        assert_eq!((fast.prefetch, fast.concurrency), (300, 300));
     }
 }

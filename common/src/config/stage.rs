@@ -43,10 +43,10 @@ impl StageConfig {
     /// The settings with the stage's defaults filled in.
     pub(super) fn settings(&self, stage: Stage) -> StageSettings {
         let (prefetch, batch, concurrency, timeout) = match stage {
-            Stage::Validate => (300, 32, 4, 10),
-            Stage::Store => (500, 256, 2, 30),
+            Stage::Validate => (1000, 64, 4, 10),
+            Stage::Store => (1000, 256, 2, 30),
             // A destination's own concurrency and timeout take the place of these two.
-            Stage::Integrate => (300, 1, 32, 10),
+            Stage::Integrate => (1000, 1, 32, 10),
             Stage::Archive => (500, 256, 2, 30),
         };
         StageSettings {

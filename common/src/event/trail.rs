@@ -21,6 +21,8 @@ pub mod header {
     pub const RECEIVED_AT: &str = "longshore-received-at";
     /// When it was accepted (RFC 3339).
     pub const ACCEPTED_AT: &str = "longshore-accepted-at";
+    /// Set on what may have gone out before, because a stage did its step again; absent otherwise.
+    pub const AGAIN: &str = "longshore-again";
     /// How often workers died over the message before it was handled alone.
     pub const CRASHES: &str = "longshore-crashes";
     /// When the first attempt in this queue failed (RFC 3339).
@@ -56,6 +58,8 @@ pub struct Trail {
     pub received_at: Option<OffsetDateTime>,
     /// When it was accepted.
     pub accepted_at: Option<OffsetDateTime>,
+    /// Whether it may have come this way before, because a stage did its step again.
+    pub again: bool,
     /// How often workers died over it before it was put aside.
     pub crashes: u32,
     /// When the first attempt in this queue failed.
@@ -83,6 +87,7 @@ impl Trail {
             publisher: headers.text(header::PUBLISHER).map(Publisher::trusted),
             received_at: moment(header::RECEIVED_AT),
             accepted_at: moment(header::ACCEPTED_AT),
+            again: headers.get(header::AGAIN).is_some(),
             crashes: count(header::CRASHES),
             first_failed_at: moment(header::FIRST_FAILED_AT),
         }
@@ -105,6 +110,7 @@ impl Trail {
             header::CRASHES,
             (self.crashes > 0).then_some(self.crashes),
         );
+        set(headers, header::AGAIN, self.again.then_some(1_i64));
         set(
             headers,
             header::PUBLISHER,
@@ -173,6 +179,7 @@ mod tests {
             publisher: Some(Publisher::http("crm")),
             received_at: Some(now()),
             accepted_at: None,
+            again: true,
             crashes: 2,
             first_failed_at: Some(now()),
         };

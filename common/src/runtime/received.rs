@@ -63,16 +63,26 @@ impl Received {
         }
     }
 
-    /// Whether nobody can have handled it before: it is not redelivered, not retried, not replayed.
-    /// Then no effect of it can be there already, unless the publisher sent it twice.
+    /// Whether nobody can have handled it before, here or at the stages before: it is not redelivered,
+    /// not retried, not replayed, and no stage did its step again over it. Then no effect of it can be
+    /// there already, unless the publisher sent it twice.
     pub fn is_fresh(&self) -> bool {
         let Trail {
             attempt,
             generation,
+            again,
             crashes,
             ..
         } = self.trail;
-        !self.redelivered && attempt == 0 && generation == 0 && crashes == 0
+        !self.redelivered && !again && attempt == 0 && generation == 0 && crashes == 0
+    }
+
+    /// What is known of it, for the next stage to know: also that this step may be a repeated one.
+    pub fn onward(&self) -> Trail {
+        Trail {
+            again: !self.is_fresh(),
+            ..self.trail.onward()
+        }
     }
 
     /// Which attempt this is; 1 is the first.
@@ -80,13 +90,10 @@ impl Received {
         self.trail.attempt.saturating_add(1)
     }
 
-    /// The message with `trail` in the place of its own, ready to go out again. What the archive
-    /// wrote about an earlier death is gone.
+    /// The message with `trail` in the place of its own, ready to go out again. What else we wrote
+    /// into its headers stays: a dead letter on its way to the archive tells of its death there.
     pub(super) fn again(&self, trail: &Trail) -> Message {
         let mut message = self.message.clone();
-        message
-            .headers
-            .retain(|name| !name.starts_with(header::PREFIX));
         trail.write(&mut message.headers);
         message
             .headers
@@ -129,6 +136,21 @@ mod tests {
             assert_eq!(received.routing_key, "first");
             assert!(!received.is_fresh());
         }
+    }
+
+    #[test]
+    fn a_dead_letter_that_goes_out_again_still_tells_of_its_death() {
+        let mut delivery = delivery(None);
+        delivery.message.headers.set(header::REASON, "undecodable");
+        let received = Received::new(delivery, Some("us"), false, now());
+        let trail = Trail {
+            crashes: 2,
+            ..received.trail.clone()
+        };
+        let again = received.again(&trail);
+        assert_eq!(again.headers.text(header::REASON), Some("undecodable"));
+        assert_eq!(again.headers.text(header::ROUTING_KEY), Some("first"));
+        assert_eq!(Trail::read(&again.headers), trail);
     }
 
     #[test]

@@ -74,6 +74,7 @@ mod tests {
             publisher: Some(Publisher::ourselves()),
             received_at: Some(now()),
             accepted_at: Some(now()),
+            again: true,
             crashes: 2,
             first_failed_at: Some(now()),
         };

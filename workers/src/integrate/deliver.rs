@@ -85,10 +85,11 @@ impl Deliver {
             destination: self.destination.clone(),
             generation: received.trail.generation,
         };
-        // At least once means that a copy may come; the receiver shall not see it.
-        let _turn = self.turns.take(&key).await;
-        let known = self.known.request(key.clone()).await?;
-        if let Some(DeliveryState::Delivered | DeliveryState::Discarded) = known {
+        // At least once means that a copy may come; the receiver shall not see it. Of a fresh event
+        // there can be no copy from before this process began to remember; of any other the database
+        // knows.
+        let turn = self.turns.take(&key).await;
+        if turn.is_made() || (!received.is_fresh() && !self.is_due(&key).await?) {
             return Ok(Outcome::Done);
         }
         let (attempt, verdict) = {
@@ -100,11 +101,22 @@ impl Deliver {
             self.attempt(key, received, &canonical).await
         };
         self.recorded.request(attempt).await?;
+        if verdict == Verdict::Delivered {
+            turn.made();
+        }
         Ok(match verdict {
             Verdict::Delivered => Outcome::Done,
             Verdict::Later { after, failure } => Outcome::Retry { after, failure },
             Verdict::Never(failure) => Outcome::Dead(failure),
         })
+    }
+
+    async fn is_due(&self, key: &DeliveryKey) -> Result<bool, StoreError> {
+        let known = self.known.request(key.clone()).await?;
+        Ok(!matches!(
+            known,
+            Some(DeliveryState::Delivered | DeliveryState::Discarded)
+        ))
     }
 
     async fn attempt(

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 /// At most so many requests in one batch.
 const BATCH: usize = 256;
 /// So many batches on their way at once.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 1;
 
 /// The answer to one request.
 type Answer<O> = Result<O, StoreError>;

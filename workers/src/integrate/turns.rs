@@ -1,21 +1,31 @@
-//! Turns: two copies of one delivery are never under way at once in one process, so that the second
-//! finds in the database what became of the first.
+//! Turns: two copies of one delivery are never under way at once in one process, and a copy that
+//! follows soon after finds here that the receiver has it already.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::store::DeliveryKey;
 use tokio::sync::OwnedMutexGuard;
 
-type Locks = Mutex<HashMap<DeliveryKey, Arc<tokio::sync::Mutex<()>>>>;
+/// So many deliveries are remembered once they are made.
+const REMEMBERED: usize = 4096;
 
-/// The deliveries that are under way.
+/// The deliveries that are under way, and those that were made lately.
 #[derive(Default)]
-pub(super) struct Turns(Arc<Locks>);
+struct Book {
+    under_way: HashMap<DeliveryKey, Arc<tokio::sync::Mutex<()>>>,
+    made: HashSet<DeliveryKey>,
+    /// What is in `made`, the oldest first.
+    order: VecDeque<DeliveryKey>,
+}
+
+/// Gives deliveries their turns.
+#[derive(Default)]
+pub(super) struct Turns(Arc<Mutex<Book>>);
 
 /// One delivery's turn; the next copy has its own when this is dropped.
 pub(super) struct Turn {
-    locks: Arc<Locks>,
+    book: Arc<Mutex<Book>>,
     key: DeliveryKey,
     guard: Option<OwnedMutexGuard<()>>,
 }
@@ -23,13 +33,10 @@ pub(super) struct Turn {
 impl Turns {
     /// Waits for the turn of `key`.
     pub(super) async fn take(&self, key: &DeliveryKey) -> Turn {
-        let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(locks.entry(key.clone()).or_default())
-        };
+        let lock = Arc::clone(open(&self.0).under_way.entry(key.clone()).or_default());
         // From here on the entry is cleared away even if this is called off while it waits.
         let mut turn = Turn {
-            locks: Arc::clone(&self.0),
+            book: Arc::clone(&self.0),
             key: key.clone(),
             guard: None,
         };
@@ -38,18 +45,43 @@ impl Turns {
     }
 }
 
+impl Turn {
+    /// Whether this process made the delivery lately.
+    pub(super) fn is_made(&self) -> bool {
+        open(&self.book).made.contains(&self.key)
+    }
+
+    /// The delivery is made, and that is written down.
+    pub(super) fn made(&self) {
+        let mut book = open(&self.book);
+        if book.made.insert(self.key.clone()) {
+            book.order.push_back(self.key.clone());
+        }
+        if book.order.len() > REMEMBERED
+            && let Some(oldest) = book.order.pop_front()
+        {
+            book.made.remove(&oldest);
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         self.guard = None;
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody else holds it or waits for it: only the map does.
-        if locks
+        let mut book = open(&self.book);
+        // Nobody else holds it or waits for it: only the book does.
+        if book
+            .under_way
             .get(&self.key)
             .is_some_and(|lock| Arc::strong_count(lock) == 1)
         {
-            locks.remove(&self.key);
+            book.under_way.remove(&self.key);
         }
     }
+}
+
+fn open(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -79,6 +111,20 @@ mod tests {
         drop(first);
         let second = second.await;
         drop((second, other));
-        assert!(turns.0.lock().unwrap().is_empty());
+        assert!(open(&turns.0).under_way.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_made_is_remembered_for_a_while() {
+        let turns = Turns::default();
+        for generation in 0..5000 {
+            let turn = turns.take(&key(generation)).await;
+            assert!(!turn.is_made());
+            turn.made();
+            turn.made();
+        }
+        assert!(turns.take(&key(4999)).await.is_made());
+        assert!(!turns.take(&key(0)).await.is_made());
+        assert_eq!(open(&turns.0).made.len(), REMEMBERED);
     }
 }

@@ -120,7 +120,7 @@ fn stored_event(received: &Received, event: &NewEvent) -> Publication {
         Fact::Stored,
         &received.message,
         &event.kind,
-        &received.trail,
+        &received.onward(),
     )
 }
 

@@ -1,7 +1,7 @@
 //! What validating means.
 
 use async_trait::async_trait;
-use common::event::{CloudEvent, Decoded, EventType, Limits, Refused, Types, decode, now};
+use common::event::{CloudEvent, Decoded, EventType, Limits, Refused, Trail, Types, decode, now};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::{Failure, Outcome, Rejection};
 use common::reason::ReasonCode;
@@ -45,8 +45,12 @@ impl Validate {
         };
         match self.types.check(&decoded.event.kind, &decoded.data) {
             Ok(()) => {
-                let mut trail = decoded.trail.clone();
-                trail.accepted_at = Some(now());
+                let trail = Trail {
+                    publisher: decoded.trail.publisher.clone(),
+                    received_at: decoded.trail.received_at,
+                    accepted_at: Some(now()),
+                    ..received.onward()
+                };
                 let kind = decoded.event.kind.clone();
                 let event = canonical(received, decoded);
                 Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
@@ -125,7 +129,7 @@ fn masked(decoded: Decoded) -> String {
 #[cfg(test)]
 mod tests {
     use common::broker::Address;
-    use common::event::{Publisher, Trail};
+    use common::event::Publisher;
     use common::message::Headers;
 
     use super::*;

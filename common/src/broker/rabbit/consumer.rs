@@ -161,13 +161,22 @@ fn deliveries(
     .boxed()
 }
 
-/// Writes settlements to the broker as they come. What gathers while one write is under way shares
-/// the next.
+/// How long settlements gather before they are written.
+const GATHER: Duration = Duration::from_millis(5);
+/// From this prefetch on: with fewer in hand, the next delivery may wait for this very ack.
+const GATHER_FROM: u16 = 32;
+
+/// Writes settlements to the broker, gathered. What comes while one write is under way shares the
+/// next.
 async fn send_settlements(shared: Arc<Shared>, ended: CancellationToken) {
     loop {
         tokio::select! {
             () = shared.due.notified() => {}
             () = ended.cancelled() => {}
+        }
+        if shared.prefetch >= GATHER_FROM {
+            // Every frame is work for the queue, on each of its replicas: one for many is far less.
+            tokio::time::sleep(GATHER).await;
         }
         loop {
             if shared.lost().is_some() {

@@ -292,6 +292,10 @@ fn connect_options(
             ("statement_timeout", timeout.as_str()),
             // When we vanish in the middle of a transaction, its locks go soon.
             ("idle_in_transaction_session_timeout", timeout.as_str()),
+            // Statements are prepared once and for all, maybe while the tables are empty. Each of them
+            // has an index; a scan of the whole table that is the best plan then is the worst later.
+            ("enable_seqscan", "off"),
+            ("jit", "off"),
         ]))
 }
 
