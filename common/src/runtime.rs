@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A handler sees events and returns outcomes; it never sees the broker. One function
-//! ([`settle::settlement`]) turns outcomes into publications and settlements.
+//! (`settle::settlement`) turns outcomes into publications and settlements.
 
 mod call;
 mod hold;

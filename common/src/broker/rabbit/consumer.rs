@@ -163,34 +163,43 @@ fn deliveries(
 
 /// How long settlements gather before they are written.
 const GATHER: Duration = Duration::from_millis(5);
+/// After so many rounds of gathering, acks that lie behind a gap no longer wait for it to close.
+const ROUNDS: u32 = 10;
 /// From this prefetch on: with fewer in hand, the next delivery may wait for this very ack.
 const GATHER_FROM: u16 = 32;
 
-/// Writes settlements to the broker, gathered. What comes while one write is under way shares the
-/// next.
+/// Writes settlements to the broker, gathered: every frame is work for the queue, on each of its
+/// replicas, and one for many is far less.
 async fn send_settlements(shared: Arc<Shared>, ended: CancellationToken) {
+    let gather = shared.prefetch >= GATHER_FROM;
     loop {
         tokio::select! {
             () = shared.due.notified() => {}
             () = ended.cancelled() => {}
         }
-        if shared.prefetch >= GATHER_FROM {
-            // Every frame is work for the queue, on each of its replicas: one for many is far less.
-            tokio::time::sleep(GATHER).await;
-        }
+        let mut round = 0;
         loop {
+            if gather && !ended.is_cancelled() {
+                tokio::time::sleep(GATHER).await;
+                round += 1;
+            }
             if shared.lost().is_some() {
                 return;
             }
-            let (frames, settled) = {
+            let all = !gather || round % ROUNDS == 0 || ended.is_cancelled();
+            let (frames, waiting, settled) = {
                 let mut ledger = shared.ledger();
-                (ledger.settlements.take(), ledger.settled)
+                let frames = ledger.settlements.take(all);
+                (frames, ledger.settlements.is_due(), ledger.settled)
             };
             if !frames.is_empty()
                 && let Err(fault) = send(&shared, frames).await
             {
                 shared.lose(&fault.words());
                 return;
+            }
+            if waiting {
+                continue;
             }
             let before = shared.progress.borrow().sent;
             if before == settled {

@@ -55,8 +55,10 @@ impl Settlements {
         true
     }
 
-    /// The frames that say everything settled since the last call, in the order to send them.
-    pub(super) fn take(&mut self) -> Vec<Frame> {
+    /// The frames that say what was settled since the last call, in the order to send them. Acks that
+    /// lie behind a gap are among them only if `all` is to be said: gaps mostly close soon, and then
+    /// one frame says what otherwise takes many.
+    pub(super) fn take(&mut self, all: bool) -> Vec<Frame> {
         let mut frames = Vec::new();
         if !std::mem::take(&mut self.dirty) {
             return frames;
@@ -83,12 +85,22 @@ impl Settlements {
             _ => frames.push(Frame::AckUpTo(last)),
         }
         for (tag, status) in &mut self.above {
-            if *status != Status::Sent {
-                *status = Status::Sent;
-                frames.push(Frame::Ack(*tag));
+            if *status == Status::Sent {
+                continue;
             }
+            if !all {
+                self.dirty = true;
+                break;
+            }
+            *status = Status::Sent;
+            frames.push(Frame::Ack(*tag));
         }
         frames
+    }
+
+    /// Whether something settled is not said yet.
+    pub(super) fn is_due(&self) -> bool {
+        self.dirty
     }
 }
 
@@ -112,10 +124,23 @@ mod tests {
         for tag in [3, 1, 2, 5] {
             assert!(settlements.settle(tag, Settlement::Ack));
         }
-        assert_eq!(settlements.take(), [Frame::AckUpTo(3), Frame::Ack(5)]);
+        assert_eq!(settlements.take(true), [Frame::AckUpTo(3), Frame::Ack(5)]);
         assert!(settlements.settle(4, Settlement::Ack));
-        assert_eq!(settlements.take(), [Frame::Ack(4)]);
-        assert_eq!(settlements.take(), []);
+        assert_eq!(settlements.take(true), [Frame::Ack(4)]);
+        assert_eq!(settlements.take(true), []);
+    }
+
+    #[test]
+    fn what_lies_behind_a_gap_may_wait_for_it_to_close() {
+        let mut settlements = delivered(4);
+        for tag in [1, 3, 4] {
+            assert!(settlements.settle(tag, Settlement::Ack));
+        }
+        assert_eq!(settlements.take(false), [Frame::Ack(1)]);
+        assert!(settlements.is_due());
+        assert!(settlements.settle(2, Settlement::Ack));
+        assert_eq!(settlements.take(false), [Frame::AckUpTo(4)]);
+        assert!(!settlements.is_due());
     }
 
     #[test]
@@ -126,7 +151,7 @@ mod tests {
         }
         assert!(settlements.settle(1, Settlement::GiveBack));
         assert!(!settlements.settle(1, Settlement::Ack));
-        assert_eq!(settlements.take(), [Frame::GiveBack(1)]);
+        assert_eq!(settlements.take(true), [Frame::GiveBack(1)]);
         assert!(!settlements.settle(1, Settlement::Ack));
     }
 
@@ -142,8 +167,9 @@ mod tests {
             let mut told = BTreeMap::new();
             let send = |settlements: &mut Settlements,
                             unsettled: &mut Vec<u64>,
-                            told: &mut BTreeMap<u64, Settlement>| {
-                for frame in settlements.take() {
+                            told: &mut BTreeMap<u64, Settlement>,
+                            all: bool| {
+                for frame in settlements.take(all) {
                     let (tag, up_to, how) = match frame {
                         Frame::Ack(tag) => (tag, false, Settlement::Ack),
                         Frame::AckUpTo(tag) => (tag, true, Settlement::Ack),
@@ -156,6 +182,7 @@ mod tests {
                 }
             };
             for (tag, give_back, flush) in steps {
+                let all = tag % 2 == 0;
                 let how = if give_back { Settlement::GiveBack } else { Settlement::Ack };
                 let news = settlements.settle(tag, how);
                 prop_assert_eq!(news, tag <= 25 && !expected.contains_key(&tag));
@@ -163,10 +190,10 @@ mod tests {
                     expected.insert(tag, how);
                 }
                 if flush {
-                    send(&mut settlements, &mut unsettled, &mut told);
+                    send(&mut settlements, &mut unsettled, &mut told, all);
                 }
             }
-            send(&mut settlements, &mut unsettled, &mut told);
+            send(&mut settlements, &mut unsettled, &mut told, true);
             prop_assert_eq!(told, expected);
         }
     }
