@@ -18,11 +18,6 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::MetricsPage;
 use crate::topology::{Names, Topology, levels_for};
 
-/// Every program allocates through mimalloc: a worker's day is small allocations made on one thread and
-/// given back on another, which it does about a tenth faster than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How a program ends; the exit codes of every Longshore program.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
