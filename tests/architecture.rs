@@ -64,7 +64,15 @@ const PROGRAMS: [&str; 4] = ["common/src", "producer/src", "workers/src", "conso
 fn each_outside_library_has_one_place() -> Result<()> {
     for below in PROGRAMS {
         nothing_names(below, &["lapin"], &["common/src/broker/rabbit"])?;
-        nothing_names(below, &["sqlx"], &["common/src/store/postgres"])?;
+        nothing_names(
+            below,
+            &["sqlx"],
+            &[
+                "common/src/sqlite",
+                "common/src/store/",
+                "common/src/broker/embedded",
+            ],
+        )?;
         nothing_names(below, &["backoff"], &["common/src/retry.rs"])?;
     }
     Ok(())
@@ -113,7 +121,10 @@ fn pure_modules_do_no_io() -> Result<()> {
 #[test]
 fn broker_and_store_know_nothing_of_each_other() -> Result<()> {
     nothing_names("common/src/broker", &["crate::store"], &[])?;
-    nothing_names("common/src/store", &["crate::broker"], &[])
+    nothing_names("common/src/store", &["crate::broker"], &[])?;
+    let engines = ["crate::broker", "crate::store", "crate::topology"];
+    nothing_names("common/src/sqlite", &engines, &[])?;
+    nothing_names("common/src/sqlite.rs", &engines, &[])
 }
 
 #[test]
@@ -210,7 +221,7 @@ fn every_key_is_documented_and_every_documented_key_is_there() -> Result<()> {
         })
         .collect();
     let sections = [
-        "broker", "database", "log", "limits", "producer", "worker", "history", "outbound",
+        "broker", "database", "log", "limits", "producer", "worker", "history", "dead", "outbound",
     ];
     for section in sections {
         let keys = known_keys(&format!("{}__", section.to_uppercase()))?;

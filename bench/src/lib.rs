@@ -3,7 +3,8 @@
 //! The twin is a minimal hand-written lapin + sqlx + HTTP program that makes the same broker hops, the same inserts and
 //! the same signed POSTs as Longshore's pipeline, and does nothing else: no retries, no dead letters, no telemetry. Its rate
 //! is what this machine, broker and database can give, so a figure of Longshore means something beside it, measured in the
-//! same run. The load generators and the receiver here serve both, so both are measured with the same tools.
+//! same run. The load generators and the receiver here serve both, so both are measured with the same tools. What the
+//! embedded engine is compared with is smaller still: the bare insert loop of [`sqlite`].
 //!
 //! A typical comparison:
 //!
@@ -29,8 +30,10 @@ mod receiver;
 mod report;
 mod stamps;
 
+pub mod dead_letters;
 pub mod http_load;
 pub mod schema;
+pub mod sqlite;
 pub mod topology;
 pub mod twin;
 

@@ -1,10 +1,11 @@
-//! The tables of the twin: the columns and keys of Longshore's that an event on its way writes to.
+//! The tables of the twin: Longshore's own, of which an event on its way writes to four.
 
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use sqlx::{
-    AssertSqlSafe, PgPool,
+    AssertSqlSafe, Connection, PgConnection, PgPool,
+    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -13,56 +14,37 @@ use crate::Namespace;
 /// Connections of the twin to the database: one for each transaction in flight, and as many again in reserve.
 const CONNECTIONS: u32 = 8;
 
-/// Creates the schema named after the namespace with the tables `events`, `signups`, `deliveries` and `delivery_attempts`.
+/// Longshore's own tables, so that both write the same rows under the same keys and checks.
+static TABLES: Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// Creates the schema named after the namespace with the tables of Longshore in it.
 ///
 /// # Errors
 /// When the database cannot be reached or the schema exists.
 pub async fn create(database_url: &str, namespace: &Namespace) -> Result<()> {
-    let sql = format!(
-        "create schema {namespace};
-         create table {namespace}.events (
-             event_id uuid primary key,
-             type text not null,
-             source text not null,
-             time timestamptz,
-             body json not null,
-             fingerprint bytea not null,
-             received_at timestamptz not null,
-             accepted_at timestamptz not null,
-             stored_at timestamptz not null
-         );
-         create table {namespace}.signups (
-             event_id uuid primary key,
-             email text not null,
-             email_normalized text not null unique,
-             name text not null,
-             plan text,
-             locale text,
-             attributes json not null
-         );
-         create table {namespace}.deliveries (
-             event_id uuid not null,
-             destination text not null,
-             generation integer not null,
-             status text not null,
-             attempts integer not null,
-             due_at timestamptz not null,
-             primary key (event_id, destination, generation)
-         );
-         create table {namespace}.delivery_attempts (
-             event_id uuid not null,
-             destination text not null,
-             generation integer not null,
-             attempt integer not null,
-             status_code integer not null,
-             duration_ms integer not null,
-             finished_at timestamptz not null,
-             primary key (event_id, destination, generation, attempt)
-         );"
-    );
-    run(database_url, sql)
+    run(database_url, format!("create schema {namespace}"))
         .await
-        .with_context(|| format!("cannot create schema {namespace}"))
+        .with_context(|| format!("cannot create schema {namespace}"))?;
+    let options = PgConnectOptions::from_str(database_url)
+        .context("the database URL cannot be read")?
+        .options([("search_path", namespace.to_string())]);
+    let mut connection = PgConnection::connect_with(&options)
+        .await
+        .context("cannot connect to the database")?;
+    // Nobody else makes this schema: no lock is needed, and sqlx's own is for the whole database.
+    let tables = Migrator {
+        migrations: TABLES.migrations.clone(),
+        locking: false,
+        ..Migrator::DEFAULT
+    };
+    tables
+        .run_direct(None, &mut connection, false)
+        .await
+        .with_context(|| format!("cannot create the tables of {namespace}"))?;
+    connection
+        .close()
+        .await
+        .context("the connection to the database did not close")
 }
 
 /// Drops the schema named after the namespace and all in it, if it exists.

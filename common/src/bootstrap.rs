@@ -1,4 +1,6 @@
-//! How every program starts and ends: configuration, telemetry, signals, exit code.
+//! How every program starts and ends: configuration, engines, telemetry, signals, exit code.
+
+mod engines;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -8,15 +10,15 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::rabbit::RabbitBroker;
+pub use engines::{broker, store};
+
 use crate::broker::{Broker, BrokerError};
 use crate::config::{Config, ConfigError};
 use crate::retry::Waits;
-use crate::store::postgres::PostgresStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::MetricsPage;
-use crate::topology::{Names, Topology, levels_for};
+use crate::topology::Topology;
 
 /// How a program ends; the exit codes of every Longshore program.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +92,7 @@ impl Program {
     /// # Errors
     /// The configuration cannot be used.
     pub fn broker(&self) -> Result<Arc<dyn Broker>, Failure> {
-        Ok(Arc::new(connect_broker(&self.config, self.name)?))
+        Ok(engines::broker(&self.config, self.name)?)
     }
 
     /// The store of the configuration. Nothing is connected yet.
@@ -98,10 +100,7 @@ impl Program {
     /// # Errors
     /// The configuration cannot be used.
     pub fn store(&self) -> Result<Arc<dyn Store>, Failure> {
-        Ok(Arc::new(PostgresStore::new(
-            &self.config.database,
-            &self.config.namespace,
-        )?))
+        Ok(engines::store(&self.config)?)
     }
 
     /// Declares the topology, waiting for the broker as long as it takes; `false` when the program
@@ -146,16 +145,6 @@ impl Program {
     }
 }
 
-/// The RabbitMQ engine of a configuration. Nothing is connected yet.
-///
-/// # Errors
-/// The configuration cannot be used.
-pub fn connect_broker(config: &Config, name: &str) -> Result<RabbitBroker, BrokerError> {
-    let levels = levels_for(config.plan().longest_delay);
-    let names = Names::new(config.namespace.clone());
-    RabbitBroker::new(&config.broker, names, levels, name)
-}
-
 /// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work`
 /// and turns what comes of it into an exit code.
 ///
@@ -167,9 +156,18 @@ where
     W: FnOnce(Program) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
+    run_with(name, crate::config::load().map_err(Failure::from), work)
+}
+
+/// [`run`] with a configuration that the caller has read, or could not.
+pub fn run_with<F, W>(name: &'static str, config: Result<Config, Failure>, work: W) -> ExitCode
+where
+    W: FnOnce(Program) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
     // One TLS provider for the whole tree; a second start in one process finds it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match start(name, work) {
+    match config.and_then(|config| start(name, config, work)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{name}: {}", describe(&failure));
@@ -186,12 +184,12 @@ fn describe(failure: &Failure) -> String {
     }
 }
 
-fn start<F, W>(name: &'static str, work: W) -> Result<(), Failure>
+fn start<F, W>(name: &'static str, config: Config, work: W) -> Result<(), Failure>
 where
     W: FnOnce(Program) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let config = Arc::new(crate::config::load()?);
+    let config = Arc::new(config);
     let telemetry = Telemetry::start(name, &config.log);
     let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

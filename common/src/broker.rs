@@ -4,6 +4,9 @@
 //! when that consumer goes away, and lets messages wait. Everything else (retries, dead letters,
 //! suspects) is built on that by the runtime, once, for every engine.
 
+mod bounds;
+mod differences;
+pub mod embedded;
 pub mod rabbit;
 
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use time::OffsetDateTime;
 
 use crate::message::Message;
 use crate::topology::{Fact, Topology};
@@ -129,6 +133,31 @@ pub struct Depth {
     pub consumers: u64,
 }
 
+/// Where to begin to read the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryStart {
+    /// With the oldest entry there is.
+    First,
+    /// With the entry of this offset, or the next one there is.
+    Offset(u64),
+    /// With what was received then, or shortly before: RabbitMQ keeps entries in chunks and begins with
+    /// a whole one.
+    Time(OffsetDateTime),
+}
+
+/// A message that came through a door, as the history keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryEntry {
+    /// Its place in the history: higher than that of every entry before it, though not always by one.
+    pub offset: u64,
+    /// When it was received, where the message or the engine tells.
+    pub time: Option<OffsetDateTime>,
+    /// The routing key it was published with.
+    pub routing_key: String,
+    /// The message.
+    pub message: Message,
+}
+
 /// One difference between the topology and what is on the broker.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
@@ -184,6 +213,24 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// It would not, and why.
     async fn ready(&self) -> Result<(), BrokerError>;
+
+    /// What the engine is and in which version, such as "RabbitMQ 3.13.7"; `None` where it does not
+    /// tell.
+    ///
+    /// # Errors
+    /// The broker is out of reach.
+    async fn product(&self) -> Result<Option<String>, BrokerError> {
+        Ok(None)
+    }
+
+    /// Reads the history from `from` to what is its end at the time of asking, in order.
+    ///
+    /// # Errors
+    /// The broker is out of reach or has no history; also in the middle of the stream, which then ends.
+    async fn history(
+        &self,
+        from: HistoryStart,
+    ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError>;
 
     /// The user that the broker vouches for on what we publish, where it does that.
     fn user(&self) -> Option<&str>;

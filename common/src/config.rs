@@ -59,6 +59,8 @@ pub struct Config {
     pub archive: StageConfig,
     /// The stream of received events.
     pub history: History,
+    /// Dead letters.
+    pub dead: Dead,
     /// Where deliveries may go.
     pub outbound: Outbound,
     /// The outside systems.
@@ -73,7 +75,8 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Broker {
-    /// Where it is (`LONGSHORE_BROKER_URL`): `amqp://` or `amqps://`. A virtual host `/` is `%2f`.
+    /// Where it is (`LONGSHORE_BROKER_URL`): `amqp://`, `amqps://` (a virtual host `/` is `%2f`), or
+    /// `sqlite:PATH` for the embedded engine, which has no use for most of the other keys.
     pub url: ServiceUrl,
     /// How long to wait for a connection, and for each answer on one.
     #[serde(with = "duration")]
@@ -93,7 +96,7 @@ pub struct Broker {
 impl Default for Broker {
     fn default() -> Self {
         Self {
-            url: ServiceUrl::preset("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            url: ServiceUrl::preset("sqlite:longshore-data/broker.db"),
             connect_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(10),
@@ -107,7 +110,7 @@ impl Default for Broker {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
-    /// Where it is (`LONGSHORE_DATABASE_URL`): `postgres://`.
+    /// Where it is (`LONGSHORE_DATABASE_URL`): `postgres://`, or `sqlite:PATH` for the embedded engine.
     pub url: ServiceUrl,
     /// The most connections one process opens.
     pub max_connections: u32,
@@ -122,7 +125,8 @@ pub struct Database {
 impl Default for Database {
     fn default() -> Self {
         Self {
-            url: ServiceUrl::preset("postgres://longshore:longshore@127.0.0.1:5432/longshore"),
+            // A file of its own: broker and database each have their one writer.
+            url: ServiceUrl::preset("sqlite:longshore-data/longshore.db"),
             max_connections: 4,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
@@ -155,6 +159,8 @@ impl Default for Log {
 pub enum LogFormat {
     /// For people.
     Text,
+    /// For one person who watches: no date, no module. What `longshore dev` writes.
+    Short,
     /// For machines: one JSON object a line.
     Json,
 }
@@ -252,6 +258,24 @@ impl Default for History {
     fn default() -> Self {
         Self {
             keep: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// `[dead]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dead {
+    /// How long a letter is kept after it was replayed or discarded; `longshore dead purge` removes
+    /// what is older.
+    #[serde(with = "duration")]
+    pub retention: Duration,
+}
+
+impl Default for Dead {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }

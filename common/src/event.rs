@@ -15,5 +15,5 @@ pub use email::{InvalidEmail, normalise_email};
 pub use id::{EventId, Publisher, name_based};
 pub use processing::{PROCESSING_REQUESTED, Processing};
 pub use signup::{SIGNUP_REQUESTED, Signup};
-pub use trail::{Trail, header, now, to_rfc3339};
+pub use trail::{Trail, from_rfc3339, header, now, to_rfc3339};
 pub use types::{EventType, InvalidType, Refused, TypeDefinition, Types, topic_matches};

@@ -6,9 +6,10 @@
 //! ```text
 //! bootstrap ─> config, telemetry, broker, store
 //! runtime   ─> broker (the trait), telemetry          never lapin, never sqlx
-//! broker    ─> topology, message                      only broker/rabbit imports lapin
-//! store     ─> event, reason                          only store/ imports sqlx
-//! event, message, namespace, outcome, reason, retry, signature, topology: pure, no I/O
+//! broker    ─> topology, message, sqlite              only broker/rabbit imports lapin
+//! store     ─> event, reason, sqlite                  only store/, broker/embedded and sqlite import sqlx
+//! sqlite    ─> nothing of ours: one file, which the embedded engines share
+//! event, fingerprint, message, namespace, outcome, reason, retry, signature, topology: pure, no I/O
 //! ```
 //!
 //! A thing enters this library when at least two packages need it.
@@ -17,6 +18,7 @@ pub mod bootstrap;
 pub mod broker;
 pub mod config;
 pub mod event;
+pub mod fingerprint;
 pub mod message;
 pub mod namespace;
 pub mod outcome;
@@ -24,6 +26,7 @@ pub mod reason;
 pub mod retry;
 pub mod runtime;
 pub mod signature;
+pub mod sqlite;
 pub mod store;
 pub mod telemetry;
 pub mod topology;

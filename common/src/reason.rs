@@ -31,9 +31,49 @@ impl Cause {
     }
 }
 
-/// Declares the codes once: variant, code, cause. The page is `docs/reasons/CODE.md`.
+/// What an operator does first about a failure, unless a closer look says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The event is good: mend what failed around it and send it again.
+    ReplayWhenFixed,
+    /// The event itself has to be mended.
+    MendThenReplay,
+    /// The event is turned away or no event: only its publisher can help.
+    TellPublisher,
+    /// A replay may do harm again.
+    Look,
+    /// Nobody waits for it any more.
+    Discard,
+}
+
+impl Action {
+    /// The action as it is written in tables and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReplayWhenFixed => "replay_when_fixed",
+            Self::MendThenReplay => "mend_then_replay",
+            Self::TellPublisher => "tell_publisher",
+            Self::Look => "look",
+            Self::Discard => "discard",
+        }
+    }
+
+    /// One sentence that says what to do.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::ReplayWhenFixed => "Mend what failed around the event, then replay it.",
+            Self::MendThenReplay => "Mend the event's body, then replay it.",
+            Self::TellPublisher => "Tell the publisher, who sends a right event under a new id.",
+            Self::Look => "Look closer before anything else: a replay may do harm again.",
+            Self::Discard => "Make sure that nobody needs it any more, then discard it.",
+        }
+    }
+}
+
+/// Declares the codes once: variant, code, cause, action. The page is `docs/reasons/CODE.md`.
 macro_rules! reason_codes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $cause:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $cause:ident, $action:ident;)+) => {
         /// The stable short code of a rejection or dead letter. Codes are never reused or renamed;
         /// each has a page in `docs/reasons/`, printed by `longshore explain CODE`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,6 +97,11 @@ macro_rules! reason_codes {
                 match self { $(Self::$variant => Cause::$cause,)+ }
             }
 
+            /// What an operator does first.
+            pub fn action(self) -> Action {
+                match self { $(Self::$variant => Action::$action,)+ }
+            }
+
             /// One sentence on what happened.
             pub fn summary(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
@@ -76,43 +121,43 @@ macro_rules! reason_codes {
 
 reason_codes! {
     /// The event breaks its type's schema or a business rule; every field error is listed.
-    Invalid = "invalid", Shape;
+    Invalid = "invalid", Shape, TellPublisher;
     /// Another signup with the same normalised e-mail address is stored already.
-    EmailTaken = "email_taken", Shape;
+    EmailTaken = "email_taken", Shape, TellPublisher;
     /// The same idempotency key or id came before with another content; the first one stands.
-    IdempotencyConflict = "idempotency_conflict", Shape;
+    IdempotencyConflict = "idempotency_conflict", Shape, TellPublisher;
     /// A foreign publisher sent a password in the clear; it was masked and refused.
-    PlaintextPassword = "plaintext_password", Shape;
+    PlaintextPassword = "plaintext_password", Shape, TellPublisher;
     /// The message is none of the accepted shapes of an event.
-    Undecodable = "undecodable", Shape;
+    Undecodable = "undecodable", Shape, MendThenReplay;
     /// The message is larger than the configured limit.
-    TooLarge = "too_large", Shape;
+    TooLarge = "too_large", Shape, ReplayWhenFixed;
     /// No event type of this name is built in or configured.
-    UnknownType = "unknown_type", Shape;
+    UnknownType = "unknown_type", Shape, ReplayWhenFixed;
     /// The receiver refused the delivery with an answer that a retry cannot change.
-    ReceiverRefused = "receiver_refused", Theirs;
+    ReceiverRefused = "receiver_refused", Theirs, MendThenReplay;
     /// The receiver says that it is gone for good (410).
-    ReceiverGone = "receiver_gone", Theirs;
+    ReceiverGone = "receiver_gone", Theirs, Discard;
     /// The receiver failed or could not be reached in any of the allowed attempts.
-    ReceiverFailing = "receiver_failing", Theirs;
+    ReceiverFailing = "receiver_failing", Theirs, ReplayWhenFixed;
     /// The destination's address is not one that deliveries may go to.
-    DestinationForbidden = "destination_forbidden", Ours;
+    DestinationForbidden = "destination_forbidden", Ours, ReplayWhenFixed;
     /// The event waits for a destination that is no longer configured.
-    DestinationUnknown = "destination_unknown", Ours;
+    DestinationUnknown = "destination_unknown", Ours, Look;
     /// The handler failed in every one of the allowed attempts.
-    HandlerFailed = "handler_failed", Ours;
+    HandlerFailed = "handler_failed", Ours, ReplayWhenFixed;
     /// The handler panicked in every one of the allowed attempts.
-    Panicked = "panicked", Ours;
+    Panicked = "panicked", Ours, Look;
     /// The handler ran out of time in every one of the allowed attempts.
-    TimedOut = "timed_out", Ours;
+    TimedOut = "timed_out", Ours, ReplayWhenFixed;
     /// Workers died five times over this message, in the end while handling it alone.
-    Crashed = "crashed", Ours;
+    Crashed = "crashed", Ours, Look;
     /// The database refuses this one event's data.
-    Unstorable = "unstorable", Ours;
+    Unstorable = "unstorable", Ours, MendThenReplay;
     /// The broker gave the message out as often as its delivery limit allows.
-    DeliveryLimit = "delivery_limit", Infrastructure;
+    DeliveryLimit = "delivery_limit", Infrastructure, ReplayWhenFixed;
     /// The broker dead-lettered the message for a reason of its own: expired, or over a limit.
-    BrokerDeadLettered = "broker_dead_lettered", Infrastructure;
+    BrokerDeadLettered = "broker_dead_lettered", Infrastructure, Look;
 }
 
 /// No reason code has this name.
@@ -172,6 +217,33 @@ mod tests {
                 );
             }
             assert!(!code.summary().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_action_is_written_the_same_everywhere() {
+        for &code in ReasonCode::ALL {
+            let action = code.action();
+            assert_eq!(
+                serde_json::to_value(action).ok(),
+                Some(action.as_str().into())
+            );
+            assert!(action.sentence().ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn what_the_page_says_and_what_to_do_first_agree() {
+        for &code in ReasonCode::ALL {
+            let word = match code.action() {
+                Action::ReplayWhenFixed | Action::Look => "longshore dead replay",
+                Action::MendThenReplay => "longshore dead edit",
+                Action::Discard => "longshore dead discard",
+                // Rejections: there is nothing to send again.
+                Action::TellPublisher => "ublisher",
+            };
+            let (_, to_do) = code.page().split_once("## What to do").unwrap_or_default();
+            assert!(to_do.contains(word), "the page of {code} lacks {word:?}");
         }
     }
 

@@ -5,16 +5,21 @@
 
 pub mod postgres;
 mod rows;
+pub mod sqlite;
 mod standing;
+mod tables;
 mod words;
 
 use async_trait::async_trait;
 
 pub use rows::{
-    Attempt, DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, DeliveryKey, DeliveryState,
-    DeliveryStatus, Details, EventRecord, EventStatus, Moment, NewEvent, NewRejection, Progress,
-    RejectionRecord, Replay, ReplayState, Stored, Timeline,
+    Attempt, AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState,
+    DeadStory, DeadSummary, DeliveryKey, DeliveryState, DeliveryStatus, Details, Discard,
+    DiscardRecord, EditRecord, Edited, EventRecord, EventStatus, HistorySlice, Hourly, Moment,
+    NewEvent, NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage,
+    ReplayState, Standing, Stored, Timeline,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 pub use words::UnknownWord;
 
@@ -28,6 +33,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The database cannot be reached or refuses a change.
     async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Removes the namespace's schema with everything in it, as a demo and a test do at their end.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or somebody else's objects depend on ours.
+    async fn remove_schema(&self) -> Result<(), StoreError>;
 
     /// Asks the database, over a connection of its own, whether work could be done now: it can be
     /// reached, and its schema is the one this program knows.
@@ -79,6 +90,12 @@ pub trait Store: Send + Sync {
     /// The database cannot say.
     async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError>;
 
+    /// Of each event where it stands, in the order asked; `None` while nothing is known of it.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn at_rest(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError>;
+
     /// Every rejection of an event, the oldest first: also those of another content under its id,
     /// which leave the event itself as it stands.
     ///
@@ -114,6 +131,52 @@ pub trait Store: Send + Sync {
     /// The database cannot say.
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError>;
 
+    /// All that is known of one dead letter.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn dead_story(&self, id: Uuid) -> Result<Option<DeadStory>, StoreError>;
+
+    /// The `most` largest groups of dead letters with the same queue, reason, destination and error
+    /// fingerprint, the largest first. A window in the filter is widened to whole hours, which is what
+    /// they are counted by.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn dead_stats(
+        &self,
+        filter: &DeadFilter,
+        most: u32,
+    ) -> Result<Vec<DeadGroup>, StoreError>;
+
+    /// Puts another body in place of an open letter's, and keeps the one before with who and why.
+    ///
+    /// # Errors
+    /// Nothing is changed.
+    async fn edit_dead(&self, edit: &DeadEdit) -> Result<Edited, StoreError>;
+
+    /// Discards up to `most` open dead letters that match, the oldest first, and says how many. What is
+    /// due or dead because of them is discarded with them. Done again until it says 0, it has discarded
+    /// all.
+    ///
+    /// # Errors
+    /// Nothing is discarded.
+    async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError>;
+
+    /// Opens up to `most` discarded dead letters that match, whatever the filter says of the state, and
+    /// says how many. Deliveries that were discarded with them are dead again.
+    ///
+    /// # Errors
+    /// Nothing is restored.
+    async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError>;
+
+    /// Removes up to `most` dead letters that were replayed or discarded before `older_than`, with
+    /// their edits, and says how many. What is in anybody's hands is left for another time.
+    ///
+    /// # Errors
+    /// Nothing is removed.
+    async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError>;
+
     /// Begins a replay: a row of its own, so that it can be resumed when it is killed.
     ///
     /// # Errors
@@ -126,9 +189,17 @@ pub trait Store: Send + Sync {
     /// The database cannot say.
     async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError>;
 
+    /// One page of replays, newest first.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError>;
+
     /// Claims up to `most` open dead letters that match the replay's filter, for this replay alone,
     /// and writes down their deliveries of the next generation as due. Those that an earlier, killed
     /// run of the same replay had claimed and not marked come first, once, when `resume` is set.
+    /// A replay that does not run claims nothing; neither does one when nothing open is left to it,
+    /// which is when the last claim of another that is under way has ended.
     ///
     /// # Errors
     /// Nothing is claimed.
@@ -139,17 +210,54 @@ pub trait Store: Send + Sync {
         resume: bool,
     ) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// Marks claimed dead letters as replayed: only what the broker has confirmed.
+    /// Marks claimed dead letters as replayed: only what the broker has confirmed. A letter that was
+    /// opened again in between, because somebody has stopped the replay, and that nobody else has
+    /// claimed since is marked as well.
     ///
     /// # Errors
     /// Nothing is marked.
     async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError>;
+
+    /// Counts what a replay of the history has sent: `sent` events more, everything up to `position`.
+    /// A position that is not beyond the one before counts nothing, so counting twice counts once.
+    ///
+    /// # Errors
+    /// Nothing is counted.
+    async fn advance_replay(&self, id: Uuid, sent: u64, position: u64) -> Result<(), StoreError>;
+
+    /// Pauses a replay that runs, lets one that is paused run again, or stops either, and says how it
+    /// stands then; `None` where there is no such replay. One that has ended stays ended. One that is
+    /// stopped gives back what it had claimed, as [`Store::end_replay`].
+    ///
+    /// # Errors
+    /// It stands as before.
+    async fn steer_replay(
+        &self,
+        id: Uuid,
+        to: ReplayState,
+    ) -> Result<Option<ReplayState>, StoreError>;
+
+    /// What became of what a replay has sent. It looks at every letter of the replay: some microseconds
+    /// for each.
+    ///
+    /// # Errors
+    /// The database cannot say, or there is no such replay.
+    async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError>;
 
     /// Ends a replay; what it had claimed and not marked is open again.
     ///
     /// # Errors
     /// It still stands as running.
     async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError>;
+
+    /// What the engine is and in which version, such as "PostgreSQL 15.20"; `None` where it does not
+    /// tell.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn product(&self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
 
     /// Says goodbye to the database.
     async fn close(&self);

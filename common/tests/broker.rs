@@ -9,6 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "broker/embedded.rs"]
+mod embedded;
 #[path = "broker/proxy.rs"]
 mod proxy;
 #[path = "broker/rabbit.rs"]
@@ -19,7 +21,37 @@ mod suite;
 mod world;
 
 /// Runs the whole suite against one engine.
-macro_rules! conformance {
+macro_rules! conforms {
+    ($engine:ident) => {
+        conforms! {
+            $engine:
+            a_message_arrives_as_it_was_published,
+            an_unroutable_message_is_reported_and_no_other,
+            nobody_needs_to_listen_to_what_is_stored,
+            what_cannot_be_written_down_harms_nothing_else,
+            twenty_thousand_publishes_at_once_are_all_confirmed,
+            competing_consumers_share_the_work,
+            what_is_acked_is_gone_and_what_is_given_back_comes_again,
+            acks_in_any_order_all_arrive,
+            what_a_lost_consumer_held_comes_again_and_is_counted,
+            a_cancelled_subscription_ends_after_what_was_under_way,
+            a_hold_gives_back_what_is_in_hand_and_goes_on,
+            a_missing_queue_is_named,
+            delays_are_kept_under_load,
+            delays_end_in_their_order,
+            what_is_delayed_is_somewhere,
+            the_depth_of_a_queue_is_known,
+            applying_twice_changes_nothing,
+            verify_names_what_is_missing,
+            what_the_broker_gives_up_on_is_dead_lettered,
+            a_message_is_given_out_up_to_the_limit,
+            what_the_dead_queue_gives_up_on_is_parked,
+            what_is_published_outlives_every_program,
+            the_history_is_read_to_its_end,
+            an_empty_history_ends_at_once,
+            a_closed_broker_takes_nothing,
+        }
+    };
     ($engine:ident: $($test:ident),+ $(,)?) => {
         mod $engine {
             $(
@@ -34,24 +66,6 @@ macro_rules! conformance {
 }
 
 mod conforms {
-    conformance! {
-        rabbit:
-        a_message_arrives_as_it_was_published,
-        an_unroutable_message_is_reported_and_no_other,
-        nobody_needs_to_listen_to_what_is_stored,
-        what_cannot_be_written_down_harms_nothing_else,
-        twenty_thousand_publishes_at_once_are_all_confirmed,
-        competing_consumers_share_the_work,
-        what_is_acked_is_gone_and_what_is_given_back_comes_again,
-        acks_in_any_order_all_arrive,
-        what_a_lost_consumer_held_comes_again_and_is_counted,
-        a_cancelled_subscription_ends_after_what_was_under_way,
-        a_missing_queue_is_named,
-        delays_are_kept_under_load,
-        the_depth_of_a_queue_is_known,
-        applying_twice_changes_nothing,
-        verify_names_what_is_missing,
-        what_the_broker_gives_up_on_is_dead_lettered,
-        a_closed_broker_takes_nothing,
-    }
+    conforms!(rabbit);
+    conforms!(embedded);
 }

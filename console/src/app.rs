@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use common::bootstrap::{Failure, connect_broker};
+use common::bootstrap::{self, Failure};
 use common::broker::{Broker, PublishError};
 use common::config::Config;
 use common::store::Store;
-use common::store::postgres::PostgresStore;
 use common::telemetry::Telemetry;
 use common::topology::{Names, Topology};
 
 use crate::args::{Cli, Command};
-use crate::commands::{dead, doctor, events, explain, migrate, publish, queues, topology};
+use crate::commands::{
+    dead, doctor, events, explain, history, migrate, publish, queues, replay, topology, verify,
+};
 use crate::output::Output;
-use crate::{bench, demo};
+use crate::{bench, data, demo};
 
 /// What a command works with.
 pub(crate) struct App {
@@ -25,14 +26,21 @@ pub(crate) struct App {
 
 impl App {
     /// The broker of the configuration; nothing is connected yet.
+    ///
+    /// # Errors
+    /// It is an embedded one, and there is none: to look at it is not to make it.
     pub(crate) fn broker(&self) -> Result<Arc<dyn Broker>, Failure> {
-        Ok(Arc::new(connect_broker(&self.config, "longshore")?))
+        data::expect_file(&self.config.broker.url, "LONGSHORE_BROKER_URL")?;
+        Ok(bootstrap::broker(&self.config, "longshore")?)
     }
 
     /// The store of the configuration; nothing is connected yet.
+    ///
+    /// # Errors
+    /// It is an embedded one, and there is none: to look at it is not to make it.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Failure> {
-        let store = PostgresStore::new(&self.config.database, &self.config.namespace)?;
-        Ok(Arc::new(store))
+        data::expect_file(&self.config.database.url, "LONGSHORE_DATABASE_URL")?;
+        Ok(bootstrap::store(&self.config)?)
     }
 
     /// The topology of the configuration.
@@ -77,12 +85,15 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Publish(args) => publish::run(&app, args).await,
         Command::Events(command) => events::run(&app, command).await,
         Command::Dead(command) => dead::run(&app, command).await,
+        Command::Replay(command) => replay::run(&app, command).await,
+        Command::History(command) => history::run(&app, command).await,
+        Command::Verify(args) => verify::run(&app, args).await,
         Command::Explain(args) => explain::run(&args, &app.output),
         Command::Doctor(args) => doctor::run(&app, args).await,
         Command::Demo(args) => demo::run(&app, args).await,
         Command::Bench(args) => bench::run(&app, args).await,
-        Command::Run(_) => Err(Failure::Usage(
-            "`run` starts before anything else".to_owned(),
+        Command::Run(_) | Command::Dev(_) => Err(Failure::Usage(
+            "`run` and `dev` start before anything else".to_owned(),
         )),
     }
 }

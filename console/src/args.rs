@@ -5,9 +5,11 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchArgs;
 use crate::commands::{
     dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand, explain::ExplainArgs,
-    publish::PublishArgs, run::RunArgs, topology::TopologyCommand,
+    history::HistoryCommand, publish::PublishArgs, replay::ReplayCommand, run::RunArgs,
+    topology::TopologyCommand, verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
+use crate::dev::DevArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,9 +17,11 @@ Examples:
   longshore dead list --reason receiver_failing
   longshore dead replay --destination crm   send them again, once the receiver is mended
   longshore demo                            see the whole system work, in a minute
+  longshore dev                             run it in one process and work against it
 
 Configuration: environment (LONGSHORE_BROKER_URL, LONGSHORE_DATABASE_URL, LONGSHORE_NAMESPACE, …), \
-then the file that LONGSHORE_CONFIG names, then defaults; `longshore doctor` shows what is in force.
+then the file that LONGSHORE_CONFIG names, then defaults; `longshore doctor` shows what is in force. \
+Without URLs everything is kept by the embedded engine, in the folder longshore-data.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
 
@@ -50,18 +54,28 @@ pub enum Command {
     Queues,
     /// Publish events from a file straight to the broker
     Publish(PublishArgs),
-    /// Look at events
+    /// Look at events, and find those that are stuck
     #[command(subcommand)]
     Events(EventsCommand),
     /// Find, understand and replay dead letters
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Look at replays and steer them
+    #[command(subcommand)]
+    Replay(ReplayCommand),
+    /// Look at everything that came through a door, and send a part of it again
+    #[command(subcommand)]
+    History(HistoryCommand),
+    /// Check that everything received is accounted for
+    Verify(VerifyArgs),
     /// Explain a reason code, or list them all
     Explain(ExplainArgs),
     /// Look at everything once and say what is wrong and what to do about it
     Doctor(DoctorArgs),
     /// Send real input through a fresh system with failing receivers, and print the ledger
     Demo(DemoArgs),
+    /// Run the whole system in this process, to be worked against
+    Dev(DevArgs),
     /// Measure the pipeline beside a raw twin in the same run
     Bench(BenchArgs),
     /// Run one of the programs in this process

@@ -14,15 +14,19 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, EventStatus, Replay, Store};
+use common::store::{DeadFilter, DeadState, EventStatus, Replay, Store};
+use common::topology::Names;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::commands::run::Program;
+use crate::data;
+use crate::history::Judge;
 use crate::output::bar;
-use crate::replay::Replayer;
+use crate::replay::{PATIENCE, Replayer};
+use crate::shell::{called, quoted};
 use crate::stop;
 use crate::system::System;
 use input::{Expect, Line};
@@ -34,23 +38,32 @@ use send::Door;
 /// How big a demo.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Sends a few hundred signups and processing events, good and bad, through a namespace and a schema of
-its own on the configured broker and database: 1 producer, 2 validate, 2 store, 1 integrate and
-1 archive as separate processes, and three receivers that fail, stall and refuse on a plan. Then mends
-the receivers, replays what died, and prints the ledger. Exit code 0 only if it balances.
+Sends a few hundred signups and processing events, good and bad, through a fresh system: 1
+producer, 2 validate, 2 store, 1 integrate and 1 archive as separate processes, and three
+receivers that fail, stall and refuse on a plan. Then mends the receivers, replays what died,
+and prints the ledger. Exit code 0 only if it balances.
+
+Without URLs it runs on the embedded engine, in a temporary folder. With LONGSHORE_BROKER_URL
+and LONGSHORE_DATABASE_URL it runs on those, in a namespace and a schema of its own.
 
 Examples:
   longshore demo
   longshore demo --events 5000 --json
-  longshore demo --keep        leaves everything to be looked at")]
+  longshore demo --keep        leaves everything to be looked at, some dead letters among it")]
 pub struct DemoArgs {
     /// Send at least so many: the example is topped up with generated signups
     #[arg(long, default_value_t = 0, value_name = "N")]
     events: usize,
-    /// Leave namespace and schema, and say how to look at them
+    /// Leave namespace and schema, and the letters of one receiver that stays unmended; say how to look at them
     #[arg(long)]
     keep: bool,
 }
+
+/// What dies of this stays dead where everything is left to be looked at.
+const LEFT_DEAD: ReasonCode = ReasonCode::ReceiverRefused;
+
+/// Groups of dead letters that are looked at: the demo has a handful.
+const GROUPS: u32 = 100;
 
 /// The programs of the demo, the producer first.
 const PROGRAMS: [Program; 7] = [
@@ -69,12 +82,14 @@ pub(crate) async fn run(app: &App, args: DemoArgs) -> Result<(), Failure> {
     let stop = stop::on_signals()?;
     let mut system = System::create(&app.config, "demo", &settings(&receivers)).await?;
     say(&format!(
-        "namespace {}: starting {} programs",
+        "on {}, namespace {}: starting {} programs",
+        data::engines(&system.config),
         system.config.namespace,
         PROGRAMS.len()
     ));
+    let left_dead = args.keep.then_some(LEFT_DEAD);
     let drawn = tokio::select! {
-        drawn = play(&mut system, &receivers, &lines, &stop) => drawn,
+        drawn = play(&mut system, &receivers, &lines, left_dead, &stop) => drawn,
         () = stop.cancelled() => Err(Failure::Failed(anyhow::anyhow!("stopped before the end"))),
     };
     let kept = args.keep && drawn.is_ok();
@@ -121,6 +136,7 @@ async fn play(
     system: &mut System,
     receivers: &Receivers,
     lines: &[Line],
+    left_dead: Option<ReasonCode>,
     stop: &CancellationToken,
 ) -> Result<Ledger, Failure> {
     let addresses = system.start(&PROGRAMS).await?;
@@ -147,11 +163,11 @@ async fn play(
     }
     let doors: Vec<Door> = doors.into_iter().flatten().collect();
     receivers.mend();
-    let replayed = replay(system, stop).await?;
+    let replayed = replay(system, left_dead, stop).await?;
     let after = bars.watch(system, receivers, &ids(doors.iter())).await?;
     let conflicts = conflicts(system.store.as_ref(), &doors).await?;
     bars.clear();
-    Ok(Ledger::draw(Facts {
+    let ledger = Ledger::draw(Facts {
         lines,
         doors: &doors,
         before: &before,
@@ -159,7 +175,12 @@ async fn play(
         conflicts: &conflicts,
         receivers: receivers.seen(),
         replayed,
-    }))
+        left_dead,
+    });
+    Ok(Ledger {
+        engines: data::engines(&system.config),
+        ..ledger
+    })
 }
 
 /// Every accepted id, each once.
@@ -173,22 +194,47 @@ fn ids<'a>(doors: impl Iterator<Item = &'a Door>) -> Vec<EventId> {
         .collect()
 }
 
-/// Sends every dead letter again, as `longshore dead replay --all` does.
-async fn replay(system: &System, stop: &CancellationToken) -> Result<u64, Failure> {
+/// Sends every dead letter again but those that are left, as `longshore dead replay --reason` does.
+async fn replay(
+    system: &System,
+    left_dead: Option<ReasonCode>,
+    stop: &CancellationToken,
+) -> Result<u64, Failure> {
+    let names = Names::new(system.config.namespace.clone());
+    let judge = Judge::new(&system.config, system.broker.user())?;
     let replayer = Replayer {
         broker: system.broker.as_ref(),
         store: system.store.as_ref(),
         topology: &system.topology,
+        names: &names,
+        judge: &judge,
         stop,
+        patience: PATIENCE,
     };
-    let replay = Replay {
-        id: Uuid::now_v7(),
-        filter: DeadFilter::default(),
-        to_queue: None,
-        who: "demo".to_owned(),
-        why: Some("the receivers are mended".to_owned()),
+    let open = DeadFilter {
+        state: Some(DeadState::Open),
+        ..DeadFilter::default()
     };
-    Ok(replayer.begin(&replay, |_| {}).await?.replayed)
+    let groups = system.store.dead_stats(&open, GROUPS).await?;
+    let reasons: HashSet<ReasonCode> = groups.into_iter().map(|group| group.reason).collect();
+    let mut replayed = 0;
+    for reason in reasons.into_iter().filter(|&it| Some(it) != left_dead) {
+        let replay = Replay {
+            id: Uuid::now_v7(),
+            filter: DeadFilter {
+                reason: Some(reason),
+                ..DeadFilter::default()
+            },
+            to_queue: None,
+            who: "demo".to_owned(),
+            why: Some("the receivers are mended".to_owned()),
+            rate: None,
+            stop_when: None,
+            slice: None,
+        };
+        replayed += replayer.begin(&replay, |_| {}).await?.replayed;
+    }
+    Ok(replayed)
 }
 
 /// How often each id that was sent more than once was refused as another content.
@@ -221,12 +267,16 @@ fn say(text: &str) {
 fn tell_how_to_look(variables: &[(String, String)]) {
     say("\nEverything is left in place. To look at it:\n");
     for (name, value) in variables {
-        say(&format!("  export {name}={value}"));
+        say(&format!("  export {name}={}", quoted(value)));
     }
-    say(
-        "  longshore queues\n  longshore dead list\n  longshore events show ID\n\n\
-         To remove the queues: longshore topology delete. The schema has the name of the namespace.",
-    );
+    let program = called();
+    say(&format!(
+        "  {program} queues\n  {program} dead stats\n  {program} dead list\n  {program} dead show ID\n  \
+         {program} dead replay --all --dry-run\n  {program} replay list\n  {program} verify\n  \
+         {program} events show ID\n\n\
+         To remove the queues: {program} topology delete. The schema has the name of the namespace; \
+         what is in temporary files goes with their folder.",
+    ));
 }
 
 /// The progress bars: what is accepted, stored and delivered.

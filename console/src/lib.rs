@@ -2,8 +2,9 @@
 //!
 //! [`args`] says what can be asked, `commands` has a module a command. What commands share is
 //! beside them: reading the configuration (`app`), printing (`output`), hiding secrets (`mask`),
-//! sending dead letters again (`replay`), and a whole system in child processes (`system`), which
-//! `demo` and `bench` work on.
+//! sending again (`replay`), reading the history (`history`) and comparing it with what became of it
+//! (`survey`), moments (`when`), quoting for a shell (`shell`), where the embedded engine keeps
+//! its files (`data`), and a whole system in child processes (`system`), which `demo` and `bench` work on.
 
 mod app;
 pub mod args;
@@ -11,20 +12,27 @@ mod bench;
 mod commands;
 mod confirm;
 mod cursor;
+mod data;
 mod demo;
-#[cfg(test)]
-mod fakes;
+mod dev;
+mod history;
 mod mask;
 mod output;
 mod replay;
+mod shell;
 mod stop;
+mod survey;
 mod system;
+#[cfg(test)]
+mod testbed;
+mod when;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use args::{Cli, Command};
+use output::Output;
 
 /// Runs the command line of this process and says how it ended: 0 done, 1 the work failed, 2 wrong
 /// usage or configuration, 3 a dependency is unreachable.
@@ -39,8 +47,11 @@ pub fn main() -> ExitCode {
     };
     // One TLS provider for the whole tree; a second start in one process finds it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    if let Command::Run(run) = cli.command {
-        return run.start();
+    // These two are programs: they read the configuration, log and listen to signals by themselves.
+    match cli.command {
+        Command::Run(run) => return run.start(),
+        Command::Dev(dev) => return dev.start(Output::new(cli.json)),
+        _ => {}
     }
     match app::run(cli) {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use common::bootstrap::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -61,7 +61,11 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A table with plain columns, as wide as the terminal where there is one.
+/// The least that a table's last column shrinks to, in characters.
+const NARROWEST: u16 = 24;
+
+/// A table with plain columns. On a terminal the last one is broken to fit; the others never are, so that
+/// what somebody copies out of them is whole.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -73,6 +77,12 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.set_header(header.iter().map(|&name| name.to_uppercase()));
     for row in rows {
         table.add_row(row.iter().map(|cell| clean(cell)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    if let Some(last) = table.column_iter_mut().last() {
+        last.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST)));
     }
     table.trim_fmt()
 }
@@ -128,6 +138,18 @@ pub(crate) fn bar(length: u64, what: &str) -> ProgressBar {
     );
     bar.set_message(what.to_owned());
     bar
+}
+
+/// A count on standard error of what has no known end; nothing where that is no terminal.
+pub(crate) fn spinner(what: &str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    // The template is a constant; were it wrong, the spinner would only look plain.
+    spinner.set_style(
+        ProgressStyle::with_template("{msg:12} {spinner} {pos:>7} {per_sec:>14}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    spinner.set_message(what.to_owned());
+    spinner
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! A whole system of its own: a fresh namespace on the configured broker and database, and its
-//! programs as child processes of this very executable.
+//! A whole system of its own: a fresh namespace on the configured broker and database (embedded ones
+//! in a temporary folder, where none is configured), and its programs as child processes of this very
+//! executable.
 
 mod child;
 
@@ -8,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use common::bootstrap::{Failure, connect_broker};
+use common::bootstrap::{self, Failure};
 use common::broker::Broker;
 use common::config::Config;
-use common::store::Store as _;
-use common::store::postgres::PostgresStore;
+use common::store::Store;
 use common::topology::Topology;
 use tempfile::TempDir;
 
 use crate::commands::run::Program;
+use crate::data;
 use child::Child;
 
 /// A system of its own.
@@ -26,10 +27,12 @@ pub(crate) struct System {
     /// Its broker.
     pub(crate) broker: Arc<dyn Broker>,
     /// Its database.
-    pub(crate) store: Arc<PostgresStore>,
+    pub(crate) store: Arc<dyn Store>,
     /// Its exchanges and queues.
     pub(crate) topology: Topology,
     environment: Vec<(String, String)>,
+    /// Whether broker or database are files in `folder`.
+    temporary: bool,
     folder: TempDir,
     children: Vec<Child>,
     http: reqwest::Client,
@@ -46,6 +49,8 @@ impl System {
             .prefix("longshore-")
             .tempdir()
             .context("no folder for temporary files")?;
+        let mut like = like.clone();
+        let temporary = data::keep_in(&mut like, folder.path())?;
         let file = folder.path().join("longshore.toml");
         tokio::fs::write(&file, settings)
             .await
@@ -59,8 +64,8 @@ impl System {
             pair("LONGSHORE_NAMESPACE", &namespace),
         ];
         let config = common::config::load_from(environment.iter().cloned())?;
-        let broker: Arc<dyn Broker> = Arc::new(connect_broker(&config, "longshore")?);
-        let store = Arc::new(PostgresStore::new(&config.database, &config.namespace)?);
+        let broker = bootstrap::broker(&config, "longshore")?;
+        let store = bootstrap::store(&config)?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(20))
@@ -74,6 +79,7 @@ impl System {
             store,
             topology,
             environment,
+            temporary,
             folder,
             children,
             http,
@@ -107,8 +113,7 @@ impl System {
     pub(crate) async fn start(&mut self, programs: &[Program]) -> Result<Vec<SocketAddr>, Failure> {
         let first = self.children.len();
         for &program in programs {
-            let number = self.children.len();
-            let child = Child::spawn(program, number, &self.environment, self.folder.path())?;
+            let child = self.spawn(&["run", program.as_str()])?;
             self.children.push(child);
         }
         for child in self.children.iter_mut().skip(first) {
@@ -122,11 +127,29 @@ impl System {
             .collect())
     }
 
+    /// Starts all programs in one process, as `longshore dev` does, and waits until it is ready; says
+    /// where it listens.
+    ///
+    /// # Errors
+    /// See [`System::start`].
+    pub(crate) async fn start_dev(&mut self) -> Result<SocketAddr, Failure> {
+        let mut child = self.spawn(&["dev"])?;
+        let ready = child.ready(&self.http).await;
+        let address = child.address();
+        self.children.push(child);
+        ready.map(|()| address)
+    }
+
+    fn spawn(&self, command: &[&'static str]) -> Result<Child, Failure> {
+        let number = self.children.len();
+        Child::spawn(command, number, &self.environment, self.folder.path())
+    }
+
     /// The running programs and their process ids.
-    pub(crate) fn processes(&self) -> Vec<(Program, u32)> {
+    pub(crate) fn processes(&self) -> Vec<(&'static str, u32)> {
         self.children
             .iter()
-            .filter_map(|child| Some((child.program(), child.id()?)))
+            .filter_map(|child| Some((child.name(), child.id()?)))
             .collect()
     }
 
@@ -163,9 +186,16 @@ impl System {
         self.broker.close().await;
         self.store.close().await;
         let _ = self.folder.keep();
+        let (temporary, config) = (self.temporary, &self.config);
+        // What leads to a file of ours holds no password; what was given is known.
+        let told = |name: &str| match name {
+            "LONGSHORE_BROKER_URL" => temporary && config.broker.url.is_embedded(),
+            "LONGSHORE_DATABASE_URL" => temporary && config.database.url.is_embedded(),
+            _ => true,
+        };
         self.environment
             .into_iter()
-            .filter(|(name, _)| name == "LONGSHORE_CONFIG" || name == "LONGSHORE_NAMESPACE")
+            .filter(|(name, _)| told(name))
             .collect()
     }
 }

@@ -9,6 +9,7 @@ use common::store::Store;
 use common::telemetry::health::Health;
 use tokio::sync::Semaphore;
 
+use crate::live;
 use crate::password::Hasher;
 
 /// How many of the largest bodies fit into memory at once: what is on its way in beyond that is
@@ -37,6 +38,8 @@ pub struct Inner {
     pub(crate) memory: Arc<Semaphore>,
     /// Questions that the database may still be asked.
     pub(crate) lookups: Semaphore,
+    /// The bounds of those who watch an event live.
+    pub(crate) live: live::Bounds,
 }
 
 impl Door {
@@ -53,6 +56,7 @@ impl Door {
             requests: semaphore(config.producer.concurrent_requests),
             memory: semaphore(memory),
             lookups: Semaphore::new(LOOKUPS),
+            live: live::Bounds::default(),
             broker: Arc::clone(&health.broker),
             store: health.store.clone(),
             config,

@@ -1,8 +1,10 @@
 //! The door: takes events over HTTP and answers 202 once the broker has them safely.
 //!
 //! ```text
-//! serve ─> router ─> layers (request id, limits, deadline) ─> signup | processing | events | status
-//!                                                                └─> admit ─> publish ─> Broker
+//! serve ─> router ─> layers (request id, limits, deadline) ─> signup | processing | events
+//!                                                           │    └─> admit ─> publish ─> Broker
+//!                                                           ├─> status | live ─> Store
+//!                                                           └─> page
 //! ```
 //!
 //! Nothing on the way to a 202 touches the database: events are taken while it is down. What the
@@ -16,7 +18,9 @@ mod events;
 mod idempotency;
 mod json;
 mod layers;
+mod live;
 mod media;
+mod page;
 mod password;
 mod problem;
 mod processing;

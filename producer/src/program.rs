@@ -29,7 +29,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         broker: Arc::clone(&broker),
         declared: Arc::clone(&program.declared),
         // The history alone would take an event too, and then nobody would.
-        queue: Some(Names::new(config.namespace.clone()).validate()),
+        queues: vec![Names::new(config.namespace.clone()).validate()],
         store: Some(Arc::clone(&store)),
         // Nothing on the way to a 202 needs it.
         store_needed: false,

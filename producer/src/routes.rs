@@ -10,7 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::door::Door;
 use crate::layers::{bound, head, linger, observe, protect};
 use crate::problem::{Code, Problem};
-use crate::{events, processing, signup, status};
+use crate::{events, live, page, processing, signup, status};
 
 /// Everything the producer answers. Pure construction: nothing is connected or spawned.
 ///
@@ -21,11 +21,14 @@ pub fn router(door: Door) -> Router {
         .route("/v1/processing", post(processing::post))
         .route("/v1/events", post(events::post))
         .route("/v1/events/{id}", get(status::get))
+        .route("/v1/events/{id}/live", get(live::get))
         .route_layer(from_fn_with_state(door.clone(), bound))
         .with_state(door.clone());
-    // Health and metrics have no bounds in common with the API: they answer when it is overloaded.
+    // Page, health and metrics have no bounds in common with the API: they answer when it is
+    // overloaded, and the page can say so.
     Router::new()
         .merge(api)
+        .merge(page::router())
         .merge(door.health().router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -43,7 +46,7 @@ async fn not_found() -> Problem {
     Problem::new(
         Code::NotFound,
         "nothing is here; the API is POST /v1/signups, /v1/processing and /v1/events, and \
-         GET /v1/events/{id}",
+         GET /v1/events/{id} and /v1/events/{id}/live; the signup page is at /",
     )
 }
 

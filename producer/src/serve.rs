@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -30,6 +30,11 @@ pub struct Wire {
     /// The most connections; more wait to be accepted.
     pub connections: usize,
 }
+
+/// In the extensions of every request: cancelled when the server is to end. An answer that would go
+/// on for long ends then.
+#[derive(Clone)]
+pub(crate) struct Stopping(pub CancellationToken);
 
 impl Default for Wire {
     fn default() -> Self {
@@ -89,6 +94,7 @@ pub async fn serve_with(
     drain: Duration,
 ) -> io::Result<()> {
     tracing::info!(listen.address = %listener.local_addr()?, "the door is open");
+    let router = router.layer(Extension(Stopping(stop.clone())));
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(wire.connections));
     // Cancelled when this function ends, however it ends: no connection outlives it.

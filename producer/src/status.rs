@@ -12,7 +12,7 @@ use crate::door::Door;
 use crate::problem::{Code, Problem};
 
 /// How long the database may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers where an event stands.
 ///
@@ -22,15 +22,7 @@ pub(crate) async fn get(
     State(door): State<Door>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<EventStatus>, Problem> {
-    let id: EventId = id
-        .ok()
-        .and_then(|Path(text)| text.parse().ok())
-        .ok_or_else(|| {
-            Problem::new(
-                Code::MalformedId,
-                "expected an event id, a UUID as 202 answers it, found something else",
-            )
-        })?;
+    let id = event_id(id)?;
     let Some(store) = &door.store else {
         return Err(unavailable("this producer has no database to ask"));
     };
@@ -54,7 +46,23 @@ pub(crate) async fn get(
     }
 }
 
-fn unavailable(reason: &str) -> Problem {
+/// The event id in a path.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn event_id(path: Result<Path<String>, PathRejection>) -> Result<EventId, Problem> {
+    path.ok()
+        .and_then(|Path(text)| text.parse().ok())
+        .ok_or_else(|| {
+            Problem::new(
+                Code::MalformedId,
+                "expected an event id, a UUID as 202 answers it, found something else",
+            )
+        })
+}
+
+/// The answer when the database cannot be asked.
+pub(crate) fn unavailable(reason: &str) -> Problem {
     let detail = format!("{reason}; events are accepted all the same");
     Problem::new(Code::StatusUnavailable, detail).retry_after(5)
 }

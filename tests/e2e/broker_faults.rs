@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::{
     load::{Load, signup},
     private::rabbit::PrivateRabbit,
@@ -13,7 +13,7 @@ use e2e::{
     wait::eventually,
 };
 
-use crate::{LATER, SOON};
+use crate::{LATER, SOON, fault::unharmed};
 
 const EVENTS: usize = 400;
 
@@ -22,24 +22,6 @@ fn on(broker_url: String) -> Builder {
         broker_url,
         ..Services::shared()
     })
-}
-
-/// Ends a fault test: all accepted are completed, and no attempt of theirs was spent on the fault.
-async fn unharmed(system: System, load: Load, receiver: &Receiver) -> Result<()> {
-    let accepted = load.finish(LATER).await?;
-    let ledger = system.ledger().await?;
-    ledger.all_completed(&accepted, LATER).await?;
-    ensure!(
-        ledger.dead_letters().await?.is_empty(),
-        "{:?}",
-        ledger.dead_letters().await?
-    );
-    ensure!(
-        receiver.successes().len() >= accepted.len(),
-        "{}",
-        receiver.successes().len()
-    );
-    system.finish().await
 }
 
 #[tokio::test]
@@ -125,9 +107,7 @@ async fn a_private_broker_that_blocks_publishers_is_answered_with_503() -> Resul
 #[tokio::test]
 async fn a_link_that_is_cut_stalls_and_heals_loses_nothing() -> Result<()> {
     let (shared, receiver) = (Services::shared(), Receiver::start().await?);
-    let target = url::Url::parse(&shared.broker_url)?;
-    let host = target.host_str().context("the broker's URL has no host")?;
-    let proxy = Proxy::start(format!("{host}:{}", target.port().unwrap_or(5672))).await?;
+    let proxy = Proxy::start_before(&shared.broker_url).await?;
     let told = Services {
         broker_url: proxy.before(&shared.broker_url)?,
         ..shared

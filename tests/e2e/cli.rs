@@ -21,7 +21,15 @@ async fn an_operator_sees_the_system_as_it_is() -> Result<()> {
         .await?
         .success()
         .context("a second migration")?;
-    system.longshore(&["doctor"]).await?.success()?;
+    let doctor = system.longshore(&["doctor"]).await?;
+    // Which they are is the first thing that whoever helps asks for.
+    for product in ["broker: RabbitMQ ", "database: PostgreSQL "] {
+        let version = doctor.success()?.split_once(product);
+        ensure!(
+            version.is_some_and(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit())),
+            "`doctor` does not tell the version: {doctor:?}"
+        );
+    }
     system.longshore(&["topology", "verify"]).await?.success()?;
     let shown = system
         .longshore(&["topology", "show", "--json"])

@@ -9,7 +9,7 @@ use e2e::{
     system::{Destination, System},
 };
 
-use crate::{LATER, SOON};
+use crate::{LATER, SOON, fault::unharmed};
 
 const EVENTS: usize = 600;
 
@@ -26,21 +26,7 @@ async fn survives(program: Program) -> Result<()> {
         system.kill(program, 0).await?;
         system.start_again(program, 0).await?;
     }
-    let accepted = load.finish(LATER).await?;
-    let ledger = system.ledger().await?;
-    ledger.all_completed(&accepted, LATER).await?;
-    ensure!(
-        ledger.dead_letters().await?.is_empty(),
-        "{:?}",
-        ledger.dead_letters().await?
-    );
-    let successes = receiver.successes();
-    ensure!(
-        successes.len() >= accepted.len(),
-        "only {} were delivered",
-        successes.len()
-    );
-    system.finish().await
+    unharmed(system, load, &receiver).await
 }
 
 #[tokio::test]

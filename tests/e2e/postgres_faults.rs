@@ -1,6 +1,6 @@
 //! What a database and the way to it can do to the system.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::{
     load::Load,
     private::postgres::PrivatePostgres,
@@ -10,7 +10,7 @@ use e2e::{
     system::{Builder, Destination, System},
 };
 
-use crate::{LATER, SOON};
+use crate::{LATER, SOON, fault::unharmed};
 
 const EVENTS: usize = 400;
 
@@ -19,23 +19,6 @@ fn on(database_url: String) -> Builder {
         database_url,
         ..Services::shared()
     })
-}
-
-async fn unharmed(system: System, load: Load, receiver: &Receiver) -> Result<()> {
-    let accepted = load.finish(LATER).await?;
-    let ledger = system.ledger().await?;
-    ledger.all_completed(&accepted, LATER).await?;
-    ensure!(
-        ledger.dead_letters().await?.is_empty(),
-        "{:?}",
-        ledger.dead_letters().await?
-    );
-    ensure!(
-        receiver.successes().len() >= accepted.len(),
-        "{}",
-        receiver.successes().len()
-    );
-    system.finish().await
 }
 
 #[tokio::test]
@@ -106,11 +89,7 @@ async fn the_producer_accepts_while_the_private_database_is_down() -> Result<()>
 #[tokio::test]
 async fn a_link_to_the_database_that_stalls_and_is_cut_loses_nothing() -> Result<()> {
     let (shared, receiver) = (Services::shared(), Receiver::start().await?);
-    let target = url::Url::parse(&shared.database_url)?;
-    let host = target
-        .host_str()
-        .context("the database's URL has no host")?;
-    let proxy = Proxy::start(format!("{host}:{}", target.port().unwrap_or(5432))).await?;
+    let proxy = Proxy::start_before(&shared.database_url).await?;
     let told = Services {
         database_url: proxy.before(&shared.database_url)?,
         ..shared

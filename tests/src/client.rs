@@ -64,13 +64,7 @@ impl Answer {
     /// # Errors
     /// If it was not a 202 as the contract has it.
     pub fn accepted(&self) -> Result<Uuid> {
-        ensure!(
-            self.status == 202,
-            "expected 202, got {}: {}",
-            self.status,
-            self.text()
-        );
-        let body = self.json()?;
+        let body = self.accepted_body()?;
         let id: Uuid = serde_json::from_value(body["id"].clone())
             .with_context(|| format!("the 202 has no id: {body}"))?;
         ensure!(body["type"].is_string(), "the 202 has no type: {body}");
@@ -86,13 +80,7 @@ impl Answer {
     /// # Errors
     /// If it was not a 202 as the contract has it.
     pub fn accepted_batch(&self) -> Result<Vec<Uuid>> {
-        ensure!(
-            self.status == 202,
-            "expected 202, got {}: {}",
-            self.status,
-            self.text()
-        );
-        let body = self.json()?;
+        let body = self.accepted_body()?;
         let accepted = body["accepted"]
             .as_array()
             .context("the 202 has no list `accepted`")?;
@@ -102,6 +90,16 @@ impl Answer {
                 serde_json::from_value(one["id"].clone()).context("an accepted one has no id")
             })
             .collect()
+    }
+
+    fn accepted_body(&self) -> Result<Value> {
+        ensure!(
+            self.status == 202,
+            "expected 202, got {}: {}",
+            self.status,
+            self.text()
+        );
+        self.json()
     }
 
     /// The problem document of an error, checked against what the contract promises of every one.

@@ -7,11 +7,14 @@
 //! | module | gives |
 //! |---|---|
 //! | [`system`] | a whole system of real processes in a namespace of its own |
+//! | [`dev`] | all of it in one process, as `longshore dev` |
 //! | [`process`] | one real process: start, signal, wait, measure |
 //! | [`client`] | calls to the producer and what it answered |
 //! | [`load`] | many publishers at once, with the ids that were accepted |
 //! | [`broker`] | an outsider on AMQP: publish anything, look into queues |
+//! | [`browser`] | a real browser, for the signup page |
 //! | [`receiver`] | the outside system: an HTTP receiver that answers by a plan |
+//! | [`collector`] | a collector of traces, and the spans it was sent |
 //! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
 //! | [`proxy`] | a TCP link that can be stalled, cut and healed |
 //! | [`private`] | a broker or a database of the test's own, to stop and to kill |
@@ -19,7 +22,10 @@
 //! | [`wait`] | waiting for facts, never for time |
 
 pub mod broker;
+pub mod browser;
 pub mod client;
+pub mod collector;
+pub mod dev;
 pub mod ledger;
 pub mod load;
 pub mod namespace;

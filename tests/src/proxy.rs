@@ -30,9 +30,11 @@ enum Link {
     Cut,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct State {
     link: Link,
+    /// What contains this does not pass.
+    withheld: Option<String>,
     /// Connections of an older generation are reset.
     generation: u64,
 }
@@ -44,6 +46,16 @@ pub struct Proxy {
     state: watch::Sender<State>,
     open: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
+}
+
+impl State {
+    fn lets_pass(&self, bytes: &[u8]) -> bool {
+        let withheld = self.withheld.as_ref().is_some_and(|text| {
+            let mut parts = bytes.windows(text.len());
+            parts.any(|part| part == text.as_bytes())
+        });
+        self.link != Link::Stalled && !withheld
+    }
 }
 
 impl Proxy {
@@ -59,6 +71,7 @@ impl Proxy {
         let address = listener.local_addr()?;
         let (state, watched) = watch::channel(State {
             link: Link::Whole,
+            withheld: None,
             generation: 0,
         });
         let open = Arc::new(AtomicUsize::new(0));
@@ -82,6 +95,21 @@ impl Proxy {
             open,
             accepting,
         })
+    }
+
+    /// Starts a whole link to the broker or the database of a URL.
+    ///
+    /// # Errors
+    /// If the URL names no host, or as [`start`](Self::start).
+    pub async fn start_before(url: &str) -> Result<Self> {
+        let url = url::Url::parse(url).context("reading the URL to put a proxy before")?;
+        let host = url.host_str().context("the URL has no host")?;
+        let usual = if url.scheme().starts_with("amqp") {
+            5672
+        } else {
+            5432
+        };
+        Self::start(format!("{host}:{}", url.port().unwrap_or(usual))).await
     }
 
     /// Where it listens.
@@ -120,9 +148,19 @@ impl Proxy {
         self.set(Link::Stalled);
     }
 
+    /// Lets connections pass until one end sends a packet that contains this text, which waits, and
+    /// all behind it, until [`heal`](Self::heal).
+    pub fn withhold(&self, text: &str) {
+        self.state
+            .send_modify(|state| state.withheld = Some(text.to_owned()));
+    }
+
     /// Makes the link whole again.
     pub fn heal(&self) {
-        self.set(Link::Whole);
+        self.state.send_modify(|state| {
+            state.link = Link::Whole;
+            state.withheld = None;
+        });
     }
 
     /// Resets the connections of this moment; new ones pass.
@@ -174,7 +212,7 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::R
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         // What was read just when the link stalled waits here.
         if state
-            .wait_for(|state| state.link != Link::Stalled)
+            .wait_for(|state| state.lets_pass(&buffer[..count]))
             .await
             .is_err()
             || to.write_all(&buffer[..count]).await.is_err()

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use self::config::Destination;
+pub(crate) use self::config::render;
 use self::member::Member;
 use crate::{
     broker::Outsider,
@@ -200,6 +201,28 @@ impl Output {
     }
 }
 
+/// Runs a command without a terminal until it ends; `shown` is what it is called.
+///
+/// # Errors
+/// If it cannot be started or does not end within two minutes.
+pub async fn run(mut command: Command, shown: String) -> Result<Output> {
+    command.stdin(Stdio::null());
+    let mut command = tokio::process::Command::from(command);
+    let output = timeout(
+        Duration::from_secs(120),
+        command.kill_on_drop(true).output(),
+    )
+    .await
+    .with_context(|| format!("`{shown}` took over two minutes"))?
+    .with_context(|| format!("running `{shown}`"))?;
+    Ok(Output {
+        command: shown,
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
 /// A running system: a producer and workers in a namespace of their own.
 ///
 /// A test ends with [`finish`](Self::finish); a system dropped without it prints what its processes
@@ -301,25 +324,26 @@ impl System {
         arguments: &[&str],
     ) -> Result<Output> {
         let mut command = self.command(Program::Longshore)?;
-        command
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null());
-        let mut command = tokio::process::Command::from(command);
-        let shown = format!("longshore {}", arguments.join(" "));
-        let output = timeout(
-            Duration::from_secs(120),
-            command.kill_on_drop(true).output(),
-        )
-        .await
-        .with_context(|| format!("`{shown}` took over two minutes"))?
-        .with_context(|| format!("running `{shown}`"))?;
-        Ok(Output {
-            command: shown,
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        command.args(arguments).envs(environment.iter().copied());
+        run(command, format!("longshore {}", arguments.join(" "))).await
+    }
+
+    /// As [`longshore_with`](Self::longshore_with), without waiting for its end.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn longshore_running(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Process> {
+        let mut command = self.command(Program::Longshore)?;
+        command.args(arguments).envs(environment.iter().copied());
+        let log = self
+            .scratch
+            .path()
+            .join(format!("longshore.{}.log", Uuid::new_v4().simple()));
+        Process::spawn(Program::Longshore, command, log)
     }
 
     /// The process of a program; the first copy is 0.

@@ -9,9 +9,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
+use common::broker::Broker;
 use common::runtime::{Handler, Spec, Worker};
+use common::store::Store;
 use common::topology::{Names, Stage};
 
+pub use dead::nameless;
 pub use handler::{KeepDead, KeepRejections};
 
 /// Runs the program `longshore-archive`.
@@ -23,23 +26,28 @@ async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
-        let names = Names::new(program.config.namespace.clone());
-        let worker = |queue: String, handler: Arc<dyn Handler>, parked| {
-            let settings = program.config.stage(Stage::Archive);
-            let spec = Spec {
-                queue,
-                settings,
-                door: false,
-                parked,
-            };
-            Worker::new(program, Arc::clone(broker), handler, spec)
-        };
-        let dead = KeepDead::new(Arc::clone(&rows), names.clone());
-        let rejections = KeepRejections::new(rows, names.clone());
-        Ok(vec![
-            worker(names.dead(), Arc::new(dead), Some(names.parked())),
-            worker(names.rejected(), Arc::new(rejections), None),
-        ])
+        Ok(workers(program, broker, &rows).into())
     })
     .await
+}
+
+/// The two workers of the stage: one for dead letters, one for rejections.
+pub fn workers(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Store>) -> [Worker; 2] {
+    let names = Names::new(program.config.namespace.clone());
+    let worker = |queue: String, handler: Arc<dyn Handler>, parked| {
+        let settings = program.config.stage(Stage::Archive);
+        let spec = Spec {
+            queue,
+            settings,
+            door: false,
+            parked,
+        };
+        Worker::new(program, Arc::clone(broker), handler, spec)
+    };
+    let dead = KeepDead::new(Arc::clone(store), names.clone());
+    let rejections = KeepRejections::new(Arc::clone(store), names.clone());
+    [
+        worker(names.dead(), Arc::new(dead), Some(names.parked())),
+        worker(names.rejected(), Arc::new(rejections), None),
+    ]
 }

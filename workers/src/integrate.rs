@@ -103,7 +103,11 @@ fn chosen(program: &Program, asked: &[String]) -> Result<Vec<Destination>, Failu
     asked.iter().map(one).collect()
 }
 
-fn worker(
+/// The worker of one destination.
+///
+/// # Errors
+/// The destination cannot be used.
+pub fn worker(
     program: &Program,
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
@@ -117,12 +121,7 @@ fn worker(
     let allow = program.config.outbound.allow.clone();
     let handler = Deliver::new(destination, allow, Arc::clone(store))
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let spec = Spec {
-        queue,
-        settings,
-        door: false,
-        parked: None,
-    };
+    let spec = Spec::new(queue, settings);
     Ok(Worker::new(
         program,
         Arc::clone(broker),

@@ -16,6 +16,9 @@ pub mod store;
 pub mod validate;
 
 mod canonical;
+mod database;
 mod serve;
+#[cfg(test)]
+mod testbed;
 
-pub use serve::serve;
+pub use serve::{serve, work};

@@ -26,7 +26,10 @@ pub async fn serve(
     let health = Health {
         broker: Arc::clone(&broker),
         declared: Arc::clone(&program.declared),
-        queue: workers.first().map(|worker| worker.queue().to_owned()),
+        queues: workers
+            .iter()
+            .map(|worker| worker.queue().to_owned())
+            .collect(),
         store: store.clone(),
         store_needed: true,
         metrics: program.metrics.clone(),
@@ -40,14 +43,8 @@ pub async fn serve(
         .map_err(|error| Failure::Failed(error.into()))
     };
     let worked = async {
-        let declared = program.declare(&*broker).await?;
-        let ended = if declared && workers.is_empty() {
-            program.stop.cancelled().await;
-            Ok(())
-        } else if declared {
-            try_join_all(workers.into_iter().map(Worker::run))
-                .await
-                .map(|_| ())
+        let ended = if program.declare(&*broker).await? {
+            work(&program, workers).await
         } else {
             Ok(())
         };
@@ -60,4 +57,16 @@ pub async fn serve(
         store.close().await;
     }
     ended
+}
+
+/// Runs workers until the program is told to stop and they have drained; without any it only waits.
+///
+/// # Errors
+/// What was running did not end within the drain deadline.
+pub async fn work(program: &Program, workers: Vec<Worker>) -> Result<(), Failure> {
+    if workers.is_empty() {
+        program.stop.cancelled().await;
+    }
+    try_join_all(workers.into_iter().map(Worker::run)).await?;
+    Ok(())
 }

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
+use common::broker::Broker;
 use common::runtime::{Spec, Worker};
+use common::store::Store;
 use common::topology::{Names, Stage};
 
-pub(crate) use handler::DATABASE;
 pub use handler::StoreEvents;
 
 /// Runs the program `longshore-store`.
@@ -22,19 +23,20 @@ async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
-        let handler = StoreEvents::new(rows, program.config.destinations.clone());
-        let spec = Spec {
-            queue: Names::new(program.config.namespace.clone()).store(),
-            settings: program.config.stage(Stage::Store),
-            door: false,
-            parked: None,
-        };
-        Ok(vec![Worker::new(
-            program,
-            Arc::clone(broker),
-            Arc::new(handler),
-            spec,
-        )])
+        Ok(vec![worker(program, broker, &rows)])
     })
     .await
+}
+
+/// The worker of the stage.
+pub fn worker(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Store>) -> Worker {
+    let config = &program.config;
+    let handler = StoreEvents::new(Arc::clone(store), config.destinations.clone());
+    let spec = Spec {
+        queue: Names::new(config.namespace.clone()).store(),
+        settings: config.stage(Stage::Store),
+        door: false,
+        parked: None,
+    };
+    Worker::new(program, Arc::clone(broker), Arc::new(handler), spec)
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
+use common::broker::Broker;
 use common::event::Types;
 use common::runtime::{Spec, Worker};
 use common::topology::{Names, Stage};
@@ -19,22 +20,30 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> Result<(), Failure> {
-    let types =
-        Types::with(&program.config.types).map_err(|error| Failure::Usage(error.to_string()))?;
     crate::serve::serve(program, None, |program, broker| {
-        let handler = Validate::new(types, program.config.limits.events(), broker.user());
-        let spec = Spec {
-            queue: Names::new(program.config.namespace.clone()).validate(),
-            settings: program.config.stage(Stage::Validate),
-            door: true,
-            parked: None,
-        };
-        Ok(vec![Worker::new(
-            program,
-            Arc::clone(broker),
-            Arc::new(handler),
-            spec,
-        )])
+        Ok(vec![worker(program, broker)?])
     })
     .await
+}
+
+/// The worker of the stage.
+///
+/// # Errors
+/// A configured event type cannot be used.
+pub fn worker(program: &Program, broker: &Arc<dyn Broker>) -> Result<Worker, Failure> {
+    let config = &program.config;
+    let types = Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
+    let handler = Validate::new(types, config.limits.events(), broker.user());
+    let spec = Spec {
+        queue: Names::new(config.namespace.clone()).validate(),
+        settings: config.stage(Stage::Validate),
+        door: true,
+        parked: None,
+    };
+    Ok(Worker::new(
+        program,
+        Arc::clone(broker),
+        Arc::new(handler),
+        spec,
+    ))
 }

@@ -11,6 +11,8 @@ mod consumer;
 mod convert;
 mod declare;
 mod explain;
+mod greeting;
+mod history;
 mod publisher;
 mod settlements;
 
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
@@ -29,7 +32,8 @@ use self::connection::{Link, Settings};
 use self::convert::short;
 use self::publisher::{Pace, Parcel, Publisher};
 use super::{
-    Address, Broker, BrokerError, Depth, Difference, Publication, PublishError, Subscription,
+    Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
+    PublishError, Subscription,
 };
 use crate::config;
 use crate::telemetry::metrics;
@@ -201,6 +205,17 @@ impl Broker for RabbitBroker {
             Some(reason) => Err(BrokerError::Blocked(reason)),
             None => answer,
         }
+    }
+
+    async fn product(&self) -> Result<Option<String>, BrokerError> {
+        greeting::product(&self.settings).await
+    }
+
+    async fn history(
+        &self,
+        from: HistoryStart,
+    ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
+        history::read(&self.consuming, self.names.history(), from).await
     }
 
     fn user(&self) -> Option<&str> {

@@ -231,7 +231,12 @@ mod tests {
     fn nothing_set_means_the_documented_defaults() {
         let config = with(&[]).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(config.namespace.as_str(), "longshore");
-        assert_eq!(config.broker.url.address(), "127.0.0.1:5672");
+        assert_eq!(
+            config.broker.url.to_string(),
+            "sqlite:longshore-data/broker.db"
+        );
+        let database = config.database.url.to_string();
+        assert_eq!(database, "sqlite:longshore-data/longshore.db");
         assert_eq!(config.listen, None);
     }
 
@@ -277,7 +282,7 @@ mod tests {
             (
                 "",
                 &[("LONGSHORE_BROKER_URL", "redis://h")],
-                &["broker.url", "amqp://", "redis://"],
+                &["broker.url", "amqp://", "sqlite:PATH", "redis://"],
             ),
             (
                 "",

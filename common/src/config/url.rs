@@ -1,31 +1,53 @@
-//! The address of a service, password included but never shown.
+//! The address of a service, password included but never shown, or of an embedded engine's file.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::Secret;
 
-/// A URL that may hold a password. `Display` and `Debug` leave it out.
+/// What the address of an embedded engine begins with.
+const SQLITE: &str = "sqlite:";
+
+/// What the path of a database begins with that is in memory alone, as tests use it.
+const MEMORY: &str = ":memory:";
+
+/// A URL that may hold a password, which `Display` and `Debug` leave out, or `sqlite:PATH`.
 #[derive(Clone)]
 pub struct ServiceUrl {
     whole: Secret,
     parsed: ::url::Url,
+    /// Of an embedded engine.
+    path: Option<String>,
 }
 
 impl ServiceUrl {
-    /// Reads a URL.
+    /// Reads a URL, or `sqlite:PATH`. The path is taken as it stands, spaces, `%` and `?` included;
+    /// `sqlite:///tmp/a.db` is `sqlite:/tmp/a.db`.
     ///
     /// # Errors
-    /// The text is none. The message does not repeat it: it may hold a password.
+    /// The text is neither. The message does not repeat it: it may hold a password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let parsed: ::url::Url = text
+        let path = text.strip_prefix(SQLITE);
+        let path = path.map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        // A path is no part of a URL here, so that every file name can be written plainly.
+        let url = if path.is_some() { SQLITE } else { text };
+        let parsed: ::url::Url = url
             .parse()
             .map_err(|error| format!("expected a URL, found none: {error}"))?;
+        let nameless = |path: &str| path.is_empty() || path.ends_with('/') || path.contains('\0');
+        if path.is_some_and(nameless) {
+            return Err(format!(
+                "expected {SQLITE}PATH with the path of a file, such as \
+                 {SQLITE}longshore-data/longshore.db, found no file name"
+            ));
+        }
         Ok(Self {
             whole: Secret::new(text),
             parsed,
+            path: path.map(str::to_owned),
         })
     }
 
@@ -40,13 +62,30 @@ impl ServiceUrl {
         self.whole.expose()
     }
 
-    /// The URL in parts.
+    /// The URL in parts; of `sqlite:PATH` nothing but the scheme, for that see [`ServiceUrl::file`].
     pub fn parts(&self) -> &::url::Url {
         &self.parsed
     }
 
-    /// Host and port for people: `127.0.0.1:5672`.
+    /// Whether it is `sqlite:PATH`: an engine within this process, and no service of its own.
+    pub fn is_embedded(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// The file of an embedded engine, where it has one.
+    pub fn file(&self) -> Option<&Path> {
+        let path = self
+            .path
+            .as_deref()
+            .filter(|path| !path.starts_with(MEMORY));
+        path.map(Path::new)
+    }
+
+    /// Host and port for people, `127.0.0.1:5672`, or the file.
     pub fn address(&self) -> String {
+        if let Some(path) = &self.path {
+            return path.clone();
+        }
         let host = self.parsed.host_str().unwrap_or("localhost");
         match self.parsed.port() {
             Some(port) => format!("{host}:{port}"),
@@ -54,8 +93,9 @@ impl ServiceUrl {
         }
     }
 
+    /// Checks that it is `sqlite:PATH` or has one of these schemes.
     pub(super) fn expect_scheme(&self, schemes: &[&str]) -> Result<(), String> {
-        if schemes.contains(&self.parsed.scheme()) {
+        if self.is_embedded() || schemes.contains(&self.parsed.scheme()) {
             return Ok(());
         }
         let expected: Vec<String> = schemes
@@ -63,15 +103,24 @@ impl ServiceUrl {
             .map(|scheme| format!("{scheme}://"))
             .collect();
         Err(format!(
-            "expected {}, found {}://",
-            expected.join(" or "),
+            "expected {} or {SQLITE}PATH, found {}://",
+            expected.join(", "),
             self.parsed.scheme()
         ))
     }
 }
 
+impl PartialEq for ServiceUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            return write!(f, "{SQLITE}{path}");
+        }
         let mut shown = self.parsed.clone();
         if shown.password().is_some() {
             // Fails only for URLs that cannot have a password.
@@ -105,7 +154,52 @@ mod tests {
         assert!(!format!("{url:?}").contains("hunter2"));
         assert!(url.expose().contains("hunter2"));
         assert_eq!(url.address(), "host:5672");
+        assert_eq!(url.file(), None);
         let broken = ServiceUrl::parse("hunter2").map(|_| ());
         assert!(broken.is_err_and(|text| !text.contains("hunter2")));
+    }
+
+    #[test]
+    fn a_path_is_taken_as_it_stands() {
+        for (text, path) in [
+            (
+                "sqlite:longshore-data/broker.db",
+                "longshore-data/broker.db",
+            ),
+            (
+                "sqlite:/tmp/a b/Jürgen 100%?#.db",
+                "/tmp/a b/Jürgen 100%?#.db",
+            ),
+            ("sqlite:///tmp/a.db", "/tmp/a.db"),
+            ("sqlite://a.db", "a.db"),
+        ] {
+            let url = ServiceUrl::parse(text).unwrap();
+            assert_eq!(url.file(), Some(Path::new(path)), "{text}");
+            assert_eq!(url.to_string(), format!("sqlite:{path}"));
+            assert_eq!(url.address(), path);
+            assert_eq!(url.expect_scheme(&["amqp"]), Ok(()));
+        }
+        let memory = ServiceUrl::preset("sqlite::memory:a");
+        assert!(memory.is_embedded() && memory.file().is_none());
+    }
+
+    #[test]
+    fn an_address_of_no_known_kind_says_what_was_expected() {
+        for (text, words) in [
+            ("sqlite:", "PATH"),
+            ("sqlite:///tmp/", "file name"),
+            ("longshore.db", "expected a URL"),
+        ] {
+            let error = ServiceUrl::parse(text).map(|_| ());
+            assert!(
+                error.as_ref().is_err_and(|it| it.contains(words)),
+                "{error:?}"
+            );
+        }
+        let other = ServiceUrl::preset("redis://h").expect_scheme(&["amqp", "amqps"]);
+        assert_eq!(
+            other,
+            Err("expected amqp://, amqps:// or sqlite:PATH, found redis://".to_owned())
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use super::trail::from_rfc3339;
 
 /// A CloudEvent. The context attributes stay as the publisher gave them; `data` is kept as the bytes
 /// it came in, never taken apart and put together again.
@@ -119,9 +119,12 @@ impl CloudEvent {
             }
         }
         if let Some(time) = &self.time
-            && OffsetDateTime::parse(time, &Rfc3339).is_err()
+            && from_rfc3339(time).is_none()
         {
-            let found = format!("expected RFC 3339, found {:?}", clip(time));
+            let found = format!(
+                "expected RFC 3339 within the years 0 to 9999 of UTC, found {:?}",
+                clip(time)
+            );
             return fail("time", found.into());
         }
         for name in self.extensions.keys() {

@@ -1,8 +1,8 @@
 //! The trail: what the system learns about an event on its way. It travels in message headers,
 //! beside the event, which itself never changes.
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::Publisher;
 use crate::message::{HeaderValue, Headers};
@@ -76,11 +76,7 @@ impl Trail {
                 .and_then(|number| u32::try_from(number).ok())
                 .unwrap_or_default()
         };
-        let moment = |name| {
-            headers
-                .text(name)
-                .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
-        };
+        let moment = |name| headers.text(name).and_then(from_rfc3339);
         Self {
             attempt: count(header::ATTEMPT),
             generation: count(header::GENERATION),
@@ -159,6 +155,15 @@ pub fn now() -> OffsetDateTime {
     now.replace_microsecond(now.microsecond()).unwrap_or(now)
 }
 
+/// The moment that an RFC 3339 text names, in UTC. None for one that lies outside the years 0 to 9999
+/// there, as `9999-12-31T23:30:00-01:00` does: it could be neither stored nor written down again.
+pub fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()?
+        .checked_to_offset(UtcOffset::UTC)
+        .filter(|moment| (0..=9999).contains(&moment.year()))
+}
+
 /// A moment as RFC 3339 text.
 pub fn to_rfc3339(moment: OffsetDateTime) -> String {
     // Fails only for years beyond 9999, which no clock of ours shows.
@@ -170,6 +175,19 @@ pub fn to_rfc3339(moment: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_outside_the_calendar_is_none() {
+        for text in [
+            "9999-12-31T23:30:00-01:00",
+            "0000-01-01T00:30:00+01:00",
+            "tomorrow",
+        ] {
+            assert_eq!(from_rfc3339(text), None, "{text}");
+        }
+        let moment = from_rfc3339("9999-12-31T23:30:00+01:00").map(to_rfc3339);
+        assert_eq!(moment.as_deref(), Some("9999-12-31T22:30:00Z"));
+    }
 
     #[test]
     fn a_trail_survives_headers() {

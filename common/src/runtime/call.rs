@@ -1,13 +1,18 @@
-//! One call of a handler, with its panics contained and its time bounded.
+//! Calls of a handler, with its panics contained and its time bounded.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use super::{Handler, Received};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
+
+/// So many events of a batch that failed are handled at once, each alone: one after the other, 256 that
+/// all run out of time would be in hand for longer than the broker allows.
+const ALONE_AT_ONCE: usize = 16;
 
 /// Handles a batch and returns one outcome for each event, in order, whatever the handler does.
 ///
@@ -30,25 +35,48 @@ pub(super) async fn call(
                 error = %failure.error,
                 "a batch failed as a whole: handling its events one by one"
             );
-            let mut outcomes = Vec::with_capacity(batch.len());
-            for one in batch {
-                // What the first call did may have taken effect: nobody may think it did not.
-                let again = Received {
-                    redelivered: true,
-                    ..one.clone()
-                };
-                let outcome = match try_call(handler, &[again], timeout).await {
-                    Ok(mut outcomes) => outcomes.pop().unwrap_or(Outcome::Done),
-                    Err(failure) => Outcome::Retry {
-                        after: None,
-                        failure,
-                    },
-                };
-                outcomes.push(outcome);
-            }
-            outcomes
+            let calls: Vec<_> = batch
+                .iter()
+                .map(|one| call_again(handler, one, timeout))
+                .collect();
+            stream::iter(calls)
+                .buffered(ALONE_AT_ONCE)
+                .collect::<Vec<_>>()
+                .await
+                .concat()
         }
     }
+}
+
+/// Asks whether a dependency answers again. A probe that panics or takes too long has not found that it
+/// does: were it believed to be under way for ever, the worker would hold for ever.
+pub(super) async fn probe(
+    handler: &dyn Handler,
+    dependency: &'static str,
+    timeout: Duration,
+) -> Result<(), String> {
+    let contained = AssertUnwindSafe(handler.probe(dependency)).catch_unwind();
+    match tokio::time::timeout(timeout, contained).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(panic)) => Err(format!("the probe panicked: {}", what_it_said(&*panic))),
+        Err(_) => Err(format!("the probe took longer than {timeout:?}")),
+    }
+}
+
+/// Handles one event of a batch that failed as a whole.
+async fn call_again(handler: &dyn Handler, one: &Received, timeout: Duration) -> Vec<Outcome> {
+    // What the first call did may have taken effect: nobody may think it did not.
+    let again = Received {
+        redelivered: true,
+        ..one.clone()
+    };
+    let outcomes = try_call(handler, &[again], timeout).await;
+    outcomes.unwrap_or_else(|failure| {
+        vec![Outcome::Retry {
+            after: None,
+            failure,
+        }]
+    })
 }
 
 async fn try_call(
@@ -61,15 +89,8 @@ async fn try_call(
     let outcomes = match tokio::time::timeout(timeout, contained).await {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(panic)) => {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no message".to_owned());
-            return Err(Failure::new(
-                ReasonCode::Panicked,
-                format!("the handler panicked: {text}"),
-            ));
+            let error = format!("the handler panicked: {}", what_it_said(&*panic));
+            return Err(Failure::new(ReasonCode::Panicked, error));
         }
         Err(_) => {
             let error = format!("the handler took longer than {timeout:?}");
@@ -81,6 +102,14 @@ async fn try_call(
         return Err(Failure::new(ReasonCode::HandlerFailed, error));
     }
     Ok(outcomes)
+}
+
+fn what_it_said(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 #[cfg(test)]
@@ -108,6 +137,15 @@ mod tests {
         async fn probe(&self, _: &'static str) -> Result<(), String> {
             Ok(())
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_hangs_is_in_hand_for_minutes_and_not_for_hours() {
+        let timeout = Duration::from_secs(30);
+        let began = tokio::time::Instant::now();
+        let outcomes = call(&Moody, &vec![received("stall"); 256], timeout).await;
+        assert_eq!(outcomes.len(), 256);
+        assert!(began.elapsed() < Duration::from_secs(10 * 60));
     }
 
     #[tokio::test]
@@ -148,9 +186,29 @@ mod tests {
             vec![Outcome::Done; batch.len()]
         }
 
-        async fn probe(&self, _: &'static str) -> Result<(), String> {
-            Ok(())
+        async fn probe(&self, dependency: &'static str) -> Result<(), String> {
+            match dependency {
+                "panic" => panic!("as told"),
+                "stall" => std::future::pending().await,
+                "down" => Err("still".to_owned()),
+                _ => Ok(()),
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn a_probe_always_comes_to_an_end() {
+        let told = async |dependency| probe(&Moody, dependency, Duration::from_millis(50)).await;
+        assert_eq!(told("up").await, Ok(()));
+        assert_eq!(told("down").await, Err("still".to_owned()));
+        assert_eq!(
+            told("panic").await,
+            Err("the probe panicked: as told".to_owned())
+        );
+        assert_eq!(
+            told("stall").await,
+            Err("the probe took longer than 50ms".to_owned())
+        );
     }
 
     async fn codes(bodies: &[&'static str]) -> Vec<Option<ReasonCode>> {

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::broker::Delivery;
+use crate::broker::{Delivery, Tag};
 use crate::event::{Publisher, Trail, header};
 use crate::message::Message;
 
@@ -63,6 +63,23 @@ impl Received {
         }
     }
 
+    /// A message of the history, as the validate worker found it when it came through the door `now`.
+    pub fn at_the_door(
+        message: Message,
+        routing_key: String,
+        own_user: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Self {
+        let delivery = Delivery {
+            tag: Tag(0),
+            message,
+            routing_key,
+            redelivered: false,
+            returns: 0,
+        };
+        Self::new(delivery, own_user, true, now)
+    }
+
     /// Whether nobody can have handled it before, here or at the stages before: it is not redelivered,
     /// not retried, not replayed, and no stage did its step again over it. Then no effect of it can be
     /// there already, unless the publisher sent it twice.
@@ -105,7 +122,6 @@ impl Received {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Tag;
     use crate::event::now;
 
     fn delivery(user: Option<&str>) -> Delivery {

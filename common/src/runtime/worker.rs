@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::Received;
 use super::hold::Hold;
 use super::lane::{Lane, LaneKind};
+use super::{Received, call};
 use crate::bootstrap::{Failure, Program, millis};
 use crate::broker::Broker;
 use crate::config::StageSettings;
@@ -45,6 +45,19 @@ pub struct Spec {
     /// The queue that takes what is given up here, where that is not the dead letters' own: the
     /// archive's dead letters must not come back to it.
     pub parked: Option<String>,
+}
+
+impl Spec {
+    /// As it is for most queues: only the system publishes to it, and what is given up becomes a dead
+    /// letter.
+    pub fn new(queue: String, settings: StageSettings) -> Self {
+        Self {
+            queue,
+            settings,
+            door: false,
+            parked: None,
+        }
+    }
 }
 
 /// A worker on one queue.
@@ -161,7 +174,7 @@ impl Worker {
 
     async fn probe(&self, dependency: &'static str) -> Result<(), String> {
         if dependency != BROKER {
-            return self.handler.probe(dependency).await;
+            return call::probe(&*self.handler, dependency, self.spec.settings.timeout).await;
         }
         self.broker
             .ready()

@@ -9,20 +9,23 @@ mod deliveries;
 mod events;
 mod failure;
 mod link;
+mod mending;
 mod rejections;
 mod replays;
 mod schema;
 mod status;
-mod text;
+mod story;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::link::Link;
 use super::{
-    Attempt, DeadFilter, DeadLetter, DeadPage, DeadSummary, DeliveryKey, DeliveryState,
-    EventRecord, EventStatus, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
-    ReplayState, Store, StoreError, Stored,
+    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
+    DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
+    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
+    StoreError, Stored,
 };
 use crate::config;
 use crate::event::EventId;
@@ -47,20 +50,16 @@ impl PostgresStore {
             namespace: namespace.clone(),
         })
     }
-
-    /// Removes the schema with everything in it: what a test does at its end.
-    ///
-    /// # Errors
-    /// The database cannot be reached, or somebody else's objects depend on ours.
-    pub async fn remove_schema(&self) -> Result<(), StoreError> {
-        schema::remove(&self.link, &self.namespace).await
-    }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
         schema::migrate(&self.link, &self.namespace).await
+    }
+
+    async fn remove_schema(&self) -> Result<(), StoreError> {
+        schema::remove(&self.link, &self.namespace).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -141,6 +140,62 @@ impl Store for PostgresStore {
 
     async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
         replays::end(&self.link, replay, state).await
+    }
+
+    async fn product(&self) -> Result<Option<String>, StoreError> {
+        schema::product(&self.link).await.map(Some)
+    }
+
+    async fn at_rest(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
+        status::standings(&self.link, ids).await
+    }
+
+    async fn dead_story(&self, id: Uuid) -> Result<Option<DeadStory>, StoreError> {
+        story::story_of(&self.link, id).await
+    }
+
+    async fn dead_stats(
+        &self,
+        filter: &DeadFilter,
+        most: u32,
+    ) -> Result<Vec<DeadGroup>, StoreError> {
+        dead::stats(&self.link, filter, most).await
+    }
+
+    async fn edit_dead(&self, edit: &DeadEdit) -> Result<Edited, StoreError> {
+        mending::edit(&self.link, edit).await
+    }
+
+    async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
+        mending::discard(&self.link, discard, most).await
+    }
+
+    async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError> {
+        mending::restore(&self.link, filter, most).await
+    }
+
+    async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError> {
+        mending::purge(&self.link, older_than, most).await
+    }
+
+    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
+        replays::page(&self.link, page).await
+    }
+
+    async fn advance_replay(&self, id: Uuid, sent: u64, position: u64) -> Result<(), StoreError> {
+        replays::advance(&self.link, id, sent, position).await
+    }
+
+    async fn steer_replay(
+        &self,
+        id: Uuid,
+        to: ReplayState,
+    ) -> Result<Option<ReplayState>, StoreError> {
+        replays::steer(&self.link, id, to).await
+    }
+
+    async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
+        replays::outcome(&self.link, id).await
     }
 
     async fn close(&self) {

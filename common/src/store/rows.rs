@@ -1,5 +1,8 @@
 //! What goes into the database and comes out of it.
 
+mod dead;
+mod replays;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,9 +10,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::event::EventId;
-use crate::message::Message;
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
+
+pub use dead::{
+    AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadStory,
+    DeadSummary, Discard, DiscardRecord, EditRecord, Edited, Hourly,
+};
+pub use replays::{HistorySlice, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState};
 
 /// An event to be stored, with what is due because of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,171 +144,6 @@ pub struct Attempt {
     pub delivered: bool,
 }
 
-/// A dead letter, whole.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeadLetter {
-    /// Its id, made from event, queue and generation, so that keeping it twice keeps one.
-    pub id: Uuid,
-    /// The event, where the message was one.
-    pub event: Option<EventId>,
-    /// Its type, where known.
-    pub kind: Option<String>,
-    /// Its source, where known.
-    pub source: Option<String>,
-    /// The queue it died in.
-    pub queue: String,
-    /// The stage that gave up.
-    pub stage: String,
-    /// The destination, in the integrate stage.
-    pub destination: Option<String>,
-    /// Why.
-    pub reason: ReasonCode,
-    /// The error chain.
-    pub error: String,
-    /// How many attempts failed.
-    pub attempts: u32,
-    /// Its generation.
-    pub generation: u32,
-    /// When the first attempt failed.
-    pub first_failed_at: OffsetDateTime,
-    /// When it was given up.
-    pub last_failed_at: OffsetDateTime,
-    /// The routing key it had.
-    pub routing_key: String,
-    /// The message: body, properties and headers as they were in the queue it died in.
-    pub message: Message,
-    /// What has been done about it.
-    pub state: DeadState,
-    /// The replay that sent it again.
-    pub replay: Option<Uuid>,
-}
-
-/// What has been done about a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadState {
-    /// Nothing yet.
-    Open,
-    /// A replay has claimed it and not yet marked it.
-    Replaying,
-    /// It was sent again.
-    Replayed,
-    /// It was given up for good.
-    Discarded,
-}
-
-/// A dead letter in a list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DeadSummary {
-    /// Its id.
-    pub id: Uuid,
-    /// The event, where the message was one.
-    pub event: Option<EventId>,
-    /// Its type, where known.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// The queue it died in.
-    pub queue: String,
-    /// Why.
-    pub reason: ReasonCode,
-    /// The error chain.
-    pub error: String,
-    /// How many attempts failed.
-    pub attempts: u32,
-    /// Its generation.
-    pub generation: u32,
-    /// When it was given up.
-    pub last_failed_at: Moment,
-    /// What has been done about it.
-    pub state: DeadState,
-}
-
-/// Which dead letters. Every condition that is set must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DeadFilter {
-    /// These alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ids: Option<Vec<Uuid>>,
-    /// Died in this queue.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue: Option<String>,
-    /// On the way to this destination.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
-    /// Of this type.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// For this reason.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<ReasonCode>,
-    /// Of this event.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<EventId>,
-    /// In this state.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<DeadState>,
-}
-
-/// Which page of a list: keyset pages, newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeadPage {
-    /// After this one: moment and id of the last one of the page before.
-    pub after: Option<(OffsetDateTime, Uuid)>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// A replay to begin.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Replay {
-    /// Its id.
-    pub id: Uuid,
-    /// What it sends. Only open letters are ever claimed, whatever the filter says of the state.
-    pub filter: DeadFilter,
-    /// Where it sends them; each to the queue it died in unless set.
-    pub to_queue: Option<String>,
-    /// Who began it.
-    pub who: String,
-    /// Why.
-    pub why: Option<String>,
-}
-
-/// How a replay stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReplayState {
-    /// Under way, or killed on the way.
-    Running,
-    /// Everything that matched was sent.
-    Done,
-    /// Stopped before its end.
-    Stopped,
-}
-
-/// A replay as it stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Progress {
-    /// Its id.
-    pub id: Uuid,
-    /// What it sends.
-    pub filter: DeadFilter,
-    /// Where to.
-    pub to_queue: Option<String>,
-    /// Who began it.
-    pub who: String,
-    /// Why.
-    pub why: Option<String>,
-    /// How it stands.
-    pub state: ReplayState,
-    /// How many letters it has sent.
-    pub replayed: u64,
-    /// When it began.
-    pub started_at: Moment,
-    /// When it ended.
-    pub ended_at: Option<Moment>,
-}
-
 /// A rejection to be kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewRejection {
@@ -328,6 +171,32 @@ pub struct NewRejection {
     pub body: Bytes,
 }
 
+/// Where an event stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Stored, and nothing of what is due was tried yet.
+    Stored,
+    /// On its way.
+    Delivering,
+    /// Everything that was due is done, or was discarded.
+    Completed,
+    /// Refused by a rule.
+    Rejected,
+    /// Given up: somebody has to do something, or has discarded it.
+    Dead,
+}
+
+impl Standing {
+    /// Whether nothing more will happen to the event unless somebody makes it happen.
+    pub fn at_rest(self) -> bool {
+        match self {
+            Self::Stored | Self::Delivering => false,
+            Self::Completed | Self::Rejected | Self::Dead => true,
+        }
+    }
+}
+
 /// Where an event stands, as `GET /v1/events/{id}` tells it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventStatus {
@@ -345,6 +214,14 @@ pub struct EventStatus {
     /// Why it was rejected or died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectionRecord>,
+}
+
+impl EventStatus {
+    /// Whether nothing more happens to the event by itself. One that is dead moves on when somebody
+    /// replays it.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.status, "completed" | "rejected" | "dead")
+    }
 }
 
 /// One thing that happened to an event.

@@ -17,9 +17,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::StoreError;
 use super::rows::{
-    DeadState, DeliveryState, DeliveryStatus, EventStatus, Moment, RejectionRecord, Timeline,
+    DeadState, DeliveryState, DeliveryStatus, EventStatus, Moment, RejectionRecord, Standing,
+    Timeline,
 };
+use super::tables::text::json;
 use crate::event::EventId;
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
@@ -81,39 +84,85 @@ pub(super) struct RejectionFact {
     pub rejected_at: Moment,
 }
 
+/// All that is known of one event, as engines read it: each part a JSON document.
+#[derive(sqlx::FromRow)]
+pub(super) struct FactRow {
+    event: Option<String>,
+    deliveries: String,
+    letters: String,
+    rejections: String,
+}
+
+impl TryFrom<&FactRow> for Facts {
+    type Error = StoreError;
+
+    fn try_from(row: &FactRow) -> Result<Self, StoreError> {
+        let event = row.event.as_deref().map(|text| json("events", text));
+        let mut facts = Self {
+            event: event.transpose()?,
+            deliveries: json("deliveries", &row.deliveries)?,
+            letters: json("dead_letters", &row.letters)?,
+            rejections: json("rejections", &row.rejections)?,
+        };
+        facts.letters.sort_by_key(|letter| letter.last_failed_at);
+        facts
+            .rejections
+            .sort_by_key(|rejection| rejection.rejected_at);
+        Ok(facts)
+    }
+}
+
 impl Facts {
+    /// Where the event stands in one word; `None` where nothing is known of it.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        Some(self.judgement()?.0)
+    }
+
     /// Where the event stands; `None` where nothing is known of it.
     pub(super) fn judge(mut self, id: EventId) -> Option<EventStatus> {
-        self.letters.sort_by_key(|letter| letter.last_failed_at);
-        self.rejections
-            .sort_by_key(|rejection| rejection.rejected_at);
-        let (status, reason) = if self.event.is_some() || !self.deliveries.is_empty() {
+        let (standing, reason) = self.judgement()?;
+        if self.is_stored() {
             self.rejections.clear();
-            self.by_deliveries()
-        } else {
-            self.by_the_newest()?
-        };
+        }
         Some(EventStatus {
             id,
             kind: self.kind(),
-            status,
+            status: standing.as_str(),
             timeline: self.timeline(),
             deliveries: self.newest_deliveries().map(DeliveryStatus::from).collect(),
             reason,
         })
     }
 
-    fn by_deliveries(&self) -> (&'static str, Option<RejectionRecord>) {
+    fn judgement(&self) -> Option<(Standing, Option<RejectionRecord>)> {
+        if self.is_stored() {
+            Some(self.by_deliveries())
+        } else {
+            self.by_the_newest()
+        }
+    }
+
+    /// Whether it is stored, or was as somebody else sees it.
+    fn is_stored(&self) -> bool {
+        self.event.is_some() || !self.deliveries.is_empty()
+    }
+
+    fn by_deliveries(&self) -> (Standing, Option<RejectionRecord>) {
         let in_state = |state| {
             self.newest_deliveries()
                 .filter(move |delivery| delivery.status == state)
         };
         if in_state(DeliveryState::Due).next().is_some() {
             let tried = self.deliveries.iter().any(|delivery| delivery.attempts > 0);
-            return (if tried { "delivering" } else { "stored" }, None);
+            let standing = if tried {
+                Standing::Delivering
+            } else {
+                Standing::Stored
+            };
+            return (standing, None);
         }
         if in_state(DeliveryState::Dead).next().is_none() {
-            return ("completed", None);
+            return (Standing::Completed, None);
         }
         let why = self.letters.iter().rev().find(|letter| {
             in_state(DeliveryState::Dead).any(|delivery| {
@@ -121,13 +170,13 @@ impl Facts {
                     && letter.generation == delivery.generation
             })
         });
-        ("dead", why.map(RejectionRecord::from))
+        (Standing::Dead, why.map(RejectionRecord::from))
     }
 
-    fn by_the_newest(&self) -> Option<(&'static str, Option<RejectionRecord>)> {
+    fn by_the_newest(&self) -> Option<(Standing, Option<RejectionRecord>)> {
         let open = |letter: &&LetterFact| letter.state == DeadState::Open;
         if let Some(letter) = self.letters.iter().rfind(open) {
-            return Some(("dead", Some(letter.into())));
+            return Some((Standing::Dead, Some(letter.into())));
         }
         let letter = self.letters.last();
         let rejection = self.rejections.last();
@@ -137,11 +186,11 @@ impl Facts {
                 if rejection.is_none_or(|other| other.rejected_at < letter.last_failed_at) =>
             {
                 Some(match letter.state {
-                    DeadState::Open | DeadState::Discarded => ("dead", Some(letter.into())),
-                    DeadState::Replaying | DeadState::Replayed => ("delivering", None),
+                    DeadState::Open | DeadState::Discarded => (Standing::Dead, Some(letter.into())),
+                    DeadState::Replaying | DeadState::Replayed => (Standing::Delivering, None),
                 })
             }
-            (_, rejection) => Some(("rejected", rejection.map(RejectionRecord::from))),
+            (_, rejection) => Some((Standing::Rejected, rejection.map(RejectionRecord::from))),
         }
     }
 

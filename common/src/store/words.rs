@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::rows::{DeadState, DeliveryState, ReplayState};
+use super::rows::{DeadState, DeliveryState, ReplayState, Standing};
 use crate::reason::UnknownReason;
 
 /// No state has this name.
@@ -74,8 +74,16 @@ words!(DeadState {
 });
 words!(ReplayState {
     Running = "running",
+    Paused = "paused",
     Done = "done",
     Stopped = "stopped"
+});
+words!(Standing {
+    Stored = "stored",
+    Delivering = "delivering",
+    Completed = "completed",
+    Rejected = "rejected",
+    Dead = "dead"
 });
 
 #[cfg(test)]
@@ -102,6 +110,7 @@ mod tests {
         agree(DeliveryState::ALL);
         agree(DeadState::ALL);
         agree(ReplayState::ALL);
+        agree(Standing::ALL);
     }
 
     #[test]

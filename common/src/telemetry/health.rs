@@ -30,8 +30,9 @@ pub struct Health {
     /// Whether the program has declared the topology: an exchange whose queue is not bound yet takes
     /// nothing.
     pub declared: Arc<AtomicBool>,
-    /// The queue that the program feeds or takes from: without it there is nothing to be ready for.
-    pub queue: Option<String>,
+    /// The queues that the program feeds or takes from: without one of them there is nothing to be
+    /// ready for.
+    pub queues: Vec<String>,
     /// The database, where the program uses one.
     pub store: Option<Arc<dyn Store>>,
     /// Whether the program is not ready without the database. The producer is: it goes on accepting,
@@ -77,14 +78,14 @@ impl Health {
         if !self.declared.load(Ordering::Relaxed) {
             return Err("its exchanges and queues are not declared yet".to_owned());
         }
-        let Some(queue) = &self.queue else {
-            return Ok(());
-        };
-        match self.broker.depth(queue).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(chain(&BrokerError::NoSuchQueue(queue.clone()))),
-            Err(error) => Err(chain(&error)),
+        for queue in &self.queues {
+            match self.broker.depth(queue).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(chain(&BrokerError::NoSuchQueue(queue.clone()))),
+                Err(error) => return Err(chain(&error)),
+            }
         }
+        Ok(())
     }
 
     /// The three routes.

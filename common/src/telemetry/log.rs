@@ -1,7 +1,11 @@
 //! Logs and traces: setting them up, and writing out the last of them at the end.
 
+use std::time::Instant;
+
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -24,6 +28,9 @@ pub struct InvalidFilter(String);
 /// the engine tells once and in better words.
 const QUIET: &str = "lapin=off,sqlx=warn";
 
+/// What is exported: the spans there are without further ado.
+const TRACED: &str = "info";
+
 impl Telemetry {
     /// Starts logging to standard error and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, exporting
     /// traces by OTLP over HTTP. `program` is the service name.
@@ -31,29 +38,43 @@ impl Telemetry {
     /// # Errors
     /// The filter cannot be read.
     pub fn start(program: &str, config: &Log) -> Result<Self, InvalidFilter> {
-        let directives = format!("{QUIET},{}", config.filter);
-        let filter = EnvFilter::builder()
-            .parse(directives)
-            .map_err(|_| InvalidFilter(config.filter.clone()))?;
+        let filter = filter_of(&config.filter)?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let lines = match config.format {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
-            LogFormat::Text => {
-                let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-                lines.with_ansi(colours).boxed()
-            }
+            LogFormat::Text => lines.with_ansi(colours).boxed(),
+            LogFormat::Short => lines
+                .with_ansi(colours)
+                .with_target(false)
+                .with_timer(SinceStart(Instant::now()))
+                .boxed(),
         };
         let traces = exporter(program);
-        let spans = traces
-            .as_ref()
-            .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("longshore")));
+        let spans = match &traces {
+            Some(traces) => Some(
+                tracing_opentelemetry::layer()
+                    .with_tracer(traces.tracer("longshore"))
+                    // How much is logged is another question than what is traced.
+                    .with_filter(filter_of(TRACED)?),
+            ),
+            None => None,
+        };
         // A second start in one process (tests, all in one) keeps what the first one set up.
         let _ = tracing_subscriber::registry()
-            .with(lines)
+            .with(lines.with_filter(filter))
             .with(spans)
-            .with(filter)
             .try_init();
         Ok(Self { traces })
+    }
+}
+
+/// Seconds since the start, for one person who watches.
+struct SinceStart(Instant);
+
+impl FormatTime for SinceStart {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:8.3}s", self.0.elapsed().as_secs_f64())
     }
 }
 
@@ -64,6 +85,12 @@ impl Drop for Telemetry {
             let _ = traces.shutdown();
         }
     }
+}
+
+fn filter_of(directives: &str) -> Result<EnvFilter, InvalidFilter> {
+    EnvFilter::builder()
+        .parse(format!("{QUIET},{directives}"))
+        .map_err(|_| InvalidFilter(directives.to_owned()))
 }
 
 fn exporter(program: &str) -> Option<SdkTracerProvider> {

@@ -9,6 +9,8 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::reason::ReasonCode;
+
 /// One metric, for `/metrics` and for the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
@@ -38,6 +40,8 @@ metrics_table! {
         "Requests answered at the door.";
     HTTP_SECONDS = "longshore_http_request_seconds", "histogram", ["route"],
         "How long requests took.";
+    LIVE = "longshore_live_streams", "gauge", [],
+        "Callers that watch an event live at the moment.";
     RECEIVED = "longshore_events_received_total", "counter", ["type"],
         "Events accepted at the door: the broker has confirmed them.";
     PUBLISHES = "longshore_publishes_total", "counter", ["result"],
@@ -68,9 +72,9 @@ metrics_table! {
         "Attempts at destinations: delivered or the reason code.";
     DELIVERY_SECONDS = "longshore_delivery_seconds", "histogram", ["destination"],
         "How long an attempt at a destination took.";
-    KEPT_DEAD = "longshore_dead_letters_total", "counter", ["queue", "reason"],
+    KEPT_DEAD = "longshore_dead_letters_total", "counter", ["queue", "reason", "cause"],
         "Dead letters kept in the archive.";
-    KEPT_REJECTED = "longshore_rejections_total", "counter", ["reason"],
+    KEPT_REJECTED = "longshore_rejections_total", "counter", ["reason", "cause"],
         "Rejections kept in the archive.";
 }
 
@@ -132,6 +136,24 @@ impl std::fmt::Debug for MetricsPage {
 pub fn http_answered(route: &'static str, status: u16, took: Duration) {
     counter!(HTTP_REQUESTS, "route" => route, "status" => status.to_string()).increment(1);
     histogram!(HTTP_SECONDS, "route" => route).record(took);
+}
+
+/// A caller that watches an event live; counted until it is dropped.
+#[derive(Debug)]
+pub struct LiveStream(());
+
+impl LiveStream {
+    /// One more.
+    pub fn begin() -> Self {
+        gauge!(LIVE).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for LiveStream {
+    fn drop(&mut self) {
+        gauge!(LIVE).decrement(1.0);
+    }
 }
 
 /// Events of a known type were accepted at the door.
@@ -258,13 +280,16 @@ pub fn delivery(destination: &str, result: &'static str, took: Duration) {
 }
 
 /// A dead letter was kept.
-pub fn kept_dead(queue: &str, reason: &'static str) {
-    counter!(KEPT_DEAD, "queue" => queue.to_owned(), "reason" => reason).increment(1);
+pub fn kept_dead(queue: &str, reason: ReasonCode) {
+    let (cause, reason) = (reason.cause().as_str(), reason.as_str());
+    counter!(KEPT_DEAD, "queue" => queue.to_owned(), "reason" => reason, "cause" => cause)
+        .increment(1);
 }
 
 /// A rejection was kept.
-pub fn kept_rejected(reason: &'static str) {
-    counter!(KEPT_REJECTED, "reason" => reason).increment(1);
+pub fn kept_rejected(reason: ReasonCode) {
+    let (cause, reason) = (reason.cause().as_str(), reason.as_str());
+    counter!(KEPT_REJECTED, "reason" => reason, "cause" => cause).increment(1);
 }
 
 /// All metrics as a Markdown table, for the documentation.

@@ -139,8 +139,12 @@ async fn publishing_fails_at_once_while_the_link_is_cut_and_works_when_it_heals(
                 .await
                 .expect("it fails");
             let ready = broker.ready().await;
+            // Lost as long as only the question has found out, unreachable once everybody knows.
             assert!(
-                matches!(ready, Err(BrokerError::Unreachable { .. })),
+                matches!(
+                    ready,
+                    Err(BrokerError::Unreachable { .. } | BrokerError::Lost(_))
+                ),
                 "{ready:?}"
             );
             proxy.heal();

@@ -11,10 +11,14 @@
 mod dead;
 mod deliveries;
 mod engine;
+mod finding;
+mod mending;
 mod postgres;
 mod replays;
 mod samples;
+mod sqlite;
 mod status;
+mod steering;
 mod storing;
 
 /// Every case, for one engine. A new engine adds one line at the end of this file.
@@ -54,6 +58,26 @@ macro_rules! conformance {
                     the_end_of_a_replay_opens_what_it_had_claimed,
                     a_replay_to_elsewhere_makes_nothing_due,
                     a_replay_that_does_not_run_claims_nothing;
+                finding: each_filter_finds_what_it_says_and_no_more,
+                    a_text_is_found_anywhere_in_the_error,
+                    groups_equal_a_recount_whatever_was_done,
+                    many_writers_at_once_are_all_counted,
+                    a_story_tells_all_that_is_known;
+                mending: an_edit_keeps_the_original,
+                    an_edit_does_not_undo_what_somebody_else_did,
+                    only_open_letters_are_edited,
+                    what_is_discarded_can_be_restored,
+                    an_early_letter_is_discarded_alone,
+                    only_what_is_settled_and_old_is_purged;
+                steering: a_replay_comes_back_as_it_was_begun,
+                    replays_are_listed_page_by_page,
+                    a_replay_can_be_paused_and_goes_on,
+                    a_paused_replay_can_end,
+                    a_stopped_replay_gives_back_what_it_has_not_sent,
+                    a_replay_of_the_history_counts_its_way,
+                    an_outcome_follows_each_letter,
+                    an_outcome_follows_letters_through_other_queues,
+                    a_replay_does_not_end_while_letters_are_left;
                 status: nothing_is_known_of_a_stranger,
                     a_stored_event_goes_through_its_deliveries,
                     one_dead_delivery_makes_the_event_dead_when_nothing_is_due,
@@ -62,7 +86,8 @@ macro_rules! conformance {
                     a_rejected_event_says_why,
                     a_rejection_beside_a_stored_event_changes_nothing,
                     an_event_that_died_before_it_was_stored_is_dead_until_it_is_replayed,
-                    the_whole_record_holds_the_event;
+                    the_whole_record_holds_the_event,
+                    each_event_stands_somewhere_or_is_not_known;
             );
         })+
     };
@@ -78,4 +103,5 @@ macro_rules! conformance {
 
 conformance! {
     on_postgres: crate::postgres::open;
+    on_sqlite: crate::sqlite::open;
 }

@@ -1,7 +1,9 @@
 //! PostgreSQL, and what is particular to it.
 
 mod columns;
+mod counts;
 mod outage;
+mod proxy;
 mod schema;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -20,11 +22,12 @@ use crate::engine::System;
 
 /// The database to test with.
 pub fn config() -> Database {
-    let mut config = Database::default();
-    if let Ok(url) = std::env::var("LONGSHORE_DATABASE_URL") {
-        config.url = ServiceUrl::parse(&url).expect("LONGSHORE_DATABASE_URL is a URL");
+    let url = std::env::var("LONGSHORE_DATABASE_URL")
+        .unwrap_or_else(|_| "postgres://longshore:longshore@127.0.0.1:5432/longshore".to_owned());
+    Database {
+        url: ServiceUrl::parse(&url).expect("LONGSHORE_DATABASE_URL is a URL"),
+        ..Database::default()
     }
-    config
 }
 
 /// A namespace that nobody else has.

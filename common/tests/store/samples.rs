@@ -166,6 +166,9 @@ pub fn replay(filter: DeadFilter) -> Replay {
         to_queue: None,
         who: "ada".to_owned(),
         why: Some("the receiver is mended".to_owned()),
+        rate: None,
+        stop_when: None,
+        slice: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, EventStatus, Store};
+use common::store::{DeadFilter, EventStatus, Standing, Store};
 
 use crate::engine::Stores;
 use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
@@ -200,4 +200,63 @@ pub async fn the_whole_record_holds_the_event(Stores { store, .. }: Stores) {
     assert_eq!(record.source, event.source);
     assert_eq!(record.event["data"]["n"], 1);
     assert_eq!(record.status, status_of(&*store, event.id).await);
+}
+
+pub async fn each_event_stands_somewhere_or_is_not_known(Stores { store, .. }: Stores) {
+    let stored: Vec<_> = (0..4).map(|_| event()).collect();
+    store.store(&stored).await.unwrap();
+    let crm = |index: usize| key(stored[index].id, "crm", 0);
+    store
+        .record_attempts(&[failed(&crm(1), 1, 10), delivered(&crm(2), 1, 10)])
+        .await
+        .unwrap();
+    let early = early_letter(EventId::born(), "store", 10);
+    store
+        .keep_dead(&[letter(stored[3].id, 0, 20), early.clone()])
+        .await
+        .unwrap();
+    let refused = EventId::born();
+    store
+        .keep_rejections(&[rejection(refused, ReasonCode::Invalid, 10)])
+        .await
+        .unwrap();
+    let asked = [
+        EventId::born(),
+        refused,
+        stored[3].id,
+        early.event.unwrap(),
+        stored[2].id,
+        stored[1].id,
+        stored[0].id,
+        stored[2].id,
+    ];
+    let standings = store.at_rest(&asked).await.unwrap();
+    assert_eq!(
+        standings,
+        [
+            None,
+            Some(Standing::Rejected),
+            Some(Standing::Dead),
+            Some(Standing::Dead),
+            Some(Standing::Completed),
+            Some(Standing::Delivering),
+            Some(Standing::Stored),
+            Some(Standing::Completed),
+        ]
+    );
+    let at_rest: Vec<_> = standings
+        .iter()
+        .map(|one| one.map(Standing::at_rest))
+        .collect();
+    let (rest, moving) = (Some(true), Some(false));
+    assert_eq!(
+        at_rest,
+        [None, rest, rest, rest, rest, moving, moving, rest]
+    );
+    for (id, standing) in asked.into_iter().zip(standings) {
+        let status = store.status(id).await.unwrap();
+        let word = status.map(|status| status.status);
+        assert_eq!(word, standing.map(Standing::as_str));
+    }
+    assert_eq!(store.at_rest(&[]).await.unwrap(), []);
 }

@@ -41,7 +41,7 @@ fn help(mut command: clap::Command, depth: usize) -> String {
 
 #[test]
 fn wrong_usage_is_refused_with_code_2() {
-    let wrong: [&[&str]; 9] = [
+    let wrong: &[&[&str]] = &[
         &[],
         &["no-such-command"],
         &["dead", "show"],
@@ -57,9 +57,15 @@ fn wrong_usage_is_refused_with_code_2() {
             "--all",
         ],
         &["events", "show", "no-id"],
+        &["events", "stuck", "--since", "soon"],
+        &["dead", "replay", "--all", "--rate", "0/s"],
+        &["dead", "replay", "--all", "--stop-when", "101%"],
+        &["replay", "pause", "no-id"],
+        &["history", "replay", "--from", "1h"],
+        &["verify", "--grace", "-1s"],
     ];
     for arguments in wrong {
-        let parsed = Cli::try_parse_from(std::iter::once(&"longshore").chain(arguments));
+        let parsed = Cli::try_parse_from(std::iter::once(&"longshore").chain(*arguments));
         let code = parsed.map_err(|error| error.exit_code()).err();
         assert_eq!(code, Some(2), "{arguments:?}");
     }

@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 64;
 
 /// Raw publishing, batches and single requests in turn.
 pub(super) async fn measure(
-    lab: &Lab<'_>,
+    lab: &Lab,
     count: u64,
     rounds: u32,
     report: &mut Report,
@@ -59,7 +59,7 @@ pub(super) async fn measure(
 }
 
 /// A producer alone: nothing takes the events off the broker meanwhile, as with raw publishing.
-async fn accept(lab: &Lab<'_>, count: u64) -> Result<(HttpStats, HttpStats), Failure> {
+async fn accept(lab: &Lab, count: u64) -> Result<(HttpStats, HttpStats), Failure> {
     lab.on_a_system("", async |system| {
         let door = system.start(&[Program::Producer]).await?;
         let door = door.first().context("the producer listens nowhere")?;

@@ -10,15 +10,18 @@ use crate::system::System;
 /// The size of every event.
 pub(super) const EVENT_BYTES: usize = 1000;
 
+/// A megabyte as memory is reported.
+pub(super) const MEGABYTE: f64 = 1e6;
+
 /// The broker and database to measure on, and the wish to stop.
-pub(super) struct Lab<'a> {
+pub(super) struct Lab {
     /// Where broker and database are.
-    pub(super) config: &'a Config,
+    pub(super) config: Config,
     /// Cancelled when no more shall be measured.
     pub(super) stop: CancellationToken,
 }
 
-impl Lab<'_> {
+impl Lab {
     /// Where broker and database are, for the twin.
     pub(super) fn services(&self) -> ::bench::twin::Services {
         ::bench::twin::Services {
@@ -48,7 +51,7 @@ impl Lab<'_> {
         work: impl AsyncFnOnce(&mut System) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.check()?;
-        let mut system = System::create(self.config, "bench", settings).await?;
+        let mut system = System::create(&self.config, "bench", settings).await?;
         let worked = tokio::select! {
             worked = work(&mut system) => worked,
             () = self.stop.cancelled() => Err(stopped()),

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use common::bootstrap::Failure;
 
 use super::door::all_accepted;
-use super::lab::{EVENT_BYTES, Lab, delivering};
+use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering};
 use crate::commands::run::Program;
 use crate::system::System;
 
@@ -30,11 +30,8 @@ const PROGRAMS: [Program; 5] = [
     Program::Archive,
 ];
 
-/// A megabyte as memory is reported.
-const MEGABYTE: f64 = 1e6;
-
 /// Watches the idle workers first: nothing of the load is in their memory then.
-pub(super) async fn measure(lab: &Lab<'_>, report: &mut Report) -> Result<(), Failure> {
+pub(super) async fn measure(lab: &Lab, report: &mut Report) -> Result<(), Failure> {
     let count = u64::from(RATE) * SECONDS;
     let start = Instant::now();
     let stamps = || Arc::new(Stamps::new(start, count));
@@ -73,7 +70,7 @@ pub(super) async fn measure(lab: &Lab<'_>, report: &mut Report) -> Result<(), Fa
             Unit::Milliseconds,
         );
         for (program, pid) in system.processes() {
-            let name = format!("{}_memory_after_load", program.as_str());
+            let name = format!("{program}_memory_after_load");
             report.add(
                 name,
                 usage(pid)?.resident_bytes as f64 / MEGABYTE,
@@ -93,7 +90,7 @@ async fn idle(system: &System, report: &mut Report) -> Result<(), Failure> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     tokio::time::sleep(IDLE).await;
     for ((program, pid), before) in programs.into_iter().zip(before) {
-        let (name, after) = (program.as_str(), usage(pid)?);
+        let (name, after) = (program, usage(pid)?);
         let busy = after.cpu.saturating_sub(before.cpu).as_secs_f64() / IDLE.as_secs_f64();
         let memory = after.resident_bytes as f64 / MEGABYTE;
         report.aim(format!("{name}_idle_memory"), memory, Unit::Megabytes, 25.0);

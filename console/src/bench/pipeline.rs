@@ -17,10 +17,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Confirms in flight while publishing, as many as the twin has.
 const WINDOW: usize = 1000;
 
+/// What the pipeline runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A program for each worker, as in production.
+    Programs,
+    /// All of them in one process, as `longshore dev` runs them, and as the twin does.
+    OneProcess,
+}
+
 /// Publishes `count` events, then starts the workers and measures until each is delivered, or only
 /// stored; events a second, from the moment the first worker consumes to the end of the last event's
 /// way.
-pub(super) async fn backlog(lab: &Lab<'_>, count: u64, deliver: bool) -> Result<f64, Failure> {
+pub(super) async fn backlog(
+    lab: &Lab,
+    count: u64,
+    deliver: bool,
+    shape: Shape,
+) -> Result<f64, Failure> {
     let receiver = Receiver::start(None).await?;
     let settings = if deliver {
         delivering(&receiver.url())
@@ -29,16 +43,15 @@ pub(super) async fn backlog(lab: &Lab<'_>, count: u64, deliver: bool) -> Result<
     };
     lab.on_a_system(&settings, async |system| {
         publish(lab, system, count).await?;
-        // Validate comes last: with it everything begins, and all others are there already.
-        let mut programs = vec![Program::Store, Program::Archive];
-        if deliver {
-            programs.push(Program::Integrate);
+        let mut listening = None;
+        if shape == Shape::Programs {
+            // Validate comes last: with it everything begins, and all others are there already.
+            let mut programs = vec![Program::Store, Program::Archive];
+            if deliver {
+                programs.push(Program::Integrate);
+            }
+            listening = system.start(&programs).await?.first().copied();
         }
-        let listening = system.start(&programs).await?;
-        let store_metrics = listening
-            .first()
-            .map(|address| format!("http://{address}/metrics"))
-            .context("the store worker listens nowhere")?;
         let queue = Names::new(system.config.namespace.clone()).validate();
         let broker = std::sync::Arc::clone(&system.broker);
         let begun = tokio::spawn(async move {
@@ -52,13 +65,19 @@ pub(super) async fn backlog(lab: &Lab<'_>, count: u64, deliver: bool) -> Result<
             }
             Ok::<_, Failure>(Instant::now())
         });
-        system.start(&[Program::Validate]).await?;
+        match shape {
+            Shape::Programs => {
+                system.start(&[Program::Validate]).await?;
+            }
+            Shape::OneProcess => listening = Some(system.start_dev().await?),
+        }
         let begun = begun.await.context("the clock was stopped")??;
         let ended = if deliver {
             receiver.wait(count, PATIENCE).await?;
             receiver.last_at().unwrap_or_else(Instant::now)
         } else {
-            until_stored(system, &store_metrics, count).await?
+            let address = listening.context("the store worker listens nowhere")?;
+            until_stored(system, &format!("http://{address}/metrics"), count).await?
         };
         let seconds = ended.duration_since(begun).as_secs_f64().max(f64::EPSILON);
         Ok(count as f64 / seconds)
@@ -67,7 +86,7 @@ pub(super) async fn backlog(lab: &Lab<'_>, count: u64, deliver: bool) -> Result<
 }
 
 /// Publishes `count` events to the system's `received` exchange; events a second.
-pub(super) async fn publish(lab: &Lab<'_>, system: &System, count: u64) -> Result<f64, Failure> {
+pub(super) async fn publish(lab: &Lab, system: &System, count: u64) -> Result<f64, Failure> {
     let namespace = Namespace::new(system.config.namespace.as_str())?;
     let load = PublishLoad {
         events: Events::new(EVENT_BYTES),
@@ -80,8 +99,14 @@ pub(super) async fn publish(lab: &Lab<'_>, system: &System, count: u64) -> Resul
     Ok(published.rate())
 }
 
-/// Waits until the store worker has settled `count` events: they are stored and handed on.
-async fn until_stored(system: &System, metrics: &str, count: u64) -> Result<Instant, Failure> {
+/// Waits until the store worker behind `metrics` has settled `count` events: they are stored and handed
+/// on.
+pub(super) async fn until_stored(
+    system: &System,
+    metrics: &str,
+    count: u64,
+) -> Result<Instant, Failure> {
+    let queue = Names::new(system.config.namespace.clone()).store();
     let (mut last, mut changed) = (0, Instant::now());
     loop {
         let page = system
@@ -91,7 +116,7 @@ async fn until_stored(system: &System, metrics: &str, count: u64) -> Result<Inst
             .await
             .context("no metrics")?;
         let page = page.text().await.context("no metrics")?;
-        let stored = outcomes(&page);
+        let stored = outcomes(&page, &queue);
         if stored >= count {
             return Ok(Instant::now());
         }
@@ -108,11 +133,12 @@ async fn until_stored(system: &System, metrics: &str, count: u64) -> Result<Inst
     }
 }
 
-/// How many events a worker has handed on or is done with, by its metrics page.
-fn outcomes(page: &str) -> u64 {
+/// How many events of `queue` a worker has handed on or is done with, by its metrics page.
+fn outcomes(page: &str, queue: &str) -> u64 {
+    let label = format!("queue=\"{queue}\"");
     let lines = page
         .lines()
-        .filter(|line| line.starts_with("longshore_outcomes_total{"));
+        .filter(|line| line.starts_with("longshore_outcomes_total{") && line.contains(&label));
     let good = |line: &&str| line.contains("outcome=\"next\"") || line.contains("outcome=\"done\"");
     let values = lines
         .filter(good)
@@ -130,8 +156,9 @@ mod tests {
                     longshore_outcomes_total{queue=\"b.store\",outcome=\"next\",reason=\"\"} 40\n\
                     longshore_outcomes_total{queue=\"b.store\",outcome=\"done\",reason=\"\"} 2\n\
                     longshore_outcomes_total{queue=\"b.store\",outcome=\"retry\",reason=\"x\"} 7\n\
+                    longshore_outcomes_total{queue=\"b.validate\",outcome=\"next\",reason=\"\"} 9\n\
                     longshore_holds_total{queue=\"b.store\"} 1\n";
-        assert_eq!(outcomes(page), 42);
-        assert_eq!(outcomes(""), 0);
+        assert_eq!(outcomes(page, "b.store"), 42);
+        assert_eq!(outcomes("", "b.store"), 0);
     }
 }

@@ -1,7 +1,10 @@
 //! `longshore doctor`: looks at everything once and says what is wrong and what to do about it.
 
 mod checks;
+mod files;
 mod settings;
+
+use std::time::Duration;
 
 use clap::Args;
 use common::bootstrap::Failure;
@@ -22,7 +25,7 @@ Example:
 pub struct DoctorArgs {
     /// How long to watch whether queues grow
     #[arg(long, default_value = "1s", value_parser = common::config::duration::parse, value_name = "TIME")]
-    watch: std::time::Duration,
+    watch: Duration,
 }
 
 /// What was found about one thing.
@@ -86,16 +89,9 @@ struct Report {
 }
 
 pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<(), Failure> {
-    let (broker, store) = (app.broker()?, app.store()?);
-    let topology = app.topology();
-    let (mut items, database) = tokio::join!(
-        checks::broker(broker.as_ref(), &topology, args.watch),
-        checks::database(store.as_ref()),
-    );
-    items.extend(database);
+    let (mut items, of_database) = tokio::try_join!(broker(app, args.watch), database(app))?;
+    items.extend(of_database);
     items.push(checks::clock(common::event::now()));
-    broker.close().await;
-    store.close().await;
     let report = Report {
         settings: settings::in_force(&app.config),
         items,
@@ -103,6 +99,36 @@ pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<(), Failure> {
     };
     app.output.show(&report, text)?;
     verdict(&report.items)
+}
+
+/// The broker, and before it the file it is in, where it is in one.
+async fn broker(app: &App, watch: Duration) -> Result<Vec<Finding>, Failure> {
+    let url = &app.config.broker.url;
+    let mut found = files::look("broker file", "LONGSHORE_BROKER_URL", url).await;
+    if !is_missing(&found) {
+        let broker = app.broker()?;
+        found.extend(checks::broker(broker.as_ref(), &app.topology(), watch).await);
+        broker.close().await;
+    }
+    Ok(found)
+}
+
+/// The database, and before it the file it is in, where it is in one.
+async fn database(app: &App) -> Result<Vec<Finding>, Failure> {
+    let url = &app.config.database.url;
+    let mut found = files::look("database file", "LONGSHORE_DATABASE_URL", url).await;
+    if !is_missing(&found) {
+        let store = app.store()?;
+        found.extend(checks::database(store.as_ref()).await);
+        store.close().await;
+    }
+    Ok(found)
+}
+
+/// Whether there is no file: to ask the engine would be to make it.
+fn is_missing(file: &[Finding]) -> bool {
+    file.iter()
+        .any(|finding| finding.verdict == Verdict::Unreachable)
 }
 
 fn verdict(items: &[Finding]) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! `longshore events`
 
+pub(crate) mod stuck;
+
 use clap::Subcommand;
 use common::bootstrap::Failure;
 use common::event::EventId;
@@ -22,10 +24,18 @@ pub enum EventsCommand {
         /// The event id
         id: EventId,
     },
+    /// Find what was accepted and is at rest nowhere, and send it on its way again
+    Stuck(stuck::StuckArgs),
 }
 
 pub(crate) async fn run(app: &App, command: EventsCommand) -> Result<(), Failure> {
-    let EventsCommand::Show { id } = command;
+    match command {
+        EventsCommand::Show { id } => show(app, id).await,
+        EventsCommand::Stuck(args) => stuck::run(app, args).await,
+    }
+}
+
+async fn show(app: &App, id: EventId) -> Result<(), Failure> {
     let store = app.store()?;
     let found = look(store.as_ref(), id).await;
     store.close().await;

@@ -2,16 +2,16 @@
 
 use clap::Args;
 use common::bootstrap::Failure;
-use common::reason::{Cause, ReasonCode};
+use common::reason::{Action, Cause, ReasonCode};
 use serde::Serialize;
 
-use crate::output::{List, Output, table};
+use crate::output::{List, Output, pairs, table};
 
 /// Which code.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  longshore explain                    every code and whose doing it is
+  longshore explain                    every code, whose doing it is and what to do first
   longshore explain receiver_failing   what it means, how to look, what to do")]
 pub struct ExplainArgs {
     /// The reason code, such as `receiver_failing`; all of them unless given
@@ -22,6 +22,7 @@ pub struct ExplainArgs {
 struct Page {
     code: ReasonCode,
     cause: Cause,
+    action: Action,
     summary: &'static str,
     page: &'static str,
 }
@@ -30,6 +31,7 @@ struct Page {
 struct Line {
     code: ReasonCode,
     cause: Cause,
+    action: Action,
     summary: &'static str,
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<(), Failure> {
         let lines = codes.map(|&code| Line {
             code,
             cause: code.cause(),
+            action: code.action(),
             summary: code.summary(),
         });
         return output.show(&List::whole(lines.collect()), |list| {
@@ -46,11 +49,12 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<(), Failure> {
                 vec![
                     line.code.to_string(),
                     line.cause.as_str().to_owned(),
+                    line.action.as_str().to_owned(),
                     line.summary.to_owned(),
                 ]
             };
             table(
-                &["code", "cause", "what happened"],
+                &["code", "cause", "first", "what happened"],
                 list.items.iter().map(row).collect(),
             )
         });
@@ -61,10 +65,20 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<(), Failure> {
     let page = Page {
         code,
         cause: code.cause(),
+        action: code.action(),
         summary: code.summary(),
         page: code.page(),
     };
-    output.show(&page, |page| page.page.to_owned())
+    output.show(&page, |page| {
+        format!(
+            "{}\n{}",
+            page.page,
+            pairs([
+                ("Whose doing", page.cause.as_str().to_owned()),
+                ("First", page.action.sentence().to_owned()),
+            ])
+        )
+    })
 }
 
 /// The "What to do" section of a code's page.

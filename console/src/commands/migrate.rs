@@ -1,12 +1,13 @@
 //! `longshore migrate`
 
-use common::bootstrap::Failure;
+use common::bootstrap::{self, Failure};
 use serde_json::json;
 
 use crate::app::App;
 
 pub(crate) async fn run(app: &App) -> Result<(), Failure> {
-    let store = app.store()?;
+    // Not through the app: an embedded database is made here, where it is not there.
+    let store = bootstrap::store(&app.config)?;
     let migrated = store.migrate().await;
     store.close().await;
     migrated?;

@@ -241,15 +241,20 @@ fn text(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fakes::{Answer, FakeBroker};
+    use crate::testbed::{self, Failing, FailingBroker};
 
     const GOOD: &str = "{\"type\": \"t.one\", \"data\": {\"n\": 1}}\n";
 
+    async fn broker() -> FailingBroker {
+        FailingBroker::with(&testbed::topology(&[])).await
+    }
+
+    /// What publishing `text` comes to, and how much of it waits to be validated.
     async fn publish(
         text: &str,
         skip_bad: bool,
-        broker: &FakeBroker,
-    ) -> (Summary, Option<Failure>) {
+        broker: &FailingBroker,
+    ) -> (Summary, Option<Failure>, u64) {
         let (stop, bar) = (CancellationToken::new(), ProgressBar::hidden());
         let pump = Pump {
             broker,
@@ -259,38 +264,43 @@ mod tests {
             stop: &stop,
             bar: &bar,
         };
-        pump.run(Box::new(BufReader::new(std::io::Cursor::new(
-            text.as_bytes().to_vec(),
-        ))))
-        .await
+        let text = std::io::Cursor::new(text.as_bytes().to_vec());
+        let (summary, failure) = pump.run(Box::new(BufReader::new(text))).await;
+        let depth = broker.depth("longshore.validate").await.unwrap().unwrap();
+        (summary, failure, depth.messages)
     }
 
     #[tokio::test]
     async fn a_bad_line_is_named_and_ends_it_unless_it_may_be_skipped() {
         let text = format!("{GOOD}\nnonsense\n{GOOD}");
-        let (summary, _) = publish(&text, false, &FakeBroker::default()).await;
+        let (summary, _, arrived) = publish(&text, false, &broker().await).await;
         assert_eq!((summary.published, summary.bad[0].line), (1, 3));
-        let (summary, failure) = publish(&text, true, &FakeBroker::default()).await;
+        assert_eq!(arrived, 1);
+        let (summary, failure, arrived) = publish(&text, true, &broker().await).await;
         assert_eq!(
             (summary.published, summary.bad.len(), summary.lines),
             (2, 1, 4)
         );
+        assert_eq!(arrived, 2);
         assert!(failure.is_none());
     }
 
     #[tokio::test]
     async fn what_the_broker_did_not_confirm_is_not_counted() {
-        let broker = FakeBroker::default();
-        broker.answer(1, Answer::Nack);
-        let (summary, failure) = publish(&GOOD.repeat(50), false, &broker).await;
+        let broker = broker().await;
+        broker.fail(1, Failing::Nack);
+        let (summary, failure, arrived) = publish(&GOOD.repeat(50), false, &broker).await;
         assert!(failure.is_some_and(|failure| failure.code() == 3));
         assert!(summary.published < 50);
-        assert_eq!(summary.published as usize, broker.published().len() - 1);
+        assert_eq!(summary.published, arrived);
     }
 
     #[tokio::test]
     async fn a_last_line_without_an_end_counts() {
-        let (summary, failure) = publish(GOOD.trim_end(), false, &FakeBroker::default()).await;
-        assert_eq!((summary.published, failure.is_none()), (1, true));
+        let (summary, failure, arrived) = publish(GOOD.trim_end(), false, &broker().await).await;
+        assert_eq!(
+            (summary.published, failure.is_none(), arrived),
+            (1, true, 1)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `longshore topology`
 
 use clap::Subcommand;
-use common::bootstrap::Failure;
+use common::bootstrap::{self, Failure};
 use common::broker::Difference;
 use common::topology::{Queue, QueueKind, Target, Topology};
 use serde_json::json;
@@ -46,7 +46,8 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
         }
         TopologyCommand::Show { diagram: false } => app.output.show(&topology, text),
         TopologyCommand::Apply => {
-            let broker = app.broker()?;
+            // Not through the app: an embedded broker is made here, where it is not there.
+            let broker = bootstrap::broker(&app.config, "longshore")?;
             let applied = broker.apply(&topology).await;
             broker.close().await;
             applied?;

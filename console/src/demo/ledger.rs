@@ -29,11 +29,15 @@ pub(super) struct Facts<'a> {
     pub(super) receivers: BTreeMap<&'static str, Seen>,
     /// Dead letters that were sent again.
     pub(super) replayed: u64,
+    /// What died of this was left dead on purpose.
+    pub(super) left_dead: Option<ReasonCode>,
 }
 
 /// The ledger. Counts of requests, unless said otherwise.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Ledger {
+    /// What carried the messages and kept the rows.
+    pub(super) engines: String,
     /// Whether it adds up and everything came as expected.
     pub(super) balances: bool,
     /// Requests sent.
@@ -237,6 +241,13 @@ fn found(line: &Line, door: &Door, facts: &Facts<'_>) -> Option<(Expect, Option<
     match (before.status, after.status) {
         // What died has to be completed in the end.
         ("dead", "completed") => Some((Expect::Dead, code(before))),
+        ("dead", "dead")
+            if facts
+                .left_dead
+                .is_some_and(|left| self::code(before) == Some(left)) =>
+        {
+            Some((Expect::Dead, code(before)))
+        }
         ("completed", "completed") => Some((Expect::Completed, None)),
         ("rejected", "rejected") => Some((Expect::Rejected, code(after))),
         _ => None,

@@ -75,10 +75,17 @@ pub(super) fn text(ledger: &Ledger) -> String {
         times.collect(),
     );
     let verdict = if ledger.balances {
-        "It balances: nothing is missing, nothing came twice.".to_owned()
+        format!(
+            "It balances on {}: nothing is missing, nothing came twice.",
+            ledger.engines
+        )
     } else {
         let told: Vec<String> = ledger.problems.iter().map(|it| format!("  {it}")).collect();
-        format!("It does not balance:\n{}", told.join("\n"))
+        format!(
+            "It does not balance on {}:\n{}",
+            ledger.engines,
+            told.join("\n")
+        )
     };
     format!(
         "{}\n\n{receivers}\n\n{times}\n\n{verdict}",

@@ -49,7 +49,7 @@ pub(super) async fn until_at_rest(
                 .flatten()
                 .map(|status| (status.id, status)),
         );
-        waiting.retain(|id| !known.get(id).is_some_and(is_at_rest));
+        waiting.retain(|id| !known.get(id).is_some_and(EventStatus::is_at_rest));
         let counts = Counts {
             stored: known.values().filter(|status| is_stored(status)).count() as u64,
             at_rest: (ids.len() - waiting.len()) as u64,
@@ -63,11 +63,6 @@ pub(super) async fn until_at_rest(
         }
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// Whether nothing more happens to the event by itself.
-pub(super) fn is_at_rest(status: &EventStatus) -> bool {
-    matches!(status.status, "completed" | "rejected" | "dead")
 }
 
 fn is_stored(status: &EventStatus) -> bool {

@@ -49,10 +49,10 @@ fn is_believed(letter: &DeadLetter, user: Option<&str>, own_user: Option<&str>) 
 }
 
 /// What the broker wrote about an earlier life, and what would make it send copies elsewhere.
-fn is_brokers(name: &str) -> bool {
+pub(super) fn is_brokers(name: &str) -> bool {
     matches!(
         name,
-        "CC" | "BCC" | "x-death" | "x-delivery-count" | "x-acquired-count"
+        "CC" | "BCC" | "x-death" | "x-delivery-count" | "x-acquired-count" | "x-stream-offset"
     ) || name.starts_with("x-first-death-")
         || name.starts_with("x-last-death-")
 }
@@ -63,11 +63,11 @@ mod tests {
     use common::message::HeaderValue;
 
     use super::*;
-    use crate::fakes;
+    use crate::testbed;
 
     #[test]
     fn what_belongs_to_the_event_stays_and_how_it_died_goes() {
-        let mut letter = fakes::letter("longshore.integrate.crm");
+        let mut letter = testbed::letter("longshore.integrate.crm");
         let trail = Trail {
             attempt: 3,
             generation: 1,
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_outsider_does_not_pass_for_another_by_being_replayed() {
-        let mut letter = fakes::letter("longshore.validate");
+        let mut letter = testbed::letter("longshore.validate");
         letter.stage = "validate".to_owned();
         letter.message.user_id = Some("shop".to_owned());
         letter.message.headers.set(header::PUBLISHER, "longshore");

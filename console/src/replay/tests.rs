@@ -1,41 +1,59 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use common::config::Config;
 use common::namespace::Namespace;
+use common::store::sqlite::SqliteStore;
 use common::store::{DeadFilter, DeadState};
-use common::topology::Plan;
+use futures_util::FutureExt as _;
 
 use super::*;
-use crate::fakes::{self, Answer, FakeBroker, FakeStore};
+use crate::testbed::{self, Failing, FailingBroker};
+
+const CRM: &str = "longshore.integrate.crm";
 
 struct World {
-    broker: FakeBroker,
-    store: FakeStore,
+    broker: FailingBroker,
+    store: SqliteStore,
     topology: Topology,
+    names: Names,
+    judge: Judge,
     stop: CancellationToken,
+    patience: Duration,
 }
 
 impl World {
-    fn new(letters: usize) -> Self {
-        let topology = Topology::new(&Plan {
-            namespace: Namespace::default(),
-            destinations: vec![("crm".to_owned(), vec!["#".to_owned()])],
-            longest_delay: std::time::Duration::from_secs(1),
-            history: std::time::Duration::from_secs(60),
-        });
-        let broker = FakeBroker::default();
-        for queue in topology.work_queues() {
-            broker.declare(&queue.name);
-        }
-        let store = FakeStore::default();
-        for _ in 0..letters {
-            store.add(fakes::letter("longshore.integrate.crm"));
-        }
-        Self {
-            broker,
-            store,
+    /// One with so many letters that died on their way to the CRM.
+    async fn new(letters: usize) -> Self {
+        let topology = testbed::topology(&["crm"]);
+        let world = Self {
+            broker: FailingBroker::with(&topology).await,
+            store: testbed::store().await,
             topology,
+            names: Names::new(Namespace::default()),
+            judge: Judge::new(&Config::default(), None).unwrap(),
             stop: CancellationToken::new(),
-        }
+            patience: Duration::ZERO,
+        };
+        let letters: Vec<_> = (0..letters).map(|_| testbed::letter(CRM)).collect();
+        world.store.keep_dead(&letters).await.unwrap();
+        world
+    }
+
+    /// One letter more, that died in `queue`.
+    async fn add(&self, queue: &str) -> Uuid {
+        let letter = testbed::letter(queue);
+        let id = letter.id;
+        self.store.keep_dead(&[letter]).await.unwrap();
+        id
+    }
+
+    async fn count(&self, state: DeadState) -> u64 {
+        let filter = DeadFilter {
+            state: Some(state),
+            ..DeadFilter::default()
+        };
+        self.store.dead_count(&filter).await.unwrap()
     }
 
     fn replayer(&self) -> Replayer<'_> {
@@ -43,7 +61,10 @@ impl World {
             broker: &self.broker,
             store: &self.store,
             topology: &self.topology,
+            names: &self.names,
+            judge: &self.judge,
             stop: &self.stop,
+            patience: self.patience,
         }
     }
 
@@ -54,30 +75,35 @@ impl World {
             to_queue: None,
             who: "test".to_owned(),
             why: None,
+            rate: None,
+            stop_when: None,
+            slice: None,
         }
     }
 }
 
 #[tokio::test]
 async fn an_unconfirmed_letter_is_never_marked() {
-    for answer in [Answer::Nack, Answer::Disconnect] {
-        let world = World::new(3);
-        world.broker.answer(1, answer);
+    // What was cut off may have arrived all the same.
+    for (failing, arrived) in [(Failing::Nack, 2), (Failing::Cut, 3)] {
+        let world = World::new(3).await;
+        world.broker.fail(1, failing);
         let failed = world.replayer().begin(&World::all(), |_| {}).await;
         assert!(failed.is_err_and(|failure| failure.code() == 3));
-        assert_eq!(world.store.count(DeadState::Replayed), 2);
+        assert_eq!(world.count(DeadState::Replayed).await, 2);
         assert_eq!(
-            world.store.count(DeadState::Open),
+            world.count(DeadState::Open).await,
             1,
             "it is open for the next replay"
         );
+        assert_eq!(world.broker.waiting(CRM).await.len(), arrived);
     }
 }
 
 #[tokio::test]
 async fn a_failed_replay_says_how_to_go_on_and_goes_on() {
-    let world = World::new(3);
-    world.broker.answer(0, Answer::Nack);
+    let world = World::new(3).await;
+    world.broker.fail(0, Failing::Nack);
     let replay = World::all();
     let failure = world
         .replayer()
@@ -88,81 +114,95 @@ async fn a_failed_replay_says_how_to_go_on_and_goes_on() {
     assert!(
         failure
             .to_string()
-            .contains(&format!("--resume {}", replay.id)),
+            .contains(&format!("replay resume {}", replay.id)),
         "{failure}"
     );
     let outcome = world.replayer().resume(replay.id, |_| {}).await.unwrap();
     assert_eq!(
-        (outcome.replayed, world.store.count(DeadState::Replayed)),
+        (outcome.replayed, world.count(DeadState::Replayed).await),
         (1, 3)
     );
+    assert_eq!(world.broker.waiting(CRM).await.len(), 3);
 }
 
 #[tokio::test]
 async fn killed_between_confirm_and_mark_it_sends_those_letters_again_and_no_others() {
-    let world = World::new(5);
-    world.store.fail_next_mark();
+    let world = World::new(5).await;
     let replay = World::all();
-    let failed = world.replayer().begin(&replay, |_| {}).await;
-    assert!(failed.is_err());
+    let confirmed = AtomicU64::new(0);
+    let until_killed = |news: News<'_>| {
+        let News::Sent(more) = news else { return };
+        let confirmed = confirmed.fetch_add(more, Ordering::Relaxed) + more;
+        assert!(confirmed < 5, "killed");
+    };
+    let replayer = world.replayer();
+    let killed = AssertUnwindSafe(replayer.begin(&replay, until_killed)).catch_unwind();
+    assert!(killed.await.is_err());
     assert_eq!(
-        world.store.count(DeadState::Replaying),
+        world.count(DeadState::Replaying).await,
         5,
         "still claimed by the killed run"
     );
-    world.store.add(fakes::letter("longshore.integrate.crm"));
+    world.add(CRM).await;
 
     let outcome = world.replayer().resume(replay.id, |_| {}).await.unwrap();
-    assert_eq!(outcome.replayed, 6);
-    assert_eq!(world.store.count(DeadState::Replayed), 6);
-    let generations = world.broker.published().into_iter().map(|publication| {
-        publication
-            .message
-            .headers
-            .int(common::event::header::GENERATION)
-    });
-    let generations: Vec<_> = generations.collect();
+    assert_eq!(outcome.replayed, 5);
+    assert_eq!(world.count(DeadState::Replayed).await, 5);
     assert_eq!(
-        generations,
-        vec![Some(1); 11],
+        world.count(DeadState::Open).await,
+        1,
+        "what died after a replay began may have died of it"
+    );
+    let messages = world.broker.waiting(CRM).await.into_iter();
+    let generations =
+        messages.map(|message| message.headers.int(common::event::header::GENERATION));
+    assert_eq!(
+        generations.collect::<Vec<_>>(),
+        vec![Some(1); 10],
         "the second sending is no new generation"
     );
 }
 
 #[tokio::test]
 async fn a_letter_to_a_queue_that_is_gone_is_left_open_and_named() {
-    let world = World::new(1);
-    let removed = fakes::letter("longshore.integrate.removed");
-    world.broker.declare("longshore.integrate.removed");
-    world.store.add(removed.clone());
-    world.store.add(fakes::letter("longshore.store"));
-    world.broker.delete_queue("longshore.store");
-    world.store.add(fakes::letter("longshore.dead"));
+    let world = World::new(1).await;
+    // On the broker still, though no longer configured; and the other way round.
+    let earlier = testbed::topology(&["removed"]);
+    world.broker.apply(&earlier).await.unwrap();
+    let mut missing = world.topology.clone();
+    missing.exchanges.clear();
+    missing
+        .queues
+        .retain(|queue| queue.name == "longshore.store");
+    world.broker.delete(&missing).await.unwrap();
+    let removed = world.add("longshore.integrate.removed").await;
+    let missing = world.add("longshore.store").await;
+    world.add("longshore.dead").await;
     let outcome = world.replayer().begin(&World::all(), |_| {}).await.unwrap();
     assert_eq!((outcome.replayed, outcome.left_open.len()), (1, 3));
-    let named = outcome
-        .left_open
-        .iter()
-        .find(|open| open.letter == removed.id);
-    assert!(named.is_some_and(|open| open.problem.contains("integrate.removed")));
-    assert_eq!(world.store.count(DeadState::Open), 3);
+    for (letter, problem) in [(removed, "integrate.removed"), (missing, "topology apply")] {
+        let named = outcome.left_open.iter().find(|open| open.letter == letter);
+        assert!(named.is_some_and(|open| open.problem.contains(problem)));
+    }
+    assert_eq!(world.count(DeadState::Open).await, 3);
 }
 
 #[tokio::test]
 async fn a_letter_that_the_broker_returns_is_left_open() {
-    let world = World::new(2);
-    world.broker.answer(0, Answer::Return);
+    let world = World::new(2).await;
+    world.broker.fail(0, Failing::Return);
     let outcome = world.replayer().begin(&World::all(), |_| {}).await.unwrap();
     assert_eq!((outcome.replayed, outcome.left_open.len()), (1, 1));
-    assert_eq!(world.store.count(DeadState::Open), 1);
+    assert_eq!(world.count(DeadState::Open).await, 1);
+    assert_eq!(world.broker.waiting(CRM).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_stopped_replay_marks_what_was_sent_and_opens_the_rest() {
-    let batches = 2 * BATCH as usize;
-    let world = World::new(batches);
+    let batches = 10 * BATCH as usize;
+    let world = World::new(batches).await;
     let sent = AtomicU64::new(0);
-    let stop_early = |_| {
+    let stop_early = |_: News<'_>| {
         sent.fetch_add(1, Ordering::Relaxed);
         world.stop.cancel();
     };
@@ -171,51 +211,293 @@ async fn a_stopped_replay_marks_what_was_sent_and_opens_the_rest() {
     assert!(outcome.stopped);
     assert_eq!(outcome.replayed, sent.load(Ordering::Relaxed));
     assert!(outcome.replayed < batches as u64);
-    let open = world.store.count(DeadState::Open) as u64;
+    let open = world.count(DeadState::Open).await;
     assert_eq!(open + outcome.replayed, batches as u64);
+    let arrived = world.broker.waiting(CRM).await.len();
+    assert_eq!(arrived as u64, outcome.replayed);
 }
 
 #[tokio::test]
 async fn all_go_to_one_queue_where_that_is_asked_for() {
-    let world = World::new(2);
+    let world = World::new(2).await;
     let replay = Replay {
         to_queue: Some("longshore.store".to_owned()),
         ..World::all()
     };
     world.replayer().begin(&replay, |_| {}).await.unwrap();
-    let to = |publication: Publication| publication.to;
-    let expected = vec![Address::Queue("longshore.store".to_owned()); 2];
-    assert_eq!(
-        world
-            .broker
-            .published()
-            .into_iter()
-            .map(to)
-            .collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(world.broker.waiting("longshore.store").await.len(), 2);
+    assert_eq!(world.broker.waiting(CRM).await, []);
 }
 
 #[tokio::test]
 async fn what_died_beside_its_queue_goes_back_to_the_queue() {
-    let world = World::new(0);
-    world.store.add(fakes::letter("longshore.store.suspect"));
+    let world = World::new(0).await;
+    world.add("longshore.store.suspect").await;
     world.replayer().begin(&World::all(), |_| {}).await.unwrap();
-    let to = world
-        .broker
-        .published()
-        .pop()
-        .map(|publication| publication.to);
-    assert_eq!(to, Some(Address::Queue("longshore.store".to_owned())));
+    assert_eq!(world.broker.waiting("longshore.store").await.len(), 1);
+    let suspects = world.broker.waiting("longshore.store.suspect").await;
+    assert_eq!(suspects, []);
 }
 
 #[tokio::test]
 async fn a_replay_that_is_done_or_unknown_is_not_resumed() {
-    let world = World::new(1);
+    let world = World::new(1).await;
     let replay = World::all();
     world.replayer().begin(&replay, |_| {}).await.unwrap();
     for id in [replay.id, Uuid::now_v7()] {
         let refused = world.replayer().resume(id, |_| {}).await;
         assert!(refused.is_err_and(|failure| failure.code() == 2));
     }
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_to() {
+    let world = World::new(40).await;
+    let replay = Replay {
+        rate: Some(100),
+        ..World::all()
+    };
+    let began = std::time::Instant::now();
+    let outcome = world.replayer().begin(&replay, |_| {}).await.unwrap();
+    assert_eq!(outcome.replayed, 40);
+    // The first five may go at once.
+    assert!(
+        began.elapsed() >= Duration::from_millis(330),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_broker_that_is_down_for_a_while_is_waited_for() {
+    let mut world = World::new(300).await;
+    world.patience = Duration::from_secs(60);
+    for (nth, failing) in [(3, Failing::Nack), (150, Failing::Cut), (301, Failing::Cut)] {
+        world.broker.fail(nth, failing);
+    }
+    let waited = AtomicU64::new(0);
+    let told = |news: News<'_>| {
+        if matches!(news, News::Waiting(_)) {
+            waited.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let outcome = world.replayer().begin(&World::all(), told).await.unwrap();
+    assert_eq!((outcome.replayed, outcome.stopped), (300, false));
+    assert!(waited.into_inner() >= 1);
+    assert_eq!(world.count(DeadState::Replayed).await, 300);
+    // What was cut off had arrived, and is there twice, under one generation.
+    assert_eq!(world.broker.waiting(CRM).await.len(), 302);
+}
+
+#[tokio::test]
+async fn two_replays_at_once_send_each_letter_once() {
+    let world = World::new(900).await;
+    let (one, other) = (World::all(), World::all());
+    let replayer = world.replayer();
+    let (one, other) = tokio::join!(replayer.begin(&one, |_| {}), replayer.begin(&other, |_| {}));
+    let (one, other) = (one.unwrap().replayed, other.unwrap().replayed);
+    assert_eq!(one + other, 900, "{one} and {other}");
+    assert!(one > 0 && other > 0, "{one} and {other}");
+    assert_eq!(world.broker.waiting(CRM).await.len(), 900);
+}
+
+/// Waits until a replay has sent something.
+async fn sent_some(world: &World, replay: Uuid) -> u64 {
+    loop {
+        let known = world.store.replay(replay).await.unwrap();
+        match known.map(|known| known.replayed) {
+            Some(sent @ 1..) => return sent,
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
+    let world = World::new(60).await;
+    let replay = Replay {
+        rate: Some(25),
+        ..World::all()
+    };
+    let replayer = world.replayer();
+    let paused = tokio::sync::Notify::new();
+    let tell = |news: News<'_>| {
+        if news == News::Paused {
+            paused.notify_one();
+        }
+    };
+    let steer = async {
+        sent_some(&world, replay.id).await;
+        let state = world
+            .store
+            .steer_replay(replay.id, ReplayState::Paused)
+            .await;
+        assert_eq!(state.unwrap(), Some(ReplayState::Paused));
+        paused.notified().await;
+        assert_eq!(
+            world.count(DeadState::Replaying).await,
+            0,
+            "it holds nothing"
+        );
+        let open = world.count(DeadState::Open).await;
+        assert!(open > 0);
+        let state = world
+            .store
+            .steer_replay(replay.id, ReplayState::Running)
+            .await;
+        assert_eq!(state.unwrap(), Some(ReplayState::Running));
+    };
+    let (outcome, ()) = tokio::join!(replayer.begin(&replay, tell), steer);
+    let outcome = outcome.unwrap();
+    assert_eq!((outcome.replayed, outcome.stopped), (60, false));
+}
+
+#[tokio::test]
+async fn a_replay_stops_as_somebody_else_says() {
+    let world = World::new(60).await;
+    let replay = Replay {
+        rate: Some(25),
+        ..World::all()
+    };
+    let replayer = world.replayer();
+    let steer = async {
+        sent_some(&world, replay.id).await;
+        let stopped = world
+            .store
+            .steer_replay(replay.id, ReplayState::Stopped)
+            .await;
+        assert_eq!(stopped.unwrap(), Some(ReplayState::Stopped));
+    };
+    let (outcome, ()) = tokio::join!(replayer.begin(&replay, |_| {}), steer);
+    let outcome = outcome.unwrap();
+    assert!(outcome.stopped && outcome.replayed < 60, "{outcome:?}");
+    assert_eq!(world.count(DeadState::Open).await + outcome.replayed, 60);
+
+    // Going on with it is a new replay of the rest.
+    let next = replayer.resume(replay.id, |_| {}).await.unwrap();
+    assert_ne!(next.replay, replay.id);
+    assert_eq!(next.replayed + outcome.replayed, 60);
+}
+
+#[tokio::test]
+async fn a_replay_that_runs_elsewhere_is_not_resumed() {
+    let world = World::new(60).await;
+    let replay = Replay {
+        rate: Some(10),
+        ..World::all()
+    };
+    let replayer = world.replayer();
+    let second = async {
+        sent_some(&world, replay.id).await;
+        let refused = replayer.resume(replay.id, |_| {}).await;
+        assert!(refused.is_err_and(|failure| failure.code() == 2));
+    };
+    let (outcome, ()) = tokio::join!(replayer.begin(&replay, |_| {}), second);
+    assert_eq!(outcome.unwrap().replayed, 60);
+    assert_eq!(world.broker.waiting(CRM).await.len(), 60);
+}
+
+/// A receiver that takes nothing: what is replayed dies again.
+async fn die_again(world: &World, replay: Uuid, over: &CancellationToken) {
+    let mut dead = std::collections::HashSet::new();
+    while !over.is_cancelled() {
+        let filter = DeadFilter {
+            state: Some(DeadState::Replayed),
+            ..DeadFilter::default()
+        };
+        let page = common::store::DeadPage {
+            after: None,
+            limit: 1000,
+        };
+        for letter in world.store.dead_page(&filter, page).await.unwrap() {
+            if letter.generation == 0 && dead.insert(letter.id) {
+                let again = common::store::DeadLetter {
+                    event: letter.event,
+                    generation: 1,
+                    ..testbed::letter(CRM)
+                };
+                world.store.keep_dead(&[again]).await.unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(world.store.replay(replay).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_replay_whose_letters_die_again_stops_by_itself() {
+    let world = World::new(400).await;
+    let replay = Replay {
+        rate: Some(50),
+        stop_when: Some(20),
+        ..World::all()
+    };
+    let replayer = world.replayer();
+    let over = CancellationToken::new();
+    let send = async {
+        let outcome = replayer.begin(&replay, |_| {}).await;
+        over.cancel();
+        outcome.unwrap()
+    };
+    let (outcome, ()) = tokio::join!(send, die_again(&world, replay.id, &over));
+    assert!(outcome.replayed < 400, "{outcome:?}");
+    let why = outcome.why_stopped.unwrap_or_default();
+    assert!(
+        why.contains("by itself") && why.contains("died again"),
+        "{why}"
+    );
+    let state = world
+        .store
+        .replay(replay.id)
+        .await
+        .unwrap()
+        .map(|known| known.state);
+    assert_eq!(state, Some(ReplayState::Stopped));
+}
+
+#[tokio::test]
+async fn what_was_sent_is_followed_until_it_is_at_rest() {
+    let world = World::new(3).await;
+    let replay = World::all();
+    world.replayer().begin(&replay, |_| {}).await.unwrap();
+    let sent = world.broker.waiting(CRM).await;
+    assert_eq!(sent.len(), 3);
+    let filter = DeadFilter::default();
+    let page = common::store::DeadPage {
+        after: None,
+        limit: 10,
+    };
+    let letters = world.store.dead_page(&filter, page).await.unwrap();
+    let end = async {
+        for letter in &letters[..2] {
+            let attempt = common::store::Attempt {
+                key: common::store::DeliveryKey {
+                    event: letter.event.unwrap(),
+                    destination: "crm".to_owned(),
+                    generation: 1,
+                },
+                attempt: 1,
+                started_at: common::event::now(),
+                duration_ms: 1,
+                status_code: Some(200),
+                error: None,
+                response_excerpt: None,
+                delivered: true,
+            };
+            world.store.record_attempts(&[attempt]).await.unwrap();
+        }
+        let again = common::store::DeadLetter {
+            event: letters[2].event,
+            generation: 1,
+            ..testbed::letter(CRM)
+        };
+        world.store.keep_dead(&[again]).await.unwrap();
+    };
+    let followed = follow(&world.store, replay.id, Duration::ZERO, &world.stop, |_| {});
+    let (outcome, ()) = tokio::join!(followed, end);
+    let outcome = outcome.unwrap();
+    assert_eq!(
+        (outcome.completed, outcome.died_again, outcome.under_way),
+        (2, 1, 0)
+    );
 }

@@ -12,8 +12,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-use crate::commands::run::Program;
-
 /// How long a program may take to be ready.
 const START: Duration = Duration::from_secs(30);
 
@@ -25,29 +23,30 @@ const TAIL: usize = 2000;
 
 /// A running program. Dropped, it is killed.
 pub(super) struct Child {
-    program: Program,
+    name: &'static str,
     process: tokio::process::Child,
     address: SocketAddr,
     log: PathBuf,
 }
 
 impl Child {
-    /// Starts `program` with `environment` in the place of all `LONGSHORE_*` variables of this
-    /// process; its log goes to a file in `folder`.
+    /// Starts this executable with `arguments`, the last of which names the program, and
+    /// with `environment` in the place of all `LONGSHORE_*` variables of this process; its log goes to a
+    /// file in `folder`.
     pub(super) fn spawn(
-        program: Program,
+        arguments: &[&'static str],
         number: usize,
         environment: &[(String, String)],
         folder: &Path,
     ) -> Result<Self, Failure> {
-        let name = program.as_str();
+        let name = arguments.last().copied().unwrap_or_default();
         let executable = std::env::current_exe().context("this executable cannot be found")?;
         let address = free_port().context("no free port on 127.0.0.1")?;
         let log = folder.join(format!("{name}-{number}.log"));
         let file = File::create(&log).context("the log cannot be written")?;
         let mut command = Command::new(executable);
         command
-            .args(["run", name])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -67,7 +66,7 @@ impl Child {
             .spawn()
             .with_context(|| format!("{name} cannot be started"))?;
         Ok(Self {
-            program,
+            name,
             process,
             address,
             log,
@@ -76,7 +75,7 @@ impl Child {
 
     /// Waits until the program says that it is ready.
     pub(super) async fn ready(&mut self, http: &reqwest::Client) -> Result<(), Failure> {
-        let name = self.program.as_str();
+        let name = self.name;
         let url = format!("http://{}/readyz", self.address);
         let deadline = Instant::now() + START;
         loop {
@@ -103,8 +102,8 @@ impl Child {
         }
     }
 
-    pub(super) fn program(&self) -> Program {
-        self.program
+    pub(super) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -16,11 +16,14 @@ use crate::problem::Code;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The routes as metrics know them.
-const ROUTES: [&str; 7] = [
+const ROUTES: [&str; 10] = [
+    "/",
+    "/page/{file}",
     "/v1/signups",
     "/v1/processing",
     "/v1/events",
     "/v1/events/{id}",
+    "/v1/events/{id}/live",
     "/livez",
     "/readyz",
     "/metrics",

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use common::broker::PublishError;
 use rstest::rstest;
 
-use crate::fakes::{FakeStore, Setup};
+use crate::fakes::{Setup, TestStore};
 use crate::request::{BATCH, EVENT, JSON, event};
 
 fn unroutable() -> PublishError {
@@ -59,6 +59,25 @@ async fn whatever_the_broker_does_not_confirm_is_503_with_retry_after(#[case] er
 }
 
 #[tokio::test]
+async fn a_broker_without_our_queues_takes_nothing_and_readiness_names_what_is_missing() {
+    let bed = Setup {
+        declared: false,
+        ..Setup::default()
+    }
+    .build();
+    let answer = bed
+        .post("/v1/events", &[EVENT], event("1").to_string())
+        .await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.code(), "not_confirmed");
+    assert!(bed.broker.taken().is_empty());
+    let ready = bed.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    let found = ready.json()["checks"]["broker"].to_string();
+    assert!(found.contains("longshore.validate"), "{found}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_down_for_the_broker_is_the_callers_to_mend() {
     let bed = Setup {
         fails: Box::new(|_| Some(PublishError::Invalid("too long".to_owned()))),
@@ -91,7 +110,10 @@ async fn a_panic_is_a_problem_and_the_next_request_is_served() {
 
 #[tokio::test]
 async fn readiness_names_what_is_down_and_does_not_need_the_database() {
-    for (store, database) in [(FakeStore::Empty, "ok"), (FakeStore::Down, "not available")] {
+    for (store, database) in [
+        (TestStore::empty(), "ok"),
+        (TestStore::down(), "not available"),
+    ] {
         let setup = Setup {
             store,
             ..Setup::default()

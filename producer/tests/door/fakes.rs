@@ -1,48 +1,62 @@
-//! A broker that holds everything it takes to what the validate worker would say of it, and a store
-//! that answers what it is told to.
+//! The door under test, on the embedded engines in memory, each behind a thin wrapper that watches it and
+//! fails, waits or changes where a test asks for that.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use common::broker::embedded::EmbeddedBroker;
 use common::broker::{
-    Address, Broker, BrokerError, Depth, Difference, Publication, PublishError, Subscription,
+    Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
+    PublishError, Subscription,
 };
 use common::config::Config;
 use common::event::{Decoded, EventId, Types, decode, now};
+use common::namespace::Namespace;
+use common::sqlite::Location;
+use common::store::sqlite::SqliteStore;
 use common::store::{
-    Attempt, DeadFilter, DeadLetter, DeadPage, DeadSummary, DeliveryKey, DeliveryState,
-    EventRecord, EventStatus, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
-    ReplayState, Store, StoreError, Stored,
+    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
+    DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
+    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
+    StoreError, Stored,
 };
 use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
-use common::topology::{Fact, Topology};
+use common::topology::{Fact, Names, Topology};
+use futures_util::stream::BoxStream;
 use producer::{Door, router};
-use tokio::sync::Semaphore;
+use time::OffsetDateTime;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
-/// The user that the fake broker vouches for.
-const USER: &str = "ours";
+use crate::changes::{Change, change};
 
 type Fails = Box<dyn Fn(usize) -> Option<PublishError> + Send + Sync>;
 
-/// What publishing does.
-pub struct FakeBroker {
-    taken: Mutex<Vec<(Publication, Decoded)>>,
+/// The embedded broker, which holds whatever it is handed to what the validate worker would say of it,
+/// and does not take it where a test says so.
+pub struct TestBroker {
+    real: EmbeddedBroker,
+    /// Declares everything, unless nothing shall be declared.
+    declared: OnceCell<()>,
+    taken: Mutex<BTreeMap<usize, (Publication, Decoded)>>,
     /// Told the number of the publish (from 0), says how it fails.
     fails: Fails,
     published: AtomicUsize,
-    /// A publish is confirmed once there is a permit.
+    /// A publish reaches the engine once there is a permit.
     pub confirms: Semaphore,
     config: Arc<Config>,
 }
 
-impl FakeBroker {
-    /// What it has confirmed, with what the validate worker reads in it.
+impl TestBroker {
+    /// What the engine has confirmed, in the order it was handed over in, with what the validate worker
+    /// reads in it.
     pub fn taken(&self) -> Vec<(Publication, Decoded)> {
-        self.taken.lock().unwrap().clone()
+        self.taken.lock().unwrap().values().cloned().collect()
     }
 
     /// The only message it has confirmed, decoded.
@@ -56,21 +70,27 @@ impl FakeBroker {
     pub fn begun(&self) -> usize {
         self.published.load(Ordering::SeqCst)
     }
-}
 
-#[async_trait]
-impl Broker for FakeBroker {
-    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        let number = self.published.fetch_add(1, Ordering::SeqCst);
-        // Whatever gets this far must be an event to the validate worker, and the same one.
+    /// The engine, with everything declared.
+    async fn real(&self) -> &EmbeddedBroker {
+        let declare = async || {
+            let topology = Topology::new(&self.config.plan());
+            self.real.apply(&topology).await.unwrap();
+        };
+        self.declared.get_or_init(declare).await;
+        &self.real
+    }
+
+    /// What the validate worker reads in a publication: an event, and the same one.
+    fn read(&self, publication: &Publication) -> Decoded {
         let Address::Fact { fact, routing_key } = &publication.to else {
             panic!("expected a fact, found {:?}", publication.to);
         };
         assert_eq!(*fact, Fact::Received);
         let mut message = publication.message.clone();
-        message.user_id = Some(USER.to_owned());
+        message.user_id = self.user().map(str::to_owned);
         let limits = self.config.limits.events();
-        let decoded = decode(&message, routing_key, Some(USER), limits, now())
+        let decoded = decode(&message, routing_key, self.user(), limits, now())
             .unwrap_or_else(|error| panic!("the validate worker cannot read it: {error}"));
         assert_eq!(message.message_id, Some(decoded.id.to_string()));
         assert_eq!(message.body, decoded.body, "expected the canonical form");
@@ -78,24 +98,45 @@ impl Broker for FakeBroker {
         assert_eq!(routing_key, &decoded.event.kind);
         let types = Types::with(&self.config.types).unwrap();
         types.check(&decoded.event.kind, &decoded.data).unwrap();
+        decoded
+    }
+}
 
+#[async_trait]
+impl Broker for TestBroker {
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        let number = self.published.fetch_add(1, Ordering::SeqCst);
+        let decoded = self.read(&publication);
         if let Some(error) = (self.fails)(number) {
             return Err(error);
         }
         self.confirms.acquire().await.unwrap().forget();
-        self.taken.lock().unwrap().push((publication, decoded));
+        self.real().await.publish(publication.clone()).await?;
+        let mut taken = self.taken.lock().unwrap();
+        taken.insert(number, (publication, decoded));
         Ok(())
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {
         match (self.fails)(0) {
-            None => Ok(()),
+            None => self.real().await.ready().await,
             Some(error) => Err(BrokerError::Lost(error.to_string())),
         }
     }
 
     fn user(&self) -> Option<&str> {
-        Some(USER)
+        self.real.user()
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        self.real().await.depth(queue).await
+    }
+
+    async fn history(
+        &self,
+        _: HistoryStart,
+    ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
+        Err(unasked())
     }
 
     async fn apply(&self, _: &Topology) -> Result<(), BrokerError> {
@@ -114,46 +155,111 @@ impl Broker for FakeBroker {
         Err(unasked())
     }
 
-    async fn depth(&self, _: &str) -> Result<Option<Depth>, BrokerError> {
-        Ok(Some(Depth {
-            messages: 0,
-            consumers: 1,
-        }))
+    async fn close(&self) {
+        self.real.close().await;
     }
-
-    async fn close(&self) {}
 }
 
 fn unasked() -> BrokerError {
     BrokerError::Refused("the door has no business asking this".to_owned())
 }
 
-/// What the store answers.
-pub enum FakeStore {
-    Knows(EventStatus),
-    Empty,
-    Down,
-    Hangs,
+/// The embedded store, which changes before each look, fails or hangs as a test asks for, and panics
+/// where it is asked what the door has no business asking.
+pub struct TestStore {
+    real: SqliteStore,
+    changes: Mutex<Box<dyn Iterator<Item = Change> + Send>>,
+    looks: AtomicUsize,
+    said: Mutex<Vec<EventStatus>>,
+}
+
+impl TestStore {
+    /// One that knows nothing.
+    pub fn empty() -> Arc<Self> {
+        Self::changing([])
+    }
+
+    /// One that is down: its file is where none can be.
+    pub fn down() -> Arc<Self> {
+        Self::at(&Location::file("/dev/null/db.internal"), [])
+    }
+
+    /// One with this change before each look, as long as there are any.
+    pub fn changing<I>(changes: I) -> Arc<Self>
+    where
+        I: IntoIterator<Item = Change, IntoIter: Send + 'static>,
+    {
+        Self::at(&Location::memory(), changes)
+    }
+
+    fn at<I>(location: &Location, changes: I) -> Arc<Self>
+    where
+        I: IntoIterator<Item = Change, IntoIter: Send + 'static>,
+    {
+        Arc::new(Self {
+            real: SqliteStore::at(location, &Namespace::default()),
+            changes: Mutex::new(Box::new(changes.into_iter())),
+            looks: AtomicUsize::new(0),
+            said: Mutex::default(),
+        })
+    }
+
+    /// How often it was asked for a status.
+    pub fn looks(&self) -> usize {
+        self.looks.load(Ordering::SeqCst)
+    }
+
+    /// What it has said, each status once in a row.
+    pub fn said(&self) -> Vec<EventStatus> {
+        self.said.lock().unwrap().clone()
+    }
+
+    async fn look(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        let next = self.changes.lock().unwrap().next();
+        let next = match next {
+            Some(Change::Fails) => return Err(StoreError::Unavailable("db.internal".to_owned())),
+            Some(Change::Hangs) => std::future::pending().await,
+            next => next,
+        };
+        let real = self.real.clone();
+        let looking = async move {
+            real.migrate().await?;
+            if let Some(next) = next {
+                change(&real, id, next).await?;
+            }
+            real.status(id).await
+        };
+        // A paused clock stands still for as long as something blocks: the database takes no time.
+        let handle = Handle::current();
+        let looked = tokio::task::spawn_blocking(move || handle.block_on(looking));
+        let status = looked.await.unwrap()?;
+        if let Some(status) = &status {
+            let mut said = self.said.lock().unwrap();
+            if said.last() != Some(status) {
+                said.push(status.clone());
+            }
+        }
+        Ok(status)
+    }
 }
 
 macro_rules! never_asked {
     ($(fn $name:ident($($type:ty),*) -> $ok:ty;)+) => {
         #[async_trait]
-        impl Store for FakeStore {
+        impl Store for TestStore {
             async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-                match self {
-                    Self::Knows(status) if status.id == id => Ok(Some(status.clone())),
-                    Self::Knows(_) | Self::Empty => Ok(None),
-                    Self::Down => Err(StoreError::Unavailable("db.internal:5432 refused".into())),
-                    Self::Hangs => std::future::pending().await,
-                }
+                self.look(id).await
             }
 
             async fn ready(&self) -> Result<(), StoreError> {
-                self.status(EventId::born()).await.map(|_| ())
+                self.real.migrate().await?;
+                self.real.ready().await
             }
 
-            async fn close(&self) {}
+            async fn close(&self) {
+                self.real.close().await;
+            }
 
             $(async fn $name(&self, $(_: $type),*) -> Result<$ok, StoreError> {
                 panic!("the door has no business asking {}", stringify!($name))
@@ -164,6 +270,7 @@ macro_rules! never_asked {
 
 never_asked! {
     fn migrate() -> ();
+    fn remove_schema() -> ();
     fn store(&[NewEvent]) -> Vec<Stored>;
     fn rejections(EventId) -> Vec<RejectionRecord>;
     fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryState>>;
@@ -179,20 +286,33 @@ never_asked! {
     fn claim_dead(Uuid, u32, bool) -> Vec<DeadLetter>;
     fn mark_replayed(Uuid, &[Uuid]) -> ();
     fn end_replay(Uuid, ReplayState) -> ();
+    fn at_rest(&[EventId]) -> Vec<Option<Standing>>;
+    fn dead_story(Uuid) -> Option<DeadStory>;
+    fn dead_stats(&DeadFilter, u32) -> Vec<DeadGroup>;
+    fn edit_dead(&DeadEdit) -> Edited;
+    fn discard_dead(&Discard, u32) -> u64;
+    fn restore_dead(&DeadFilter, u32) -> u64;
+    fn purge_dead(OffsetDateTime, u32) -> u64;
+    fn replays(ReplayPage) -> Vec<Progress>;
+    fn advance_replay(Uuid, u64, u64) -> ();
+    fn steer_replay(Uuid, ReplayState) -> Option<ReplayState>;
+    fn replay_outcome(Uuid) -> ReplayOutcome;
 }
 
 /// A producer under test.
 pub struct Testbed {
-    pub broker: Arc<FakeBroker>,
+    pub broker: Arc<TestBroker>,
     pub router: axum::Router,
 }
 
 /// How to build one.
 pub struct Setup {
     pub config: Config,
+    /// Whether anything is declared on the broker.
+    pub declared: bool,
     pub fails: Fails,
-    pub store: FakeStore,
-    /// How many publishes are confirmed at all.
+    pub store: Arc<TestStore>,
+    /// How many publishes reach the engine at all.
     pub confirms: usize,
 }
 
@@ -200,9 +320,10 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             config: Config::default(),
+            declared: true,
             fails: Box::new(|_| None),
             // So that nothing on the accept path can depend on it unnoticed.
-            store: FakeStore::Down,
+            store: TestStore::down(),
             confirms: Semaphore::MAX_PERMITS,
         }
     }
@@ -211,7 +332,10 @@ impl Default for Setup {
 impl Setup {
     pub fn build(self) -> Testbed {
         let config = Arc::new(self.config);
-        let broker = Arc::new(FakeBroker {
+        let names = Names::new(config.namespace.clone());
+        let broker = Arc::new(TestBroker {
+            real: EmbeddedBroker::at(Location::memory(), names, "door"),
+            declared: OnceCell::new_with((!self.declared).then_some(())),
             taken: Mutex::default(),
             fails: self.fails,
             published: AtomicUsize::new(0),
@@ -221,8 +345,8 @@ impl Setup {
         let health = Health {
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             declared: Arc::new(true.into()),
-            queue: Some("longshore.validate".to_owned()),
-            store: Some(Arc::new(self.store)),
+            queues: vec!["longshore.validate".to_owned()],
+            store: Some(self.store),
             store_needed: false,
             metrics: MetricsPage::start(),
         };

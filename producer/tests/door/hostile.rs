@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request};
 use proptest::prelude::*;
 
-use crate::fakes::{FakeStore, Setup, Testbed};
+use crate::fakes::{Setup, TestStore, Testbed};
 use crate::request::{BATCH, EVENT, JSON};
 
 /// Every way in.
@@ -29,7 +29,7 @@ fn doors() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
 
 fn bed() -> Testbed {
     Setup {
-        store: FakeStore::Empty,
+        store: TestStore::empty(),
         ..Setup::default()
     }
     .build()

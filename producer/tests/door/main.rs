@@ -1,4 +1,4 @@
-//! The producer against a broker and a store that do as they are told.
+//! The producer on the embedded engines in memory.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,10 +9,13 @@
 
 mod batches;
 mod bounds;
+mod changes;
 mod events;
 mod failures;
 mod fakes;
 mod hostile;
+mod live;
+mod page;
 mod processing;
 mod request;
 mod secrets;

@@ -1,13 +1,15 @@
+use std::sync::Arc;
+
 use axum::http::StatusCode;
-use common::event::{EventId, now};
-use common::store::{EventStatus, Moment, Timeline};
+use common::event::EventId;
 use serde_json::json;
 
-use crate::fakes::{FakeStore, Setup};
+use crate::changes::Change;
+use crate::fakes::{Setup, TestStore, Testbed};
 
-fn with(store: FakeStore) -> crate::fakes::Testbed {
+fn with(store: &Arc<TestStore>) -> Testbed {
     Setup {
-        store,
+        store: Arc::clone(store),
         ..Setup::default()
     }
     .build()
@@ -15,24 +17,28 @@ fn with(store: FakeStore) -> crate::fakes::Testbed {
 
 #[tokio::test]
 async fn a_database_that_is_down_is_503_and_tells_nothing_of_itself() {
-    let bed = with(FakeStore::Down);
+    let bed = with(&TestStore::down());
     let answer = bed.get(&format!("/v1/events/{}", EventId::born())).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.code(), "status_unavailable");
     assert_eq!(answer.header("retry-after"), "5");
-    assert!(!String::from_utf8_lossy(&answer.body).contains("db.internal"));
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(
+        !text.contains("db.internal") && !text.contains("/dev/null"),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_database_that_hangs_is_503_in_time() {
-    let bed = with(FakeStore::Hangs);
+    let bed = with(&TestStore::changing([Change::Hangs]));
     let answer = bed.get(&format!("/v1/events/{}", EventId::born())).await;
     assert_eq!(answer.code(), "status_unavailable");
 }
 
 #[tokio::test]
 async fn what_is_unknown_may_be_known_in_a_moment() {
-    let bed = with(FakeStore::Empty);
+    let bed = with(&TestStore::empty());
     let answer = bed.get(&format!("/v1/events/{}", EventId::born())).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     assert_eq!(answer.code(), "unknown_event");
@@ -41,7 +47,7 @@ async fn what_is_unknown_may_be_known_in_a_moment() {
 
 #[tokio::test]
 async fn what_is_no_id_is_a_problem() {
-    let bed = with(FakeStore::Empty);
+    let bed = with(&TestStore::empty());
     for id in [
         "7",
         "%ff%fe",
@@ -61,20 +67,10 @@ async fn what_is_no_id_is_a_problem() {
 #[tokio::test]
 async fn the_status_is_what_the_store_says() {
     let id = EventId::born();
-    let status = EventStatus {
-        id,
-        kind: Some("signup.requested".to_owned()),
-        status: "delivering",
-        timeline: vec![Timeline {
-            step: "received",
-            at: Moment(now()),
-            destination: None,
-        }],
-        deliveries: Vec::new(),
-        reason: None,
-    };
-    let bed = with(FakeStore::Knows(status.clone()));
-    let answer = bed.get(&format!("/v1/events/{id}")).await;
+    let store = TestStore::changing([Change::Failed]);
+    let answer = with(&store).get(&format!("/v1/events/{id}")).await;
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.json(), json!(status));
+    let said = store.said();
+    assert_eq!((said[0].id, said[0].status), (id, "delivering"));
+    assert_eq!(answer.json(), json!(said[0]));
 }

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fakes::{Setup, Testbed, testbed};
+use crate::fakes::{Setup, TestStore, Testbed, testbed};
+use crate::live::{STREAMS, watch};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -247,6 +248,63 @@ async fn stopping_does_not_wait_longer_than_the_drain_deadline() {
     }
     server.end().await;
     assert_eq!(read(&mut busy).await, "");
+}
+
+/// A producer that knows nothing of any event, and somebody who watches one live.
+async fn watched(bed: &Testbed) -> (Server, TcpStream) {
+    let server = start(bed, Wire::default(), PATIENCE).await;
+    let mut watcher = server.connect().await;
+    let request =
+        b"GET /v1/events/01890000-0000-7000-8000-000000000000/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    watcher.write_all(request).await.unwrap();
+    let mut read = String::new();
+    while !read.contains("event: waiting") {
+        let mut some = [0; 1024];
+        let count = watcher.read(&mut some).await.unwrap();
+        assert_ne!(count, 0, "{read}");
+        read.push_str(&String::from_utf8_lossy(&some[..count]));
+    }
+    assert!(read.starts_with("HTTP/1.1 200"), "{read}");
+    (server, watcher)
+}
+
+fn knowing_nothing() -> Testbed {
+    Setup {
+        store: TestStore::empty(),
+        ..Setup::default()
+    }
+    .build()
+}
+
+#[tokio::test]
+async fn stopping_tells_those_who_watch_and_waits_for_none_of_them() {
+    let (server, mut watcher) = watched(&knowing_nothing()).await;
+    server.stop.cancel();
+    let rest = read(&mut watcher).await;
+    assert!(rest.contains(r#"data: {"reason":"stopping"}"#), "{rest}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_watcher_who_goes_away_frees_a_place() {
+    let bed = knowing_nothing();
+    let (server, watcher) = watched(&bed).await;
+    let mut others = Vec::new();
+    for _ in 1..STREAMS {
+        others.push(watch(&bed).await);
+    }
+    assert!(watch(&bed).await.is_err());
+    drop(watcher);
+    let freed = async {
+        while watch(&bed).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, freed)
+        .await
+        .expect("expected that the server notices who is gone");
+    drop(others);
+    server.end().await;
 }
 
 #[tokio::test]

@@ -85,6 +85,27 @@ async fn a_stalled_link_keeps_its_bytes_until_healed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_withheld_waits_and_others_pass() -> Result<()> {
+    let proxy = Proxy::start(echo().await?).await?;
+    proxy.withhold("ell");
+    let (mut held, mut other) = (
+        TcpStream::connect(proxy.address()).await?,
+        TcpStream::connect(proxy.address()).await?,
+    );
+    held.write_all(b"hello").await?;
+    let mut answer = [0; 5];
+    let early = timeout(Duration::from_millis(300), held.read_exact(&mut answer)).await;
+    ensure!(early.is_err(), "it passed: {answer:?}");
+    other.write_all(b"other").await?;
+    timeout(LIMIT, other.read_exact(&mut answer)).await??;
+    ensure!(&answer == b"other", "got {answer:?}");
+    proxy.heal();
+    timeout(LIMIT, held.read_exact(&mut answer)).await??;
+    ensure!(&answer == b"hello", "got {answer:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn resetting_connections_spares_new_ones() -> Result<()> {
     let proxy = Proxy::start(echo().await?).await?;
     let mut old = TcpStream::connect(proxy.address()).await?;

@@ -45,12 +45,8 @@ async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     workers::serve(program, Some(Arc::clone(&store)), |program, broker| {
         let handler = Crashing(StoreEvents::new(store, program.config.destinations.clone()));
-        let spec = Spec {
-            queue: Names::new(program.config.namespace.clone()).store(),
-            settings: program.config.stage(Stage::Store),
-            door: false,
-            parked: None,
-        };
+        let queue = Names::new(program.config.namespace.clone()).store();
+        let spec = Spec::new(queue, program.config.stage(Stage::Store));
         Ok(vec![Worker::new(
             program,
             Arc::clone(broker),

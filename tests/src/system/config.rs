@@ -82,7 +82,7 @@ impl Destination {
     }
 
     /// The variable that holds its signing secret, with the secret.
-    pub(super) fn secret(&self) -> (String, String) {
+    pub(crate) fn secret(&self) -> (String, String) {
         (
             self.secret_name(),
             "whsec_bG9uZ3Nob3JlLWVuZC10by1lbmQtdGVzdC1rZXk=".to_owned(),
@@ -121,7 +121,7 @@ impl Destination {
 }
 
 /// The whole file: what receivers on loopback need, the destinations, and what the test adds.
-pub(super) fn render(destinations: &[Destination], more: &str) -> String {
+pub(crate) fn render(destinations: &[Destination], more: &str) -> String {
     let mut toml = "[outbound]\nallow = [\"127.0.0.0/8\"]\n".to_owned();
     for destination in destinations {
         destination.render(&mut toml);

@@ -1,13 +1,12 @@
 //! From a message on the dead queue to a dead letter. Whatever it is, it becomes one.
 
-use common::event::{EventId, Publisher, Trail, header, name_based, now};
-use common::message::{HeaderValue, Headers};
+use common::event::{EventId, Publisher, Trail, from_rfc3339, header, name_based, now};
+use common::message::{HeaderValue, Headers, Message};
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::store::{DeadLetter, DeadState};
 use common::topology::{Names, Stage};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 /// What is known of a death: from our own headers where a worker gave up, from the broker's where
@@ -74,7 +73,7 @@ fn by_worker(received: &Received) -> Option<Death> {
         queue: Names::without_suspect(queue).to_owned(),
         reason: headers.text(header::REASON)?.parse().ok()?,
         error: headers.text(header::ERROR).unwrap_or_default().to_owned(),
-        failed_at: OffsetDateTime::parse(failed_at, &Rfc3339).ok()?,
+        failed_at: from_rfc3339(failed_at)?,
         routing_key: received.routing_key.clone(),
     })
 }
@@ -145,23 +144,25 @@ fn id(event: Option<EventId>, received: &Received, death: &Death, trail: &Trail)
     let queue = death.queue.as_bytes();
     match event {
         Some(event) => name_based(&[b"dead", event.uuid().as_bytes(), queue, &generation]),
-        None => {
-            let message = &received.message;
-            let own_id = message.message_id.as_deref().unwrap_or_default();
-            name_based(&[
-                b"dead message",
-                own_id.as_bytes(),
-                &message.body,
-                queue,
-                &generation,
-            ])
-        }
+        None => nameless(&received.message, &death.queue, trail.generation),
     }
+}
+
+/// The id of the dead letter that a message becomes which names no event of ours, when it dies in
+/// `queue`: so whoever has the message finds the letter.
+pub fn nameless(message: &Message, queue: &str, generation: u32) -> Uuid {
+    let own_id = message.message_id.as_deref().unwrap_or_default();
+    name_based(&[
+        b"dead message",
+        own_id.as_bytes(),
+        &message.body,
+        queue.as_bytes(),
+        &generation.to_be_bytes(),
+    ])
 }
 
 #[cfg(test)]
 mod tests {
-    use common::message::Message;
     use common::namespace::Namespace;
 
     use super::*;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::outcome::{Failure, Outcome};
-use common::reason::ReasonCode;
 use common::runtime::{Handler, Received};
 use common::store::{DeadLetter, NewRejection, Store, StoreError};
 use common::telemetry::metrics;
 use common::topology::Names;
+use futures_util::future::BoxFuture;
 
 use super::{dead, rejection};
-use crate::store::DATABASE;
+use crate::database::{refused, unanswered};
 
 /// Keeps dead letters.
 pub struct KeepDead {
@@ -33,19 +33,10 @@ impl Handler for KeepDead {
             .iter()
             .map(|received| dead::letter(received, &self.names))
             .collect();
-        let outcomes = match self.store.keep_dead(&letters).await {
-            Err(StoreError::Data(_) | StoreError::Fault(_)) if letters.len() > 1 => {
-                let mut each = Vec::with_capacity(letters.len());
-                for one in letters.chunks(1) {
-                    each.push(outcome(self.store.keep_dead(one).await));
-                }
-                each
-            }
-            kept => vec![outcome(kept); letters.len()],
-        };
+        let outcomes = keep(&letters, |letters| self.store.keep_dead(letters)).await;
         for (letter, outcome) in letters.iter().zip(&outcomes) {
             if *outcome == Outcome::Done {
-                metrics::kept_dead(&letter.queue, letter.reason.as_str());
+                metrics::kept_dead(&letter.queue, letter.reason);
             }
         }
         outcomes
@@ -77,24 +68,15 @@ impl Handler for KeepRejections {
             .map(|received| rejection::read(received, &self.names))
             .collect();
         let rejections: Vec<NewRejection> = read.iter().filter_map(|r| r.clone().ok()).collect();
-        let mut kept = match self.store.keep_rejections(&rejections).await {
-            Err(StoreError::Data(_) | StoreError::Fault(_)) if rejections.len() > 1 => {
-                let mut each = Vec::with_capacity(rejections.len());
-                for one in rejections.chunks(1) {
-                    each.push(outcome(self.store.keep_rejections(one).await));
-                }
-                each
-            }
-            kept => vec![outcome(kept); rejections.len()],
-        }
-        .into_iter();
+        let kept = keep(&rejections, |these| self.store.keep_rejections(these)).await;
+        let mut kept = kept.into_iter();
         read.into_iter()
             .map(|rejection| match rejection {
                 Err(failure) => Outcome::Dead(failure),
                 Ok(rejection) => {
-                    let outcome = kept.next().unwrap_or(Outcome::Done);
+                    let outcome = kept.next().unwrap_or_else(unanswered);
                     if outcome == Outcome::Done {
-                        metrics::kept_rejected(rejection.reason.as_str());
+                        metrics::kept_rejected(rejection.reason);
                     }
                     outcome
                 }
@@ -107,22 +89,30 @@ impl Handler for KeepRejections {
     }
 }
 
+/// Keeps rows with `keep`; where the database refuses somebody's data, one by one, so that a poisoned
+/// row never fails its neighbours. One outcome for each row.
+async fn keep<'r, Row: Sync>(
+    rows: &'r [Row],
+    keep: impl Fn(&'r [Row]) -> BoxFuture<'r, Result<(), StoreError>> + Send + Sync,
+) -> Vec<Outcome> {
+    match keep(rows).await {
+        Err(StoreError::Data(_) | StoreError::Fault(_)) if rows.len() > 1 => {
+            let mut each = Vec::with_capacity(rows.len());
+            for one in rows.chunks(1) {
+                each.push(outcome(keep(one).await));
+            }
+            each
+        }
+        kept => vec![outcome(kept); rows.len()],
+    }
+}
+
 fn outcome(kept: Result<(), StoreError>) -> Outcome {
     match kept {
         Ok(()) => Outcome::Done,
-        Err(StoreError::Data(detail)) => {
-            Outcome::Dead(Failure::new(ReasonCode::Unstorable, detail))
-        }
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Schema(_))) => Outcome::Hold {
-            dependency: DATABASE,
-            error: error.to_string(),
-        },
-        Err(error) => {
-            let failure = Failure::new(ReasonCode::HandlerFailed, error.to_string());
-            Outcome::Retry {
-                after: None,
-                failure,
-            }
-        }
+        Err(error) => refused(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

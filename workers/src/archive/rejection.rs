@@ -1,14 +1,12 @@
 //! From a message on the rejected queue to a rejection.
 
-use common::event::{EventId, header, name_based, now};
+use common::event::{EventId, from_rfc3339, header, name_based, now};
 use common::message::Message;
 use common::outcome::{Failure, FieldError};
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::store::NewRejection;
 use common::topology::Names;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The rejection that a message is.
 ///
@@ -34,7 +32,7 @@ pub(super) fn read(received: &Received, names: &Names) -> Result<NewRejection, F
         .unwrap_or_default();
     let rejected_at = headers
         .text(header::FAILED_AT)
-        .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+        .and_then(from_rfc3339)
         .unwrap_or_else(now);
     let stage = headers
         .text(header::QUEUE)

@@ -19,7 +19,7 @@ use super::together::Together;
 use super::turns::Turns;
 use super::webhook::{UnusableWebhook, Webhook};
 use crate::canonical::{Canonical, read};
-use crate::store::DATABASE;
+use crate::database::refused;
 
 /// Delivers events to one destination.
 pub struct Deliver {
@@ -168,14 +168,7 @@ impl Handler for Deliver {
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(batch.len());
         for received in batch {
-            outcomes.push(
-                self.deliver(received)
-                    .await
-                    .unwrap_or_else(|error| Outcome::Hold {
-                        dependency: DATABASE,
-                        error: error.to_string(),
-                    }),
-            );
+            outcomes.push(self.deliver(received).await.unwrap_or_else(refused));
         }
         outcomes
     }
@@ -184,3 +177,6 @@ impl Handler for Deliver {
         self.store.ready().await.map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

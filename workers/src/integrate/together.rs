@@ -5,12 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use common::store::StoreError;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// At most so many requests in one batch.
 const BATCH: usize = 256;
-/// So many batches on their way at once.
-const AT_ONCE: usize = 1;
 
 /// The answer to one request.
 type Answer<O> = Result<O, StoreError>;
@@ -33,10 +31,7 @@ where
         I: Clone,
     {
         let (requests, queue) = mpsc::channel(4 * BATCH);
-        let (make, queue) = (Arc::new(make), Arc::new(Mutex::new(queue)));
-        for _ in 0..AT_ONCE {
-            tokio::spawn(work(Arc::clone(&make), Arc::clone(&queue)));
-        }
+        tokio::spawn(work(make, queue));
         Self(requests)
     }
 
@@ -49,7 +44,8 @@ where
     }
 }
 
-async fn work<I, O, M, F>(make: Arc<M>, queue: Arc<Mutex<mpsc::Receiver<Request<I, O>>>>)
+/// Makes one batch after another, until nobody can ask any more.
+async fn work<I, O, M, F>(make: M, mut queue: mpsc::Receiver<Request<I, O>>)
 where
     I: Clone,
     M: Fn(Arc<Vec<I>>) -> F,
@@ -57,7 +53,7 @@ where
 {
     loop {
         let mut requests = Vec::new();
-        if queue.lock().await.recv_many(&mut requests, BATCH).await == 0 {
+        if queue.recv_many(&mut requests, BATCH).await == 0 {
             return;
         }
         let (inputs, askers): (Vec<I>, Vec<_>) = requests.into_iter().unzip();

@@ -2,7 +2,7 @@
 
 use common::config::Destination;
 use common::event::{
-    PROCESSING_REQUESTED, Processing, SIGNUP_REQUESTED, Signup, normalise_email, now,
+    PROCESSING_REQUESTED, Processing, SIGNUP_REQUESTED, Signup, from_rfc3339, normalise_email, now,
 };
 use common::outcome::Failure;
 use common::reason::ReasonCode;
@@ -10,8 +10,6 @@ use common::runtime::Received;
 use common::store::{Details, NewEvent};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::canonical::{Canonical, read};
 
@@ -37,10 +35,7 @@ pub(super) fn rows(received: &Received, destinations: &[Destination]) -> Result<
             .filter(|destination| destination.takes(&event.kind))
             .map(|destination| destination.name.clone())
             .collect(),
-        time: event
-            .time
-            .as_deref()
-            .and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok()),
+        time: event.time.as_deref().and_then(from_rfc3339),
         kind: event.kind,
         source: event.source,
         source_id: event.id,

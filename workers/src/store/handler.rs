@@ -13,9 +13,7 @@ use common::topology::Fact;
 
 use super::details::rows;
 use crate::canonical::onward;
-
-/// The dependency, as operators know it.
-pub(crate) const DATABASE: &str = "postgres";
+use crate::database::{refused, unanswered};
 
 /// Stores events and their due deliveries.
 pub struct StoreEvents {
@@ -75,7 +73,7 @@ impl Handler for StoreEvents {
                 Err(failure) => Outcome::Dead(failure),
                 Ok(event) => match stored.next() {
                     Some(stored) => outcome(received, &event, stored),
-                    None => retry("nothing was said of the event".to_owned()),
+                    None => unanswered(),
                 },
             })
             .collect()
@@ -104,14 +102,7 @@ fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreEr
             "/email",
             "expected an address that nobody has signed up with, found one that is taken",
         ),
-        Err(StoreError::Data(detail)) => {
-            Outcome::Dead(Failure::new(ReasonCode::Unstorable, detail))
-        }
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Schema(_))) => Outcome::Hold {
-            dependency: DATABASE,
-            error: error.to_string(),
-        },
-        Err(error) => retry(error.to_string()),
+        Err(error) => refused(error),
     }
 }
 
@@ -133,9 +124,5 @@ fn rejected(code: ReasonCode, pointer: &str, detail: &str) -> Outcome {
     })
 }
 
-fn retry(error: String) -> Outcome {
-    Outcome::Retry {
-        after: None,
-        failure: Failure::new(ReasonCode::HandlerFailed, error),
-    }
-}
+#[cfg(test)]
+mod tests;

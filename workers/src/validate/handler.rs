@@ -30,7 +30,8 @@ impl Validate {
         }
     }
 
-    fn validate(&self, received: &Received) -> Outcome {
+    /// What becomes of a message: the same whoever asks, and however often.
+    pub fn judge(&self, received: &Received) -> Outcome {
         let Received {
             message,
             routing_key,
@@ -81,10 +82,7 @@ impl Validate {
 #[async_trait]
 impl Handler for Validate {
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        batch
-            .iter()
-            .map(|received| self.validate(received))
-            .collect()
+        batch.iter().map(|received| self.judge(received)).collect()
     }
 
     async fn probe(&self, _: &'static str) -> Result<(), String> {
@@ -151,7 +149,7 @@ mod tests {
                 ..Trail::default()
             },
         };
-        Validate::new(Types::built_in(), Limits::default(), Some("us")).validate(&received)
+        Validate::new(Types::built_in(), Limits::default(), Some("us")).judge(&received)
     }
 
     #[test]

@@ -21,10 +21,14 @@ impl Record {
                  select * from unnest($1::uuid[], $2::int[], $3::int[]) as t(id, status_code, duration_ms)
              ), attempt as (
                  insert into {namespace}.delivery_attempts
-                 select id, 'bench', 0, 1, status_code, duration_ms, now()
+                     (event_id, destination, generation, attempt, started_at, duration_ms, status_code)
+                 select id, 'bench', 0, 1, now() - make_interval(secs => duration_ms / 1000.0),
+                        duration_ms, status_code
                  from batch on conflict do nothing
              )
-             update {namespace}.deliveries as d set status = 'delivered', attempts = 1
+             update {namespace}.deliveries as d
+             set status = 'delivered', attempts = 1, last_attempt_at = now(), delivered_at = now(),
+                 last_status_code = 204
              where d.event_id = any($1) and d.destination = 'bench' and d.generation = 0"
         );
         Self {

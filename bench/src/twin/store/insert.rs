@@ -52,18 +52,22 @@ impl Insert {
                      $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[],
                      $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[]
                  ) as t(id, type, source, time, body, fingerprint,
-                        email, email_normalized, name, plan, locale, attributes)
+                        email, email_normalised, name, plan, locale, attributes)
              ), event as (
                  insert into {namespace}.events
-                 select id, type, source, time::timestamptz, body::json, fingerprint, now(), now(), now()
+                     (event_id, type, source, source_id, publisher, time, received_at, accepted_at,
+                      fingerprint, body)
+                 select id, type, source, id::text, 'twin', time::timestamptz, now(), now(),
+                        fingerprint, body::json
                  from batch on conflict do nothing
              ), signup as (
                  insert into {namespace}.signups
-                 select id, email, email_normalized, name, plan, locale, attributes::json
+                     (event_id, email, email_normalised, name, plan, locale, attributes)
+                 select id, email, email_normalised, name, plan, locale, attributes::json
                  from batch on conflict do nothing
              )
-             insert into {namespace}.deliveries
-             select id, 'bench', 0, 'due', 0, now() from batch on conflict do nothing"
+             insert into {namespace}.deliveries (event_id, destination, generation)
+             select id, 'bench', 0 from batch on conflict do nothing"
         );
         Self {
             pool,

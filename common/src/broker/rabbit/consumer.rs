@@ -21,6 +21,7 @@ use super::convert::{from_amqp, short};
 use super::explain::{Fault, NOT_FOUND, within, words};
 use super::settlements::{Frame, Settlements};
 use crate::broker::{BrokerError, Delivery, Settlement, Subscription, SubscriptionControl, Tag};
+use crate::message::Headers;
 
 /// The header in which a quorum queue counts how often it gave a message out in vain.
 const DELIVERY_COUNT: &str = "x-delivery-count";
@@ -126,15 +127,21 @@ impl Shared {
     fn receive(&self, delivery: lapin::message::Delivery) -> Delivery {
         self.ledger().settlements.delivered(delivery.delivery_tag);
         let message = from_amqp(&delivery.properties, delivery.data);
-        let returns = message.headers.int(DELIVERY_COUNT).unwrap_or(0);
         Delivery {
             tag: Tag(delivery.delivery_tag),
-            returns: u32::try_from(returns.max(0)).unwrap_or(u32::MAX),
+            returns: returns(delivery.redelivered, &message.headers),
             message,
             routing_key: delivery.routing_key.into(),
             redelivered: delivery.redelivered,
         }
     }
+}
+
+/// How often a message came back. On one that was never given out the header is its publisher's own,
+/// who could otherwise pass any message off as a suspect.
+fn returns(redelivered: bool, headers: &Headers) -> u32 {
+    let counted = headers.int(DELIVERY_COUNT).filter(|_| redelivered);
+    u32::try_from(counted.unwrap_or(0).max(0)).unwrap_or(u32::MAX)
 }
 
 /// lapin's stream in our words: its silent end is an error unless we ended it.
@@ -307,5 +314,21 @@ impl SubscriptionControl for Control {
         }
         close_channel(&self.shared.channel, self.shared.patience).await;
         self.shared.lose("this program has ended the subscription");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::HeaderValue;
+
+    #[test]
+    fn only_the_broker_says_how_often_a_message_came_back() {
+        let counted = |count| Headers::from_iter([(DELIVERY_COUNT, HeaderValue::Int(count))]);
+        assert_eq!(returns(true, &counted(3)), 3);
+        assert_eq!(returns(false, &counted(3)), 0);
+        assert_eq!(returns(true, &counted(-1)), 0);
+        assert_eq!(returns(true, &counted(i64::MAX)), u32::MAX);
+        assert_eq!(returns(true, &Headers::default()), 0);
     }
 }

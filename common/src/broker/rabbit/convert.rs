@@ -3,39 +3,24 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, FieldArray, FieldTable, LongString, ShortString};
 
+use crate::broker::bounds::{self, DEEPEST};
 use crate::message::{HeaderValue, Headers, Message};
-
-/// The most bytes that properties and headers may have together. They travel in one frame, which
-/// RabbitMQ bounds to 128 KiB by default; a larger one would cost us the whole connection. The rest
-/// is for what the broker adds when it dead-letters.
-const MOST_BYTES: usize = 100_000;
-
-/// How deep headers may be nested. Deeper ones are somebody's attempt on our stack.
-const DEEPEST: usize = 32;
 
 /// AMQP's delivery mode for messages that survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
 /// A text as AMQP's short string, or why it cannot be one.
 pub(super) fn short(what: &str, text: &str) -> Result<ShortString, String> {
-    ShortString::try_new(text).map_err(|_| {
-        let start: String = text.chars().take(40).collect();
-        format!(
-            "expected a {what} of at most 255 bytes, found {} bytes: {start:?}…",
-            text.len()
-        )
-    })
+    bounds::name(what, text)?;
+    ShortString::try_new(text).map_err(|error| error.to_string())
 }
 
 /// The AMQP properties of a message that we publish as `user`: persistent, and without what the
 /// broker itself had added. The error says what cannot be written down.
 pub(super) fn to_amqp(message: &Message, user: Option<&str>) -> Result<BasicProperties, String> {
+    bounds::check(message)?;
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
-    let mut bytes = 0;
-    let mut text = |what: &str, value: Option<&str>| -> Result<Option<ShortString>, String> {
-        bytes += value.map_or(0, |value| 1 + value.len());
-        value.map(|value| short(what, value)).transpose()
-    };
+    let text = |what: &str, value: Option<&str>| value.map(|value| short(what, value)).transpose();
     if let Some(value) = text("content type", message.content_type.as_deref())? {
         properties = properties.with_content_type(value);
     }
@@ -56,17 +41,9 @@ pub(super) fn to_amqp(message: &Message, user: Option<&str>) -> Result<BasicProp
     }
     let mut table = FieldTable::default();
     for (name, value) in message.headers.iter() {
-        if belongs_to_broker(name) {
-            continue;
+        if !bounds::belongs_to_broker(name) {
+            table.insert(short("header name", name)?, value_to_amqp(value)?);
         }
-        bytes += 1 + name.len() + size(value);
-        let value = value_to_amqp(value, 1)?;
-        table.insert(short("header name", name)?, value);
-    }
-    if bytes > MOST_BYTES {
-        return Err(format!(
-            "expected at most {MOST_BYTES} bytes of properties and headers, found {bytes}"
-        ));
     }
     if !table.inner().is_empty() {
         properties = properties.with_headers(table);
@@ -74,44 +51,8 @@ pub(super) fn to_amqp(message: &Message, user: Option<&str>) -> Result<BasicProp
     Ok(properties)
 }
 
-/// Whether a header is the broker's own: readable on a delivery, never to be published again. A
-/// leftover `x-death` makes RabbitMQ see a cycle and drop the message without a word, and `CC` and
-/// `BCC` would route copies to wherever a foreign publisher liked.
-fn belongs_to_broker(name: &str) -> bool {
-    (name.starts_with("x-") && name.contains("death"))
-        || matches!(
-            name,
-            "x-delivery-count"
-                | "x-acquired-count"
-                | "x-stream-offset"
-                | "x-opt-deaths"
-                | "CC"
-                | "BCC"
-        )
-}
-
-/// How many bytes a value takes in a field table, its type included.
-fn size(value: &HeaderValue) -> usize {
-    1 + match value {
-        HeaderValue::Null => 0,
-        HeaderValue::Bool(_) => 1,
-        HeaderValue::Int(_) | HeaderValue::Float(_) | HeaderValue::Time(_) => 8,
-        HeaderValue::Text(text) => 4 + text.len(),
-        HeaderValue::Bytes(bytes) => 4 + bytes.len(),
-        HeaderValue::List(values) => 4 + values.iter().map(size).sum::<usize>(),
-        HeaderValue::Table(table) => {
-            let entry = |(name, value): (&str, &HeaderValue)| 1 + name.len() + size(value);
-            4 + table.iter().map(entry).sum::<usize>()
-        }
-    }
-}
-
-fn value_to_amqp(value: &HeaderValue, depth: usize) -> Result<AMQPValue, String> {
-    if depth > DEEPEST {
-        return Err(format!(
-            "expected headers nested at most {DEEPEST} deep, found deeper ones"
-        ));
-    }
+/// A value of a message that is within bounds.
+fn value_to_amqp(value: &HeaderValue) -> Result<AMQPValue, String> {
     Ok(match value {
         HeaderValue::Null => AMQPValue::Void,
         HeaderValue::Bool(value) => AMQPValue::Boolean(*value),
@@ -123,17 +64,14 @@ fn value_to_amqp(value: &HeaderValue, depth: usize) -> Result<AMQPValue, String>
         HeaderValue::List(values) => {
             let mut array = FieldArray::default();
             for value in values {
-                array.push(value_to_amqp(value, depth + 1)?);
+                array.push(value_to_amqp(value)?);
             }
             AMQPValue::FieldArray(array)
         }
         HeaderValue::Table(headers) => {
             let mut table = FieldTable::default();
             for (name, value) in headers.iter() {
-                table.insert(
-                    short("header name", name)?,
-                    value_to_amqp(value, depth + 1)?,
-                );
+                table.insert(short("header name", name)?, value_to_amqp(value)?);
             }
             AMQPValue::FieldTable(table)
         }
@@ -213,44 +151,10 @@ mod tests {
 
     use super::*;
 
-    fn with_header(name: &str, value: HeaderValue) -> Message {
-        Message {
-            headers: [(name, value)].into_iter().collect(),
-            ..Message::default()
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_written_down_is_refused_with_a_reason() {
-        let long = "x".repeat(256);
-        let cases = [
-            Message {
-                message_id: Some(long.clone()),
-                ..Message::default()
-            },
-            Message {
-                kind: Some(long.clone()),
-                ..Message::default()
-            },
-            with_header(&long, HeaderValue::Null),
-            with_header("big", HeaderValue::Bytes(vec![0; MOST_BYTES])),
-        ];
-        for message in cases {
-            let problem = to_amqp(&message, None).expect_err("cannot be published");
-            assert!(problem.starts_with("expected"), "{problem}");
-            assert!(problem.len() < 200, "{problem}");
-        }
-        let mut deep = HeaderValue::Null;
-        for _ in 0..40 {
-            deep = HeaderValue::List(vec![deep]);
-        }
-        let problem = to_amqp(&with_header("deep", deep), None).expect_err("too deep");
-        assert!(problem.contains("nested"), "{problem}");
-    }
-
     #[test]
     fn what_the_broker_added_is_not_published_again() {
-        let mut message = with_header("longshore-attempt", HeaderValue::Int(2));
+        let mut message = Message::default();
+        message.headers.set("longshore-attempt", 2_i64);
         for name in [
             "x-death",
             "x-first-death-queue",

@@ -13,7 +13,7 @@ use lapin::{Channel, ExchangeKind};
 use super::connection::{Link, channel_is_gone, close_channel};
 use super::convert::short;
 use super::explain::{Fault, NOT_FOUND, PRECONDITION_FAILED, mismatch, within};
-use crate::broker::{BrokerError, Depth, Difference};
+use crate::broker::{BrokerError, Depth, Difference, differences};
 use crate::topology::{Argument, Binding, Queue, Target, Topology};
 
 /// How many declarations are under way at once.
@@ -208,9 +208,7 @@ impl<'l> Desk<'l> {
 /// What a refused look says about the thing, or that it cannot be said.
 fn problem(thing: &str, fault: &Fault) -> Result<String, BrokerError> {
     match fault.code() {
-        Some(NOT_FOUND) => Ok(format!(
-            "expected this {thing}, found none; `longshore topology apply` declares it"
-        )),
+        Some(NOT_FOUND) => Ok(differences::missing(thing)),
         Some(PRECONDITION_FAILED) => Ok(mismatch(&fault.words())),
         _ => Err(fault.clone().into()),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, differences};
 
 /// Why something asked of the broker did not work.
 #[derive(Debug, Clone)]
@@ -158,15 +158,7 @@ pub(super) fn mismatch(text: &str) -> String {
         expected,
         found,
     } = found;
-    let delete = match thing {
-        "queue" => format!("drain and delete the queue {name:?}"),
-        _ => format!("delete the {thing} {name:?}"),
-    };
-    format!(
-        "{thing} {name:?} is on the broker already with {argument} = {found}, expected {argument} = \
-         {expected}; that cannot be changed while it exists: {delete}, then run `longshore topology \
-         apply`, or restore the setting it was declared with"
-    )
+    differences::argument(thing, name, argument, found, expected)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Dead letters: keeping and finding them.
 
+mod counts;
 mod filter;
-mod row;
 
 use std::sync::Arc;
 
@@ -9,15 +9,13 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
 use uuid::Uuid;
 
-pub(super) use filter::{Matching, matching};
-pub(super) use row::LetterRow;
-use row::{NewLetterRow, SummaryRow};
+pub(super) use counts::{count, stats};
+pub(super) use filter::{Choice, Matching, Order, Statement};
 
+use self::filter::MANY_ERRORS;
 use super::link::Link;
-use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadSummary, StoreError};
-
-/// The stage whose dead letters are about a delivery.
-pub(super) const INTEGRATE: &str = "integrate";
+use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
+use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, StoreError};
 
 pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreError> {
     if batch.is_empty() {
@@ -39,19 +37,19 @@ async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<
     sqlx::query(
         "WITH new_letters AS (
             INSERT INTO dead_letters (dead_letter_id, event_id, type, source, queue, stage,
-                                      destination, generation, reason, error, attempts,
-                                      first_failed_at, last_failed_at, routing_key, content_type,
-                                      properties, headers, body)
+                                      destination, generation, reason, error, fingerprint,
+                                      attempts, first_failed_at, last_failed_at, routing_key,
+                                      content_type, properties, headers, body)
             SELECT dead_letter_id, event_id, type, source, queue, stage, destination, generation,
-                   reason, error, attempts, first_failed_at, last_failed_at, routing_key,
-                   content_type, properties::json, headers::json, body
+                   reason, error, fingerprint, attempts, first_failed_at, last_failed_at,
+                   routing_key, content_type, properties::json, headers::json, body
             FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
-                        $7::text[], $8::bigint[], $9::text[], $10::text[], $11::bigint[],
-                        $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[],
-                        $16::text[], $17::text[], $18::bytea[])
+                        $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[],
+                        $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::text[],
+                        $16::text[], $17::text[], $18::text[], $19::bytea[])
                  AS given (dead_letter_id, event_id, type, source, queue, stage, destination,
-                           generation, reason, error, attempts, first_failed_at, last_failed_at,
-                           routing_key, content_type, properties, headers, body)
+                           generation, reason, error, fingerprint, attempts, first_failed_at,
+                           last_failed_at, routing_key, content_type, properties, headers, body)
             ON CONFLICT (dead_letter_id) DO NOTHING
             RETURNING event_id, stage, destination, generation, attempts, last_failed_at, error
         )
@@ -61,7 +59,7 @@ async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<
         SELECT DISTINCT ON (event_id, destination, generation)
                event_id, destination, generation, 'dead', attempts, last_failed_at, error
         FROM new_letters
-        WHERE stage = $19 AND event_id IS NOT NULL AND destination IS NOT NULL
+        WHERE stage = $20 AND event_id IS NOT NULL AND destination IS NOT NULL
         ORDER BY event_id, destination, generation, last_failed_at DESC
         ON CONFLICT (event_id, destination, generation) DO UPDATE SET
             status = 'dead',
@@ -84,6 +82,7 @@ async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<
     .bind(rows.iter().map(|row| row.generation).bind_iter())
     .bind(rows.iter().map(|row| row.reason).bind_iter())
     .bind(rows.iter().map(|row| row.error.as_str()).bind_iter())
+    .bind(rows.iter().map(|row| row.fingerprint.as_str()).bind_iter())
     .bind(rows.iter().map(|row| row.attempts).bind_iter())
     .bind(rows.iter().map(|row| row.first_failed_at).bind_iter())
     .bind(rows.iter().map(|row| row.last_failed_at).bind_iter())
@@ -102,57 +101,74 @@ async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<
     Ok(())
 }
 
+/// What `filter` asks for, in `state`, whatever the filter says of the state. Where it asks for a text, the
+/// errors with that text are found first: they are far fewer than letters.
+pub(super) async fn matching(
+    link: &Link,
+    filter: &DeadFilter,
+    state: Option<DeadState>,
+) -> Result<Matching, StoreError> {
+    let matching = Matching::new(filter, state);
+    let Some(pattern) = matching.text().map(Arc::<str>::from) else {
+        return Ok(matching);
+    };
+    let one_more = i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX);
+    let errors: Vec<Uuid> = link
+        .run(move |connection| {
+            let pattern = Arc::clone(&pattern);
+            Box::pin(async move {
+                sqlx::query_scalar(
+                    "SELECT error_id FROM dead_letter_errors WHERE error ILIKE $1 LIMIT $2",
+                )
+                // Planned for this text: whether its index is of use depends on it.
+                .persistent(false)
+                .bind(&*pattern)
+                .bind(one_more)
+                .fetch_all(connection)
+                .await
+            })
+        })
+        .await?;
+    Ok(if errors.len() <= MANY_ERRORS {
+        matching.with_errors(errors)
+    } else {
+        matching
+    })
+}
+
 pub(super) async fn page(
     link: &Link,
     filter: &DeadFilter,
     page: DeadPage,
 ) -> Result<Vec<DeadSummary>, StoreError> {
-    let matching = Arc::new(Matching::new(filter, filter.state));
-    let (at, id) = page.after.unzip();
+    let matching = matching(link, filter, filter.state).await?;
+    let choice = Choice {
+        order: Order::NewestFirst,
+        after: page.after,
+        archived_by: None,
+        most: page.limit.into(),
+    };
     let rows: Vec<SummaryRow> = link
         .run(move |connection| {
-            let matching = Arc::clone(&matching);
+            let matching = matching.clone();
             Box::pin(async move {
-                matching
-                    .bind(sqlx::query_as(concat!(
-                        "SELECT dead_letter_id, event_id, type, queue, reason, error, attempts,
-                                generation, last_failed_at, state
-                        FROM dead_letters
-                        WHERE ",
-                        matching!(),
-                        " AND ($8::timestamptz IS NULL
-                               OR (last_failed_at, dead_letter_id) < ($8, $9::uuid))
-                        ORDER BY last_failed_at DESC, dead_letter_id DESC
-                        LIMIT $10"
-                    )))
-                    .bind(at)
-                    .bind(id)
-                    .bind(i64::from(page.limit))
+                let mut query = Statement::new("WITH chosen AS (");
+                matching.push_chosen(&mut query, choice);
+                query.push(
+                    ") SELECT dead_letter_id, event_id, type, queue, destination, reason, error,
+                            attempts, generation, dead_letters.last_failed_at, state
+                    FROM chosen JOIN dead_letters USING (dead_letter_id)
+                    ORDER BY dead_letters.last_failed_at DESC, dead_letter_id DESC",
+                );
+                query
+                    .build_query_as()
+                    .persistent(false)
                     .fetch_all(connection)
                     .await
             })
         })
         .await?;
     rows.into_iter().map(DeadSummary::try_from).collect()
-}
-
-pub(super) async fn count(link: &Link, filter: &DeadFilter) -> Result<u64, StoreError> {
-    let matching = Arc::new(Matching::new(filter, filter.state));
-    let (count,): (i64,) = link
-        .run(move |connection| {
-            let matching = Arc::clone(&matching);
-            Box::pin(async move {
-                matching
-                    .bind(sqlx::query_as(concat!(
-                        "SELECT count(*) FROM dead_letters WHERE ",
-                        matching!()
-                    )))
-                    .fetch_one(connection)
-                    .await
-            })
-        })
-        .await?;
-    Ok(count.unsigned_abs())
 }
 
 pub(super) async fn letter(link: &Link, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {

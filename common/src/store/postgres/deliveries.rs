@@ -1,15 +1,13 @@
 //! What is due where, and what was tried.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
-use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::link::Link;
-use super::text::{keepable, word};
+use crate::store::tables::deliveries::{AttemptRow, OutcomeRow, in_order, outcomes};
 use crate::store::{Attempt, DeliveryKey, DeliveryState, StoreError};
 
 pub(super) async fn states(
@@ -36,19 +34,7 @@ pub(super) async fn states(
             })
         })
         .await?;
-    let mut known = HashMap::with_capacity(rows.len());
-    for (event, destination, generation, status) in rows {
-        known.insert((event, destination, generation), word(&status)?);
-    }
-    let state = |key: &DeliveryKey| {
-        let key = (
-            key.event.uuid(),
-            key.destination.clone(),
-            i64::from(key.generation),
-        );
-        known.get(&key).copied()
-    };
-    Ok(keys.iter().map(state).collect())
+    in_order(rows, keys)
 }
 
 pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {
@@ -63,87 +49,6 @@ pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreEr
         Box::pin(async move { write(connection, &attempts, &outcomes).await })
     })
     .await
-}
-
-/// One request that was made.
-struct AttemptRow {
-    event: Uuid,
-    destination: String,
-    generation: i64,
-    attempt: i64,
-    started_at: OffsetDateTime,
-    duration_ms: i64,
-    status_code: Option<i32>,
-    error: Option<String>,
-    response_excerpt: Option<String>,
-}
-
-impl From<&Attempt> for AttemptRow {
-    fn from(attempt: &Attempt) -> Self {
-        Self {
-            event: attempt.key.event.uuid(),
-            destination: attempt.key.destination.clone(),
-            generation: attempt.key.generation.into(),
-            attempt: attempt.attempt.into(),
-            started_at: attempt.started_at,
-            duration_ms: attempt.duration_ms.into(),
-            status_code: attempt.status_code.map(i32::from),
-            error: attempt.error.as_deref().map(keepable),
-            response_excerpt: attempt.response_excerpt.as_deref().map(keepable),
-        }
-    }
-}
-
-/// What all the attempts of one delivery in one batch come to.
-struct OutcomeRow {
-    event: Uuid,
-    destination: String,
-    generation: i64,
-    attempts: i64,
-    first_attempt_at: OffsetDateTime,
-    last_attempt_at: OffsetDateTime,
-    delivered_at: Option<OffsetDateTime>,
-    last_status_code: Option<i32>,
-    last_error: Option<String>,
-}
-
-/// One row for each delivery, in the order of their keys: one statement cannot touch a row twice, and
-/// two of them that lock rows in one order never wait for each other in a circle.
-fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
-    let mut of_key: BTreeMap<(Uuid, &str, u32), Vec<&Attempt>> = BTreeMap::new();
-    for attempt in batch {
-        let key = &attempt.key;
-        of_key
-            .entry((key.event.uuid(), key.destination.as_str(), key.generation))
-            .or_default()
-            .push(attempt);
-    }
-    of_key
-        .into_iter()
-        .filter_map(|((event, destination, generation), mut attempts)| {
-            attempts.sort_by_key(|attempt| (attempt.started_at, attempt.attempt));
-            let (first, last) = (attempts.first()?, attempts.last()?);
-            Some(OutcomeRow {
-                event,
-                destination: destination.to_owned(),
-                generation: generation.into(),
-                attempts: attempts
-                    .iter()
-                    .map(|attempt| i64::from(attempt.attempt))
-                    .max()?,
-                first_attempt_at: first.started_at,
-                last_attempt_at: last.started_at,
-                delivered_at: attempts
-                    .iter()
-                    .find(|attempt| attempt.delivered)
-                    .map(|attempt| {
-                        attempt.started_at + Duration::milliseconds(attempt.duration_ms.into())
-                    }),
-                last_status_code: last.status_code.map(i32::from),
-                last_error: last.error.as_deref().map(keepable),
-            })
-        })
-        .collect()
 }
 
 async fn write(

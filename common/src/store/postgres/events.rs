@@ -14,7 +14,8 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::link::Link;
-use crate::store::{Details, NewEvent, StoreError, Stored};
+use crate::store::tables::events::{Processing, Signup, due, waves};
+use crate::store::{NewEvent, StoreError, Stored};
 
 pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
     if batch.is_empty() {
@@ -47,42 +48,6 @@ pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>
         })
     })
     .await
-}
-
-/// Splits a batch so that no id and no address comes twice in one wave, and what came later in the
-/// batch is in a later wave: the first one wins, as if they had been stored one by one. Nearly
-/// always there is one wave.
-fn waves(batch: &[NewEvent]) -> Vec<Vec<usize>> {
-    let mut waves: Vec<Vec<usize>> = Vec::new();
-    let mut next_of_id: HashMap<Uuid, usize> = HashMap::with_capacity(batch.len());
-    let mut next_of_email: HashMap<&str, usize> = HashMap::new();
-    for (index, event) in batch.iter().enumerate() {
-        let email = email(event);
-        let by_id = next_of_id.get(&event.id.uuid()).copied().unwrap_or(0);
-        let by_email = email
-            .and_then(|email| next_of_email.get(email).copied())
-            .unwrap_or(0);
-        let wave = by_id.max(by_email);
-        next_of_id.insert(event.id.uuid(), wave + 1);
-        if let Some(email) = email {
-            next_of_email.insert(email, wave + 1);
-        }
-        if wave == waves.len() {
-            waves.push(Vec::new());
-        }
-        waves[wave].push(index);
-    }
-    waves
-}
-
-/// The address that only one signup can have.
-fn email(event: &NewEvent) -> Option<&str> {
-    match &event.details {
-        Details::Signup {
-            email_normalised, ..
-        } => Some(email_normalised),
-        Details::Processing { .. } | Details::None => None,
-    }
 }
 
 /// Stores events of which no two have the same id or address.
@@ -150,16 +115,9 @@ async fn insert(
     connection: &mut PgConnection,
     events: &[&NewEvent],
 ) -> Result<Vec<sqlx::postgres::PgRow>, sqlx::Error> {
-    let signups: Vec<Signup<'_>> = events.iter().filter_map(|event| signup(event)).collect();
-    let processing: Vec<(Uuid, &str, &str)> = events
-        .iter()
-        .filter_map(|event| match &event.details {
-            Details::Processing { task, payload } => {
-                Some((event.id.uuid(), task.as_str(), payload.as_str()))
-            }
-            Details::Signup { .. } | Details::None => None,
-        })
-        .collect();
+    let signups: Vec<Signup<'_>> = events.iter().copied().filter_map(Signup::of).collect();
+    let processing: Vec<Processing<'_>> =
+        events.iter().copied().filter_map(Processing::of).collect();
     let due = due(events);
     sqlx::query(
         "WITH
@@ -260,12 +218,12 @@ async fn insert(
     .bind(signups.iter().map(|row| row.locale).bind_iter())
     .bind(signups.iter().map(|row| row.password_hash).bind_iter())
     .bind(signups.iter().map(|row| row.attributes).bind_iter())
-    .bind(processing.iter().map(|row| row.0).bind_iter())
-    .bind(processing.iter().map(|row| row.1).bind_iter())
-    .bind(processing.iter().map(|row| row.2).bind_iter())
-    .bind(due.iter().map(|row| row.0).bind_iter())
-    .bind(due.iter().map(|row| row.1).bind_iter())
-    .bind(due.iter().map(|row| row.2).bind_iter())
+    .bind(processing.iter().map(|row| row.event).bind_iter())
+    .bind(processing.iter().map(|row| row.task).bind_iter())
+    .bind(processing.iter().map(|row| row.payload).bind_iter())
+    .bind(due.iter().map(|row| row.event).bind_iter())
+    .bind(due.iter().map(|row| row.destination).bind_iter())
+    .bind(due.iter().map(|row| row.generation).bind_iter())
     .fetch_all(connection)
     .await
 }
@@ -307,61 +265,10 @@ async fn insert_due(
         ORDER BY event_id, destination, generation
         ON CONFLICT (event_id, destination, generation) DO NOTHING",
     )
-    .bind(due.iter().map(|row| row.0).bind_iter())
-    .bind(due.iter().map(|row| row.1).bind_iter())
-    .bind(due.iter().map(|row| row.2).bind_iter())
+    .bind(due.iter().map(|row| row.event).bind_iter())
+    .bind(due.iter().map(|row| row.destination).bind_iter())
+    .bind(due.iter().map(|row| row.generation).bind_iter())
     .execute(connection)
     .await?;
     Ok(())
-}
-
-fn due<'a>(events: &[&'a NewEvent]) -> Vec<(Uuid, &'a str, i64)> {
-    events
-        .iter()
-        .flat_map(|event| {
-            event.destinations.iter().map(|destination| {
-                (
-                    event.id.uuid(),
-                    destination.as_str(),
-                    i64::from(event.generation),
-                )
-            })
-        })
-        .collect()
-}
-
-/// A row of `signups`.
-struct Signup<'a> {
-    event: Uuid,
-    email: &'a str,
-    email_normalised: &'a str,
-    name: &'a str,
-    plan: Option<&'a str>,
-    locale: Option<&'a str>,
-    password_hash: Option<&'a str>,
-    attributes: Option<&'a str>,
-}
-
-fn signup(event: &NewEvent) -> Option<Signup<'_>> {
-    match &event.details {
-        Details::Signup {
-            email,
-            email_normalised,
-            name,
-            plan,
-            locale,
-            password_hash,
-            attributes,
-        } => Some(Signup {
-            event: event.id.uuid(),
-            email,
-            email_normalised,
-            name,
-            plan: plan.as_deref(),
-            locale: locale.as_deref(),
-            password_hash: password_hash.as_deref(),
-            attributes: attributes.as_deref(),
-        }),
-        Details::Processing { .. } | Details::None => None,
-    }
 }

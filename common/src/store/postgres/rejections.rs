@@ -2,56 +2,19 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::PgBindIterExt as _;
-use time::OffsetDateTime;
-use uuid::Uuid;
-
 use super::link::Link;
-use super::text::keepable;
+use crate::store::tables::rejections::RejectionRow;
 use crate::store::{NewRejection, StoreError};
-
-/// A row to insert.
-struct Row {
-    id: Uuid,
-    event: Uuid,
-    kind: String,
-    source: String,
-    publisher: String,
-    reason: &'static str,
-    errors: String,
-    stage: String,
-    received_at: Option<OffsetDateTime>,
-    rejected_at: OffsetDateTime,
-    body: bytes::Bytes,
-}
-
-impl From<&NewRejection> for Row {
-    fn from(rejection: &NewRejection) -> Self {
-        Self {
-            id: rejection.id,
-            event: rejection.event.uuid(),
-            kind: keepable(&rejection.kind),
-            source: keepable(&rejection.source),
-            publisher: keepable(&rejection.publisher),
-            reason: rejection.reason.as_str(),
-            // A list of texts: this cannot fail.
-            errors: serde_json::to_string(&rejection.errors).unwrap_or_else(|_| "[]".to_owned()),
-            stage: keepable(&rejection.stage),
-            received_at: rejection.received_at,
-            rejected_at: rejection.rejected_at,
-            body: rejection.body.clone(),
-        }
-    }
-}
+use sqlx::postgres::PgBindIterExt as _;
 
 pub(super) async fn keep(link: &Link, batch: &[NewRejection]) -> Result<(), StoreError> {
     if batch.is_empty() {
         return Ok(());
     }
-    let mut rows: Vec<Row> = batch.iter().map(Row::from).collect();
+    let mut rows: Vec<RejectionRow> = batch.iter().map(RejectionRow::from).collect();
     // In one order, so that two batches never wait for each other in a circle.
     rows.sort_by_key(|row| row.id);
-    let rows: Arc<[Row]> = rows.into();
+    let rows: Arc<[RejectionRow]> = rows.into();
     link.run(move |connection| {
         let rows = Arc::clone(&rows);
         Box::pin(async move {

@@ -3,34 +3,36 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::dead::{INTEGRATE, LetterRow, Matching, matching};
+use super::dead::{Choice, Matching, Order, Statement, matching};
 use super::link::Link;
-use super::text::{json, keepable, word};
+use crate::store::tables::letters::{INTEGRATE, LetterRow};
+use crate::store::tables::replays::{
+    NewReplayRow, OutcomeRow, ReplayRow, Steer, check_end, no_such_replay, of_history,
+};
 use crate::store::{
-    DeadFilter, DeadLetter, DeadState, Moment, Progress, Replay, ReplayState, StoreError,
+    DeadLetter, DeadState, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState, StoreError,
 };
 
 pub(super) async fn begin(link: &Link, replay: &Replay) -> Result<(), StoreError> {
-    let filter = serde_json::to_string(&replay.filter)
-        .map_err(|error| StoreError::Data(format!("the filter is no JSON: {error}")))?;
-    let replay = Arc::new((replay.clone(), filter));
+    let row = NewReplayRow::try_from(replay)?;
     link.run(move |connection| {
-        let replay = Arc::clone(&replay);
+        let row = row.clone();
         Box::pin(async move {
-            let (replay, filter) = replay.as_ref();
             sqlx::query(
-                "INSERT INTO replays (replay_id, filter, to_queue, who, why)
-                VALUES ($1, $2::text::json, $3, $4, $5)
+                "INSERT INTO replays (replay_id, filter, to_queue, who, why, rate, stop_when, slice)
+                VALUES ($1, $2::text::json, $3, $4, $5, $6, $7, $8::text::json)
                 ON CONFLICT (replay_id) DO NOTHING",
             )
-            .bind(replay.id)
-            .bind(filter)
-            .bind(replay.to_queue.as_deref().map(keepable))
-            .bind(keepable(&replay.who))
-            .bind(replay.why.as_deref().map(keepable))
+            .bind(row.id)
+            .bind(row.filter)
+            .bind(row.to_queue)
+            .bind(row.who)
+            .bind(row.why)
+            .bind(row.rate)
+            .bind(row.stop_when)
+            .bind(row.slice)
             .execute(connection)
             .await?;
             Ok(())
@@ -39,25 +41,13 @@ pub(super) async fn begin(link: &Link, replay: &Replay) -> Result<(), StoreError
     .await
 }
 
-/// A whole row.
-#[derive(sqlx::FromRow)]
-struct ReplayRow {
-    filter: String,
-    to_queue: Option<String>,
-    who: String,
-    why: Option<String>,
-    state: String,
-    replayed: i64,
-    started_at: OffsetDateTime,
-    ended_at: Option<OffsetDateTime>,
-}
-
 pub(super) async fn progress(link: &Link, id: Uuid) -> Result<Option<Progress>, StoreError> {
     let row: Option<ReplayRow> = link
         .run(move |connection| {
             Box::pin(async move {
                 sqlx::query_as(
-                    "SELECT filter::text, to_queue, who, why, state, replayed, started_at, ended_at
+                    "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
+                            slice::text, position, replayed, started_at, ended_at
                     FROM replays WHERE replay_id = $1",
                 )
                 .bind(id)
@@ -66,20 +56,31 @@ pub(super) async fn progress(link: &Link, id: Uuid) -> Result<Option<Progress>, 
             })
         })
         .await?;
-    row.map(|row| {
-        Ok(Progress {
-            id,
-            filter: json("replays.filter", &row.filter)?,
-            to_queue: row.to_queue,
-            who: row.who,
-            why: row.why,
-            state: word(&row.state)?,
-            replayed: row.replayed.unsigned_abs(),
-            started_at: Moment(row.started_at),
-            ended_at: row.ended_at.map(Moment),
+    row.map(Progress::try_from).transpose()
+}
+
+pub(super) async fn page(link: &Link, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
+    let (at, id) = page.after.unzip();
+    let rows: Vec<ReplayRow> = link
+        .run(move |connection| {
+            Box::pin(async move {
+                sqlx::query_as(
+                    "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
+                            slice::text, position, replayed, started_at, ended_at
+                    FROM replays
+                    WHERE $1::timestamptz IS NULL OR (started_at, replay_id) < ($1, $2::uuid)
+                    ORDER BY started_at DESC, replay_id DESC LIMIT $3",
+                )
+                .persistent(false)
+                .bind(at)
+                .bind(id)
+                .bind(i64::from(page.limit))
+                .fetch_all(connection)
+                .await
+            })
         })
-    })
-    .transpose()
+        .await?;
+    rows.into_iter().map(Progress::try_from).collect()
 }
 
 pub(super) async fn claim(
@@ -90,39 +91,28 @@ pub(super) async fn claim(
 ) -> Result<Vec<DeadLetter>, StoreError> {
     // What a replay sends never changes, so it can be read before the transaction.
     let Some(known) = progress(link, replay).await? else {
-        return Err(StoreError::Fault(format!(
-            "expected a replay that was begun, found none with the id {replay}"
-        )));
+        return Err(no_such_replay(replay));
     };
-    let claim = Arc::new(Claim::new(replay, &known.filter, known.to_queue, most));
+    if known.slice.is_some() {
+        return Err(of_history(replay));
+    }
+    let claim = Arc::new(Claim {
+        replay,
+        matching: matching(link, &known.filter, Some(DeadState::Open)).await?,
+        choice: Choice {
+            order: Order::OldestFirst,
+            after: None,
+            // What died after the replay began has died of it, or may have: sending that too would send
+            // it in circles.
+            archived_by: Some(known.started_at.0),
+            most: most.into(),
+        },
+        to_queue: known.to_queue,
+    });
     let rows: Vec<LetterRow> = link
         .transaction(move |connection| {
             let claim = Arc::clone(&claim);
-            Box::pin(async move {
-                // Holds off the end of the replay until its claims are committed, so that none is
-                // left behind.
-                let running: Option<(Uuid,)> = sqlx::query_as(
-                    "SELECT replay_id FROM replays
-                    WHERE replay_id = $1 AND state = 'running' FOR SHARE",
-                )
-                .bind(claim.replay)
-                .fetch_optional(&mut *connection)
-                .await?;
-                if running.is_none() {
-                    return Ok(Vec::new());
-                }
-                let mut rows = if resume {
-                    claim.left_behind(connection).await?
-                } else {
-                    Vec::new()
-                };
-                let more = i64::from(claim.most)
-                    .saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
-                if more > 0 {
-                    rows.extend(claim.fresh(connection, more).await?);
-                }
-                Ok(rows)
-            })
+            Box::pin(async move { claim.run(connection, resume).await })
         })
         .await?;
     rows.into_iter().map(DeadLetter::try_from).collect()
@@ -132,18 +122,42 @@ pub(super) async fn claim(
 struct Claim {
     replay: Uuid,
     matching: Matching,
+    choice: Choice,
     to_queue: Option<String>,
-    most: u32,
 }
 
 impl Claim {
-    fn new(replay: Uuid, filter: &DeadFilter, to_queue: Option<String>, most: u32) -> Self {
-        Self {
-            replay,
-            matching: Matching::new(filter, Some(DeadState::Open)),
-            to_queue,
-            most,
+    async fn run(
+        &self,
+        connection: &mut PgConnection,
+        resume: bool,
+    ) -> Result<Vec<LetterRow>, sqlx::Error> {
+        // Holds off the end of the replay until its claims are committed, so that none is left behind.
+        let running: Option<(Uuid,)> = sqlx::query_as(
+            "SELECT replay_id FROM replays WHERE replay_id = $1 AND state = 'running' FOR SHARE",
+        )
+        .bind(self.replay)
+        .fetch_optional(&mut *connection)
+        .await?;
+        if running.is_none() {
+            return Ok(Vec::new());
         }
+        let mut rows = if resume {
+            self.left_behind(connection).await?
+        } else {
+            Vec::new()
+        };
+        let more = self
+            .choice
+            .most
+            .saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
+        if more > 0 {
+            rows.extend(self.fresh(connection, more).await?);
+        }
+        while rows.is_empty() && self.choice.most > 0 && self.another_waits(connection).await? {
+            rows = self.fresh(connection, more).await?;
+        }
+        Ok(rows)
     }
 
     /// What an earlier run of this replay had claimed and not marked.
@@ -161,51 +175,72 @@ impl Claim {
         .await
     }
 
+    /// Whether an open letter is left after all, in the hands of somebody else. What becomes of it there is
+    /// waited for, as it may be given back.
+    async fn another_waits(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let choice = Choice {
+            most: 1,
+            ..self.choice
+        };
+        let mut query = Statement::new("SELECT dead_letter_id FROM (");
+        self.matching.push_chosen(&mut query, choice);
+        query.push(") AS chosen");
+        let open: Option<(Uuid,)> = query
+            .build_query_as()
+            .persistent(false)
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some((open,)) = open else {
+            return Ok(false);
+        };
+        sqlx::query("SELECT FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE")
+            .bind(open)
+            .execute(connection)
+            .await?;
+        Ok(true)
+    }
+
     /// Open letters, the oldest first.
     async fn fresh(
         &self,
         connection: &mut PgConnection,
         most: i64,
     ) -> Result<Vec<LetterRow>, sqlx::Error> {
-        self.matching
-            .bind(sqlx::query_as(concat!(
-                "WITH
-                free AS (
-                    SELECT dead_letter_id FROM dead_letters
-                    WHERE ",
-                matching!(),
-                // What died after the replay began has died of it, or may have: sending that too
-                // would send it in circles.
-                "         AND archived_at <= (SELECT started_at FROM replays WHERE replay_id = $8)
-                    ORDER BY last_failed_at, dead_letter_id
-                    LIMIT $9
-                    -- What another replay is claiming is left to it.
-                    FOR UPDATE SKIP LOCKED
-                ),
-                claimed AS (
-                    UPDATE dead_letters SET state = 'replaying', replay_id = $8
-                    FROM free
-                    WHERE dead_letters.dead_letter_id = free.dead_letter_id
-                    RETURNING dead_letters.*
-                ),
-                due AS (
-                    INSERT INTO deliveries (event_id, destination, generation)
-                    SELECT DISTINCT event_id, destination, generation + 1
-                    FROM claimed
-                    WHERE stage = $10 AND event_id IS NOT NULL AND destination IS NOT NULL
-                          -- Sent elsewhere, it is not this delivery that is made.
-                          AND ($11::text IS NULL OR $11 = queue)
-                          -- There is no generation after the last.
-                          AND generation < 4294967295
-                    ORDER BY 1, 2, 3
-                    ON CONFLICT (event_id, destination, generation) DO NOTHING
-                )
-                SELECT * FROM claimed ORDER BY last_failed_at, dead_letter_id"
-            )))
-            .bind(self.replay)
-            .bind(most)
-            .bind(INTEGRATE)
-            .bind(self.to_queue.as_deref())
+        let choice = Choice {
+            most,
+            ..self.choice
+        };
+        let mut query = Statement::new("WITH free AS (");
+        self.matching.push_locked(&mut query, choice);
+        query.push("), claimed AS (UPDATE dead_letters SET state = 'replaying', replay_id = ");
+        query.push_bind(self.replay);
+        query.push(
+            " FROM free
+                WHERE dead_letters.dead_letter_id = free.dead_letter_id
+                RETURNING dead_letters.*
+            ), due AS (
+                INSERT INTO deliveries (event_id, destination, generation)
+                SELECT DISTINCT event_id, destination, generation + 1
+                FROM claimed
+                WHERE event_id IS NOT NULL AND destination IS NOT NULL
+                      -- There is no generation after the last.
+                      AND generation < 4294967295
+                      AND stage = ",
+        );
+        query.push_bind(INTEGRATE);
+        if let Some(to_queue) = &self.to_queue {
+            // Sent elsewhere, it is not this delivery that is made.
+            query.push(" AND queue = ").push_bind(to_queue.clone());
+        }
+        query.push(
+            "   ORDER BY 1, 2, 3
+                ON CONFLICT (event_id, destination, generation) DO NOTHING
+            )
+            SELECT * FROM claimed ORDER BY last_failed_at, dead_letter_id",
+        );
+        query
+            .build_query_as()
+            .persistent(false)
             .fetch_all(connection)
             .await
     }
@@ -219,11 +254,13 @@ pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<
     link.run(move |connection| {
         let letters = Arc::clone(&letters);
         Box::pin(async move {
-            // Only what is claimed is counted, so marking twice counts once.
+            // Only what is claimed is counted, so marking twice counts once. What was opened again in
+            // between, because the replay was stopped, was sent all the same.
             sqlx::query(
                 "WITH marked AS (
                     UPDATE dead_letters SET state = 'replayed', replayed_at = clock_timestamp()
-                    WHERE dead_letter_id = ANY($2) AND replay_id = $1 AND state = 'replaying'
+                    WHERE dead_letter_id = ANY($2) AND replay_id = $1
+                          AND state IN ('replaying', 'open')
                     RETURNING dead_letter_id
                 )
                 UPDATE replays SET replayed = replayed + (SELECT count(*) FROM marked)
@@ -239,19 +276,138 @@ pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<
     .await
 }
 
-pub(super) async fn end(link: &Link, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
-    if state == ReplayState::Running {
-        return Err(StoreError::Fault(
-            "expected done or stopped as the end of a replay, found running".to_owned(),
-        ));
+pub(super) async fn advance(
+    link: &Link,
+    replay: Uuid,
+    sent: u64,
+    position: u64,
+) -> Result<(), StoreError> {
+    let sent = i64::try_from(sent).unwrap_or(i64::MAX);
+    let position = i64::try_from(position).unwrap_or(i64::MAX);
+    link.run(move |connection| {
+        Box::pin(async move {
+            sqlx::query(
+                "UPDATE replays SET replayed = replayed + $2, position = $3
+                WHERE replay_id = $1 AND (position IS NULL OR position < $3)",
+            )
+            .bind(replay)
+            .bind(sent)
+            .bind(position)
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+    })
+    .await
+}
+
+pub(super) async fn steer(
+    link: &Link,
+    replay: Uuid,
+    to: ReplayState,
+) -> Result<Option<ReplayState>, StoreError> {
+    let Some(known) = progress(link, replay).await? else {
+        return Ok(None);
+    };
+    match Steer::decide(known.state, to)? {
+        Steer::Leave => return Ok(Some(known.state)),
+        Steer::Stop => end(link, replay, to).await?,
+        Steer::Set => {
+            link.run(move |connection| {
+                Box::pin(async move {
+                    // One that has ended in between stays ended.
+                    sqlx::query(
+                        "UPDATE replays SET state = $2
+                        WHERE replay_id = $1 AND state IN ('running', 'paused')",
+                    )
+                    .bind(replay)
+                    .bind(to.as_str())
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        }
     }
+    Ok(progress(link, replay).await?.map(|known| known.state))
+}
+
+pub(super) async fn outcome(link: &Link, replay: Uuid) -> Result<ReplayOutcome, StoreError> {
+    let row: Option<OutcomeRow> = link
+        .run(move |connection| {
+            Box::pin(async move {
+                sqlx::query_as(OUTCOME)
+                    .bind(replay)
+                    .bind(INTEGRATE)
+                    .fetch_optional(connection)
+                    .await
+            })
+        })
+        .await?;
+    row.map(ReplayOutcome::from)
+        .ok_or_else(|| no_such_replay(replay))
+}
+
+/// A letter on its way to its destination is done with the delivery of its next generation. Sent to another
+/// queue, or dead before it was stored, it is done when something of a later generation is delivered, it was
+/// refused since, or it is stored, and nothing is due any more.
+const OUTCOME: &str = "WITH sent AS (
+        SELECT letter.event_id, letter.destination, letter.generation, letter.replayed_at,
+               letter.stage = $2 AS stored,
+               letter.stage = $2 AND letter.destination IS NOT NULL
+                   AND (to_queue IS NULL OR to_queue = letter.queue) AS there
+        FROM replays JOIN dead_letters AS letter USING (replay_id)
+        WHERE replay_id = $1 AND letter.state = 'replayed' AND letter.event_id IS NOT NULL
+    ), judged AS (
+        SELECT CASE
+            WHEN there AND EXISTS (
+                SELECT FROM deliveries
+                WHERE deliveries.event_id = sent.event_id
+                      AND deliveries.destination = sent.destination
+                      AND deliveries.generation = sent.generation + 1 AND status = 'delivered')
+            THEN 'completed'
+            WHEN EXISTS (
+                SELECT FROM dead_letters AS again
+                WHERE again.event_id = sent.event_id AND again.generation > sent.generation
+                      AND (NOT there OR again.destination = sent.destination))
+            THEN 'died_again'
+            WHEN NOT there
+                AND NOT EXISTS (
+                    SELECT FROM deliveries
+                    WHERE deliveries.event_id = sent.event_id
+                          AND deliveries.generation > sent.generation AND status = 'due')
+                AND (EXISTS (
+                        SELECT FROM deliveries
+                        WHERE deliveries.event_id = sent.event_id
+                              AND deliveries.generation > sent.generation
+                              AND status = 'delivered')
+                     OR EXISTS (
+                        SELECT FROM rejections
+                        WHERE rejections.event_id = sent.event_id
+                              AND rejected_at >= sent.replayed_at)
+                     OR NOT stored AND EXISTS (
+                        SELECT FROM events WHERE events.event_id = sent.event_id))
+            THEN 'completed'
+            ELSE 'under_way'
+        END AS became
+        FROM sent
+    )
+    SELECT replayed,
+           (SELECT count(*) FROM judged WHERE became = 'completed') AS completed,
+           (SELECT count(*) FROM judged WHERE became = 'died_again') AS died_again,
+           (SELECT count(*) FROM judged WHERE became = 'under_way') AS under_way
+    FROM replays WHERE replay_id = $1";
+
+pub(super) async fn end(link: &Link, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
+    check_end(state)?;
     link.transaction(move |connection| {
         Box::pin(async move {
             // First the replay alone: this waits for a claim under way, and what that has claimed is
             // seen by the next statement only.
             let ended = sqlx::query(
                 "UPDATE replays SET state = $2, ended_at = clock_timestamp()
-                WHERE replay_id = $1 AND state = 'running'",
+                WHERE replay_id = $1 AND state IN ('running', 'paused')",
             )
             .bind(replay)
             .bind(state.as_str())
@@ -262,8 +418,9 @@ pub(super) async fn end(link: &Link, replay: Uuid, state: ReplayState) -> Result
                 return Ok(());
             }
             sqlx::query(
+                // Which replay had them is still known: what the broker confirms after all is marked.
                 "WITH reopened AS (
-                    UPDATE dead_letters SET state = 'open', replay_id = NULL
+                    UPDATE dead_letters SET state = 'open'
                     WHERE replay_id = $1 AND state = 'replaying'
                     RETURNING event_id, destination, generation, stage
                 )

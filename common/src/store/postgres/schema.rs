@@ -46,6 +46,20 @@ pub(super) async fn migrate(link: &Link, namespace: &Namespace) -> Result<(), St
     .await
 }
 
+/// The product and its version, without what a distribution has added to it.
+pub(super) async fn product(link: &Link) -> Result<String, StoreError> {
+    let version: String = link
+        .direct(|connection| {
+            Box::pin(async move {
+                sqlx::query_scalar("SELECT split_part(current_setting('server_version'), ' ', 1)")
+                    .fetch_one(connection)
+                    .await
+            })
+        })
+        .await?;
+    Ok(format!("PostgreSQL {version}"))
+}
+
 /// Whether the database can be reached and its schema is one this program can work with: every
 /// migration it knows is applied. One that it does not know is fine: migrations never break the
 /// program before them, so that a new release can migrate while the old one runs.

@@ -1,56 +1,67 @@
 //! Looking up where an event stands.
 
-use sqlx::Row as _;
+use std::sync::Arc;
+
+use uuid::Uuid;
 
 use super::link::Link;
-use super::text::{json, word};
 use crate::event::EventId;
-use crate::reason::ReasonCode;
-use crate::store::standing::Facts;
-use crate::store::{EventRecord, EventStatus, RejectionRecord, StoreError};
+use crate::store::standing::{FactRow, Facts};
+use crate::store::tables::rejections::record;
+use crate::store::tables::text::json;
+use crate::store::{EventRecord, EventStatus, RejectionRecord, Standing, StoreError};
 
 pub(super) async fn status(link: &Link, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-    let row = link
+    let known = facts(link, &[id]).await?;
+    Ok(known.into_iter().next().and_then(|known| known.judge(id)))
+}
+
+pub(super) async fn standings(
+    link: &Link,
+    ids: &[EventId],
+) -> Result<Vec<Option<Standing>>, StoreError> {
+    let known = facts(link, ids).await?;
+    Ok(known.iter().map(Facts::standing).collect())
+}
+
+/// All that is known of each event, in the order asked.
+async fn facts(link: &Link, ids: &[EventId]) -> Result<Vec<Facts>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Arc<[Uuid]> = ids.iter().map(|id| id.uuid()).collect();
+    let rows: Vec<FactRow> = link
         .run(move |connection| {
+            let ids = Arc::clone(&ids);
             Box::pin(async move {
                 // One statement sees one moment: what moves between tables meanwhile is seen in one
                 // of them. As text, because only text keeps what JSON there may hold.
-                sqlx::query(
+                sqlx::query_as(
                     "SELECT
                     (SELECT row_to_json(found)::text FROM (
                         SELECT type, received_at, accepted_at, stored_at
-                        FROM events WHERE event_id = $1) AS found) AS event,
+                        FROM events WHERE event_id = asked.id) AS found) AS event,
                     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
                         SELECT destination, generation, status, attempts, last_attempt_at,
                                delivered_at, last_error
-                        FROM deliveries WHERE event_id = $1) AS found) AS deliveries,
+                        FROM deliveries WHERE event_id = asked.id) AS found) AS deliveries,
                     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
                         SELECT dead_letter_id, type, destination, generation, reason,
                                last_failed_at, state, replayed_at
-                        FROM dead_letters WHERE event_id = $1) AS found) AS letters,
+                        FROM dead_letters WHERE event_id = asked.id) AS found) AS letters,
                     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
                         SELECT type, reason, errors, received_at, rejected_at
-                        FROM rejections WHERE event_id = $1) AS found) AS rejections",
+                        FROM rejections WHERE event_id = asked.id) AS found) AS rejections
+                    FROM UNNEST($1::uuid[]) WITH ORDINALITY AS asked (id, place)
+                    ORDER BY place",
                 )
-                .bind(id.uuid())
-                .fetch_one(connection)
+                .bind(&ids[..])
+                .fetch_all(connection)
                 .await
             })
         })
         .await?;
-    let column = |name: &str| -> Result<Option<String>, StoreError> {
-        row.try_get(name)
-            .map_err(|error| super::failure::classify(&error))
-    };
-    let event = column("event")?;
-    let list = |name| Ok::<_, StoreError>(column(name)?.unwrap_or_else(|| "[]".to_owned()));
-    let facts = Facts {
-        event: event.map(|text| json("events", &text)).transpose()?,
-        deliveries: json("deliveries", &list("deliveries")?)?,
-        letters: json("dead_letters", &list("letters")?)?,
-        rejections: json("rejections", &list("rejections")?)?,
-    };
-    Ok(facts.judge(id))
+    rows.iter().map(Facts::try_from).collect()
 }
 
 pub(super) async fn rejections(
@@ -71,15 +82,7 @@ pub(super) async fn rejections(
         })
         .await?;
     rows.iter()
-        .map(|(reason, errors)| {
-            let code: ReasonCode = word(reason)?;
-            Ok(RejectionRecord {
-                code,
-                detail: code.summary().to_owned(),
-                errors: json("rejections.errors", errors)?,
-                dead_letter: None,
-            })
-        })
+        .map(|(reason, errors)| record(reason, errors))
         .collect()
 }
 

@@ -133,6 +133,10 @@ async fn every_table_and_column_says_what_it_is() {
         assert_eq!(
             tables,
             [
+                "dead_letter_classes",
+                "dead_letter_counts",
+                "dead_letter_edits",
+                "dead_letter_errors",
                 "dead_letters",
                 "deliveries",
                 "delivery_attempts",

@@ -1,6 +1,5 @@
 //! What happens while the database is away, slow or cut off, and afterwards.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::config::{Database, ServiceUrl};
@@ -8,10 +7,9 @@ use common::namespace::Namespace;
 use common::store::postgres::PostgresStore;
 use common::store::{Store as _, StoreError, Stored};
 use sqlx::Connection as _;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
 
+use super::proxy::Proxy;
 use super::{config, connection, namespace, with_schema};
 use crate::samples::{event, signup};
 
@@ -172,40 +170,35 @@ async fn callers_that_go_away_leave_nothing_behind() {
     .await;
 }
 
-/// A way to the database that can fall silent: connections stay open, nothing passes any more.
-struct Proxy {
-    address: SocketAddr,
-    silent: watch::Sender<bool>,
+/// The way to the database through a proxy.
+fn through(proxy: &Proxy) -> ServiceUrl {
+    address(|url| {
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.address.port())).unwrap();
+    })
 }
 
-impl Proxy {
-    async fn start() -> Self {
-        let parts = config().url.parts().clone();
-        let target = (
-            parts.host_str().unwrap().to_owned(),
-            parts.port().unwrap_or(5432),
-        );
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (silent, listen) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let target = target.clone();
-                let mut listen = listen.clone();
-                tokio::spawn(async move {
-                    let mut far = TcpStream::connect(target).await.unwrap();
-                    let fallen_silent = tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => false,
-                        gone = listen.wait_for(|silent| *silent) => gone.is_ok(),
-                    };
-                    if fallen_silent {
-                        std::future::pending::<()>().await;
-                    }
-                });
-            }
-        });
-        Self { address, silent }
-    }
+/// Whoever inserted an event has the duty to hand it on. When the connection breaks at the commit, the
+/// rows found afterwards are this call's own: were they "stored before", nobody would hand them on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_still_new_to_whoever_made_it() {
+    with_schema(async |namespace| {
+        let proxy = Proxy::start().await;
+        let config = Database {
+            url: through(&proxy),
+            ..config()
+        };
+        let store = PostgresStore::new(&config, &namespace).unwrap();
+        let batch = [event(), signup("ada@example.com")];
+        proxy.swallow_next_commit();
+        let outcomes = store.store(&batch).await.unwrap();
+        assert!(!proxy.is_waiting_for_commit(), "no commit was swallowed");
+        assert_eq!(outcomes, [Stored::New, Stored::New]);
+        // For everybody who comes later they are as stored as any other.
+        let later = store.store(&batch).await.unwrap();
+        assert_eq!(later, [Stored::Before, Stored::Before]);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,18 +206,18 @@ async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
     with_schema(async |namespace| {
         let proxy = Proxy::start().await;
         let config = Database {
-            url: address(|url| url.set_port(Some(proxy.address.port())).unwrap()),
+            url: through(&proxy),
             max_connections: 2,
             connect_timeout: SHORT,
             statement_timeout: SHORT,
         };
         let store = PostgresStore::new(&config, &namespace).unwrap();
         store.store(&[event()]).await.unwrap();
-        proxy.silent.send(true).unwrap();
+        proxy.fall_silent();
         unavailable(&store.store(&[event()]).await.unwrap_err());
         unavailable(&store.store(&[event()]).await.unwrap_err());
         unavailable(&store.ready().await.unwrap_err());
-        proxy.silent.send(false).unwrap();
+        proxy.heal();
         // As callers do: when it is ready again, go on. sqlx may have lost permits meanwhile, so a few
         // of these may be in vain, but not for ever.
         store.ready().await.expect("the link is back");

@@ -2,13 +2,16 @@
 
 use clap::{Args, ValueEnum};
 use common::bootstrap::Failure;
+use common::event::now;
 use common::store::{DeadFilter, DeadPage, DeadState, DeadSummary, Store};
+use common::topology::Names;
+use time::OffsetDateTime;
 
-use super::filter::{FilterArgs, WHICH};
+use super::filter::{FilterArgs, WHICH, short_name};
 use crate::app::App;
-use crate::commands::events::state;
 use crate::cursor::Cursor;
-use crate::output::{List, moment, table};
+use crate::output::{List, table};
+use crate::when::ago;
 
 /// Which page of which dead letters.
 #[derive(Debug, Args)]
@@ -16,6 +19,7 @@ use crate::output::{List, moment, table};
 Examples:
   longshore dead list --state open
   longshore dead list --destination crm --reason receiver_failing --limit 20
+  longshore dead list --cause theirs --since 2h --text 'connection refused'
   longshore dead list --after 1795334400000000_0193…   the page after the one that gave this `next`")]
 pub struct ListArgs {
     #[command(flatten)]
@@ -40,7 +44,7 @@ pub enum StateArg {
     Replaying,
     /// It was sent again
     Replayed,
-    /// It was given up for good
+    /// It was given up
     Discarded,
 }
 
@@ -63,7 +67,8 @@ pub(super) async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
     let store = app.store()?;
     let page = page(store.as_ref(), &filter, args.after, args.limit).await;
     store.close().await;
-    app.output.show(&page?, text)
+    let names = app.names();
+    app.output.show(&page?, |list| text(list, &names, now()))
 }
 
 /// One page, and where the next one begins.
@@ -97,25 +102,22 @@ async fn page(
     Ok(List { items, next })
 }
 
-fn text(list: &List<DeadSummary>) -> String {
+fn text(list: &List<DeadSummary>, names: &Names, now: OffsetDateTime) -> String {
     if list.items.is_empty() {
         return "no dead letters match".to_owned();
     }
     let row = |letter: &DeadSummary| {
         vec![
             letter.id.to_string(),
-            moment(letter.last_failed_at.0),
-            state(&letter.state),
-            letter.queue.clone(),
+            format!("{} ago", ago(letter.last_failed_at.0, now)),
+            letter.state.to_string(),
+            short_name(&letter.queue, names).to_owned(),
             letter.kind.clone().unwrap_or_default(),
             letter.reason.to_string(),
-            letter.attempts.to_string(),
             letter.error.chars().take(80).collect(),
         ]
     };
-    let header = [
-        "id", "died", "state", "queue", "type", "reason", "attempts", "error",
-    ];
+    let header = ["id", "died", "state", "queue", "type", "reason", "error"];
     let mut text = table(&header, list.items.iter().map(row).collect());
     if let Some(next) = &list.next {
         text.push_str(&format!("\n\nmore: --after {next}"));
@@ -126,14 +128,13 @@ fn text(list: &List<DeadSummary>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fakes::{self, FakeStore};
+    use crate::testbed;
 
     #[tokio::test]
     async fn pages_hold_every_letter_once_and_the_last_one_says_so() {
-        let store = FakeStore::default();
-        for _ in 0..7 {
-            store.add(fakes::letter("longshore.store"));
-        }
+        let store = testbed::store().await;
+        let letters: Vec<_> = (0..7).map(|_| testbed::letter("longshore.store")).collect();
+        store.keep_dead(&letters).await.unwrap();
         let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
         loop {
             let page = page(&store, &DeadFilter::default(), after, 3)

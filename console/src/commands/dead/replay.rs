@@ -1,29 +1,38 @@
 //! `longshore dead replay`
 
+mod preview;
+
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{DeadFilter, DeadState, Replay, Store};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::filter::{FilterArgs, WHICH, whole_name};
 use crate::app::App;
+use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;
-use crate::output::{bar, count, table};
-use crate::replay::{LeftOpen, Outcome, Replayer};
-use crate::stop;
+use crate::output::count;
+use crate::replay::Outcome;
+
+/// More letters than this are bulk: they are watched unless that is turned off.
+const BULK: u64 = 100;
+
+/// How many of a hundred may die again in bulk.
+const MAY_DIE: u8 = 20;
 
 /// Which dead letters to send again, and where.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each goes to the queue it died in, one generation on, with its attempts anew; only what the broker \
-has confirmed is marked. A replay that was killed or stopped goes on with --resume.
+has confirmed is marked. Then it is followed until all of it is delivered or dead again (Ctrl-C ends \
+the waiting, not the deliveries). A replay that was killed, paused or stopped goes on with \
+`longshore replay resume`; `longshore replay pause` and `stop` steer it from another terminal.
 
 Examples:
   longshore dead replay 0b8e4cde-8f9a-5b0e-a7a1-6d0f6a1f3c11
   longshore dead replay --destination crm --dry-run
-  longshore dead replay --reason receiver_failing --yes --why 'CRM is back'
-  longshore dead replay --resume 0193d2a0-…")]
+  longshore dead replay --reason receiver_failing --rate 500/s --yes --why 'CRM is back'
+  longshore dead replay --all --stop-when 5%")]
 pub struct ReplayArgs {
     /// The dead letters; else everything open that the conditions below choose
     #[arg(value_name = "ID")]
@@ -36,20 +45,38 @@ pub struct ReplayArgs {
     /// Send them to this queue instead of those they died in, such as `store`
     #[arg(long, value_name = "QUEUE")]
     to: Option<String>,
+    /// Stop by itself when more than this part of those whose fate is known has died again; `never`
+    /// turns it off [default: 20% for more than 100 letters]
+    #[arg(long, value_name = "PERCENT", value_parser = stop_when)]
+    stop_when: Option<StopWhen>,
     /// Only say what would be sent
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// Why, for whoever looks at it later
-    #[arg(long, value_name = "TEXT")]
-    why: Option<String>,
-    /// Go on with a replay that was killed or stopped
+    #[command(flatten)]
+    send: SendArgs,
+    /// The same as `longshore replay resume`
     #[arg(long, value_name = "REPLAY_ID", conflicts_with_all = [
-        "ids", "queue", "destination", "kind", "reason", "event", "all", "to", "dry_run", "why",
+        "ids", "queue", "destination", "kind", "reason", "cause", "event", "since", "until", "text", "all", "to", "dry_run", "why", "rate", "stop_when",
     ])]
     resume: Option<Uuid>,
+}
+
+/// When a replay stops by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StopWhen {
+    Never,
+    More(u8),
+}
+
+fn stop_when(text: &str) -> Result<StopWhen, String> {
+    if text == "never" {
+        return Ok(StopWhen::Never);
+    }
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<u8>();
+    match number {
+        Ok(percent @ 0..=100) => Ok(StopWhen::More(percent)),
+        _ => Err(format!("expected 0% to 100%, or never, found {text:?}")),
+    }
 }
 
 pub(super) async fn run(app: &App, args: ReplayArgs) -> Result<(), Failure> {
@@ -61,10 +88,9 @@ pub(super) async fn run(app: &App, args: ReplayArgs) -> Result<(), Failure> {
 
 async fn replay(app: &App, args: &ReplayArgs, store: &dyn Store) -> Result<(), Failure> {
     if let Some(id) = args.resume {
-        confirm(&format!("go on with replay {id}"), args.yes)?;
-        return send(app, store, Work::Resume(id), 0).await;
+        return crate::commands::replay::resume(app, store, id, &args.send).await;
     }
-    let replay = plan(app, args)?;
+    let mut replay = plan(app, args)?;
     let open = DeadFilter {
         state: Some(DeadState::Open),
         ..replay.filter.clone()
@@ -72,11 +98,8 @@ async fn replay(app: &App, args: &ReplayArgs, store: &dyn Store) -> Result<(), F
     let found = store.dead_count(&open).await?;
     let asked_for = replay.filter.ids.as_ref().map_or(0, |ids| ids.len() as u64);
     if args.dry_run {
-        let document =
-            json!({ "would_replay": found, "filter": replay.filter, "to": replay.to_queue });
-        return app.output.show(&document, |_| {
-            format!("{} would be sent again", count(found, "dead letter"))
-        });
+        let to = replay.to_queue.as_deref();
+        return preview::show(app, store, &open, to, found).await;
     }
     if found < asked_for {
         return Err(Failure::Failed(anyhow::anyhow!(
@@ -91,11 +114,16 @@ async fn replay(app: &App, args: &ReplayArgs, store: &dyn Store) -> Result<(), F
             .output
             .show(&outcome, |_| "no open dead letter matches".to_owned());
     }
+    replay.stop_when = match args.stop_when {
+        Some(StopWhen::Never) => None,
+        Some(StopWhen::More(percent)) => Some(percent),
+        None => (found > BULK).then_some(MAY_DIE),
+    };
     confirm(
         &format!("send {} again", count(found, "dead letter")),
-        args.yes,
+        args.send.yes,
     )?;
-    send(app, store, Work::Begin(&replay), found).await
+    send(app, store, Work::Begin(&replay), found, &args.send).await
 }
 
 /// The replay that was asked for.
@@ -114,12 +142,11 @@ fn plan(app: &App, args: &ReplayArgs) -> Result<Replay, Failure> {
     let to_queue = args.to.as_deref().map(|queue| whole_name(queue, &names));
     if let Some(queue) = &to_queue {
         let topology = app.topology();
-        let mut queues = topology.work_queues().map(|queue| queue.name.as_str());
-        if !queues.any(|known| known == queue) {
-            let queues: Vec<&str> = topology
-                .work_queues()
-                .map(|queue| queue.name.as_str())
-                .collect();
+        let queues: Vec<&str> = topology
+            .work_queues()
+            .map(|queue| queue.name.as_str())
+            .collect();
+        if !queues.contains(&queue.as_str()) {
             return usage(&format!(
                 "expected --to one of {}, found {queue:?}",
                 queues.join(", ")
@@ -137,7 +164,10 @@ fn plan(app: &App, args: &ReplayArgs) -> Result<Replay, Failure> {
         },
         to_queue,
         who: who(),
-        why: args.why.clone(),
+        why: args.send.why.clone(),
+        rate: args.send.rate,
+        stop_when: None,
+        slice: None,
     })
 }
 
@@ -149,62 +179,17 @@ pub(crate) fn who() -> String {
     format!("cli:{}", user.unwrap_or_else(|| "unknown".to_owned()))
 }
 
-enum Work<'a> {
-    Begin(&'a Replay),
-    Resume(Uuid),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn send(app: &App, store: &dyn Store, work: Work<'_>, found: u64) -> Result<(), Failure> {
-    let (broker, topology, stop) = (app.broker()?, app.topology(), stop::on_signals()?);
-    let replayer = Replayer {
-        broker: broker.as_ref(),
-        store,
-        topology: &topology,
-        stop: &stop,
-    };
-    let bar = bar(found, "replaying");
-    let done = match work {
-        Work::Begin(replay) => replayer.begin(replay, |sent| bar.inc(sent)).await,
-        Work::Resume(id) => replayer.resume(id, |sent| bar.inc(sent)).await,
-    };
-    bar.finish_and_clear();
-    broker.close().await;
-    let outcome = done?;
-    app.output.show(&outcome, text)?;
-    if outcome.stopped {
-        return Err(Failure::Failed(anyhow::anyhow!(
-            "stopped before the end; go on with `longshore dead replay --resume {}`",
-            outcome.replay
-        )));
+    #[test]
+    fn a_share_is_a_percentage_or_never() {
+        assert_eq!(stop_when("20%"), Ok(StopWhen::More(20)));
+        assert_eq!(stop_when("5"), Ok(StopWhen::More(5)));
+        assert_eq!(stop_when("never"), Ok(StopWhen::Never));
+        for bad in ["", "101%", "-1", "half"] {
+            assert!(stop_when(bad).is_err(), "{bad:?}");
+        }
     }
-    match outcome.left_open.len() as u64 {
-        0 => Ok(()),
-        left => Err(Failure::Failed(anyhow::anyhow!(
-            "{} left open",
-            count(left, "dead letter")
-        ))),
-    }
-}
-
-fn text(outcome: &Outcome) -> String {
-    let mut text = format!(
-        "{} sent again (replay {})",
-        count(outcome.replayed, "dead letter"),
-        outcome.replay
-    );
-    if !outcome.left_open.is_empty() {
-        let row = |left: &LeftOpen| {
-            vec![
-                left.letter.to_string(),
-                left.queue.clone(),
-                left.problem.clone(),
-            ]
-        };
-        text.push_str("\n\n");
-        text.push_str(&table(
-            &["left open", "queue", "problem"],
-            outcome.left_open.iter().map(row).collect(),
-        ));
-    }
-    text
 }

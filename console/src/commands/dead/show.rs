@@ -1,81 +1,110 @@
 //! `longshore dead show`
 
+mod next;
+mod text;
+
 use common::bootstrap::Failure;
-use common::reason::{Cause, ReasonCode};
-use common::store::{DeadLetter, DeadState, EventStatus, Moment};
+use common::event::EventId;
+use common::reason::{Action, Cause, ReasonCode};
+use common::store::{
+    AttemptRecord, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, EventStatus,
+    Moment, Progress,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::next::Next;
+use super::diff::diff;
 use crate::app::App;
-use crate::commands::events::state;
 use crate::commands::explain::what_to_do;
 use crate::mask;
-use crate::output::{moment, pairs};
 
 /// A dead letter's whole story.
 #[derive(Serialize)]
 struct Story {
     id: Uuid,
-    event: Option<common::event::EventId>,
+    event: Option<EventId>,
     #[serde(rename = "type")]
     kind: Option<String>,
     source: Option<String>,
     state: DeadState,
     replay: Option<Uuid>,
+    replayed_at: Option<Moment>,
+    discarded: Option<DiscardRecord>,
     queue: String,
     stage: String,
     destination: Option<String>,
     reason: ReasonCode,
     cause: Cause,
+    action: Action,
     summary: &'static str,
     error: String,
+    fingerprint: String,
     attempts: u32,
     generation: u32,
     first_failed_at: Moment,
     last_failed_at: Moment,
     routing_key: String,
+    /// As it would be sent again now.
     message: Value,
+    /// Each attempt at the delivery that was recorded, of every generation.
+    tried: Vec<AttemptRecord>,
+    edits: Vec<Edit>,
+    replays: Vec<Progress>,
+    /// The other letters of its event.
+    others: Vec<DeadSummary>,
     /// Where its event stands now, where the database knows it.
     event_status: Option<EventStatus>,
     what_to_do: &'static str,
+    next: Vec<Next>,
+}
+
+/// A change of the body.
+#[derive(Serialize)]
+struct Edit {
+    at: Moment,
+    who: String,
+    why: Option<String>,
+    /// The body before it.
+    before: Value,
+    /// What it changed.
+    diff: String,
 }
 
 pub(super) async fn run(app: &App, id: Uuid) -> Result<(), Failure> {
     let store = app.store()?;
     let found = async {
-        let letter = store.dead_letter(id).await?;
-        let event = letter.as_ref().and_then(|letter| letter.event);
-        let status = match event {
+        let Some(story) = store.dead_story(id).await? else {
+            return Err(no_such_letter(app, id));
+        };
+        let status = match story.letter.event {
             Some(event) => store.status(event).await?,
             None => None,
         };
-        Ok::<_, Failure>(letter.map(|letter| tell(letter, status)))
+        Ok(tell(story, status))
     }
     .await;
     store.close().await;
-    match found? {
-        Some(story) => app.output.show(&story, text),
-        None => Err(Failure::Failed(anyhow::anyhow!(
-            "no dead letter {id} is kept in {}; `longshore dead list` shows those that are",
-            app.config.namespace
-        ))),
-    }
+    app.output.show(&found?, text::text)
 }
 
-fn tell(letter: DeadLetter, event_status: Option<EventStatus>) -> Story {
-    let message = &letter.message;
-    let mut headers = message.headers.to_json();
-    mask::mask(&mut headers);
-    let message = json!({
-        "content_type": message.content_type,
-        "message_id": message.message_id,
-        "type": message.kind,
-        "app_id": message.app_id,
-        "user_id": message.user_id,
-        "timestamp": message.timestamp,
-        "headers": headers,
-        "body": mask::body(&message.body),
+/// There is no letter of this id.
+pub(super) fn no_such_letter(app: &App, id: Uuid) -> Failure {
+    Failure::Failed(anyhow::anyhow!(
+        "no dead letter {id} is kept in {}; `longshore dead list` shows those that are",
+        app.config.namespace
+    ))
+}
+
+fn tell(story: DeadStory, event_status: Option<EventStatus>) -> Story {
+    let message = message(&story.letter);
+    let edits = edits(&story);
+    let next = next::next(&story.letter);
+    let letter = story.letter;
+    let tried = story.attempts.into_iter().map(|attempt| AttemptRecord {
+        response_excerpt: attempt.response_excerpt.as_deref().map(excerpt),
+        ..attempt
     });
     Story {
         id: letter.id,
@@ -84,87 +113,135 @@ fn tell(letter: DeadLetter, event_status: Option<EventStatus>) -> Story {
         source: letter.source,
         state: letter.state,
         replay: letter.replay,
+        replayed_at: story.replayed_at,
+        discarded: story.discarded,
         queue: letter.queue,
         stage: letter.stage,
         destination: letter.destination,
         reason: letter.reason,
         cause: letter.reason.cause(),
+        action: letter.reason.action(),
         summary: letter.reason.summary(),
         error: letter.error,
+        fingerprint: story.fingerprint,
         attempts: letter.attempts,
         generation: letter.generation,
         first_failed_at: Moment(letter.first_failed_at),
         last_failed_at: Moment(letter.last_failed_at),
         routing_key: letter.routing_key,
         message,
+        tried: tried.collect(),
+        edits,
+        replays: story.replays,
+        others: story.others,
         event_status,
         what_to_do: what_to_do(letter.reason),
+        next,
     }
 }
 
-fn text(story: &Story) -> String {
-    let id = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
-    let event_stands = story
-        .event_status
-        .as_ref()
-        .map(|status| status.status.to_owned());
-    let mut text = pairs([
-        ("dead letter", story.id.to_string()),
-        ("state", state(&story.state)),
-        ("replay", id(story.replay)),
-        ("event", id(story.event.map(common::event::EventId::uuid))),
-        ("event is", event_stands.unwrap_or_default()),
-        ("type", story.kind.clone().unwrap_or_default()),
-        ("source", story.source.clone().unwrap_or_default()),
-        ("died in", story.queue.clone()),
-        ("routing key", story.routing_key.clone()),
-        ("reason", format!("{}: {}", story.reason, story.summary)),
-        ("whose doing", story.cause.as_str().to_owned()),
-        ("error", story.error.clone()),
-        ("attempts", story.attempts.to_string()),
-        ("generation", story.generation.to_string()),
-        ("first failed", moment(story.first_failed_at.0)),
-        ("last failed", moment(story.last_failed_at.0)),
-    ]);
-    let message = serde_json::to_string_pretty(&story.message).unwrap_or_default();
-    text.push_str(&format!(
-        "\nThe message\n\n{message}\n\nWhat to do\n\n{}\n",
-        story.what_to_do
-    ));
-    if story.state == DeadState::Open {
-        text.push_str(&format!(
-            "\nTo send it again: longshore dead replay {}\n",
-            story.id
-        ));
+/// The message, secrets masked.
+fn message(letter: &DeadLetter) -> Value {
+    let message = &letter.message;
+    let mut headers = message.headers.to_json();
+    mask::mask(&mut headers);
+    json!({
+        "content_type": message.content_type,
+        "message_id": message.message_id,
+        "type": message.kind,
+        "app_id": message.app_id,
+        "user_id": message.user_id,
+        "timestamp": message.timestamp,
+        "headers": headers,
+        "body": mask::body(&message.body),
+    })
+}
+
+/// Each edit with what it changed: the body after it is the one before the next.
+fn edits(story: &DeadStory) -> Vec<Edit> {
+    let later = story.edits.iter().skip(1).map(|edit| &edit.before);
+    let after = later.chain([&story.letter.message.body]);
+    let told = story.edits.iter().zip(after).map(|(edit, after)| Edit {
+        at: edit.at,
+        who: edit.who.clone(),
+        why: edit.why.clone(),
+        before: mask::body(&edit.before),
+        diff: diff(&edit.before, after),
+    });
+    told.collect()
+}
+
+/// The beginning of a receiver's answer, secrets masked.
+fn excerpt(answer: &str) -> String {
+    match mask::body(answer.as_bytes()) {
+        Value::String(text) => text,
+        json => json.to_string(),
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::fakes;
+    use common::event::now;
+    use common::store::EditRecord;
 
-    #[test]
-    fn the_whole_story_is_told_and_no_secret_with_it() {
-        let mut letter = fakes::letter("longshore.integrate.crm");
+    use super::*;
+    use crate::testbed;
+
+    fn story() -> DeadStory {
+        let mut letter = testbed::letter("longshore.integrate.crm");
         letter
             .message
             .headers
             .set("authorization", "Bearer hunter2");
-        let story = tell(letter.clone(), None);
+        DeadStory {
+            fingerprint: "expected a #xx, found #".to_owned(),
+            replayed_at: None,
+            discarded: None,
+            attempts: vec![AttemptRecord {
+                generation: 0,
+                attempt: 1,
+                started_at: Moment(now()),
+                duration_ms: 1234,
+                status_code: Some(500),
+                error: Some("expected a 2xx, found 500".to_owned()),
+                response_excerpt: Some(r#"{"token":"hunter2","hint":"no locale"}"#.to_owned()),
+            }],
+            others: Vec::new(),
+            edits: vec![EditRecord {
+                at: Moment(now()),
+                who: "cli:ada".to_owned(),
+                why: Some("CRM wants a locale".to_owned()),
+                before: br#"{"data":{"password_hash":"hunter2","plan":"old"}}"#[..].into(),
+            }],
+            replays: Vec::new(),
+            letter,
+        }
+    }
+
+    #[test]
+    fn the_whole_story_is_told_and_no_secret_with_it() {
+        let story = story();
+        let letter = story.letter.clone();
+        let story = tell(story, None);
         let json = serde_json::to_string(&story).unwrap();
-        for told in [text(&story), json] {
+        for told in [text::text(&story), json] {
             assert!(!told.contains("hunter2"), "{told}");
             for part in [
                 &letter.id.to_string(),
                 "integrate.crm",
                 "receiver_failing",
                 "found 500",
+                "no locale",
+                "cli:ada",
+                "CRM wants a locale",
+                "old",
             ] {
                 assert!(told.contains(part), "{part} in {told}");
             }
         }
-        assert!(text(&story).contains("longshore dead replay"));
+        let told = text::text(&story);
+        for part in ["1.234s", "-    \"plan\": \"old\"", "dead replay"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
     }
 }

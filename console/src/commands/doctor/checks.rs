@@ -29,7 +29,9 @@ pub(super) async fn broker(
             BrokerError::Refused(_) => {
                 "check user, password, virtual host and permissions in broker.url"
             }
-            _ => "start it (`scripts/services up` on a bare machine), or mend broker.url",
+            _ => {
+                "start it (`scripts/services up` on a bare machine), mend what is said of it, or mend broker.url"
+            }
         };
         return vec![Finding::bad(
             Verdict::Unreachable,
@@ -38,7 +40,9 @@ pub(super) async fn broker(
             advice,
         )];
     }
-    let mut findings = vec![Finding::ok("broker", "reached, and it takes messages")];
+    let product = broker.product().await.ok().flatten();
+    let reached = told(product, "reached, and it takes messages");
+    let mut findings = vec![Finding::ok("broker", reached)];
     match broker.verify(topology).await {
         Ok(differences) if differences.is_empty() => {
             findings.push(Finding::ok("topology", "as the configuration asks for"));
@@ -126,7 +130,7 @@ pub(super) async fn database(store: &dyn Store) -> Vec<Finding> {
         let (verdict, advice) = match error {
             StoreError::Unavailable(_) => (
                 Verdict::Unreachable,
-                "start it (`scripts/services up` on a bare machine), or mend database.url",
+                "start it (`scripts/services up` on a bare machine), mend what is said of it, or mend database.url",
             ),
             StoreError::Schema(_) => (Verdict::Problem, "`longshore migrate`"),
             _ => (
@@ -136,8 +140,18 @@ pub(super) async fn database(store: &dyn Store) -> Vec<Finding> {
         };
         return vec![Finding::bad(verdict, "database", chain(&error), advice)];
     }
-    let reached = Finding::ok("database", "reached, and its schema is up to date");
-    vec![reached, dead_letters(store).await]
+    let product = store.product().await.ok().flatten();
+    let reached = told(product, "reached, and its schema is up to date");
+    vec![Finding::ok("database", reached), dead_letters(store).await]
+}
+
+/// What was found of a dependency, with its name and version where it tells them. That it does not is
+/// no finding: it works.
+fn told(product: Option<String>, found: &str) -> String {
+    match product {
+        Some(product) => format!("{product}: {found}"),
+        None => found.to_owned(),
+    }
 }
 
 async fn dead_letters(store: &dyn Store) -> Finding {
@@ -172,7 +186,17 @@ pub(super) fn clock(now: OffsetDateTime) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use common::namespace::Namespace;
+    use common::sqlite::Location;
+    use common::store::sqlite::SqliteStore;
+
     use super::*;
+    use crate::testbed;
+
+    fn verdicts(findings: &[Finding]) -> Vec<(&str, Verdict)> {
+        let verdicts = findings.iter().map(|it| (it.check.as_str(), it.verdict));
+        verdicts.collect()
+    }
 
     fn line(queue: &str, messages: u64, attention: Option<&str>) -> Line {
         Line {
@@ -197,11 +221,8 @@ mod tests {
             line("c", 11, None),
         ];
         let findings = queue_findings(&before, &after);
-        let verdicts: Vec<_> = findings
-            .iter()
-            .map(|it| (it.check.as_str(), it.verdict))
-            .collect();
-        assert_eq!(verdicts, [("a", Verdict::Problem), ("b", Verdict::Look)]);
+        let expected = [("a", Verdict::Problem), ("b", Verdict::Look)];
+        assert_eq!(verdicts(&findings), expected);
         assert_eq!(findings[0].advice.as_deref(), Some("start the worker"));
     }
 
@@ -211,14 +232,50 @@ mod tests {
         assert_eq!(clock(common::event::now()).verdict, Verdict::Ok);
     }
 
+    #[test]
+    fn a_dependency_is_named_with_its_version_where_it_tells_it() {
+        let product = Some("RabbitMQ 3.13.7".to_owned());
+        assert_eq!(told(product, "reached"), "RabbitMQ 3.13.7: reached");
+        assert_eq!(told(None, "reached"), "reached");
+    }
+
     #[tokio::test]
     async fn a_database_without_our_schema_says_what_to_do() {
-        let store = crate::fakes::FakeStore::default();
-        store.add(crate::fakes::letter("longshore.store"));
+        let store = SqliteStore::at(&Location::memory(), &Namespace::default());
         let findings = database(&store).await;
-        assert_eq!(
-            findings.last().map(|finding| finding.verdict),
-            Some(Verdict::Look)
-        );
+        assert_eq!(verdicts(&findings), [("database", Verdict::Problem)]);
+        assert_eq!(findings[0].advice.as_deref(), Some("`longshore migrate`"));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_opened_is_unreachable() {
+        let nowhere = Location::file("/dev/null/longshore.db");
+        let findings = database(&SqliteStore::at(&nowhere, &Namespace::default())).await;
+        assert_eq!(verdicts(&findings), [("database", Verdict::Unreachable)]);
+    }
+
+    #[tokio::test]
+    async fn open_dead_letters_are_worth_a_look() {
+        let store = testbed::store().await;
+        let mut expected = [("database", Verdict::Ok), ("dead letters", Verdict::Ok)];
+        assert_eq!(verdicts(&database(&store).await), expected);
+        let letter = testbed::letter("longshore.store");
+        store.keep_dead(&[letter]).await.unwrap();
+        expected[1].1 = Verdict::Look;
+        assert_eq!(verdicts(&database(&store).await), expected);
+    }
+
+    #[tokio::test]
+    async fn a_broker_without_our_topology_says_what_to_do() {
+        let (real, topology) = (testbed::broker(), testbed::topology(&["crm"]));
+        let findings = broker(&real, &topology, Duration::ZERO).await;
+        let expected = [("broker", Verdict::Ok), ("topology", Verdict::Problem)];
+        assert_eq!(verdicts(&findings)[..2], expected);
+        let advice = findings[1].advice.as_deref().unwrap_or_default();
+        assert!(advice.contains("topology apply"), "{advice}");
+
+        real.apply(&topology).await.unwrap();
+        let findings = broker(&real, &topology, Duration::ZERO).await;
+        assert_eq!(findings[1].verdict, Verdict::Ok);
     }
 }

@@ -65,6 +65,7 @@ struct World {
     after: HashMap<EventId, EventStatus>,
     conflicts: HashMap<EventId, u64>,
     taken: u64,
+    left_dead: Option<ReasonCode>,
 }
 
 impl World {
@@ -105,6 +106,7 @@ impl World {
             after,
             conflicts: HashMap::from([(first, 1)]),
             taken: 2,
+            left_dead: None,
         }
     }
 
@@ -123,6 +125,7 @@ impl World {
             conflicts: &self.conflicts,
             receivers: BTreeMap::from([("crm", seen)]),
             replayed: 1,
+            left_dead: self.left_dead,
         })
     }
 }
@@ -194,4 +197,21 @@ fn what_came_otherwise_than_expected_is_named_by_its_line() {
             .iter()
             .any(|problem| problem.starts_with("line 1: expected dead"))
     );
+}
+
+#[test]
+fn only_what_was_left_dead_on_purpose_may_stay_dead() {
+    let mut world = World::new();
+    let Door::Accepted(id) = world.doors[4] else {
+        panic!("line 5 is accepted")
+    };
+    world.after.insert(id, world.before[&id].clone());
+    world.taken = 1;
+    assert!(!world.ledger().balances);
+    world.left_dead = Some(ReasonCode::ReceiverRefused);
+    assert!(!world.ledger().balances);
+    world.left_dead = Some(ReasonCode::ReceiverGone);
+    let ledger = world.ledger();
+    assert_eq!(ledger.problems, Vec::<String>::new());
+    assert_eq!(ledger.dead, 1);
 }

@@ -1,0 +1,285 @@
+//! A broker in one SQLite file, for one machine: what a newcomer and a unit test run.
+//!
+//! Several programs may have the file open. What is published is on the disk before it is confirmed;
+//! what is published, settled and taken at the same time is written in one transaction. A message is
+//! held by one consumer at a time; what a program held that has ended is given back by whoever looks
+//! at the file next. There is no server and nothing to configure, and it scales to no second machine:
+//! for that there is RabbitMQ, behind the same trait.
+
+mod clock;
+mod consumer;
+mod declare;
+mod engine;
+mod history;
+mod keeper;
+mod owner;
+mod properties;
+mod publish;
+mod publisher;
+mod queue;
+mod routes;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod wakes;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tokio::sync::OnceCell;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use self::engine::{Engine, publish_error};
+use self::publish::Outgoing;
+use self::publisher::Publisher;
+use self::wakes::Wakes;
+use super::{
+    Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
+    PublishError, Subscription, bounds,
+};
+use crate::config;
+use crate::sqlite::{Database, Location};
+use crate::telemetry::metrics;
+use crate::topology::{DelayRoute, LEVELS, Names, Topology};
+
+/// Who has published: whoever may write the file is one of us.
+const USER: &str = "longshore";
+
+/// A broker in one SQLite file.
+pub struct EmbeddedBroker {
+    location: Location,
+    /// Whether we share connections with others in this process.
+    shared: bool,
+    names: Names,
+    name: String,
+    confirm_timeout: Duration,
+    window: usize,
+    open: OnceCell<Open>,
+    closing: CancellationToken,
+    /// Without a word of farewell, the tasks give back what is held, as far as they still run; else our
+    /// lock tells the next one.
+    _dropped: DropGuard,
+    tasks: TaskTracker,
+}
+
+/// What there is once the file is open.
+struct Open {
+    engine: Arc<Engine>,
+    publisher: Publisher,
+}
+
+impl EmbeddedBroker {
+    /// The broker of a configuration whose URL is `sqlite:PATH`. Nothing is opened yet: the first use
+    /// does, and makes the file if there is none.
+    ///
+    /// `names` are those of the namespace, and `name` is what operators see beside what this program
+    /// holds. Must be used within a tokio runtime.
+    ///
+    /// # Errors
+    /// The URL names no SQLite file.
+    pub fn new(config: &config::Broker, names: Names, name: &str) -> Result<Self, BrokerError> {
+        let location = Location::from_url(config.url.expose()).map_err(BrokerError::Refused)?;
+        Ok(Self {
+            confirm_timeout: config.confirm_timeout,
+            window: config.window,
+            ..Self::at(location, names, name)
+        })
+    }
+
+    /// The broker of a file, or one in memory, with the settings that a configuration has by default.
+    pub fn at(location: Location, names: Names, name: &str) -> Self {
+        let defaults = config::Broker::default();
+        let closing = CancellationToken::new();
+        Self {
+            location,
+            shared: true,
+            names,
+            name: name.to_owned(),
+            confirm_timeout: defaults.confirm_timeout,
+            window: defaults.window,
+            open: OnceCell::new(),
+            _dropped: closing.clone().drop_guard(),
+            closing,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// The same, sharing nothing with others in this process: as another process would have it.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self {
+            shared: false,
+            ..self
+        }
+    }
+
+    /// The open file.
+    async fn open(&self) -> Result<&Open, BrokerError> {
+        if self.closing.is_cancelled() {
+            return Err(BrokerError::Unreachable {
+                address: self.location.to_string(),
+                detail: "this program has closed it".to_owned(),
+            });
+        }
+        self.open.get_or_try_init(|| self.begin()).await
+    }
+
+    async fn begin(&self) -> Result<Open, BrokerError> {
+        let (database, wakes) = if self.shared {
+            let database = Database::shared(&self.location);
+            let wakes = Wakes::shared(database.location());
+            (database, wakes)
+        } else {
+            (Database::separate(&self.location), Arc::default())
+        };
+        let engine = Arc::new(Engine::open(database, wakes, self.name.clone()).await?);
+        let publisher = Publisher::start(&engine, self.window, &self.tasks, &self.closing);
+        let keep = keeper::keep(Arc::clone(&engine), self.closing.clone());
+        self.tasks.spawn(keep);
+        let trim = keeper::keep_history_short(Arc::clone(&engine), self.closing.clone());
+        self.tasks.spawn(trim);
+        Ok(Open { engine, publisher })
+    }
+
+    fn outgoing(&self, publication: Publication) -> Result<Outgoing, String> {
+        let Publication { to, message } = publication;
+        let (exchange, routing_key, delay) = match to {
+            Address::Fact { fact, routing_key } => {
+                (self.names.exchange(fact), routing_key, Duration::ZERO)
+            }
+            Address::Queue(queue) => (String::new(), queue, Duration::ZERO),
+            Address::Later { queue, delay } => {
+                let wait = DelayRoute::new(&self.names, &queue, delay, LEVELS).wait;
+                (String::new(), queue, wait)
+            }
+        };
+        bounds::name("exchange name", &exchange)?;
+        bounds::name("routing key", &routing_key)?;
+        bounds::check(&message)?;
+        Ok(Outgoing {
+            exchange,
+            routing_key,
+            delay: clock::micros(delay),
+            properties: properties::published(&message, USER)?,
+            body: message.body,
+        })
+    }
+
+    async fn publish_one(&self, publication: Publication) -> Result<(), PublishError> {
+        let mandatory = publication.to.must_route();
+        let outgoing = self.outgoing(publication).map_err(PublishError::Invalid)?;
+        let open = self.open().await.map_err(publish_error)?;
+        let published = open.publisher.publish(outgoing, mandatory);
+        tokio::time::timeout(self.confirm_timeout, published)
+            .await
+            .unwrap_or(Err(PublishError::TimedOut(self.confirm_timeout)))
+    }
+}
+
+#[async_trait]
+impl Broker for EmbeddedBroker {
+    async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
+        declare::check(topology).map_err(BrokerError::Refused)?;
+        let engine = &self.open().await?.engine;
+        let topology = topology.clone();
+        let applied = engine.write(move |connection| {
+            Box::pin(async move { declare::apply(connection, &topology).await })
+        });
+        match applied.await?.into_iter().next() {
+            Some(problem) => Err(BrokerError::Mismatch(problem)),
+            None => Ok(()),
+        }
+    }
+
+    async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError> {
+        let routes = self.open().await?.engine.current_routes().await?;
+        Ok(declare::compare(&routes, topology))
+    }
+
+    async fn delete(&self, topology: &Topology) -> Result<(), BrokerError> {
+        let engine = &self.open().await?.engine;
+        let topology = topology.clone();
+        let deleted = engine.write(move |connection| {
+            Box::pin(async move { declare::delete(connection, &topology).await })
+        });
+        deleted.await?;
+        // Whoever consumes what is gone is to hear of it.
+        engine.wakes.wake_all();
+        Ok(())
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        let began = Instant::now();
+        let published = self.publish_one(publication).await;
+        let result = published
+            .as_ref()
+            .map_or_else(PublishError::name, |()| "confirmed");
+        metrics::published(result, began.elapsed());
+        published
+    }
+
+    async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
+        let engine = &self.open().await?.engine;
+        consumer::subscribe(engine, queue, prefetch, &self.tasks, &self.closing).await
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        let engine = &self.open().await?.engine;
+        let routes = engine.current_routes().await?;
+        let queue = queue.to_owned();
+        let depth = engine.read(move |connection| {
+            Box::pin(async move { queue::depth(connection, &routes, &queue).await })
+        });
+        Ok(depth.await?.map(|(messages, consumers)| Depth {
+            messages: messages.unsigned_abs(),
+            consumers: consumers.unsigned_abs(),
+        }))
+    }
+
+    async fn ready(&self) -> Result<(), BrokerError> {
+        let engine = &self.open().await?.engine;
+        // Only writing shows whether there is room to write.
+        engine
+            .write(|connection| Box::pin(async move { publish::advance(connection, 0).await }))
+            .await?;
+        Ok(())
+    }
+
+    async fn product(&self) -> Result<Option<String>, BrokerError> {
+        const VERSION: &str = "SELECT 'SQLite ' || sqlite_version()";
+        let engine = &self.open().await?.engine;
+        let version = engine.read(|connection| {
+            Box::pin(async move { Ok(sqlx::query_scalar(VERSION).fetch_one(connection).await?) })
+        });
+        version.await
+    }
+
+    async fn history(
+        &self,
+        from: HistoryStart,
+    ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
+        let engine = Arc::clone(&self.open().await?.engine);
+        history::read(engine, self.names.history(), from).await
+    }
+
+    fn user(&self) -> Option<&str> {
+        Some(USER)
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Some(open) = self.open.get() {
+            open.engine.close().await;
+        }
+    }
+}
+
+/// What is behind a lock. Nothing that holds one of ours can leave it half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,141 @@
+//! What streams keep: read again, and forgotten when it is old.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use sqlx::{Row as _, SqliteConnection};
+
+use super::engine::Engine;
+use super::routes::Routes;
+use super::{clock, consumer};
+use crate::broker::{BrokerError, HistoryEntry, HistoryStart};
+use crate::sqlite::Error;
+
+/// How many entries are read, or forgotten, at once.
+const PAGE: i64 = 256;
+
+/// The entries of `stream` from `from` to what is its end now.
+pub(super) async fn read(
+    engine: Arc<Engine>,
+    name: String,
+    from: HistoryStart,
+) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
+    let routes = engine.current_routes().await?;
+    let Some(queue) = routes.queue(&name).map(|queue| queue.id) else {
+        return Err(BrokerError::NoSuchQueue(name));
+    };
+    let start = match from {
+        HistoryStart::First => i64::MIN,
+        HistoryStart::Offset(offset) => i64::try_from(offset).unwrap_or(i64::MAX),
+        HistoryStart::Time(moment) => clock::id_at(moment),
+    };
+    const LAST: &str = "SELECT max(id) FROM history WHERE queue = ?";
+    let end: Option<i64> = engine
+        .read(move |connection| {
+            Box::pin(async move {
+                Ok(sqlx::query_scalar(LAST)
+                    .bind(queue)
+                    .fetch_one(connection)
+                    .await?)
+            })
+        })
+        .await?;
+    let pages = stream::unfold(end.map(|end| (start, end)), move |range| {
+        let engine = Arc::clone(&engine);
+        async move {
+            let (start, end) = range?;
+            let read = engine.read(move |connection| Box::pin(page(connection, queue, start, end)));
+            match read.await {
+                Ok(entries) => {
+                    let full = i64::try_from(entries.len()) == Ok(PAGE);
+                    let next = entries.last().map(|(id, _)| (id.saturating_add(1), end));
+                    Some((Ok(entries), next.filter(|_| full)))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        }
+    });
+    Ok(pages
+        .flat_map(|page| {
+            stream::iter(match page {
+                Ok(entries) => entries.into_iter().map(|(_, entry)| Ok(entry)).collect(),
+                Err(error) => vec![Err(error)],
+            })
+        })
+        .boxed())
+}
+
+async fn page(
+    connection: &mut SqliteConnection,
+    queue: i64,
+    start: i64,
+    end: i64,
+) -> Result<Vec<(i64, HistoryEntry)>, Error> {
+    const READ: &str = "
+        SELECT id, routing_key, properties, body FROM history
+        WHERE queue = ? AND id >= ? AND id <= ? ORDER BY id LIMIT ?";
+    let rows = sqlx::query(READ)
+        .bind(queue)
+        .bind(start)
+        .bind(end)
+        .bind(PAGE)
+        .fetch_all(connection)
+        .await?;
+    let entry = |row: &sqlx::sqlite::SqliteRow| {
+        let id: i64 = row.try_get(0)?;
+        let body = row.try_get::<Vec<u8>, _>(3)?.into();
+        let entry = HistoryEntry {
+            offset: u64::try_from(id).unwrap_or_default(),
+            time: clock::moment_of(id),
+            routing_key: row.try_get(1)?,
+            message: consumer::message(row.try_get(2)?, body),
+        };
+        Ok((id, entry))
+    };
+    rows.iter().map(entry).collect()
+}
+
+/// Whether a stream holds what is older than it should.
+pub(super) async fn is_overdue(
+    connection: &mut SqliteConnection,
+    routes: &Routes,
+) -> Result<bool, Error> {
+    const OLDEST: &str = "SELECT min(id) FROM history WHERE queue = ?";
+    for (queue, oldest_kept) in bounds(routes) {
+        let oldest: Option<i64> = sqlx::query_scalar(OLDEST)
+            .bind(queue)
+            .fetch_one(&mut *connection)
+            .await?;
+        if oldest.is_some_and(|oldest| oldest < oldest_kept) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Forgets some of what is older than it should be.
+pub(super) async fn trim(connection: &mut SqliteConnection, routes: &Routes) -> Result<(), Error> {
+    const TRIM: &str = "
+        DELETE FROM history WHERE id IN (
+            SELECT id FROM history WHERE queue = ? AND id < ? ORDER BY id LIMIT ?)";
+    for (queue, oldest_kept) in bounds(routes) {
+        sqlx::query(TRIM)
+            .bind(queue)
+            .bind(oldest_kept)
+            .bind(PAGE)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Each stream, and the oldest id it keeps.
+fn bounds(routes: &Routes) -> Vec<(i64, i64)> {
+    let now = clock::now();
+    let bound = |queue: &super::routes::Queue| {
+        let age = queue.max_age()?.saturating_mul(1_000_000);
+        Some((queue.id, now.saturating_sub(age)))
+    };
+    routes.streams().filter_map(bound).collect()
+}

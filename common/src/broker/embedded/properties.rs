@@ -1,0 +1,245 @@
+//! Everything of a message but its body as one text: JSON that says of each header which kind of
+//! value it is, so that it comes back exactly, and so that a person can read it in the file.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::bounds::belongs_to_broker;
+use crate::message::{HeaderValue, Headers, Message};
+
+#[derive(Serialize, Deserialize)]
+struct Properties<'m> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<Cow<'m, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    message_id: Option<Cow<'m, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    kind: Option<Cow<'m, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    app_id: Option<Cow<'m, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<Cow<'m, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    headers: Table<'m>,
+}
+
+type Table<'m> = Vec<(Cow<'m, str>, Value<'m>)>;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Value<'m> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    /// Its bits: JSON has neither all digits nor all numbers.
+    Float(u64),
+    #[serde(borrow)]
+    Text(Cow<'m, str>),
+    #[serde(borrow)]
+    Base64(Cow<'m, str>),
+    Time(u64),
+    #[serde(borrow)]
+    List(Vec<Value<'m>>),
+    #[serde(borrow)]
+    Table(Table<'m>),
+}
+
+/// What the broker keeps of a message that `user` publishes: without what a broker had added.
+pub(super) fn published(message: &Message, user: &str) -> Result<String, String> {
+    let headers = message.headers.iter();
+    let headers = headers.filter(|(name, _)| !belongs_to_broker(name));
+    write(message, Some(user), headers)
+}
+
+/// All of a message, the broker's own headers included.
+pub(super) fn whole(message: &Message) -> Result<String, String> {
+    write(message, message.user_id.as_deref(), message.headers.iter())
+}
+
+fn write<'m>(
+    message: &'m Message,
+    user: Option<&'m str>,
+    headers: impl Iterator<Item = (&'m str, &'m HeaderValue)>,
+) -> Result<String, String> {
+    fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
+        text.as_deref().map(Cow::Borrowed)
+    }
+    let properties = Properties {
+        content_type: text(&message.content_type),
+        message_id: text(&message.message_id),
+        kind: text(&message.kind),
+        app_id: text(&message.app_id),
+        user_id: user.map(Cow::Borrowed),
+        timestamp: message.timestamp,
+        headers: table(headers),
+    };
+    serde_json::to_string(&properties).map_err(|error| error.to_string())
+}
+
+/// The message that was written down as `properties`, with its body.
+pub(super) fn read(properties: &str, body: Bytes) -> Result<Message, String> {
+    let read: Properties<'_> = serde_json::from_str(properties).map_err(|error| {
+        format!("expected a message's properties, found what is none ({error}): {properties:.100}")
+    })?;
+    let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+    Ok(Message {
+        body,
+        content_type: text(read.content_type),
+        message_id: text(read.message_id),
+        kind: text(read.kind),
+        app_id: text(read.app_id),
+        user_id: text(read.user_id),
+        timestamp: read.timestamp,
+        headers: headers(read.headers)?,
+    })
+}
+
+fn table<'m>(headers: impl Iterator<Item = (&'m str, &'m HeaderValue)>) -> Table<'m> {
+    headers
+        .map(|(name, held)| (Cow::Borrowed(name), value(held)))
+        .collect()
+}
+
+fn value(value_of: &HeaderValue) -> Value<'_> {
+    match value_of {
+        HeaderValue::Null => Value::Null,
+        HeaderValue::Bool(held) => Value::Bool(*held),
+        HeaderValue::Int(held) => Value::Int(*held),
+        HeaderValue::Float(held) => Value::Float(held.to_bits()),
+        HeaderValue::Text(held) => Value::Text(Cow::Borrowed(held)),
+        HeaderValue::Bytes(held) => Value::Base64(Cow::Owned(BASE64.encode(held))),
+        HeaderValue::Time(held) => Value::Time(*held),
+        HeaderValue::List(held) => Value::List(held.iter().map(value).collect()),
+        HeaderValue::Table(held) => Value::Table(table(held.iter())),
+    }
+}
+
+fn headers(table: Table<'_>) -> Result<Headers, String> {
+    table
+        .into_iter()
+        .map(|(name, value)| Ok((name.into_owned(), header(value)?)))
+        .collect::<Result<Headers, String>>()
+}
+
+fn header(value: Value<'_>) -> Result<HeaderValue, String> {
+    Ok(match value {
+        Value::Null => HeaderValue::Null,
+        Value::Bool(held) => HeaderValue::Bool(held),
+        Value::Int(held) => HeaderValue::Int(held),
+        Value::Float(bits) => HeaderValue::Float(f64::from_bits(bits)),
+        Value::Text(held) => HeaderValue::Text(held.into_owned()),
+        Value::Base64(held) => {
+            let bytes = BASE64.decode(held.as_bytes());
+            HeaderValue::Bytes(bytes.map_err(|error| format!("expected base64: {error}"))?)
+        }
+        Value::Time(held) => HeaderValue::Time(held),
+        Value::List(held) => {
+            HeaderValue::List(held.into_iter().map(header).collect::<Result<_, _>>()?)
+        }
+        Value::Table(held) => HeaderValue::Table(headers(held)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_value() -> impl Strategy<Value = HeaderValue> {
+        let leaf = prop_oneof![
+            Just(HeaderValue::Null),
+            any::<bool>().prop_map(HeaderValue::Bool),
+            any::<i64>().prop_map(HeaderValue::Int),
+            (-1e300_f64..1e300).prop_map(HeaderValue::Float),
+            ".{0,20}".prop_map(HeaderValue::Text),
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(HeaderValue::Bytes),
+            any::<u64>().prop_map(HeaderValue::Time),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(HeaderValue::List),
+                prop::collection::btree_map(".{1,8}", inner, 0..4)
+                    .prop_map(|map| HeaderValue::Table(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back_as_it_went(
+            headers in prop::collection::btree_map("[^x].{0,12}", any_value(), 0..6),
+            texts in prop::array::uniform4(prop::option::of(".{0,50}")),
+            timestamp in prop::option::of(any::<u64>()),
+            body in prop::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let [content_type, message_id, kind, app_id] = texts;
+            let message = Message {
+                body: body.into(),
+                content_type,
+                message_id,
+                kind,
+                app_id,
+                user_id: Some("us".to_owned()),
+                timestamp,
+                headers: headers.into_iter().collect(),
+            };
+            let written = published(&message, "us").map_err(TestCaseError::fail)?;
+            let back = read(&written, message.body.clone()).map_err(TestCaseError::fail)?;
+            prop_assert_eq!(back, message);
+        }
+    }
+
+    #[test]
+    fn what_json_has_no_numbers_for_survives() {
+        let numbers = [f64::NAN, f64::INFINITY, -0.0, f64::MIN_POSITIVE];
+        let message = Message {
+            headers: numbers.map(HeaderValue::Float).into_iter().zip(0..).fold(
+                Headers::default(),
+                |mut headers, (value, number)| {
+                    headers.set(number.to_string(), value);
+                    headers
+                },
+            ),
+            ..Message::default()
+        };
+        let back = read(&whole(&message).expect("written"), Bytes::new()).expect("read");
+        for (number, expected) in numbers.iter().enumerate() {
+            let Some(HeaderValue::Float(found)) = back.headers.get(&number.to_string()) else {
+                panic!("expected a number, found {back:?}")
+            };
+            assert_eq!(found.to_bits(), expected.to_bits());
+        }
+    }
+
+    #[test]
+    fn what_a_broker_added_is_not_published_again() {
+        let mut message = Message::default();
+        for name in ["x-death", "x-stream-offset", "CC"] {
+            message.headers.set(name, "broker");
+        }
+        message.headers.set("ours", 1_i64);
+        let kept = |text: String| read(&text, Bytes::new()).expect("read").headers.len();
+        assert_eq!(kept(published(&message, "us").expect("written")), 1);
+        assert_eq!(kept(whole(&message).expect("written")), 4);
+    }
+
+    #[test]
+    fn a_deeply_nested_header_is_read_again() {
+        let mut deep = HeaderValue::Int(1);
+        for _ in 1..crate::broker::bounds::DEEPEST {
+            deep = HeaderValue::List(vec![deep]);
+        }
+        let mut message = Message::default();
+        message.headers.set("deep", deep);
+        assert_eq!(crate::broker::bounds::check(&message), Ok(()));
+        let written = whole(&message).expect("written");
+        assert_eq!(read(&written, Bytes::new()).expect("read"), message);
+    }
+}

@@ -1,0 +1,127 @@
+//! Publishing within a transaction: where each message goes, and its rows.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::clock;
+use super::routes::{Nowhere, Place, Routes};
+use super::rows::{HISTORY, MESSAGES, WAITING};
+use crate::sqlite::Error;
+
+/// A message on its way in, written down.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    /// The exchange, or nothing for the default one.
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    /// How long it waits before it is given out, in microseconds.
+    pub(super) delay: i64,
+    /// See `properties`.
+    pub(super) properties: String,
+    pub(super) body: Bytes,
+}
+
+/// What came of a batch.
+pub(super) struct Published {
+    /// Whether each went anywhere, in their order.
+    pub(super) routed: Vec<Result<(), Nowhere>>,
+    /// The queues that have something new.
+    pub(super) queues: Vec<i64>,
+    /// The topology they were routed by.
+    pub(super) routes: Arc<Routes>,
+}
+
+/// One copy of a message: the row of a queue or a stream.
+struct Copy<'o> {
+    id: i64,
+    to: i64,
+    of: &'o Outgoing,
+}
+
+/// Publishes `batch`, by `routes` or by what has become of them.
+pub(super) async fn publish(
+    connection: &mut SqliteConnection,
+    mut routes: Arc<Routes>,
+    batch: &[Outgoing],
+) -> Result<Published, Error> {
+    let mut ways = route(&routes, batch);
+    let (mut last, topology) = advance(connection, copies(&ways)).await?;
+    if topology != routes.version {
+        routes = Arc::new(Routes::load(connection).await?);
+        ways = route(&routes, batch);
+        (last, _) = advance(connection, copies(&ways)).await?;
+    }
+    let mut id = last - copies(&ways);
+    let (mut queued, mut kept) = (Vec::new(), Vec::new());
+    for (of, way) in batch.iter().zip(&ways) {
+        for place in way.iter().flatten() {
+            id += 1;
+            match *place {
+                Place::Queue(to) => queued.push(Copy { id, to, of }),
+                Place::Stream(to) => kept.push(Copy { id, to, of }),
+            }
+        }
+    }
+    MESSAGES
+        .insert(connection, &queued, |row, Copy { id, of, .. }| {
+            row.bind(*id)
+                .bind(of.routing_key.clone())
+                .bind(of.properties.clone())
+                .bind(of.body.to_vec())
+        })
+        .await?;
+    WAITING
+        .insert(connection, &queued, |row, Copy { id, to, of }| {
+            let place = id.saturating_add(of.delay);
+            row.bind(*to).bind(place).bind(*id).bind(0)
+        })
+        .await?;
+    HISTORY
+        .insert(connection, &kept, |row, Copy { id, to, of }| {
+            row.bind(*id)
+                .bind(*to)
+                .bind(of.routing_key.clone())
+                .bind(of.properties.clone())
+                .bind(of.body.to_vec())
+        })
+        .await?;
+    let mut queues: Vec<i64> = queued.iter().map(|copy| copy.to).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    Ok(Published {
+        routed: ways.into_iter().map(|way| way.map(|_| ())).collect(),
+        queues,
+        routes,
+    })
+}
+
+type Way = Result<Vec<Place>, Nowhere>;
+
+fn route(routes: &Routes, batch: &[Outgoing]) -> Vec<Way> {
+    batch
+        .iter()
+        .map(|one| routes.route(&one.exchange, &one.routing_key))
+        .collect()
+}
+
+fn copies(ways: &[Way]) -> i64 {
+    let copies: usize = ways.iter().flatten().map(Vec::len).sum();
+    i64::try_from(copies).unwrap_or(i64::MAX)
+}
+
+/// Moves the clock on by `count` ids, up to and with the one returned, and looks at the version of
+/// the topology.
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    count: i64,
+) -> Result<(i64, i64), Error> {
+    const ADVANCE: &str = "UPDATE state SET clock = max(clock, ?) + ? RETURNING clock, topology";
+    let row = sqlx::query(ADVANCE)
+        .bind(clock::now())
+        .bind(count)
+        .fetch_one(connection)
+        .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}

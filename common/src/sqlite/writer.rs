@@ -1,0 +1,162 @@
+//! Writing: one task, one connection, one commit for all that has gathered.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::{Error, PATIENCE, is_busy};
+use super::location::Location;
+use super::open::{Role, open};
+use super::turn::Turn;
+
+/// The most pieces of work that one commit takes.
+const MOST: usize = 256;
+
+/// A piece of work that waits to be written, whatever it returns.
+#[async_trait]
+pub(super) trait Job: Send {
+    /// Does it. What it came to is kept for [`Job::answer`]; the error is only to be acted on.
+    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Error>;
+
+    /// Tells whoever waits what it came to, or that all of it was in vain.
+    fn answer(self: Box<Self>, committed: Result<(), Error>);
+}
+
+struct Piece<T, F> {
+    work: Option<F>,
+    outcome: Result<T, Error>,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+/// A piece of work, and where its answer will be.
+pub(super) fn job<T, F>(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, Error>>)
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+{
+    let (answer, receiver) = oneshot::channel();
+    let piece = Piece {
+        work: Some(work),
+        outcome: Err(Error::Fault("it was never begun".to_owned())),
+        answer,
+    };
+    (Box::new(piece), receiver)
+}
+
+#[async_trait]
+impl<T, F> Job for Piece<T, F>
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+{
+    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Error> {
+        if let Some(work) = self.work.take() {
+            // A panic is this one's fault, not its neighbours'.
+            let ended = AssertUnwindSafe(async { work(connection).await }).catch_unwind();
+            self.outcome = ended
+                .await
+                .unwrap_or_else(|_| Err(Error::Fault("a task panicked".to_owned())));
+        }
+        self.outcome.as_ref().map(|_| ()).map_err(Error::clone)
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Error>) {
+        // Nobody may be waiting any more.
+        let _ = self.answer.send(committed.and(self.outcome));
+    }
+}
+
+/// Writes what comes, until nobody can send any more.
+pub(super) async fn run(location: Location, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+    let mut turn = Turn::new(&location);
+    let mut idle = None;
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, MOST).await > 0 {
+        let committed = together(&location, &mut turn, &mut idle, &mut batch).await;
+        for job in batch.drain(..) {
+            job.answer(committed.clone());
+        }
+    }
+    if let Some(connection) = idle {
+        close(connection).await;
+    }
+}
+
+/// Does all of `batch` in one transaction, on the connection that is `idle` or a new one.
+async fn together(
+    location: &Location,
+    turn: &mut Turn,
+    idle: &mut Option<SqliteConnection>,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), Error> {
+    let mut connection = match idle.take() {
+        Some(connection) => connection,
+        None => open(location, Role::Writer).await?,
+    };
+    let ended = transaction(&mut connection, turn, batch).await;
+    let clean = ended.is_ok() || execute(&mut connection, "ROLLBACK").await.is_ok();
+    if clean || matches!(location, Location::Memory { .. }) {
+        *idle = Some(connection);
+    } else {
+        // In whatever state it is: closing it ends that.
+        close(connection).await;
+    }
+    ended
+}
+
+async fn transaction(
+    connection: &mut SqliteConnection,
+    turn: &mut Turn,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), Error> {
+    begin(connection, turn).await?;
+    if let [job] = batch {
+        job.run(connection).await?;
+    } else {
+        for job in batch {
+            execute(connection, "SAVEPOINT job").await?;
+            match job.run(connection).await {
+                Ok(()) => {}
+                Err(error) if error.is_of_the_database() => return Err(error),
+                Err(_) => execute(connection, "ROLLBACK TO job").await?,
+            }
+            execute(connection, "RELEASE job").await?;
+        }
+    }
+    execute(connection, "COMMIT").await
+}
+
+/// Begins to write, when no other process does.
+async fn begin(connection: &mut SqliteConnection, turn: &mut Turn) -> Result<(), Error> {
+    let begun = Instant::now();
+    let _turn = turn.take().await;
+    loop {
+        // At once and not with the first statement that writes: what a transaction has read before could
+        // be old by then, and it would have to fail.
+        match sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut *connection)
+            .await
+        {
+            Ok(_) => return Ok(()),
+            Err(error) if is_busy(&error) && begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), Error> {
+    sqlx::query(statement).execute(connection).await?;
+    Ok(())
+}
+
+async fn close(connection: SqliteConnection) {
+    // It is over either way.
+    let _ = connection.close().await;
+}

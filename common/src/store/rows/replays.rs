@@ -1,0 +1,112 @@
+//! Replays: what they send, and how they stand.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{DeadFilter, Moment};
+
+/// A replay to begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    /// Its id.
+    pub id: Uuid,
+    /// What it sends. Only open letters are ever claimed, whatever the filter says of the state.
+    pub filter: DeadFilter,
+    /// Where it sends them; each to the queue it died in unless set.
+    pub to_queue: Option<String>,
+    /// Who began it.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+    /// At most so many a second; as fast as the broker takes them unless set.
+    pub rate: Option<u32>,
+    /// It stops by itself when more than so many of a hundred letters it has sent die again.
+    pub stop_when: Option<u8>,
+    /// The part of the history it sends, for a replay of the history: it claims no dead letters, and
+    /// its filter is empty.
+    pub slice: Option<HistorySlice>,
+}
+
+/// A part of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistorySlice {
+    /// Events received at this moment or later.
+    pub from: Moment,
+    /// Events received before this moment.
+    pub to: Moment,
+    /// Events of these types, as a topic pattern; all unless set.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+/// How a replay stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    /// Under way, or killed on the way.
+    Running,
+    /// Told to wait: it claims nothing until it runs again.
+    Paused,
+    /// Everything that matched was sent.
+    Done,
+    /// Stopped before its end.
+    Stopped,
+}
+
+/// A replay as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Progress {
+    /// Its id.
+    pub id: Uuid,
+    /// What it sends.
+    pub filter: DeadFilter,
+    /// Where to.
+    pub to_queue: Option<String>,
+    /// Who began it.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+    /// How it stands.
+    pub state: ReplayState,
+    /// At most so many a second.
+    pub rate: Option<u32>,
+    /// How many of a hundred may die again before it stops by itself.
+    pub stop_when: Option<u8>,
+    /// The part of the history it sends, for a replay of the history.
+    pub slice: Option<HistorySlice>,
+    /// How many letters or events it has sent.
+    pub replayed: u64,
+    /// How far it has come in the history; everything up to this position was sent.
+    pub position: Option<u64>,
+    /// When it began.
+    pub started_at: Moment,
+    /// When it ended.
+    pub ended_at: Option<Moment>,
+}
+
+/// Which page of the replays: keyset pages, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayPage {
+    /// After this one: beginning and id of the last one of the page before.
+    pub after: Option<(OffsetDateTime, Uuid)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What became of what a replay has sent: `sent` is the sum of the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ReplayOutcome {
+    /// How many letters or events it has sent.
+    pub sent: u64,
+    /// How many of them are done: delivered, or, where they went to another queue, at rest otherwise.
+    pub completed: u64,
+    /// How many of them are dead letters again.
+    pub died_again: u64,
+    /// How many of them are neither yet.
+    pub under_way: u64,
+    /// How many of them cannot be followed: letters that are no event, letters that were purged since,
+    /// and events sent out of the history.
+    pub untraced: u64,
+}

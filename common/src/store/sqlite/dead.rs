@@ -1,0 +1,173 @@
+//! Dead letters: keeping and finding them.
+
+mod filter;
+mod groups;
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub(super) use self::filter::matching;
+pub(super) use self::groups::stats;
+use super::link::{Link, document, now};
+use crate::sqlite::Error;
+use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
+use crate::store::tables::text::{comparable, moment};
+use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadSummary, StoreError};
+
+/// Keeps those that are not kept yet, and says which they were.
+const INSERT: &str = r#"INSERT INTO "NAMESPACE.dead_letters"
+    (dead_letter_id, event_id, type, source, queue, stage, destination, generation, reason, error,
+     fingerprint, attempts, first_failed_at, last_failed_at, routing_key, content_type, properties,
+     headers, body, archived_at)
+    SELECT unhex(value ->> 'id', '-'), unhex(value ->> 'event', '-'), value ->> 'kind',
+           value ->> 'source', value ->> 'queue', value ->> 'stage', value ->> 'destination',
+           value ->> 'generation', value ->> 'reason', value ->> 'error',
+           value ->> 'fingerprint', value ->> 'attempts', value ->> 'first_failed_at',
+           value ->> 'last_failed_at', value ->> 'routing_key', value ->> 'content_type',
+           value ->> 'properties', value ->> 'headers', unhex(value ->> 'body'), $2
+    FROM jsonb_each($1) WHERE true
+    ON CONFLICT (dead_letter_id) DO NOTHING
+    RETURNING dead_letter_id"#;
+
+const MARK_DELIVERIES: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
+    (event_id, destination, generation, status, attempts, due_at, last_attempt_at, last_error)
+    SELECT unhex(value ->> 'event', '-'), value ->> 'destination', value ->> 'generation', 'dead',
+           value ->> 'attempts', $2, value ->> 'last_failed_at', value ->> 'error'
+    FROM jsonb_each($1) WHERE true
+    ON CONFLICT (event_id, destination, generation) DO UPDATE SET
+        status = 'dead',
+        attempts = max(known.attempts, excluded.attempts),
+        last_attempt_at = coalesce(known.last_attempt_at, excluded.last_attempt_at),
+        last_error = coalesce(known.last_error, excluded.last_error)
+        WHERE known.status = 'due'"#;
+
+const LETTER: &str = r#"SELECT * FROM "NAMESPACE.dead_letters" WHERE dead_letter_id = $1"#;
+
+const SUMMARIES: &str = r#"SELECT dead_letter_id, event_id, type, queue, destination, reason, error, attempts,
+        generation, last_failed_at, state
+    FROM "NAMESPACE.dead_letters" WHERE "#;
+
+const COUNT: &str = r#"SELECT count(*) FROM "NAMESPACE.dead_letters" WHERE "#;
+
+pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<NewLetterRow> = batch.iter().map(NewLetterRow::from).collect();
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            let new: Vec<Uuid> = sqlx::query_scalar(link.sql(INSERT))
+                .bind(document(&rows)?)
+                .bind(now()?)
+                .fetch_all(&mut *connection)
+                .await?;
+            let new: HashSet<Uuid> = new.into_iter().collect();
+            mark_deliveries(
+                connection,
+                link,
+                rows.iter().filter(|row| new.contains(&row.id)),
+            )
+            .await
+        })
+    })
+    .await
+}
+
+/// A delivery that was given up.
+#[derive(Serialize)]
+struct Death<'a> {
+    event: Uuid,
+    destination: &'a str,
+    generation: i64,
+    attempts: i64,
+    #[serde(serialize_with = "moment")]
+    last_failed_at: OffsetDateTime,
+    error: &'a str,
+}
+
+/// Marks the due delivery of each letter that died on its way to a destination as dead. Where two are
+/// about one delivery, the last word counts.
+async fn mark_deliveries(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    letters: impl Iterator<Item = &NewLetterRow>,
+) -> Result<(), Error> {
+    let mut deaths: BTreeMap<(Uuid, &str, i64), Death<'_>> = BTreeMap::new();
+    for row in letters.filter(|row| row.stage == INTEGRATE) {
+        let (Some(event), Some(destination)) = (row.event, row.destination.as_deref()) else {
+            continue;
+        };
+        let death = Death {
+            event,
+            destination,
+            generation: row.generation,
+            attempts: row.attempts,
+            last_failed_at: row.last_failed_at,
+            error: &row.error,
+        };
+        let held = deaths.get(&(event, destination, row.generation));
+        if held.is_none_or(|held| held.last_failed_at < death.last_failed_at) {
+            deaths.insert((event, destination, row.generation), death);
+        }
+    }
+    if deaths.is_empty() {
+        return Ok(());
+    }
+    let deaths: Vec<Death<'_>> = deaths.into_values().collect();
+    sqlx::query(link.sql(MARK_DELIVERIES))
+        .bind(document(&deaths)?)
+        .bind(now()?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn page(
+    link: &Link,
+    filter: &DeadFilter,
+    page: DeadPage,
+) -> Result<Vec<DeadSummary>, StoreError> {
+    let mut query = matching(link.in_namespace(SUMMARIES), filter, filter.state)?;
+    if let Some((at, id)) = page.after {
+        let at = comparable(at);
+        query.push(" AND (last_failed_at, dead_letter_id) < (");
+        query.push_bind(at).push(", ").push_bind(id).push(")");
+    }
+    query.push(" ORDER BY last_failed_at DESC, dead_letter_id DESC LIMIT ");
+    query.push_bind(i64::from(page.limit));
+    let rows: Vec<SummaryRow> = link
+        .read(move |connection| {
+            Box::pin(async move { Ok(query.build_query_as().fetch_all(connection).await?) })
+        })
+        .await?;
+    rows.into_iter().map(DeadSummary::try_from).collect()
+}
+
+pub(super) async fn count(link: &Link, filter: &DeadFilter) -> Result<u64, StoreError> {
+    let mut query = matching(link.in_namespace(COUNT), filter, filter.state)?;
+    let count: i64 = link
+        .read(move |connection| {
+            Box::pin(async move { Ok(query.build_query_scalar().fetch_one(connection).await?) })
+        })
+        .await?;
+    Ok(count.unsigned_abs())
+}
+
+pub(super) async fn letter(link: &Link, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
+    let query = link.sql(LETTER);
+    let row: Option<LetterRow> = link
+        .read(move |connection| {
+            Box::pin(async move {
+                Ok(sqlx::query_as(query)
+                    .bind(id)
+                    .fetch_optional(connection)
+                    .await?)
+            })
+        })
+        .await?;
+    row.map(DeadLetter::try_from).transpose()
+}

@@ -1,0 +1,85 @@
+//! What is due where, and what was tried.
+
+use uuid::Uuid;
+
+use super::link::{Link, document};
+use crate::store::tables::deliveries::{AttemptRow, OutcomeRow, in_order, outcomes};
+use crate::store::{Attempt, DeliveryKey, DeliveryState, StoreError};
+
+const STATES: &str = r#"SELECT event_id, destination, generation, status
+    FROM "NAMESPACE.deliveries"
+    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+
+const INSERT_ATTEMPTS: &str = r#"INSERT INTO "NAMESPACE.delivery_attempts"
+    (event_id, destination, generation, attempt, started_at, duration_ms, status_code, error,
+     response_excerpt)
+    SELECT unhex(value ->> 'event', '-'), value ->> 'destination', value ->> 'generation',
+           value ->> 'attempt', value ->> 'started_at', value ->> 'duration_ms',
+           value ->> 'status_code', value ->> 'error', value ->> 'response_excerpt'
+    FROM jsonb_each($1) WHERE true
+    ON CONFLICT (event_id, destination, generation, attempt, started_at) DO NOTHING"#;
+
+const RECORD: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
+    (event_id, destination, generation, status, attempts, due_at, last_attempt_at, delivered_at,
+     last_status_code, last_error)
+    SELECT unhex(value ->> 'event', '-'), value ->> 'destination', value ->> 'generation',
+           CASE WHEN value ->> 'delivered_at' IS NULL THEN 'due' ELSE 'delivered' END,
+           value ->> 'attempts', value ->> 'first_attempt_at', value ->> 'last_attempt_at',
+           value ->> 'delivered_at', value ->> 'last_status_code', value ->> 'last_error'
+    FROM jsonb_each($1) WHERE true
+    ON CONFLICT (event_id, destination, generation) DO UPDATE SET
+        -- What the receiver has, it has: a failure that is recorded late does not take it away.
+        -- A failure leaves a delivery that was given up or discarded as it is.
+        status = CASE WHEN excluded.status = 'delivered' THEN 'delivered' ELSE known.status END,
+        attempts = max(known.attempts, excluded.attempts),
+        delivered_at = coalesce(known.delivered_at, excluded.delivered_at),
+        last_attempt_at = max(coalesce(known.last_attempt_at, ''), excluded.last_attempt_at),
+        last_status_code = CASE WHEN known.last_attempt_at > excluded.last_attempt_at
+                                THEN known.last_status_code
+                                ELSE excluded.last_status_code END,
+        last_error = CASE WHEN known.last_attempt_at > excluded.last_attempt_at
+                          THEN known.last_error
+                          ELSE excluded.last_error END"#;
+
+pub(super) async fn states(
+    link: &Link,
+    keys: &[DeliveryKey],
+) -> Result<Vec<Option<DeliveryState>>, StoreError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let events: Vec<Uuid> = keys.iter().map(|key| key.event.uuid()).collect();
+    let (query, events) = (link.sql(STATES), document(&events)?);
+    let rows = link
+        .read(move |connection| {
+            Box::pin(async move {
+                Ok(sqlx::query_as(query)
+                    .bind(events)
+                    .fetch_all(connection)
+                    .await?)
+            })
+        })
+        .await?;
+    in_order(rows, keys)
+}
+
+pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let attempts: Vec<AttemptRow> = batch.iter().map(AttemptRow::from).collect();
+    let outcomes: Vec<OutcomeRow> = outcomes(batch);
+    let (attempts, outcomes) = (document(&attempts)?, document(&outcomes)?);
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            for (query, rows) in [(INSERT_ATTEMPTS, attempts), (RECORD, outcomes)] {
+                sqlx::query(link.sql(query))
+                    .bind(rows)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+}

@@ -1,0 +1,275 @@
+//! Storing events, exactly once each.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::link::{Link, document, now};
+use crate::sqlite::Error;
+use crate::store::tables::events::{Processing, Signup, due, waves};
+use crate::store::tables::text::{hex, moment, moment_if_any};
+use crate::store::{Details, NewEvent, StoreError, Stored};
+
+/// Takes the ids that are free, and says which they were.
+const INSERT: &str = r#"INSERT INTO "NAMESPACE.events"
+    (event_id, type, source, source_id, publisher, subject, time, received_at, accepted_at, stored_at,
+     fingerprint, body)
+    SELECT unhex(value ->> 'id', '-'), value ->> 'type', value ->> 'source', value ->> 'source_id',
+           value ->> 'publisher', value ->> 'subject', value ->> 'time', value ->> 'received_at',
+           value ->> 'accepted_at', $2, unhex(value ->> 'fingerprint'), value ->> 'body'
+    FROM jsonb_each($1) WHERE true
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id"#;
+
+/// Takes the addresses that are free, and says whose they are.
+const INSERT_SIGNUPS: &str = r#"INSERT INTO "NAMESPACE.signups"
+    (event_id, email, email_normalised, name, plan, locale, password_hash, attributes)
+    SELECT unhex(value ->> 'event', '-'), value ->> 'email', value ->> 'email_normalised',
+           value ->> 'name', value ->> 'plan', value ->> 'locale', value ->> 'password_hash',
+           value ->> 'attributes'
+    FROM jsonb_each($1) WHERE true
+    ON CONFLICT (email_normalised) DO NOTHING
+    RETURNING event_id"#;
+
+const INSERT_PROCESSING: &str = r#"INSERT INTO "NAMESPACE.processing" (event_id, task, payload)
+    SELECT unhex(value ->> 'event', '-'), value ->> 'task', value ->> 'payload'
+    FROM jsonb_each($1)"#;
+
+const INSERT_DUE: &str = r#"INSERT INTO "NAMESPACE.deliveries"
+    (event_id, destination, generation, due_at)
+    SELECT unhex(value ->> 'event', '-'), value ->> 'destination', value ->> 'generation', $2
+    FROM jsonb_each($1) WHERE true
+    ON CONFLICT (event_id, destination, generation) DO NOTHING"#;
+
+const DELETE: &str = r#"DELETE FROM "NAMESPACE.events"
+    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+
+const FINGERPRINTS: &str = r#"SELECT event_id, fingerprint FROM "NAMESPACE.events"
+    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+
+pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    if batch.iter().any(holds_nul) {
+        return Err(StoreError::Data(
+            "a text holds a character that it cannot keep, such as NUL".to_owned(),
+        ));
+    }
+    let batch = batch.to_vec();
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            let mut outcomes = vec![Stored::Before; batch.len()];
+            for wave in waves(&batch) {
+                let events: Vec<&NewEvent> = wave.iter().map(|&index| &batch[index]).collect();
+                let stored = store_wave(connection, link, &events).await?;
+                for (&index, outcome) in wave.iter().zip(stored) {
+                    outcomes[index] = outcome;
+                }
+            }
+            Ok(outcomes)
+        })
+    })
+    .await
+}
+
+/// SQLite would keep it, and then stop reading at it.
+fn holds_nul(event: &NewEvent) -> bool {
+    let mut texts = vec![
+        Some(&event.kind),
+        Some(&event.source),
+        Some(&event.source_id),
+        Some(&event.publisher),
+        event.subject.as_ref(),
+        Some(&event.body),
+    ];
+    match &event.details {
+        Details::Signup {
+            email,
+            email_normalised,
+            name,
+            plan,
+            locale,
+            password_hash,
+            attributes,
+        } => {
+            texts.extend([Some(email), Some(email_normalised), Some(name)]);
+            texts.extend([plan, locale, password_hash, attributes].map(Option::as_ref));
+        }
+        Details::Processing { task, payload } => texts.extend([Some(task), Some(payload)]),
+        Details::None => {}
+    }
+    texts.extend(event.destinations.iter().map(Some));
+    texts.into_iter().flatten().any(|text| text.contains('\0'))
+}
+
+/// A row of `events`.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: Uuid,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    source: &'a str,
+    source_id: &'a str,
+    publisher: &'a str,
+    subject: Option<&'a str>,
+    #[serde(serialize_with = "moment_if_any")]
+    time: Option<OffsetDateTime>,
+    #[serde(serialize_with = "moment")]
+    received_at: OffsetDateTime,
+    #[serde(serialize_with = "moment")]
+    accepted_at: OffsetDateTime,
+    #[serde(serialize_with = "hex")]
+    fingerprint: [u8; 32],
+    body: &'a str,
+}
+
+impl<'a> From<&&'a NewEvent> for Row<'a> {
+    fn from(event: &&'a NewEvent) -> Self {
+        Self {
+            id: event.id.uuid(),
+            kind: &event.kind,
+            source: &event.source,
+            source_id: &event.source_id,
+            publisher: &event.publisher,
+            subject: event.subject.as_deref(),
+            time: event.time,
+            received_at: event.received_at,
+            accepted_at: event.accepted_at,
+            fingerprint: event.fingerprint,
+            body: &event.body,
+        }
+    }
+}
+
+/// Stores events of which no two have the same id or address.
+async fn store_wave(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    events: &[&NewEvent],
+) -> Result<Vec<Stored>, Error> {
+    let rows: Vec<Row<'_>> = events.iter().map(Row::from).collect();
+    let new: Vec<Uuid> = sqlx::query_scalar(link.sql(INSERT))
+        .bind(document(&rows)?)
+        .bind(now()?)
+        .fetch_all(&mut *connection)
+        .await?;
+    let new: HashSet<Uuid> = new.into_iter().collect();
+    let (new, known): (Vec<&NewEvent>, Vec<&NewEvent>) = events
+        .iter()
+        .partition(|event| new.contains(&event.id.uuid()));
+    let taken = insert_details(connection, link, &new).await?;
+    let (lost, new): (Vec<&NewEvent>, Vec<&NewEvent>) = new
+        .into_iter()
+        .partition(|event| taken.contains(&event.id.uuid()));
+    let same = compare(connection, link, &known).await?;
+    let again = known.iter().filter(|event| event.generation > 0);
+    let again = again.filter(|event| same.get(&event.id.uuid()) == Some(&true));
+    let due: Vec<&NewEvent> = new.iter().chain(again).copied().collect();
+    insert_due(connection, link, &due).await?;
+
+    let mut outcomes: HashMap<Uuid, Stored> = HashMap::with_capacity(events.len());
+    outcomes.extend(new.iter().map(|event| (event.id.uuid(), Stored::New)));
+    outcomes.extend(
+        lost.iter()
+            .map(|event| (event.id.uuid(), Stored::EmailTaken)),
+    );
+    outcomes.extend(same.into_iter().map(|(id, same)| {
+        let outcome = if same {
+            Stored::Before
+        } else {
+            Stored::Conflict
+        };
+        (id, outcome)
+    }));
+    events
+        .iter()
+        .map(|event| {
+            outcomes.get(&event.id.uuid()).copied().ok_or_else(|| {
+                Error::Fault("expected an event to be new or known, found neither".to_owned())
+            })
+        })
+        .collect()
+}
+
+/// Writes the rows of the types' own tables. Says who comes too late for their address: of them nothing
+/// stays.
+async fn insert_details(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    events: &[&NewEvent],
+) -> Result<HashSet<Uuid>, Error> {
+    let processing: Vec<Processing<'_>> =
+        events.iter().copied().filter_map(Processing::of).collect();
+    if !processing.is_empty() {
+        sqlx::query(link.sql(INSERT_PROCESSING))
+            .bind(document(&processing)?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let signups: Vec<Signup<'_>> = events.iter().copied().filter_map(Signup::of).collect();
+    if signups.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut taken: HashSet<Uuid> = signups.iter().map(|row| row.event).collect();
+    let free: Vec<Uuid> = sqlx::query_scalar(link.sql(INSERT_SIGNUPS))
+        .bind(document(&signups)?)
+        .fetch_all(&mut *connection)
+        .await?;
+    for event in free {
+        taken.remove(&event);
+    }
+    if !taken.is_empty() {
+        let ids: Vec<Uuid> = taken.iter().copied().collect();
+        sqlx::query(link.sql(DELETE))
+            .bind(document(&ids)?)
+            .execute(connection)
+            .await?;
+    }
+    Ok(taken)
+}
+
+/// Of events that are stored, whether the content is the same.
+async fn compare(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    events: &[&NewEvent],
+) -> Result<HashMap<Uuid, bool>, Error> {
+    if events.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id.uuid()).collect();
+    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(link.sql(FINGERPRINTS))
+        .bind(document(&ids)?)
+        .fetch_all(connection)
+        .await?;
+    let stored: HashMap<Uuid, Vec<u8>> = rows.into_iter().collect();
+    Ok(events
+        .iter()
+        .filter_map(|event| {
+            let fingerprint = stored.get(&event.id.uuid())?;
+            Some((event.id.uuid(), *fingerprint == event.fingerprint))
+        })
+        .collect())
+}
+
+/// Writes deliveries down as due.
+async fn insert_due(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    events: &[&NewEvent],
+) -> Result<(), Error> {
+    let due = due(events);
+    if due.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(link.sql(INSERT_DUE))
+        .bind(document(&due)?)
+        .bind(now()?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

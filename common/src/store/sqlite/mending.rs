@@ -1,0 +1,173 @@
+//! What operators do about dead letters one by one or in bulk: another body, giving up, taking that back, and
+//! removing what is old.
+
+use sqlx::SqliteConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::dead::matching;
+use super::link::{Link, document, now};
+use crate::sqlite::Error;
+use crate::store::tables::letters::{Edit, INTEGRATE};
+use crate::store::tables::text::{keepable, utc_text};
+use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, StoreError};
+
+const BODY: &str = r#"SELECT state, body FROM "NAMESPACE.dead_letters" WHERE dead_letter_id = $1"#;
+
+const KEEP_BODY: &str = r#"INSERT INTO "NAMESPACE.dead_letter_edits"
+    (dead_letter_id, edited_at, who, why, before) VALUES ($1, $2, $3, $4, $5)"#;
+
+const REPLACE_BODY: &str =
+    r#"UPDATE "NAMESPACE.dead_letters" SET body = $2 WHERE dead_letter_id = $1"#;
+
+const FIND: &str = r#"SELECT dead_letter_id FROM "NAMESPACE.dead_letters" WHERE "#;
+
+const DISCARD: &str = r#"UPDATE "NAMESPACE.dead_letters"
+    SET state = 'discarded', discarded_at = $2, discarded_by = $3, discarded_why = $4
+    WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+
+const RESTORE: &str = r#"UPDATE "NAMESPACE.dead_letters"
+    SET state = 'open', discarded_at = NULL, discarded_by = NULL, discarded_why = NULL
+    WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+
+/// What `$3` says of the deliveries that died with letters becomes `$2`.
+const MOVE_DELIVERIES: &str = r#"UPDATE "NAMESPACE.deliveries" SET status = $2
+    WHERE status IN (SELECT value FROM json_each($3))
+          AND (event_id, destination, generation) IN (
+              SELECT event_id, destination, generation FROM "NAMESPACE.dead_letters"
+              WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each($1)) AND stage = $4)"#;
+
+const PURGE: &str = r#"DELETE FROM "NAMESPACE.dead_letters" WHERE dead_letter_id IN (
+    SELECT dead_letter_id FROM "NAMESPACE.dead_letters"
+    WHERE state IN ('replayed', 'discarded') AND coalesce(discarded_at, replayed_at) < $1
+    ORDER BY coalesce(discarded_at, replayed_at) LIMIT $2)"#;
+
+pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreError> {
+    let edit = edit.clone();
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            let found = sqlx::query_as(link.sql(BODY))
+                .bind(edit.letter)
+                .fetch_optional(&mut *connection)
+                .await?;
+            let decided = Edit::decide(&edit, found);
+            if decided == Edit::Make {
+                sqlx::query(link.sql(KEEP_BODY))
+                    .bind(edit.letter)
+                    .bind(now()?)
+                    .bind(keepable(&edit.who))
+                    .bind(edit.why.as_deref().map(keepable))
+                    .bind(edit.before.to_vec())
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query(link.sql(REPLACE_BODY))
+                    .bind(edit.letter)
+                    .bind(edit.after.to_vec())
+                    .execute(connection)
+                    .await?;
+            }
+            Ok(decided)
+        })
+    })
+    .await?
+    .outcome()
+}
+
+pub(super) async fn discard(link: &Link, discard: &Discard, most: u32) -> Result<u64, StoreError> {
+    let discard = discard.clone();
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            let found = find(connection, link, &discard.filter, DeadState::Open, most).await?;
+            if found.is_empty() {
+                return Ok(0);
+            }
+            let letters = document(&found)?;
+            sqlx::query(link.sql(DISCARD))
+                .bind(&letters)
+                .bind(now()?)
+                .bind(keepable(&discard.who))
+                .bind(keepable(&discard.why))
+                .execute(&mut *connection)
+                .await?;
+            move_deliveries(connection, link, &letters, &["due", "dead"], "discarded").await?;
+            Ok(found.len() as u64)
+        })
+    })
+    .await
+}
+
+pub(super) async fn restore(
+    link: &Link,
+    filter: &DeadFilter,
+    most: u32,
+) -> Result<u64, StoreError> {
+    let filter = filter.clone();
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            let found = find(connection, link, &filter, DeadState::Discarded, most).await?;
+            if found.is_empty() {
+                return Ok(0);
+            }
+            let letters = document(&found)?;
+            sqlx::query(link.sql(RESTORE))
+                .bind(&letters)
+                .execute(&mut *connection)
+                .await?;
+            move_deliveries(connection, link, &letters, &["discarded"], "dead").await?;
+            Ok(found.len() as u64)
+        })
+    })
+    .await
+}
+
+/// The oldest `most` letters in `state` that match.
+async fn find(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    filter: &DeadFilter,
+    state: DeadState,
+    most: u32,
+) -> Result<Vec<Uuid>, Error> {
+    let mut query = matching(link.in_namespace(FIND), filter, Some(state))?;
+    query.push(" ORDER BY last_failed_at, dead_letter_id LIMIT ");
+    query.push_bind(i64::from(most));
+    Ok(query.build_query_scalar().fetch_all(connection).await?)
+}
+
+async fn move_deliveries(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    letters: &str,
+    from: &[&str],
+    to: &str,
+) -> Result<(), Error> {
+    sqlx::query(link.sql(MOVE_DELIVERIES))
+        .bind(letters.to_owned())
+        .bind(to.to_owned())
+        .bind(document(from)?)
+        .bind(INTEGRATE)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn purge(
+    link: &Link,
+    older_than: OffsetDateTime,
+    most: u32,
+) -> Result<u64, StoreError> {
+    let Some(older_than) = utc_text(older_than) else {
+        return Err(StoreError::Data("a moment is out of its range".to_owned()));
+    };
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            let purged = sqlx::query(link.sql(PURGE))
+                .bind(older_than)
+                .bind(i64::from(most))
+                .execute(connection)
+                .await?;
+            Ok(purged.rows_affected())
+        })
+    })
+    .await
+}

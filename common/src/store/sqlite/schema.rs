@@ -1,0 +1,139 @@
+//! The tables: bringing them up to date, and telling whether they are.
+
+use sqlx::SqliteConnection;
+use sqlx::migrate::{Migration, Migrator};
+
+use super::link::{Link, now};
+use crate::sqlite::Error;
+use crate::store::StoreError;
+
+/// Every migration this program knows, compiled in.
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// What was applied, as sqlx writes it down in other databases. Its own way of applying migrations knows
+/// no names of tables but those in the text.
+const MADE: &str = r#"CREATE TABLE IF NOT EXISTS "NAMESPACE._migrations" (
+    version     INTEGER NOT NULL PRIMARY KEY,
+    description TEXT    NOT NULL,
+    checksum    BLOB    NOT NULL,
+    applied_at  TEXT    NOT NULL
+) STRICT"#;
+const APPLIED: &str = r#"SELECT version, checksum FROM "NAMESPACE._migrations""#;
+const WRITE_DOWN: &str = r#"INSERT INTO "NAMESPACE._migrations"
+    (version, description, checksum, applied_at) VALUES ($1, $2, $3, $4)"#;
+const VERSIONS: &str = r#"SELECT version FROM "NAMESPACE._migrations""#;
+
+/// Brings the tables up to date: all in one transaction, in which no other process writes.
+pub(super) async fn migrate(link: &Link) -> Result<(), StoreError> {
+    let changed = link
+        .write(|connection, link| {
+            Box::pin(async move {
+                sqlx::query(link.sql(MADE))
+                    .execute(&mut *connection)
+                    .await?;
+                let applied: Vec<(i64, Vec<u8>)> = sqlx::query_as(link.sql(APPLIED))
+                    .fetch_all(&mut *connection)
+                    .await?;
+                for known in MIGRATIONS.iter() {
+                    match applied
+                        .iter()
+                        .find(|(version, _)| *version == known.version)
+                    {
+                        Some((_, checksum)) if *checksum == known.checksum.as_ref() => {}
+                        Some(_) => return Ok(Some(known.version)),
+                        None => apply(connection, link, known).await?,
+                    }
+                }
+                Ok(None)
+            })
+        })
+        .await?;
+    match changed {
+        None => Ok(()),
+        Some(version) => Err(StoreError::Schema(format!(
+            "migration {version} was applied with another content than this program has: one of the two is no release"
+        ))),
+    }
+}
+
+async fn apply(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    migration: &Migration,
+) -> Result<(), Error> {
+    let text = link.in_namespace(migration.sql.as_str());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(link.sql(WRITE_DOWN))
+        .bind(migration.version)
+        .bind(migration.description.as_ref())
+        .bind(migration.checksum.as_ref())
+        .bind(now()?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The product and its version: the one that is compiled in.
+pub(super) async fn product(link: &Link) -> Result<String, StoreError> {
+    let version: String = link
+        .probe(|connection| {
+            Box::pin(async move {
+                Ok(sqlx::query_scalar("SELECT sqlite_version()")
+                    .fetch_one(connection)
+                    .await?)
+            })
+        })
+        .await?;
+    Ok(format!("SQLite {version}"))
+}
+
+/// Whether the database can be opened and its tables are ones this program can work with: every
+/// migration it knows is applied. One that it does not know is fine: migrations never break the
+/// program before them.
+pub(super) async fn ready(link: &Link) -> Result<(), StoreError> {
+    let versions = link.sql(VERSIONS);
+    let applied: Vec<i64> = link
+        .probe(move |connection| {
+            Box::pin(async move { Ok(sqlx::query_scalar(versions).fetch_all(connection).await?) })
+        })
+        .await?;
+    let missing = MIGRATIONS
+        .iter()
+        .filter(|known| !applied.contains(&known.version))
+        .count();
+    if missing == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Schema(format!(
+        "the schema {namespace:?} lacks {missing} of the {} migrations this program needs: run `longshore migrate`",
+        MIGRATIONS.iter().count(),
+        namespace = link.namespace().as_str(),
+    )))
+}
+
+/// Removes the tables and everything in them.
+pub(super) async fn remove(link: &Link) -> Result<(), StoreError> {
+    link.write(|connection, link| {
+        Box::pin(async move {
+            // Where one refers to another, the one that refers comes first.
+            let tables: Vec<String> = sqlx::query_scalar(
+                "SELECT name FROM sqlite_schema
+                WHERE type = 'table' AND substr(name, 1, length($1)) = $1
+                ORDER BY (SELECT count(*) FROM pragma_foreign_key_list(name)) DESC, rowid DESC",
+            )
+            .bind(link.in_namespace("NAMESPACE."))
+            .fetch_all(&mut *connection)
+            .await?;
+            for table in tables {
+                // Names of ours: none holds a quote.
+                sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE \"{table}\"")))
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+}

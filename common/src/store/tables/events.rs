@@ -1,0 +1,128 @@
+//! What a batch of events comes to.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::store::{Details, NewEvent};
+
+/// Splits a batch so that no id and no address comes twice in one wave, and what came later in the
+/// batch is in a later wave: the first one wins, as if they had been stored one by one. Nearly
+/// always there is one wave.
+pub(in crate::store) fn waves(batch: &[NewEvent]) -> Vec<Vec<usize>> {
+    let mut waves: Vec<Vec<usize>> = Vec::new();
+    let mut next_of_id: HashMap<Uuid, usize> = HashMap::with_capacity(batch.len());
+    let mut next_of_email: HashMap<&str, usize> = HashMap::new();
+    for (index, event) in batch.iter().enumerate() {
+        let email = email(event);
+        let by_id = next_of_id.get(&event.id.uuid()).copied().unwrap_or(0);
+        let by_email = email
+            .and_then(|email| next_of_email.get(email).copied())
+            .unwrap_or(0);
+        let wave = by_id.max(by_email);
+        next_of_id.insert(event.id.uuid(), wave + 1);
+        if let Some(email) = email {
+            next_of_email.insert(email, wave + 1);
+        }
+        if wave == waves.len() {
+            waves.push(Vec::new());
+        }
+        waves[wave].push(index);
+    }
+    waves
+}
+
+/// The address that only one signup can have.
+fn email(event: &NewEvent) -> Option<&str> {
+    match &event.details {
+        Details::Signup {
+            email_normalised, ..
+        } => Some(email_normalised),
+        Details::Processing { .. } | Details::None => None,
+    }
+}
+
+/// A row of `signups`.
+#[derive(Serialize)]
+pub(in crate::store) struct Signup<'a> {
+    pub event: Uuid,
+    pub email: &'a str,
+    pub email_normalised: &'a str,
+    pub name: &'a str,
+    pub plan: Option<&'a str>,
+    pub locale: Option<&'a str>,
+    pub password_hash: Option<&'a str>,
+    pub attributes: Option<&'a str>,
+}
+
+impl<'a> Signup<'a> {
+    /// The row of an event that is one.
+    pub(in crate::store) fn of(event: &'a NewEvent) -> Option<Self> {
+        match &event.details {
+            Details::Signup {
+                email,
+                email_normalised,
+                name,
+                plan,
+                locale,
+                password_hash,
+                attributes,
+            } => Some(Self {
+                event: event.id.uuid(),
+                email,
+                email_normalised,
+                name,
+                plan: plan.as_deref(),
+                locale: locale.as_deref(),
+                password_hash: password_hash.as_deref(),
+                attributes: attributes.as_deref(),
+            }),
+            Details::Processing { .. } | Details::None => None,
+        }
+    }
+}
+
+/// A row of `processing`.
+#[derive(Serialize)]
+pub(in crate::store) struct Processing<'a> {
+    pub event: Uuid,
+    pub task: &'a str,
+    pub payload: &'a str,
+}
+
+impl<'a> Processing<'a> {
+    /// The row of an event that is one.
+    pub(in crate::store) fn of(event: &'a NewEvent) -> Option<Self> {
+        match &event.details {
+            Details::Processing { task, payload } => Some(Self {
+                event: event.id.uuid(),
+                task,
+                payload,
+            }),
+            Details::Signup { .. } | Details::None => None,
+        }
+    }
+}
+
+/// A new row of `deliveries`.
+#[derive(Serialize)]
+pub(in crate::store) struct Due<'a> {
+    pub event: Uuid,
+    pub destination: &'a str,
+    pub generation: i64,
+}
+
+/// What is due because of events.
+pub(in crate::store) fn due<'a>(events: &[&'a NewEvent]) -> Vec<Due<'a>> {
+    events
+        .iter()
+        .flat_map(|event| {
+            event.destinations.iter().map(|destination| Due {
+                event: event.id.uuid(),
+                destination,
+                generation: event.generation.into(),
+            })
+        })
+        .collect()
+}

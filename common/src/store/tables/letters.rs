@@ -1,0 +1,370 @@
+//! Dead letters as rows.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::deliveries::AttemptRecordRow;
+use super::replays::ReplayRow;
+use super::text::{hex, json, keepable, moment, number, word};
+use crate::event::EventId;
+use crate::fingerprint::fingerprint;
+use crate::message::{HeaderValue, Headers, Message};
+use crate::reason::ReasonCode;
+use crate::store::{
+    DeadEdit, DeadFilter, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord,
+    Edited, Moment, StoreError,
+};
+
+/// The stage whose dead letters are about a delivery.
+pub(in crate::store) const INTEGRATE: &str = "integrate";
+
+/// What a text is looked for with: anywhere, and each of its characters as itself.
+pub(in crate::store) fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for one in keepable(text).chars() {
+        if matches!(one, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(one);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// The reasons that a filter lets through, if it says anything about them.
+pub(in crate::store) fn reasons(filter: &DeadFilter) -> Option<Vec<&'static str>> {
+    if filter.reason.is_none() && filter.cause.is_none() {
+        return None;
+    }
+    let wanted = ReasonCode::ALL.iter().filter(|&&code| {
+        filter.reason.is_none_or(|reason| reason == code)
+            && filter.cause.is_none_or(|cause| cause == code.cause())
+    });
+    Some(wanted.map(|code| code.as_str()).collect())
+}
+
+/// A row to insert.
+#[derive(Serialize)]
+pub(in crate::store) struct NewLetterRow {
+    pub id: Uuid,
+    pub event: Option<Uuid>,
+    pub kind: Option<String>,
+    pub source: Option<String>,
+    pub queue: String,
+    pub stage: String,
+    pub destination: Option<String>,
+    pub generation: i64,
+    pub reason: &'static str,
+    pub error: String,
+    pub fingerprint: String,
+    pub attempts: i64,
+    #[serde(serialize_with = "moment")]
+    pub first_failed_at: OffsetDateTime,
+    #[serde(serialize_with = "moment")]
+    pub last_failed_at: OffsetDateTime,
+    pub routing_key: String,
+    pub content_type: Option<String>,
+    pub properties: String,
+    pub headers: String,
+    #[serde(serialize_with = "hex")]
+    pub body: Bytes,
+}
+
+/// The properties of a message that have no column of their own.
+#[derive(Serialize, Deserialize)]
+struct Properties {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp: Option<u64>,
+}
+
+impl From<&DeadLetter> for NewLetterRow {
+    fn from(letter: &DeadLetter) -> Self {
+        let message = &letter.message;
+        let properties = Properties {
+            message_id: message.message_id.clone(),
+            kind: message.kind.clone(),
+            app_id: message.app_id.clone(),
+            user_id: message.user_id.clone(),
+            timestamp: message.timestamp,
+        };
+        Self {
+            id: letter.id,
+            event: letter.event.map(EventId::uuid),
+            kind: letter.kind.as_deref().map(keepable),
+            source: letter.source.as_deref().map(keepable),
+            queue: keepable(&letter.queue),
+            stage: keepable(&letter.stage),
+            destination: letter.destination.as_deref().map(keepable),
+            generation: letter.generation.into(),
+            reason: letter.reason.as_str(),
+            error: keepable(&letter.error),
+            fingerprint: keepable(&fingerprint(&letter.error)),
+            attempts: letter.attempts.into(),
+            first_failed_at: letter.first_failed_at,
+            last_failed_at: letter.last_failed_at,
+            routing_key: keepable(&letter.routing_key),
+            content_type: message.content_type.as_deref().map(keepable),
+            // Texts and a number: this cannot fail.
+            properties: serde_json::to_string(&properties).unwrap_or_else(|_| "{}".to_owned()),
+            headers: message.headers.to_json().to_string(),
+            body: message.body.clone(),
+        }
+    }
+}
+
+/// A whole row.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct LetterRow {
+    dead_letter_id: Uuid,
+    event_id: Option<Uuid>,
+    #[sqlx(rename = "type")]
+    kind: Option<String>,
+    source: Option<String>,
+    queue: String,
+    stage: String,
+    destination: Option<String>,
+    generation: i64,
+    reason: String,
+    error: String,
+    attempts: i64,
+    first_failed_at: OffsetDateTime,
+    last_failed_at: OffsetDateTime,
+    routing_key: String,
+    content_type: Option<String>,
+    properties: sqlx::types::Json<Box<RawValue>>,
+    headers: sqlx::types::Json<Box<RawValue>>,
+    body: Vec<u8>,
+    state: String,
+    replay_id: Option<Uuid>,
+}
+
+impl TryFrom<LetterRow> for DeadLetter {
+    type Error = StoreError;
+
+    fn try_from(row: LetterRow) -> Result<Self, StoreError> {
+        let properties: Properties = json("dead_letters.properties", row.properties.get())?;
+        let headers: serde_json::Value = json("dead_letters.headers", row.headers.get())?;
+        let headers = match HeaderValue::from_json(&headers) {
+            HeaderValue::Table(headers) => headers,
+            _ => Headers::default(),
+        };
+        Ok(Self {
+            id: row.dead_letter_id,
+            event: row.event_id.map(EventId),
+            kind: row.kind,
+            source: row.source,
+            queue: row.queue,
+            stage: row.stage,
+            destination: row.destination,
+            reason: word(&row.reason)?,
+            error: row.error,
+            attempts: number("dead_letters.attempts", row.attempts)?,
+            generation: number("dead_letters.generation", row.generation)?,
+            first_failed_at: row.first_failed_at,
+            last_failed_at: row.last_failed_at,
+            routing_key: row.routing_key,
+            message: Message {
+                body: row.body.into(),
+                content_type: row.content_type,
+                message_id: properties.message_id,
+                kind: properties.kind,
+                app_id: properties.app_id,
+                user_id: properties.user_id,
+                timestamp: properties.timestamp,
+                headers,
+            },
+            state: word(&row.state)?,
+            replay: row.replay_id,
+        })
+    }
+}
+
+/// A row with all that was done about it.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct StoryRow {
+    #[sqlx(flatten)]
+    letter: LetterRow,
+    fingerprint: String,
+    replayed_at: Option<OffsetDateTime>,
+    discarded_at: Option<OffsetDateTime>,
+    discarded_by: Option<String>,
+    discarded_why: Option<String>,
+}
+
+impl StoryRow {
+    pub(in crate::store) fn event(&self) -> Option<Uuid> {
+        self.letter.event_id
+    }
+
+    pub(in crate::store) fn destination(&self) -> Option<&str> {
+        self.letter.destination.as_deref()
+    }
+}
+
+/// The most other letters of an event that are told of.
+pub(in crate::store) const MOST_OTHERS: i64 = 100;
+
+/// A row of `dead_letter_edits`.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct EditRow {
+    edited_at: OffsetDateTime,
+    who: String,
+    why: Option<String>,
+    before: Vec<u8>,
+}
+
+/// The rows that a story is told from.
+pub(in crate::store) type StoryRows = (
+    StoryRow,
+    Vec<AttemptRecordRow>,
+    Vec<SummaryRow>,
+    Vec<EditRow>,
+    Vec<ReplayRow>,
+);
+
+/// The story that rows tell.
+pub(in crate::store) fn story(rows: StoryRows) -> Result<DeadStory, StoreError> {
+    let (row, attempts, others, edits, replays) = rows;
+    let discarded = row.discarded_at.map(|at| DiscardRecord {
+        at: Moment(at),
+        who: row.discarded_by.unwrap_or_default(),
+        why: row.discarded_why.unwrap_or_default(),
+    });
+    let edits = edits.into_iter().map(|edit| EditRecord {
+        at: Moment(edit.edited_at),
+        who: edit.who,
+        why: edit.why,
+        before: edit.before.into(),
+    });
+    Ok(DeadStory {
+        letter: row.letter.try_into()?,
+        fingerprint: row.fingerprint,
+        replayed_at: row.replayed_at.map(Moment),
+        discarded,
+        attempts: all(attempts)?,
+        others: all(others)?,
+        edits: edits.collect(),
+        replays: all(replays)?,
+    })
+}
+
+fn all<T: TryFrom<R, Error = StoreError>, R>(rows: Vec<R>) -> Result<Vec<T>, StoreError> {
+    rows.into_iter().map(T::try_from).collect()
+}
+
+/// What is to be done about an edit.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) enum Edit {
+    /// The letter has the body that was edited: it shall have the other one.
+    Make,
+    /// Nothing, because it is as it was asked for: it was done before, and the answer was lost.
+    Done,
+    /// Nothing, because the letter is in this state.
+    NotOpen(String),
+    /// Nothing, because it is not there.
+    NoSuchLetter,
+    /// Nothing, because somebody else was faster.
+    Changed,
+}
+
+impl Edit {
+    /// What is to be done, given the letter's state and body.
+    pub(in crate::store) fn decide(edit: &DeadEdit, found: Option<(String, Vec<u8>)>) -> Self {
+        match found {
+            None => Self::NoSuchLetter,
+            Some((state, _)) if state != DeadState::Open.as_str() => Self::NotOpen(state),
+            Some((_, body)) if edit.after == body => Self::Done,
+            Some((_, body)) if edit.before == body => Self::Make,
+            Some(_) => Self::Changed,
+        }
+    }
+
+    /// What became of it, once that is done.
+    pub(in crate::store) fn outcome(self) -> Result<Edited, StoreError> {
+        Ok(match self {
+            Self::Make | Self::Done => Edited::Saved,
+            Self::NotOpen(state) => Edited::NotOpen(word(&state)?),
+            Self::NoSuchLetter => Edited::NoSuchLetter,
+            Self::Changed => Edited::Changed,
+        })
+    }
+}
+
+/// What a list shows of a row.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct SummaryRow {
+    dead_letter_id: Uuid,
+    event_id: Option<Uuid>,
+    #[sqlx(rename = "type")]
+    kind: Option<String>,
+    queue: String,
+    destination: Option<String>,
+    reason: String,
+    error: String,
+    attempts: i64,
+    generation: i64,
+    last_failed_at: OffsetDateTime,
+    state: String,
+}
+
+impl TryFrom<SummaryRow> for DeadSummary {
+    type Error = StoreError;
+
+    fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.dead_letter_id,
+            event: row.event_id.map(EventId),
+            kind: row.kind,
+            queue: row.queue,
+            destination: row.destination,
+            reason: word(&row.reason)?,
+            error: row.error,
+            attempts: number("dead_letters.attempts", row.attempts)?,
+            generation: number("dead_letters.generation", row.generation)?,
+            last_failed_at: Moment(row.last_failed_at),
+            state: word(&row.state)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Cause;
+
+    #[test]
+    fn a_pattern_means_the_text_itself() {
+        assert_eq!(pattern(r"100 %_\"), r"%100 \%\_\\%");
+    }
+
+    #[test]
+    fn reason_and_cause_must_both_hold() {
+        let filter = |reason, cause| DeadFilter {
+            reason,
+            cause,
+            ..DeadFilter::default()
+        };
+        assert_eq!(reasons(&filter(None, None)), None);
+        let gone = Some(ReasonCode::ReceiverGone);
+        assert_eq!(reasons(&filter(gone, None)), Some(vec!["receiver_gone"]));
+        assert_eq!(
+            reasons(&filter(gone, Some(Cause::Theirs))),
+            Some(vec!["receiver_gone"])
+        );
+        assert_eq!(reasons(&filter(gone, Some(Cause::Ours))), Some(vec![]));
+        let infrastructure = reasons(&filter(None, Some(Cause::Infrastructure))).unwrap();
+        assert!(infrastructure.contains(&"delivery_limit"));
+        assert!(!infrastructure.contains(&"receiver_gone"));
+    }
+}

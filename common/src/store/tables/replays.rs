@@ -1,0 +1,162 @@
+//! Replays as rows, and how they may be steered.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::text::{json, keepable, number, word};
+use crate::store::{Moment, Progress, Replay, ReplayOutcome, ReplayState, StoreError};
+
+/// A row to insert.
+#[derive(Clone)]
+pub(in crate::store) struct NewReplayRow {
+    pub id: Uuid,
+    pub filter: String,
+    pub to_queue: Option<String>,
+    pub who: String,
+    pub why: Option<String>,
+    pub rate: Option<i64>,
+    pub stop_when: Option<i16>,
+    pub slice: Option<String>,
+}
+
+impl TryFrom<&Replay> for NewReplayRow {
+    type Error = StoreError;
+
+    fn try_from(replay: &Replay) -> Result<Self, StoreError> {
+        let no_json = |what: &'static str| {
+            move |error: serde_json::Error| {
+                StoreError::Data(format!("the {what} is no JSON: {error}"))
+            }
+        };
+        let slice = replay.slice.as_ref().map(serde_json::to_string);
+        Ok(Self {
+            id: replay.id,
+            filter: serde_json::to_string(&replay.filter).map_err(no_json("filter"))?,
+            to_queue: replay.to_queue.as_deref().map(keepable),
+            who: keepable(&replay.who),
+            why: replay.why.as_deref().map(keepable),
+            rate: replay.rate.map(i64::from),
+            stop_when: replay.stop_when.map(i16::from),
+            slice: slice.transpose().map_err(no_json("slice"))?,
+        })
+    }
+}
+
+/// A whole row.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct ReplayRow {
+    replay_id: Uuid,
+    filter: String,
+    to_queue: Option<String>,
+    who: String,
+    why: Option<String>,
+    state: String,
+    rate: Option<i64>,
+    stop_when: Option<i16>,
+    slice: Option<String>,
+    position: Option<i64>,
+    replayed: i64,
+    started_at: OffsetDateTime,
+    ended_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<ReplayRow> for Progress {
+    type Error = StoreError;
+
+    fn try_from(row: ReplayRow) -> Result<Self, StoreError> {
+        let rate = row.rate.map(|rate| number("replays.rate", rate));
+        let slice = row.slice.map(|slice| json("replays.slice", &slice));
+        Ok(Self {
+            id: row.replay_id,
+            filter: json("replays.filter", &row.filter)?,
+            to_queue: row.to_queue,
+            who: row.who,
+            why: row.why,
+            state: word(&row.state)?,
+            rate: rate.transpose()?,
+            // The column has a check on its range.
+            stop_when: row.stop_when.and_then(|share| share.try_into().ok()),
+            slice: slice.transpose()?,
+            replayed: row.replayed.unsigned_abs(),
+            position: row.position.map(i64::unsigned_abs),
+            started_at: Moment(row.started_at),
+            ended_at: row.ended_at.map(Moment),
+        })
+    }
+}
+
+/// What became of the letters of a replay, with how many it has sent in all.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct OutcomeRow {
+    replayed: i64,
+    completed: i64,
+    died_again: i64,
+    under_way: i64,
+}
+
+impl From<OutcomeRow> for ReplayOutcome {
+    fn from(row: OutcomeRow) -> Self {
+        let sent = row.replayed.unsigned_abs();
+        let completed = row.completed.unsigned_abs();
+        let died_again = row.died_again.unsigned_abs();
+        let under_way = row.under_way.unsigned_abs();
+        Self {
+            sent,
+            completed,
+            died_again,
+            under_way,
+            untraced: sent.saturating_sub(completed + died_again + under_way),
+        }
+    }
+}
+
+/// What to do with a replay in the state `from` that shall be in the state `to`.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) enum Steer {
+    /// Nothing: it is, or it has ended.
+    Leave,
+    /// Write the state down.
+    Set,
+    /// End it.
+    Stop,
+}
+
+impl Steer {
+    /// What to do; an error for a state that nobody can bring about by asking.
+    pub(in crate::store) fn decide(from: ReplayState, to: ReplayState) -> Result<Self, StoreError> {
+        use ReplayState::{Done, Paused, Running, Stopped};
+        match (from, to) {
+            (_, Done) => Err(StoreError::Fault(
+                "expected running, paused or stopped as what a replay shall be, found done"
+                    .to_owned(),
+            )),
+            (Running, Paused) | (Paused, Running) => Ok(Self::Set),
+            (Running | Paused, Stopped) => Ok(Self::Stop),
+            _ => Ok(Self::Leave),
+        }
+    }
+}
+
+/// How a replay may end.
+pub(in crate::store) fn check_end(state: ReplayState) -> Result<(), StoreError> {
+    match state {
+        ReplayState::Done | ReplayState::Stopped => Ok(()),
+        ReplayState::Running | ReplayState::Paused => Err(StoreError::Fault(format!(
+            "expected done or stopped as the end of a replay, found {state}"
+        ))),
+    }
+}
+
+/// No replay has this id.
+pub(in crate::store) fn no_such_replay(id: Uuid) -> StoreError {
+    StoreError::Fault(format!(
+        "expected a replay that was begun, found none with the id {id}"
+    ))
+}
+
+/// A replay of the history has no dead letters to claim.
+pub(in crate::store) fn of_history(id: Uuid) -> StoreError {
+    StoreError::Fault(format!(
+        "expected a replay of dead letters, found {id}, which is one of the history"
+    ))
+}

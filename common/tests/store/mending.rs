@@ -1,0 +1,235 @@
+//! Mending dead letters, giving them up, and removing what is old.
+
+use bytes::Bytes;
+use common::event::EventId;
+use common::store::{
+    DeadEdit, DeadFilter, DeadLetter, DeadState, DeliveryState, Discard, Edited, Standing, Store,
+};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::engine::Stores;
+use crate::finding::every;
+use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of};
+
+/// What Ada gives up.
+pub fn discard(filter: DeadFilter) -> Discard {
+    Discard {
+        filter,
+        who: "ada".to_owned(),
+        why: "nobody wants them".to_owned(),
+    }
+}
+
+fn edit(letter: &DeadLetter, before: &'static str, after: &'static str) -> DeadEdit {
+    DeadEdit {
+        letter: letter.id,
+        before: Bytes::from_static(before.as_bytes()),
+        after: Bytes::from_static(after.as_bytes()),
+        who: "ada".to_owned(),
+        why: Some("the address was wrong".to_owned()),
+    }
+}
+
+async fn state(store: &dyn Store, id: Uuid) -> Option<DeadState> {
+    let letter = store.dead_letter(id).await.unwrap();
+    letter.map(|letter| letter.state)
+}
+
+pub async fn an_edit_keeps_the_original(Stores { store, .. }: Stores) {
+    let letter = letter(EventId::born(), 0, 10);
+    store
+        .keep_dead(std::slice::from_ref(&letter))
+        .await
+        .unwrap();
+    let first = edit(&letter, "{}", "{\"n\":1}");
+    assert_eq!(store.edit_dead(&first).await.unwrap(), Edited::Saved);
+    // The answer was lost, and it is asked for once more.
+    assert_eq!(store.edit_dead(&first).await.unwrap(), Edited::Saved);
+    let second = edit(&letter, "{\"n\":1}", "\u{0}\u{1}");
+    assert_eq!(store.edit_dead(&second).await.unwrap(), Edited::Saved);
+    let story = store.dead_story(letter.id).await.unwrap().unwrap();
+    assert_eq!(story.letter.message.body, second.after);
+    let edits: Vec<_> = story
+        .edits
+        .iter()
+        .map(|edit| (&edit.before[..], edit.who.as_str(), edit.why.as_deref()))
+        .collect();
+    let why = Some("the address was wrong");
+    assert_eq!(
+        edits,
+        [(&b"{}"[..], "ada", why), (&b"{\"n\":1}"[..], "ada", why)]
+    );
+    assert!(story.edits.is_sorted_by_key(|edit| edit.at));
+    // What is replayed is what it was made into.
+    let one = replay(DeadFilter::default());
+    store.begin_replay(&one).await.unwrap();
+    let claimed = store.claim_dead(one.id, 1, false).await.unwrap();
+    assert_eq!(claimed[0].message.body, second.after);
+}
+
+pub async fn an_edit_does_not_undo_what_somebody_else_did(Stores { store, other }: Stores) {
+    let letter = letter(EventId::born(), 0, 10);
+    store
+        .keep_dead(std::slice::from_ref(&letter))
+        .await
+        .unwrap();
+    let (one, two) = (edit(&letter, "{}", "[1]"), edit(&letter, "{}", "[2]"));
+    let (first, second) = tokio::join!(store.edit_dead(&one), other.edit_dead(&two));
+    let mut outcomes = [first.unwrap(), second.unwrap()];
+    outcomes.sort_by_key(|outcome| *outcome != Edited::Saved);
+    assert_eq!(outcomes, [Edited::Saved, Edited::Changed]);
+    let story = store.dead_story(letter.id).await.unwrap().unwrap();
+    assert_eq!(story.edits.len(), 1);
+}
+
+pub async fn only_open_letters_are_edited(Stores { store, .. }: Stores) {
+    let letter = letter(EventId::born(), 0, 10);
+    let edit = edit(&letter, "{}", "[]");
+    assert_eq!(store.edit_dead(&edit).await.unwrap(), Edited::NoSuchLetter);
+    store
+        .keep_dead(std::slice::from_ref(&letter))
+        .await
+        .unwrap();
+    let one = replay(DeadFilter::default());
+    store.begin_replay(&one).await.unwrap();
+    store.claim_dead(one.id, 1, false).await.unwrap();
+    let not_open = |state| Edited::NotOpen(state);
+    assert_eq!(
+        store.edit_dead(&edit).await.unwrap(),
+        not_open(DeadState::Replaying)
+    );
+    store.mark_replayed(one.id, &[letter.id]).await.unwrap();
+    assert_eq!(
+        store.edit_dead(&edit).await.unwrap(),
+        not_open(DeadState::Replayed)
+    );
+    let found = store.dead_letter(letter.id).await.unwrap().unwrap();
+    assert_eq!(found.message.body, letter.message.body);
+    assert_eq!(
+        store.dead_story(letter.id).await.unwrap().unwrap().edits,
+        []
+    );
+}
+
+pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
+    let store = &*store;
+    let events: Vec<_> = (0..3).map(|_| event()).collect();
+    store.store(&events).await.unwrap();
+    let letters: Vec<_> = events
+        .iter()
+        .zip(0..)
+        .map(|(event, number)| letter(event.id, 0, number))
+        .collect();
+    store.keep_dead(&letters).await.unwrap();
+    // Delivered after all: that cannot be taken back.
+    let made = key(events[2].id, "crm", 0);
+    store
+        .record_attempts(&[delivered(&made, 13, 50)])
+        .await
+        .unwrap();
+    let all = DeadFilter {
+        // Only open ones, whatever is asked.
+        state: Some(DeadState::Replayed),
+        ..DeadFilter::default()
+    };
+    let discard = discard(all.clone());
+    assert_eq!(store.discard_dead(&discard, 2).await.unwrap(), 2);
+    assert_eq!(state(store, letters[2].id).await, Some(DeadState::Open));
+    assert_eq!(store.discard_dead(&discard, 2).await.unwrap(), 1);
+    assert_eq!(store.discard_dead(&discard, 2).await.unwrap(), 0);
+    let keys: Vec<_> = events.iter().map(|event| key(event.id, "crm", 0)).collect();
+    let (gone, made) = (
+        Some(DeliveryState::Discarded),
+        Some(DeliveryState::Delivered),
+    );
+    assert_eq!(store.deliveries(&keys).await.unwrap(), [gone, gone, made]);
+    let standing = store.at_rest(&[events[0].id]).await.unwrap();
+    assert_eq!(standing, [Some(Standing::Completed)]);
+    let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
+    let record = story.discarded.expect("it says who did it");
+    assert_eq!(
+        (record.who.as_str(), record.why.as_str()),
+        ("ada", "nobody wants them")
+    );
+    // A replay leaves them alone.
+    let one = replay(DeadFilter::default());
+    store.begin_replay(&one).await.unwrap();
+    assert_eq!(store.claim_dead(one.id, 10, false).await.unwrap(), []);
+
+    let first = DeadFilter {
+        ids: Some(vec![letters[0].id]),
+        ..DeadFilter::default()
+    };
+    assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 1);
+    assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 0);
+    let states = store.deliveries(&keys[..2]).await.unwrap();
+    assert_eq!(states, [Some(DeliveryState::Dead), gone]);
+    let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
+    assert_eq!(story.letter.state, DeadState::Open);
+    assert_eq!(story.discarded, None);
+    assert_eq!(
+        store.restore_dead(&DeadFilter::default(), 1).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        store.restore_dead(&DeadFilter::default(), 5).await.unwrap(),
+        1
+    );
+    assert_eq!(state_of(store, &keys[2]).await, made);
+}
+
+pub async fn an_early_letter_is_discarded_alone(Stores { store, .. }: Stores) {
+    let event = event();
+    store.store(std::slice::from_ref(&event)).await.unwrap();
+    let mut early = early_letter(event.id, "store", 10);
+    early.destination = Some("crm".to_owned());
+    store.keep_dead(std::slice::from_ref(&early)).await.unwrap();
+    let all = discard(DeadFilter::default());
+    assert_eq!(store.discard_dead(&all, 10).await.unwrap(), 1);
+    let due = state_of(&*store, &key(event.id, "crm", 0)).await;
+    assert_eq!(due, Some(DeliveryState::Due));
+}
+
+pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores) {
+    let store = &*store;
+    let letters: Vec<_> = (0..10)
+        .map(|number| letter(EventId::born(), 0, number))
+        .collect();
+    store.keep_dead(&letters).await.unwrap();
+    store
+        .edit_dead(&edit(&letters[0], "{}", "[]"))
+        .await
+        .unwrap();
+    let some = |range: std::ops::Range<usize>| DeadFilter {
+        ids: Some(letters[range].iter().map(|letter| letter.id).collect()),
+        ..DeadFilter::default()
+    };
+    store.discard_dead(&discard(some(0..3)), 10).await.unwrap();
+    let one = replay(some(3..7));
+    store.begin_replay(&one).await.unwrap();
+    store.claim_dead(one.id, 10, false).await.unwrap();
+    let sent = [letters[3].id, letters[4].id];
+    store.mark_replayed(one.id, &sent).await.unwrap();
+
+    // They died long ago, but were settled just now.
+    let before = OffsetDateTime::now_utc() - Duration::hours(1);
+    assert_eq!(store.purge_dead(before, 10).await.unwrap(), 0);
+    let after = OffsetDateTime::now_utc() + Duration::hours(1);
+    assert_eq!(store.purge_dead(after, 2).await.unwrap(), 2);
+    assert_eq!(store.purge_dead(after, 10).await.unwrap(), 3);
+    assert_eq!(store.purge_dead(after, 10).await.unwrap(), 0);
+    let left: Vec<_> = every(store, &DeadFilter::default()).await;
+    let mut left: Vec<Uuid> = left.iter().map(|one| one.id).collect();
+    left.sort();
+    let mut expected: Vec<Uuid> = letters[5..].iter().map(|letter| letter.id).collect();
+    expected.sort();
+    assert_eq!(left, expected, "what is open or being replayed stays");
+    // A restored one is judged by what happens to it next.
+    store.discard_dead(&discard(some(7..8)), 10).await.unwrap();
+    store.restore_dead(&some(7..8), 10).await.unwrap();
+    assert_eq!(store.purge_dead(after, 10).await.unwrap(), 0);
+    // The record of what was sent outlives the letters.
+    let outcome = store.replay_outcome(one.id).await.unwrap();
+    assert_eq!((outcome.sent, outcome.untraced), (2, 2));
+}

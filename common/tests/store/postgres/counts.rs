@@ -1,0 +1,182 @@
+//! The counts of dead letters: kept by the database itself, whoever changes the letters.
+
+use common::event::EventId;
+use common::reason::ReasonCode;
+use common::store::postgres::PostgresStore;
+use common::store::{DeadFilter, DeadState, Store as _};
+use sqlx::migrate::Migrator;
+use sqlx::{Executor as _, PgConnection};
+
+use super::{config, connection, namespace, with_schema};
+use crate::finding::{every, stats_equal_a_recount};
+use crate::samples::{at, letter};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// The last one before letters were counted.
+const BEFORE_COUNTS: i64 = 20_261_122_000_003;
+
+/// Writes letters as the version before does.
+async fn write_as_before(connection: &mut PgConnection) {
+    sqlx::query(
+        "INSERT INTO dead_letters (dead_letter_id, event_id, queue, stage, destination, generation,
+                                   reason, error, attempts, first_failed_at, last_failed_at,
+                                   routing_key, properties, headers, body)
+        SELECT gen_random_uuid(), gen_random_uuid(), 'q', 'integrate', 'crm', 0, 'receiver_gone',
+               'answered 410', 1, $1, $1, 'x', '{}', '{}', ''
+        FROM generate_series(1, 10)",
+    )
+    .bind(at(0))
+    .execute(connection)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn letters_from_before_the_migration_are_counted() {
+    let namespace = namespace();
+    let store = PostgresStore::new(&config(), &namespace).unwrap();
+    let mut connection = connection(&namespace).await;
+    let schema = format!("CREATE SCHEMA \"{namespace}\"");
+    connection
+        .execute(sqlx::AssertSqlSafe(schema))
+        .await
+        .unwrap();
+    let before = MIGRATIONS
+        .iter()
+        .filter(|one| one.version <= BEFORE_COUNTS)
+        .cloned()
+        .collect::<Vec<_>>();
+    let before = Migrator {
+        migrations: before.into(),
+        locking: false,
+        ..Migrator::DEFAULT
+    };
+    before
+        .run_direct(None, &mut connection, false)
+        .await
+        .unwrap();
+    write_as_before(&mut connection).await;
+    store.migrate().await.unwrap();
+    let groups = store.dead_stats(&DeadFilter::default(), 10).await.unwrap();
+    let count = store.dead_count(&DeadFilter::default()).await.unwrap();
+    let listed = every(&store, &DeadFilter::default()).await.len();
+    store.remove_schema().await.unwrap();
+    assert_eq!((count, listed), (10, 10));
+    assert_eq!(groups.len(), 1);
+    assert_eq!((groups[0].letters, groups[0].open), (10, 10));
+    assert_eq!(groups[0].fingerprint, "");
+    assert_eq!(groups[0].reason, ReasonCode::ReceiverGone);
+}
+
+#[tokio::test]
+async fn what_others_change_is_counted_as_well() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let mut connection = connection(&namespace).await;
+        write_as_before(&mut connection).await;
+        store
+            .keep_dead(&[letter(EventId::born(), 0, 5)])
+            .await
+            .unwrap();
+        // An operator with a database client and another search path.
+        for change in [
+            "UPDATE {}.dead_letters SET state = 'discarded', discarded_at = now(),
+                    discarded_by = 'ada', discarded_why = 'x'
+             WHERE dead_letter_id IN (SELECT dead_letter_id FROM {}.dead_letters
+                                      WHERE queue = 'q' LIMIT 4)",
+            "DELETE FROM {}.dead_letters WHERE state = 'discarded'
+             AND dead_letter_id IN (SELECT dead_letter_id FROM {}.dead_letters LIMIT 7)",
+        ] {
+            let change = change.replace("{}", &format!("\"{namespace}\""));
+            connection
+                .execute("SET search_path = public")
+                .await
+                .unwrap();
+            connection
+                .execute(sqlx::AssertSqlSafe(change))
+                .await
+                .unwrap();
+            let listed = every(&store, &DeadFilter::default()).await;
+            for &state in DeadState::ALL {
+                let filter = DeadFilter {
+                    state: Some(state),
+                    ..DeadFilter::default()
+                };
+                let expected = listed.iter().filter(|one| one.state == state).count();
+                let count = store.dead_count(&filter).await.unwrap();
+                assert_eq!(count, expected as u64, "{state}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_text_in_very_many_errors_is_found_as_well() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let letters: Vec<_> = (0..1200)
+            .map(|number| {
+                let mut letter = letter(EventId::born(), 0, number);
+                letter.error = format!(
+                    "order {number} is {}",
+                    ["late", "lost"][(number % 2) as usize]
+                );
+                letter
+            })
+            .collect();
+        store.keep_dead(&letters).await.unwrap();
+        let late = DeadFilter {
+            text: Some("IS LATE".to_owned()),
+            ..DeadFilter::default()
+        };
+        assert_eq!(store.dead_count(&late).await.unwrap(), 600);
+        let found = every(&store, &late).await;
+        assert_eq!(found.len(), 600);
+        assert!(found.iter().all(|one| one.error.ends_with("late")));
+        assert!(found.is_sorted_by_key(|one| std::cmp::Reverse(one.last_failed_at)));
+        let groups = stats_equal_a_recount(&store, &late).await;
+        assert_eq!(groups[0].fingerprint, "order # is late");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_that_no_letter_has_any_more_is_forgotten() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let (mut one, mut two) = (letter(EventId::born(), 0, 1), letter(EventId::born(), 0, 2));
+        one.error = "rare".to_owned();
+        two.error = "common".to_owned();
+        let mut three = letter(EventId::born(), 0, 3);
+        three.error.clone_from(&two.error);
+        store
+            .keep_dead(&[one.clone(), two.clone(), three])
+            .await
+            .unwrap();
+        let settled = DeadFilter {
+            ids: Some(vec![one.id, two.id]),
+            ..DeadFilter::default()
+        };
+        store
+            .discard_dead(&crate::mending::discard(settled), 10)
+            .await
+            .unwrap();
+        let later = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
+        assert_eq!(store.purge_dead(later, 10).await.unwrap(), 2);
+        let errors: Vec<(String, i64)> =
+            sqlx::query_as("SELECT error, letters FROM dead_letter_errors")
+                .fetch_all(&mut connection(&namespace).await)
+                .await
+                .unwrap();
+        assert_eq!(errors, [("common".to_owned(), 1)]);
+        let empty: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM dead_letter_counts WHERE letters <= 0")
+                .fetch_one(&mut connection(&namespace).await)
+                .await
+                .unwrap();
+        assert_eq!(empty, 0, "nothing is left of hours without letters");
+    })
+    .await;
+}

@@ -1,0 +1,228 @@
+//! Files that cannot be opened, are no databases or were left in the middle of something.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::config::{Database, ServiceUrl};
+use common::event::EventId;
+use common::sqlite::Location;
+use common::store::sqlite::SqliteStore;
+use common::store::{DeliveryState, Store as _, StoreError, Stored};
+use futures_util::future::join_all;
+
+use super::{Place, namespace};
+use crate::samples::{event, key, signup, state_of};
+
+#[tokio::test]
+async fn a_url_says_where_the_file_is() {
+    let place = Place::new();
+    let store = |url: String| {
+        let config = Database {
+            url: ServiceUrl::parse(&url).unwrap(),
+            ..Database::default()
+        };
+        SqliteStore::new(&config, &namespace())
+    };
+    let opened = store(format!("sqlite:{}", place.path().display())).unwrap();
+    opened.migrate().await.unwrap();
+    assert!(place.path().exists());
+    let refused = store("postgres://ada:hunter2@localhost/x".to_owned()).err();
+    let refused = refused.expect("no file").to_string();
+    assert!(
+        refused.contains("sqlite:PATH") && !refused.contains("hunter2"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_unavailable_until_it_can() {
+    let place = Place::new();
+    let folder = place.path().parent().unwrap().to_owned();
+    std::fs::write(&folder, "in the way").unwrap();
+    let store = place.store();
+    for error in [
+        store.ready().await.unwrap_err(),
+        store.migrate().await.unwrap_err(),
+        store.store(&[event()]).await.unwrap_err(),
+        store.status(EventId::born()).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(error.to_string().contains("folder"), "{error}");
+    }
+    std::fs::remove_file(&folder).unwrap();
+    store.migrate().await.unwrap();
+    store.ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_a_fault_that_says_what_to_do() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
+    let text = "a letter, not a database\n".repeat(200);
+    std::fs::write(place.path(), &text).unwrap();
+    let store = place.store();
+    for error in [
+        store.ready().await.unwrap_err(),
+        store.store(&[event()]).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Fault(_)), "{error:?}");
+        let told = error.to_string();
+        assert!(
+            told.contains("long shore.db") && told.contains("backup"),
+            "{told}"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(place.path()).unwrap(), text);
+}
+
+#[tokio::test]
+async fn somebody_who_holds_the_file_is_waited_for() {
+    let place = Place::new();
+    let store = place.migrated().await;
+    let mut holder = place.connection().await;
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let event = event();
+    let waiting = tokio::spawn({
+        let (store, event) = (store.clone(), event.clone());
+        async move { store.store(&[event]).await }
+    });
+    // Reading goes on meanwhile.
+    assert_eq!(store.status(event.id).await.unwrap(), None);
+    sqlx::query("COMMIT").execute(&mut holder).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), [Stored::New]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_go_away_leave_nothing_half_done() {
+    let place = Place::new();
+    let store = place.migrated().await;
+    let mut pairs = Vec::new();
+    for round in 0..100_u64 {
+        let pair = [event(), signup(&format!("{round}@example.com"))];
+        // From before the first byte to after the last.
+        let patience = Duration::from_micros(round * 40);
+        let _ = tokio::time::timeout(patience, store.store(&pair)).await;
+        pairs.push(pair);
+    }
+    store.close().await;
+    let store = place.store();
+    for pair in &pairs {
+        let outcomes = store.store(pair).await.unwrap();
+        assert_eq!(outcomes[0], outcomes[1], "both or neither");
+    }
+}
+
+/// Where the child of the test below writes, and how that is told to it.
+const CHILD: &str = "LONGSHORE_TEST_SQLITE_CHILD";
+
+/// The store of a child, where its parent says.
+fn of_the_parent() -> SqliteStore {
+    let path = std::env::var_os(CHILD).expect("the test that starts this says where");
+    SqliteStore::at(&Location::file(path), &namespace())
+}
+
+/// Prints the id of each event that is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "no test of its own: what the test below starts and kills"]
+async fn child_that_stores_without_end() {
+    let store = of_the_parent();
+    let stores = (0..4).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            loop {
+                let batch: Vec<_> = (0..8).map(|_| event()).collect();
+                store.store(&batch).await.expect("it is stored");
+                for event in batch {
+                    println!("stored {}", event.id);
+                }
+            }
+        })
+    });
+    join_all(stores).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_stored_survives_a_kill_and_the_neighbours_go_on() {
+    let place = Place::new();
+    let store = place.migrated().await;
+    for round in 0..3_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sqlite::faults::child_that_stores_without_end"])
+            .args(["--ignored", "--nocapture"])
+            .env(CHILD, place.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Both write meanwhile, each in a process of its own.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(300 + 70 * round) {
+            assert_eq!(store.store(&[event()]).await.unwrap(), [Stored::New]);
+        }
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let ids: Vec<EventId> = told
+            .lines()
+            .filter_map(|line| line.split_once("stored ")?.1.parse().ok())
+            .collect();
+        assert!(!ids.is_empty(), "{told}");
+        for id in ids {
+            let state = state_of(&store, &key(id, "crm", 0)).await;
+            assert_eq!(state, Some(DeliveryState::Due), "{id} was stored");
+        }
+        let whole: String = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_one(&mut place.connection().await)
+            .await
+            .unwrap();
+        assert_eq!(whole, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_the_work_back_and_loses_none() {
+    let place = Place::new();
+    let store = place.migrated().await;
+    let mut large = event();
+    large.body = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
+    let small = event();
+    store.store(std::slice::from_ref(&small)).await.unwrap();
+    let mut limited = Command::new("sh")
+        .args(["-c", "ulimit -f 900; trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "sqlite::faults::child_whose_disk_is_full"])
+        .args(["--ignored", "--nocapture"])
+        .env(CHILD, place.path())
+        .spawn()
+        .unwrap();
+    assert!(limited.wait().unwrap().success());
+    // Nothing of what failed is there, and there is room again.
+    let count: i64 = sqlx::query_scalar(r#"SELECT count(*) FROM "store-test.events""#)
+        .fetch_one(&mut place.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+    assert_eq!(store.store(&[large]).await.unwrap(), [Stored::New]);
+}
+
+/// It has no more than 450 KiB for each file.
+#[tokio::test]
+#[ignore = "no test of its own: what the test above starts"]
+async fn child_whose_disk_is_full() {
+    let store = of_the_parent();
+    let batch: Vec<_> = (0..20)
+        .map(|_| {
+            let mut large = event();
+            large.body = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
+            large
+        })
+        .collect();
+    for _ in 0..2 {
+        let full = store.store(&batch).await.unwrap_err();
+        assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
+        assert!(full.to_string().contains("disk"), "{full}");
+    }
+    store.ready().await.expect("reading goes on");
+}

@@ -1,0 +1,307 @@
+//! Replays as their operators see them: pages, pausing and stopping, and what became of what was sent.
+
+use common::event::EventId;
+use common::reason::ReasonCode;
+use common::store::{
+    DeadFilter, DeadLetter, DeadState, HistorySlice, Moment, Replay, ReplayOutcome, ReplayPage,
+    ReplayState, Store, StoreError,
+};
+use uuid::Uuid;
+
+use crate::engine::Stores;
+use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
+
+async fn begun(store: &dyn Store, replay: Replay) -> Uuid {
+    store.begin_replay(&replay).await.unwrap();
+    replay.id
+}
+
+async fn kept(store: &dyn Store, count: i64) -> Vec<DeadLetter> {
+    let letters: Vec<_> = (0..count)
+        .map(|number| letter(EventId::born(), 0, number))
+        .collect();
+    store.keep_dead(&letters).await.unwrap();
+    letters
+}
+
+async fn send_all(store: &dyn Store, id: Uuid) -> usize {
+    let claimed = store.claim_dead(id, 1000, false).await.unwrap();
+    let ids: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
+    store.mark_replayed(id, &ids).await.unwrap();
+    ids.len()
+}
+
+pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores) {
+    let full = Replay {
+        to_queue: Some("longshore.integrate.crm".to_owned()),
+        rate: Some(500),
+        stop_when: Some(20),
+        slice: Some(HistorySlice {
+            from: Moment(at(0)),
+            to: Moment(at(3600)),
+            kind: Some("signup.*".to_owned()),
+        }),
+        ..replay(DeadFilter::default())
+    };
+    begun(&*store, full.clone()).await;
+    let found = other.replay(full.id).await.unwrap().unwrap();
+    assert_eq!(found.rate, full.rate);
+    assert_eq!(found.stop_when, full.stop_when);
+    assert_eq!(found.slice, full.slice);
+    assert_eq!(found.to_queue, full.to_queue);
+    assert_eq!((found.replayed, found.position), (0, None));
+    let filter = DeadFilter {
+        text: Some("refused".to_owned()),
+        since: Some(Moment(at(5))),
+        cause: Some(common::reason::Cause::Theirs),
+        ..DeadFilter::default()
+    };
+    let id = begun(&*store, replay(filter.clone())).await;
+    assert_eq!(store.replay(id).await.unwrap().unwrap().filter, filter);
+}
+
+pub async fn replays_are_listed_page_by_page(Stores { store, .. }: Stores) {
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(begun(&*store, replay(DeadFilter::default())).await);
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let found = store.replays(ReplayPage { after, limit: 2 }).await.unwrap();
+        assert!(found.len() <= 2);
+        let Some(last) = found.last() else { break };
+        after = Some((last.started_at.0, last.id));
+        seen.extend(found.into_iter().map(|replay| replay.id));
+    }
+    ids.reverse();
+    assert_eq!(seen, ids);
+}
+
+pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores) {
+    let letters = kept(&*store, 4).await;
+    let id = begun(&*store, replay(DeadFilter::default())).await;
+    let first = store.claim_dead(id, 2, false).await.unwrap();
+    let steer = async |to| other.steer_replay(id, to).await.unwrap();
+    assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
+    assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
+    assert_eq!(store.claim_dead(id, 2, false).await.unwrap(), []);
+    assert_eq!(store.claim_dead(id, 2, true).await.unwrap(), []);
+    // What was under way may still be marked.
+    store
+        .mark_replayed(id, &[first[0].id, first[1].id])
+        .await
+        .unwrap();
+    let progress = store.replay(id).await.unwrap().unwrap();
+    assert_eq!(
+        (progress.state, progress.replayed),
+        (ReplayState::Paused, 2)
+    );
+    assert_eq!(progress.ended_at, None);
+    assert_eq!(
+        steer(ReplayState::Running).await,
+        Some(ReplayState::Running)
+    );
+    let rest = store.claim_dead(id, 9, false).await.unwrap();
+    let ids: Vec<Uuid> = rest.iter().map(|letter| letter.id).collect();
+    assert_eq!(ids, [letters[2].id, letters[3].id]);
+    let done = store.steer_replay(id, ReplayState::Done).await;
+    assert!(matches!(done, Err(StoreError::Fault(_))), "{done:?}");
+    let nobodys = store.steer_replay(Uuid::nil(), ReplayState::Paused).await;
+    assert_eq!(nobodys, Ok(None));
+}
+
+pub async fn a_paused_replay_can_end(Stores { store, .. }: Stores) {
+    let letters = kept(&*store, 1).await;
+    let id = begun(&*store, replay(DeadFilter::default())).await;
+    store.claim_dead(id, 1, false).await.unwrap();
+    store.steer_replay(id, ReplayState::Paused).await.unwrap();
+    store.end_replay(id, ReplayState::Stopped).await.unwrap();
+    let found = store.dead_letter(letters[0].id).await.unwrap().unwrap();
+    assert_eq!(found.state, DeadState::Open);
+    let state = store.replay(id).await.unwrap().unwrap().state;
+    assert_eq!(state, ReplayState::Stopped);
+    let pause = store.end_replay(id, ReplayState::Paused).await;
+    assert!(matches!(pause, Err(StoreError::Fault(_))), "{pause:?}");
+}
+
+pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, other }: Stores) {
+    let letters = kept(&*store, 3).await;
+    let id = begun(&*store, replay(DeadFilter::default())).await;
+    store.claim_dead(id, 3, false).await.unwrap();
+    let stopped = other.steer_replay(id, ReplayState::Stopped).await.unwrap();
+    assert_eq!(stopped, Some(ReplayState::Stopped));
+    assert_eq!(store.claim_dead(id, 3, true).await.unwrap(), []);
+    // It cannot be raised from the dead.
+    let again = other.steer_replay(id, ReplayState::Running).await.unwrap();
+    assert_eq!(again, Some(ReplayState::Stopped));
+    assert!(store.replay(id).await.unwrap().unwrap().ended_at.is_some());
+    // Somebody else takes one at once.
+    let filter = DeadFilter {
+        ids: Some(vec![letters[1].id]),
+        ..DeadFilter::default()
+    };
+    let next = begun(&*store, replay(filter)).await;
+    assert_eq!(store.claim_dead(next, 3, false).await.unwrap().len(), 1);
+    // Then the broker confirms two that were under way: one is marked, the other is in other hands.
+    store
+        .mark_replayed(id, &[letters[0].id, letters[1].id])
+        .await
+        .unwrap();
+    let states = async |index: usize| {
+        let letter = store.dead_letter(letters[index].id).await.unwrap();
+        let letter = letter.expect("it is kept");
+        (letter.state, letter.replay)
+    };
+    assert_eq!(states(0).await, (DeadState::Replayed, Some(id)));
+    assert_eq!(states(1).await, (DeadState::Replaying, Some(next)));
+    assert_eq!(states(2).await.0, DeadState::Open);
+    assert_eq!(store.replay(id).await.unwrap().unwrap().replayed, 1);
+}
+
+pub async fn a_replay_of_the_history_counts_its_way(Stores { store, .. }: Stores) {
+    kept(&*store, 1).await;
+    let history = Replay {
+        slice: Some(HistorySlice {
+            from: Moment(at(0)),
+            to: Moment(at(10)),
+            kind: None,
+        }),
+        ..replay(DeadFilter::default())
+    };
+    let id = begun(&*store, history).await;
+    let claim = store.claim_dead(id, 10, false).await;
+    assert!(matches!(claim, Err(StoreError::Fault(_))), "{claim:?}");
+    store.advance_replay(id, 100, 250).await.unwrap();
+    // Once more, and one that comes late.
+    store.advance_replay(id, 100, 250).await.unwrap();
+    store.advance_replay(id, 40, 120).await.unwrap();
+    store.advance_replay(id, 30, 300).await.unwrap();
+    let progress = store.replay(id).await.unwrap().unwrap();
+    assert_eq!((progress.replayed, progress.position), (130, Some(300)));
+    let outcome = store.replay_outcome(id).await.unwrap();
+    let expected = ReplayOutcome {
+        sent: 130,
+        untraced: 130,
+        ..ReplayOutcome::default()
+    };
+    assert_eq!(outcome, expected);
+}
+
+pub async fn an_outcome_follows_each_letter(Stores { store, .. }: Stores) {
+    let store = &*store;
+    let letters = kept(store, 4).await;
+    let mut nobodys = early_letter(EventId::born(), "validate", 9);
+    nobodys.event = None;
+    store.keep_dead(&[nobodys]).await.unwrap();
+    let id = begun(store, replay(DeadFilter::default())).await;
+    let nothing = store.replay_outcome(id).await.unwrap();
+    assert_eq!(nothing, ReplayOutcome::default());
+    assert_eq!(send_all(store, id).await, 5);
+    let outcome = |completed, died_again, under_way| ReplayOutcome {
+        sent: 5,
+        completed,
+        died_again,
+        under_way,
+        untraced: 1,
+    };
+    assert_eq!(store.replay_outcome(id).await.unwrap(), outcome(0, 0, 4));
+    let next = |letter: &DeadLetter| key(letter.event.unwrap(), "crm", 1);
+    store
+        .record_attempts(&[
+            delivered(&next(&letters[0]), 1, 20),
+            failed(&next(&letters[1]), 1, 20),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(store.replay_outcome(id).await.unwrap(), outcome(1, 0, 3));
+    let event = |letter: &DeadLetter| letter.event.unwrap();
+    // One dies again on its way to the same place, another one's event somewhere else.
+    let mut elsewhere = letter(event(&letters[2]), 1, 40);
+    elsewhere.destination = Some("mail".to_owned());
+    store
+        .keep_dead(&[letter(event(&letters[1]), 1, 40), elsewhere])
+        .await
+        .unwrap();
+    assert_eq!(store.replay_outcome(id).await.unwrap(), outcome(1, 1, 2));
+    let missing = store.replay_outcome(Uuid::nil()).await;
+    assert!(matches!(missing, Err(StoreError::Fault(_))), "{missing:?}");
+}
+
+pub async fn an_outcome_follows_letters_through_other_queues(Stores { store, .. }: Stores) {
+    let store = &*store;
+    let events: Vec<_> = (0..4).map(|_| event()).collect();
+    let letters: Vec<_> = events
+        .iter()
+        .map(|event| early_letter(event.id, "store", 1))
+        .collect();
+    store.keep_dead(&letters).await.unwrap();
+    let id = begun(store, replay(DeadFilter::default())).await;
+    assert_eq!(send_all(store, id).await, 4);
+    let mut again = events.clone();
+    for event in &mut again {
+        event.generation = 1;
+    }
+    // One is delivered, one waits, one is refused, and one is stored and has nowhere to go.
+    again[3].destinations.clear();
+    store
+        .store(&[again[0].clone(), again[1].clone(), again[3].clone()])
+        .await
+        .unwrap();
+    store
+        .record_attempts(&[delivered(&key(events[0].id, "crm", 1), 1, 20)])
+        .await
+        .unwrap();
+    let mut refused = rejection(events[2].id, ReasonCode::EmailTaken, 0);
+    refused.rejected_at = time::OffsetDateTime::now_utc() + time::Duration::seconds(5);
+    store.keep_rejections(&[refused]).await.unwrap();
+    let outcome = store.replay_outcome(id).await.unwrap();
+    assert_eq!(
+        outcome,
+        ReplayOutcome {
+            sent: 4,
+            completed: 3,
+            under_way: 1,
+            ..ReplayOutcome::default()
+        }
+    );
+    // What was stored dies on its way.
+    store
+        .keep_dead(&[letter(events[1].id, 1, 30)])
+        .await
+        .unwrap();
+    let outcome = store.replay_outcome(id).await.unwrap();
+    assert_eq!((outcome.died_again, outcome.under_way), (1, 0));
+}
+
+/// Whoever comes to an empty hand waits for the other's claim: what that one only looked at is not lost.
+pub async fn a_replay_does_not_end_while_letters_are_left(stores: Stores) {
+    let letters = kept(&*stores.store, 60).await;
+    let tasks: Vec<_> = [&stores.store, &stores.other]
+        .into_iter()
+        .map(|store| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let id = begun(&*store, replay(DeadFilter::default())).await;
+                let mut mine = 0;
+                loop {
+                    let claimed = store.claim_dead(id, 1, false).await.unwrap();
+                    if claimed.is_empty() {
+                        let open = DeadFilter {
+                            state: Some(DeadState::Open),
+                            ..DeadFilter::default()
+                        };
+                        assert_eq!(store.dead_count(&open).await.unwrap(), 0);
+                        return mine;
+                    }
+                    mine += claimed.len();
+                }
+            })
+        })
+        .collect();
+    let mut all = 0;
+    for task in tasks {
+        all += task.await.unwrap();
+    }
+    assert_eq!(all, letters.len());
+}

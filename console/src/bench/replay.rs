@@ -1,0 +1,184 @@
+//! A bulk replay beside raw publishing: how fast, and at which memory.
+
+use std::time::Instant;
+
+use ::bench::{Events, Report, Unit, usage};
+use clap::Args;
+use common::bootstrap::Failure;
+use common::event::{EventId, Trail, now};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
+use common::reason::ReasonCode;
+use common::store::{DeadFilter, DeadLetter, DeadState, Replay};
+use common::topology::Names;
+use uuid::Uuid;
+
+use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering, median};
+use super::pipeline::publish;
+use crate::history::Judge;
+use crate::output::count;
+use crate::replay::{PATIENCE, Replayer};
+use crate::system::System;
+
+/// Letters that are replayed before it counts: every buffer and cache has been in use then.
+const WARM: u64 = 2000;
+
+/// Letters that are kept in one transaction.
+const BATCH: u64 = 1000;
+
+/// Events that are published raw, before and after.
+const RAW: u64 = 20_000;
+
+/// So much more memory after many letters is flat: buffers differ by that from one moment to the next.
+const FLAT: f64 = 10.0;
+
+/// How much to replay.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Fills a namespace of its own with dead letters of 1 kB, replays them as fast as it goes, watched as every \
+bulk replay is, and publishes raw before and after it. No worker runs meanwhile. Everything is removed again.
+
+Example:
+  longshore bench replay --json")]
+pub struct BenchReplayArgs {
+    /// Dead letters to replay
+    #[arg(long, default_value_t = 232_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..))]
+    letters: u64,
+    /// Exit with 1 when a goal is missed
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+pub(super) async fn measure(
+    lab: &Lab,
+    args: &BenchReplayArgs,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    // Nobody delivers, so nobody is called there.
+    lab.on_a_system(&delivering("http://127.0.0.1:9/"), async |system| {
+        fill(system, WARM).await?;
+        replay(lab, system, WARM).await?;
+        lab.say(&format!("keeping {}", count(args.letters, "dead letter")));
+        fill(system, args.letters).await?;
+        let rabbit = !lab.config.broker.url.is_embedded();
+        let mut raw = Vec::new();
+        if rabbit {
+            raw.push(publish(lab, system, RAW).await?);
+        }
+        lab.say("replaying them");
+        let before = memory()?;
+        let rate = replay(lab, system, args.letters).await?;
+        let after = memory()?;
+        if rabbit {
+            raw.push(publish(lab, system, RAW).await?);
+            let raw = median(raw);
+            report.add("publish_raw", raw, Unit::EventsPerSecond);
+            report.add("replay", rate, Unit::EventsPerSecond);
+            report.aim("replay_to_publish_raw", rate / raw, Unit::Ratio, 0.5);
+        } else {
+            report.add("replay", rate, Unit::EventsPerSecond);
+        }
+        report.add("replay_memory_before", before, Unit::Megabytes);
+        report.add("replay_memory_after", after, Unit::Megabytes);
+        let growth = (after - before).max(0.0);
+        report.aim("replay_memory_growth", growth, Unit::Megabytes, FLAT);
+        Ok(())
+    })
+    .await
+}
+
+/// Keeps `letters` dead letters that died on the way to the destination.
+async fn fill(system: &System, letters: u64) -> Result<(), Failure> {
+    let queue = Names::new(system.config.namespace.clone()).integrate("bench");
+    let events = Events::new(EVENT_BYTES);
+    let mut from = 0;
+    while from < letters {
+        let to = letters.min(from + BATCH);
+        let batch: Vec<DeadLetter> = (from..to)
+            .map(|number| letter(&queue, events.event(number).body))
+            .collect();
+        system.store.keep_dead(&batch).await?;
+        from = to;
+    }
+    Ok(())
+}
+
+fn letter(queue: &str, body: impl Into<bytes::Bytes>) -> DeadLetter {
+    let (event, at) = (EventId::born(), now());
+    let kind = ::bench::SIGNUP_REQUESTED;
+    let mut headers = Headers::default();
+    let trail = Trail {
+        attempt: 12,
+        received_at: Some(at),
+        accepted_at: Some(at),
+        ..Trail::default()
+    };
+    trail.write(&mut headers);
+    DeadLetter {
+        id: Uuid::now_v7(),
+        event: Some(event),
+        kind: Some(kind.to_owned()),
+        source: Some("/bench".to_owned()),
+        queue: queue.to_owned(),
+        stage: "integrate".to_owned(),
+        destination: Some("bench".to_owned()),
+        reason: ReasonCode::ReceiverFailing,
+        error: "expected a 2xx, found 503".to_owned(),
+        attempts: 12,
+        generation: 0,
+        first_failed_at: at,
+        last_failed_at: at,
+        routing_key: kind.to_owned(),
+        message: Message {
+            body: body.into(),
+            content_type: Some(CLOUDEVENTS_JSON.to_owned()),
+            message_id: Some(event.to_string()),
+            kind: Some(kind.to_owned()),
+            headers,
+            ..Message::default()
+        },
+        state: DeadState::Open,
+        replay: None,
+    }
+}
+
+/// Replays everything; letters a second.
+async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure> {
+    let names = Names::new(system.config.namespace.clone());
+    let judge = Judge::new(&system.config, system.broker.user())?;
+    let replayer = Replayer {
+        broker: system.broker.as_ref(),
+        store: system.store.as_ref(),
+        topology: &system.topology,
+        names: &names,
+        judge: &judge,
+        stop: &lab.stop,
+        patience: PATIENCE,
+    };
+    let all = Replay {
+        id: Uuid::now_v7(),
+        filter: DeadFilter::default(),
+        to_queue: None,
+        who: "bench".to_owned(),
+        why: None,
+        rate: None,
+        // As every bulk replay is watched.
+        stop_when: Some(20),
+        slice: None,
+    };
+    let begun = Instant::now();
+    let outcome = replayer.begin(&all, |_| {}).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    if outcome.replayed != letters {
+        return Err(Failure::Failed(anyhow::anyhow!(
+            "expected {letters} letters to be sent, found {}: {:?}",
+            outcome.replayed,
+            outcome.left_open.first()
+        )));
+    }
+    Ok(letters as f64 / seconds.max(f64::EPSILON))
+}
+
+/// The resident memory of this process, in megabytes.
+fn memory() -> anyhow::Result<f64> {
+    Ok(usage(std::process::id())?.resident_bytes as f64 / MEGABYTE)
+}

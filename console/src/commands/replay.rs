@@ -1,0 +1,249 @@
+//! `longshore replay`
+
+pub(crate) mod send;
+
+use clap::{Args, Subcommand};
+use common::bootstrap::Failure;
+use common::store::{Progress, ReplayOutcome, ReplayPage, ReplayState, Store};
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::confirm::confirm;
+use crate::cursor::Cursor;
+use crate::output::{List, count, moment, pairs, table};
+use send::{SendArgs, Work, send};
+
+/// What to do with replays, of dead letters and of the history alike.
+#[derive(Debug, Subcommand)]
+pub enum ReplayCommand {
+    /// List replays, newest first
+    List(ListArgs),
+    /// Show one replay: what it sends, who began it and why, how far it is, and what became of it
+    Show {
+        /// The replay's id
+        id: Uuid,
+    },
+    /// Go on with a replay that was killed, paused or stopped
+    #[command(after_help = "\
+What a killed one had in hand is sent once more, under the same generation, so nothing is done twice. One that \
+was stopped goes on as a new replay of the same. One that is paused in another terminal goes on there as well.")]
+    Resume {
+        /// The replay's id
+        id: Uuid,
+        #[command(flatten)]
+        send: SendArgs,
+    },
+    /// Let a replay that runs wait, wherever it runs
+    Pause {
+        /// The replay's id
+        id: Uuid,
+    },
+    /// End a replay, wherever it runs; what it has not sent is open again
+    Stop {
+        /// The replay's id
+        id: Uuid,
+    },
+}
+
+/// Which page of the list.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// The `next` of the page before
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<Cursor>,
+}
+
+/// A replay and what became of it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    progress: Progress,
+    outcome: ReplayOutcome,
+}
+
+pub(crate) async fn run(app: &App, command: ReplayCommand) -> Result<(), Failure> {
+    let store = app.store()?;
+    let done = match command {
+        ReplayCommand::List(args) => list(app, store.as_ref(), &args).await,
+        ReplayCommand::Show { id } => show(app, store.as_ref(), id).await,
+        ReplayCommand::Resume { id, send } => resume(app, store.as_ref(), id, &send).await,
+        ReplayCommand::Pause { id } => steer(app, store.as_ref(), id, ReplayState::Paused).await,
+        ReplayCommand::Stop { id } => steer(app, store.as_ref(), id, ReplayState::Stopped).await,
+    };
+    store.close().await;
+    done
+}
+
+async fn list(app: &App, store: &dyn Store, args: &ListArgs) -> Result<(), Failure> {
+    let page = ReplayPage {
+        after: args.after.map(|cursor| (cursor.at, cursor.id)),
+        limit: args.limit,
+    };
+    let items = store.replays(page).await?;
+    let full = items.len() == args.limit as usize;
+    let last = items.last().filter(|_| full);
+    let next = last.map(|last| {
+        let (at, id) = (last.started_at.0, last.id);
+        Cursor { at, id }.to_string()
+    });
+    let row = |replay: &Progress| {
+        vec![
+            replay.id.to_string(),
+            replay.state.to_string(),
+            replay.replayed.to_string(),
+            moment(replay.started_at.0),
+            replay.who.clone(),
+            what(replay),
+            replay.why.clone().unwrap_or_default(),
+        ]
+    };
+    let header = ["id", "state", "sent", "began", "who", "what", "why"];
+    app.output.show(&List { items, next }, |list| {
+        if list.items.is_empty() {
+            return "no replays".to_owned();
+        }
+        let mut text = table(&header, list.items.iter().map(row).collect());
+        if let Some(next) = &list.next {
+            text.push_str(&format!("\n\nmore: --after {next}"));
+        }
+        text
+    })
+}
+
+async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
+    let Some(progress) = store.replay(id).await? else {
+        return Err(unknown(id));
+    };
+    let outcome = store.replay_outcome(id).await?;
+    app.output.show(&Shown { progress, outcome }, |shown| {
+        let Shown { progress, outcome } = shown;
+        let maybe =
+            |at: Option<common::store::Moment>| at.map(|at| moment(at.0)).unwrap_or_default();
+        let rate = progress.rate.map(|rate| format!("{rate}/s"));
+        let stop_when = progress
+            .stop_when
+            .map(|limit| format!("more than {limit}% die again"));
+        pairs([
+            ("id", progress.id.to_string()),
+            ("state", progress.state.to_string()),
+            ("what", what(progress)),
+            (
+                "to",
+                progress
+                    .to_queue
+                    .clone()
+                    .unwrap_or_else(|| "the queues they died in".to_owned()),
+            ),
+            ("who", progress.who.clone()),
+            ("why", progress.why.clone().unwrap_or_default()),
+            ("rate", rate.unwrap_or_default()),
+            ("stops when", stop_when.unwrap_or_default()),
+            ("began", moment(progress.started_at.0)),
+            ("ended", maybe(progress.ended_at)),
+            (
+                "position",
+                progress
+                    .position
+                    .map(|it| it.to_string())
+                    .unwrap_or_default(),
+            ),
+            ("sent", progress.replayed.to_string()),
+            ("became", became(outcome)),
+        ])
+    })
+}
+
+/// Goes on with a replay.
+pub(crate) async fn resume(
+    app: &App,
+    store: &dyn Store,
+    id: Uuid,
+    args: &SendArgs,
+) -> Result<(), Failure> {
+    let Some(replay) = store.replay(id).await? else {
+        return Err(Failure::Usage(format!(
+            "expected a replay that `longshore replay list` shows, found none with id {id}"
+        )));
+    };
+    confirm(
+        &format!("go on with replay {id} ({})", replay.state),
+        args.yes,
+    )?;
+    let left = match replay.slice {
+        Some(_) => 0,
+        None => {
+            let open = common::store::DeadFilter {
+                state: Some(common::store::DeadState::Open),
+                ..replay.filter
+            };
+            store.dead_count(&open).await?
+        }
+    };
+    send(app, store, Work::Resume(id), left, args).await
+}
+
+async fn steer(app: &App, store: &dyn Store, id: Uuid, to: ReplayState) -> Result<(), Failure> {
+    let Some(state) = store.steer_replay(id, to).await? else {
+        return Err(unknown(id));
+    };
+    let document = json!({ "replay": id, "state": state });
+    app.output
+        .show(&document, |_| format!("replay {id} is {state}"))?;
+    if state == to {
+        Ok(())
+    } else {
+        Err(Failure::Failed(anyhow::anyhow!(
+            "it has ended before: it is {state}"
+        )))
+    }
+}
+
+fn unknown(id: Uuid) -> Failure {
+    Failure::Failed(anyhow::anyhow!(
+        "no replay has the id {id}; `longshore replay list` shows all"
+    ))
+}
+
+/// What a replay sends, in a few words.
+fn what(replay: &Progress) -> String {
+    match &replay.slice {
+        Some(slice) => format!(
+            "history {} to {}{}",
+            moment(slice.from.0),
+            moment(slice.to.0),
+            slice
+                .kind
+                .as_deref()
+                .map(|kind| format!(", {kind}"))
+                .unwrap_or_default()
+        ),
+        None => match serde_json::to_string(&replay.filter) {
+            Ok(filter) if filter != "{}" => format!("dead letters {filter}"),
+            _ => "all dead letters".to_owned(),
+        },
+    }
+}
+
+/// What became of what a replay has sent, in a few words.
+pub(crate) fn became(outcome: &ReplayOutcome) -> String {
+    let mut parts = vec![format!("{} completed", outcome.completed)];
+    for (number, what) in [
+        (outcome.died_again, "died again"),
+        (outcome.under_way, "under way"),
+        (outcome.untraced, "not to be followed"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{number} {what}"));
+        }
+    }
+    format!(
+        "of {}: {}",
+        count(outcome.sent, "message"),
+        parts.join(", ")
+    )
+}

@@ -1,0 +1,133 @@
+//! The folder that holds the data belongs to one `longshore dev` at a time.
+
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use common::bootstrap::Failure;
+use common::config::Config;
+
+/// The file that is locked; it holds the id of the process.
+const LOCK: &str = "dev.lock";
+
+/// Folders that are ours until this is dropped, or until the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Held {
+    _locks: Vec<File>,
+}
+
+/// Makes the folders of the embedded engines' files and locks them. Another program may use the
+/// files all the same (`longshore events show` does); another `longshore dev` may not.
+///
+/// # Errors
+/// A folder cannot be written, or another process has it.
+pub(super) fn hold(config: &Config) -> Result<Held, Failure> {
+    let files = [config.broker.url.file(), config.database.url.file()];
+    let folders: BTreeSet<PathBuf> = files.into_iter().flatten().map(folder_of).collect();
+    let locks = folders.iter().map(|folder| lock(folder));
+    Ok(Held {
+        _locks: locks.collect::<Result<_, _>>()?,
+    })
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, Failure> {
+    let unusable = |error: std::io::Error| {
+        let folder = folder.display();
+        Failure::Failed(anyhow!(
+            "the data cannot be kept in {folder}: {error}; this user must be able to write there, or \
+             give another folder with --data"
+        ))
+    };
+    std::fs::create_dir_all(folder).map_err(unusable)?;
+    let path = folder.join(LOCK);
+    let mut options = File::options();
+    // Not truncated: it may be another process's.
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        Err(TryLockError::WouldBlock) => return Err(taken(folder, &mut file)),
+    }
+    file.set_len(0).map_err(unusable)?;
+    writeln!(file, "{}", std::process::id()).map_err(unusable)?;
+    Ok(file)
+}
+
+fn taken(folder: &Path, file: &mut File) -> Failure {
+    let mut owner = String::new();
+    // Only to say more: what is locked is locked.
+    let _ = file.read_to_string(&mut owner);
+    let process = match owner.trim() {
+        "" => "another process".to_owned(),
+        id => format!("process {id}"),
+    };
+    Failure::Failed(anyhow!(
+        "another `longshore dev` ({process}) works with the data in {}; stop it, or give another folder \
+         with --data",
+        folder.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(folder: &Path) -> Config {
+        let mut config = Config::default();
+        assert!(crate::data::keep_in(&mut config, folder).unwrap());
+        config
+    }
+
+    #[test]
+    fn a_folder_is_held_once_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder.path().join("not there yet/ü"));
+        let held = hold(&config).unwrap();
+        let Err(refused) = hold(&config).map(|_| ()) else {
+            panic!("held twice");
+        };
+        let id = std::process::id().to_string();
+        assert!(refused.to_string().contains(&id), "{refused}");
+        assert_eq!(refused.code(), 1);
+        drop(held);
+        assert!(hold(&config).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_says_which_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let Err(refused) = hold(&config(&file)).map(|_| ()) else {
+            panic!("a file was taken for a folder");
+        };
+        let text = refused.to_string();
+        assert!(text.contains("file") && text.contains("--data"), "{text}");
+    }
+
+    #[test]
+    fn without_files_there_is_nothing_to_hold() {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let urls = [
+            ("LONGSHORE_BROKER_URL", "amqp://h"),
+            ("LONGSHORE_DATABASE_URL", "postgres://h/d"),
+        ];
+        let config = common::config::load_from(urls.map(owned)).unwrap();
+        assert!(hold(&config).unwrap()._locks.is_empty());
+    }
+}

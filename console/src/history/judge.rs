@@ -1,0 +1,129 @@
+//! What the validate worker makes of an entry of the history.
+
+use common::bootstrap::Failure;
+use common::broker::HistoryEntry;
+use common::config::Config;
+use common::event::{EventId, Publisher, Types, now};
+use common::message::Message;
+use common::outcome::Outcome;
+use common::reason::ReasonCode;
+use common::runtime::Received;
+use common::topology::Names;
+use time::OffsetDateTime;
+use uuid::Uuid;
+use workers::archive::nameless;
+use workers::validate::Validate;
+
+/// Judges entries as the validate worker does.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    validate: Validate,
+    own_user: Option<String>,
+    /// The queue that entries went to first.
+    queue: String,
+}
+
+/// An entry, judged.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its place in the history.
+    pub(crate) offset: u64,
+    /// When it was received, as far as anybody tells.
+    pub(crate) at: Option<OffsetDateTime>,
+    /// The message as the validate worker found it.
+    pub(crate) received: Received,
+    /// The event it is, where our id for it is known.
+    pub(crate) event: Option<EventId>,
+    /// Its type, as far as it names one.
+    pub(crate) kind: String,
+    /// What became of it.
+    pub(crate) verdict: Verdict,
+}
+
+/// What the validate worker makes of an entry.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It goes on, in canonical form.
+    Accepted(Message),
+    /// A rule refuses it.
+    Rejected(ReasonCode),
+    /// It is no event, or of no known type.
+    Dead(ReasonCode),
+}
+
+impl Judge {
+    /// Judges by the types and limits of a configuration; `own_user` is the broker user that we publish as.
+    ///
+    /// # Errors
+    /// A configured event type cannot be used.
+    pub(crate) fn new(config: &Config, own_user: Option<&str>) -> Result<Self, Failure> {
+        let types =
+            Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Self {
+            validate: Validate::new(types, config.limits.events(), own_user),
+            own_user: own_user.map(str::to_owned),
+            queue: Names::new(config.namespace.clone()).validate(),
+        })
+    }
+
+    /// Judges one entry.
+    pub(crate) fn judge(&self, entry: HistoryEntry) -> Entry {
+        let HistoryEntry {
+            offset,
+            time,
+            routing_key,
+            message,
+        } = entry;
+        let own_user = self.own_user.as_deref();
+        let at_the_door = time.unwrap_or_else(now);
+        let received = Received::at_the_door(message, routing_key, own_user, at_the_door);
+        let (verdict, known) = match self.validate.judge(&received) {
+            Outcome::Next(next) => match next.into_iter().next() {
+                Some(publication) => {
+                    let message = publication.message;
+                    let known = (id_of(&message), message.kind.clone());
+                    (Verdict::Accepted(message), known)
+                }
+                None => (Verdict::Dead(ReasonCode::Undecodable), (None, None)),
+            },
+            Outcome::Rejected(rejection) => {
+                let event = rejection.event.map(|event| *event).unwrap_or_default();
+                (
+                    Verdict::Rejected(rejection.code),
+                    (id_of(&event), event.kind),
+                )
+            }
+            Outcome::Dead(failure) => {
+                // Of what is no event only our own door's word is known.
+                let publisher = received.trail.publisher.as_ref();
+                let ours = publisher.is_some_and(|it| !it.as_str().starts_with(Publisher::AMQP));
+                let event = if ours { id_of(&received.message) } else { None };
+                (Verdict::Dead(failure.code), (event, None))
+            }
+            // Validating needs nothing and nobody, so it knows no other outcome.
+            Outcome::Done | Outcome::Retry { .. } | Outcome::Hold { .. } => {
+                (Verdict::Dead(ReasonCode::Undecodable), (None, None))
+            }
+        };
+        let (event, kind) = known;
+        Entry {
+            offset,
+            at: time,
+            event,
+            kind: kind
+                .or_else(|| received.message.kind.clone())
+                .unwrap_or_else(|| received.routing_key.clone()),
+            verdict,
+            received,
+        }
+    }
+
+    /// The dead letter that an entry became if it died before its event had an id of ours.
+    pub(crate) fn letter_of(&self, entry: &Entry, generation: u32) -> Uuid {
+        nameless(&entry.received.message, &self.queue, generation)
+    }
+}
+
+fn id_of(message: &Message) -> Option<EventId> {
+    message.message_id.as_deref()?.parse().ok()
+}

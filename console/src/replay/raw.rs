@@ -1,0 +1,76 @@
+//! The message that an entry of the history becomes again.
+
+use common::event::{Trail, header};
+use common::message::Message;
+use common::store::EventRecord;
+use serde_json::Value;
+
+use super::letter::is_brokers;
+use crate::history::Entry;
+
+/// The message as it came through the door, for the validate worker to judge once more.
+pub(crate) fn raw(entry: &Entry, generation: u32) -> Message {
+    let mut message = entry.received.message.clone();
+    // We publish it now, so its headers will be believed: they say what the worker at the door believed.
+    message.user_id = None;
+    message.headers.retain(|name| !is_brokers(name));
+    send_again(&mut message, &entry.received.trail, generation);
+    let routing_key = entry.received.routing_key.as_str();
+    message.headers.set(header::ROUTING_KEY, routing_key);
+    message
+}
+
+/// The canonical event that validation has made of an entry, for a queue behind validation.
+pub(crate) fn canonical(mut message: Message, generation: u32) -> Message {
+    let trail = Trail::read(&message.headers);
+    send_again(&mut message, &trail, generation);
+    if let Some(kind) = message.kind.clone() {
+        message.headers.set(header::ROUTING_KEY, kind);
+    }
+    message
+}
+
+fn send_again(message: &mut Message, trail: &Trail, generation: u32) {
+    let trail = Trail {
+        generation,
+        // It was there before: whoever takes it shall look whether its work is done.
+        again: true,
+        ..trail.onward()
+    };
+    trail.write(&mut message.headers);
+}
+
+/// What the database knows of an event.
+pub(crate) struct Knowledge<'k>(pub(crate) Option<&'k EventRecord>);
+
+impl Knowledge<'_> {
+    /// Why an accepted event may not go to a destination, if so: only what is stored is delivered, and only
+    /// the content that is stored.
+    pub(crate) fn objection(&self, message: &Message) -> Option<&'static str> {
+        match self.0 {
+            None => Some("not_stored"),
+            Some(record) if is_same(&record.event, message) => None,
+            Some(_) => Some("other_content"),
+        }
+    }
+}
+
+/// Whether a canonical event says what the stored one says, by what the store compares: not the time,
+/// which is ours where the publisher gave none, nor a password's hash, which is salted.
+fn is_same(stored: &Value, message: &Message) -> bool {
+    let Ok(event) = serde_json::from_slice::<Value>(&message.body) else {
+        return false;
+    };
+    let content = |event: &Value| {
+        let mut data = event.get("data").cloned();
+        if let Some(Value::Object(fields)) = &mut data {
+            fields.remove("password_hash");
+        }
+        (
+            event.get("type").cloned(),
+            event.get("subject").cloned(),
+            data,
+        )
+    };
+    content(stored) == content(&event)
+}

@@ -1,0 +1,69 @@
+//! Watching whether what a replay sends dies again.
+
+use std::time::{Duration, Instant};
+
+use common::store::{Progress, ReplayOutcome, Store};
+use tokio_util::sync::CancellationToken;
+
+/// How often at most it is looked.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Looking takes no more than this part of the time, for it looks at every letter.
+const PART: u32 = 10;
+
+/// Of so few nothing is concluded.
+const FEW: u64 = 20;
+
+/// Cancels `enough` once more than the replay's `stop_when` of a hundred have died again, of those whose
+/// fate is known, and says how it stood. Ends when `over` is cancelled.
+pub(super) async fn watch(
+    store: &dyn Store,
+    replay: &Progress,
+    enough: &CancellationToken,
+    over: &CancellationToken,
+) -> Option<ReplayOutcome> {
+    let limit = replay.stop_when?;
+    let mut wait = EVERY;
+    loop {
+        tokio::select! {
+            () = over.cancelled() => return None,
+            () = tokio::time::sleep(wait) => {}
+        }
+        let began = Instant::now();
+        // A database that cannot say now is asked again.
+        if let Ok(outcome) = store.replay_outcome(replay.id).await
+            && too_many(&outcome, limit)
+        {
+            enough.cancel();
+            return Some(outcome);
+        }
+        wait = EVERY.max(began.elapsed() * PART);
+    }
+}
+
+fn too_many(outcome: &ReplayOutcome, limit: u8) -> bool {
+    let known = outcome.completed + outcome.died_again;
+    known >= FEW && outcome.died_again * 100 > known * u64::from(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(completed: u64, died_again: u64) -> ReplayOutcome {
+        ReplayOutcome {
+            completed,
+            died_again,
+            under_way: 1000,
+            ..ReplayOutcome::default()
+        }
+    }
+
+    #[test]
+    fn only_those_whose_fate_is_known_count() {
+        assert!(!too_many(&outcome(80, 20), 20), "exactly the limit");
+        assert!(too_many(&outcome(79, 21), 20));
+        assert!(!too_many(&outcome(0, 19), 20), "too few to tell");
+        assert!(too_many(&outcome(19, 1), 0));
+    }
+}

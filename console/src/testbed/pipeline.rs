@@ -1,0 +1,175 @@
+//! A system in memory whose stages a test works by hand, one event at a time.
+
+use common::broker::{Address, Broker as _, HistoryStart, Publication};
+use common::config::{Config, Destination};
+use common::event::{Trail, now};
+use common::message::{CLOUDEVENTS_JSON, Message};
+use common::outcome::Outcome;
+use common::runtime::{Handler as _, Received};
+use common::store::sqlite::SqliteStore;
+use common::store::{Attempt, DeliveryKey, Store};
+use common::topology::{Fact, Names, Topology};
+use futures_util::StreamExt as _;
+use serde_json::json;
+use std::sync::Arc;
+use workers::store::StoreEvents;
+
+use super::FailingBroker;
+use crate::history::{Judge, Verdict};
+use crate::survey::Surveyor;
+
+/// Broker, store, and what the workers know.
+pub(crate) struct Pipeline {
+    pub(crate) broker: FailingBroker,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) topology: Topology,
+    pub(crate) names: Names,
+    pub(crate) judge: Judge,
+}
+
+impl Pipeline {
+    /// One with these destinations declared.
+    pub(crate) async fn new(destinations: &[&str]) -> Self {
+        let topology = super::topology(destinations);
+        let broker = FailingBroker::with(&topology).await;
+        let judge = Judge::new(&Config::default(), broker.user()).expect("the built-in types");
+        Self {
+            broker,
+            store: Arc::new(super::store().await),
+            topology,
+            names: Names::new(Config::default().namespace),
+            judge,
+        }
+    }
+
+    /// A surveyor for whom nothing is too young.
+    pub(crate) fn surveyor(&self) -> Surveyor<'_> {
+        Surveyor {
+            broker: &self.broker,
+            store: self.store.as_ref(),
+            topology: &self.topology,
+            names: &self.names,
+            judge: &self.judge,
+            grace: time::Duration::ZERO,
+        }
+    }
+
+    /// A signup comes through the door, in canonical form; says under which id.
+    pub(crate) async fn signup(&self, name: &str) -> String {
+        let id = uuid::Uuid::now_v7().to_string();
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": "/test", "type": "signup.requested",
+            "time": "2026-01-02T03:04:05Z", "data": {"email": format!("{name}@example.com"), "name": name},
+        });
+        self.receive(CLOUDEVENTS_JSON, "signup.requested", &event.to_string())
+            .await;
+        id
+    }
+
+    /// Anything comes through the door.
+    pub(crate) async fn receive(&self, content_type: &str, kind: &str, body: &str) {
+        let message = Message {
+            body: body.to_owned().into(),
+            content_type: Some(content_type.to_owned()),
+            ..Message::default()
+        };
+        let to = Address::Fact {
+            fact: Fact::Received,
+            routing_key: kind.to_owned(),
+        };
+        let published = self.broker.publish(Publication { to, message }).await;
+        published.expect("received");
+    }
+
+    /// The validate worker and the store worker take everything that waits; it is due at `destinations`.
+    pub(crate) async fn work(&self, destinations: &[&str]) {
+        self.forget("validate").await;
+        let mut entries = self
+            .broker
+            .history(HistoryStart::First)
+            .await
+            .expect("a history");
+        while let Some(entry) = entries.next().await {
+            let entry = self.judge.judge(entry.expect("an entry"));
+            if let Verdict::Accepted(message) = entry.verdict {
+                self.keep(message, destinations).await;
+            }
+        }
+    }
+
+    async fn keep(&self, message: Message, destinations: &[&str]) {
+        let destinations = destinations.iter().map(|name| {
+            toml::from_str::<Destination>(&format!(
+                "name = \"{name}\"\nwebhook = {{ url = \"https://{name}.example\" }}"
+            ))
+            .expect("a destination")
+        });
+        let worker = StoreEvents::new(
+            Arc::clone(&self.store) as Arc<dyn Store>,
+            destinations.collect(),
+        );
+        let received = Received {
+            trail: Trail::read(&message.headers),
+            routing_key: message.kind.clone().unwrap_or_default(),
+            redelivered: false,
+            message,
+        };
+        for outcome in worker.handle(&[received]).await {
+            assert!(
+                matches!(outcome, Outcome::Next(_) | Outcome::Done),
+                "{outcome:?}"
+            );
+        }
+    }
+
+    /// Takes everything out of a queue, and does nothing with it.
+    pub(crate) async fn forget(&self, queue: &str) {
+        let name = format!("longshore.{queue}");
+        let depth = self
+            .broker
+            .depth(&name)
+            .await
+            .expect("asked")
+            .expect("there");
+        let subscription = self
+            .broker
+            .subscribe(&name, 1000)
+            .await
+            .expect("subscribed");
+        let mut deliveries = subscription.deliveries;
+        for _ in 0..depth.messages {
+            let delivery = deliveries
+                .next()
+                .await
+                .expect("one more")
+                .expect("given out");
+            subscription
+                .control
+                .settle(delivery.tag, common::broker::Settlement::Ack);
+        }
+        subscription.control.flush().await.expect("settled");
+        subscription.control.close().await;
+    }
+
+    /// The receiver takes an event.
+    pub(crate) async fn deliver(&self, id: &str, destination: &str, generation: u32) {
+        let attempt = Attempt {
+            key: DeliveryKey {
+                event: id.parse().expect("an id"),
+                destination: destination.to_owned(),
+                generation,
+            },
+            attempt: 1,
+            started_at: now(),
+            duration_ms: 1,
+            status_code: Some(200),
+            error: None,
+            response_excerpt: None,
+            delivered: true,
+        };
+        self.store
+            .record_attempts(&[attempt])
+            .await
+            .expect("recorded");
+    }
+}

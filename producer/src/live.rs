@@ -1,0 +1,230 @@
+//! `GET /v1/events/{id}/live`: where an event stands, told again each time it changes, until it is
+//! at rest. Server-sent events:
+//!
+//! | event | data |
+//! |--|--|
+//! | `status` | the document of `GET /v1/events/{id}` |
+//! | `waiting` | `{"for": "event"}`: nothing is known of it yet; `{"for": "database"}`: it cannot say |
+//! | `end` | `{"reason": …}`, and nothing follows: `at_rest`, or come back: `unknown`, `too_long`, `stopping` |
+//!
+//! A stream looks at the database in growing waits. All streams together have a bound, as has each
+//! one's time; whoever comes back is told the whole document again, so nothing is missed.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{Extensions, HeaderName};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use common::event::EventId;
+use common::retry::Waits;
+use common::store::EventStatus;
+use common::telemetry::metrics::LiveStream;
+use futures_util::stream;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::door::Door;
+use crate::problem::{Code, Problem};
+use crate::serve::Stopping;
+use crate::status::{self, PATIENCE, unavailable};
+
+/// How many may watch at once.
+const STREAMS: usize = 512;
+/// How many of them may ask the database at the same moment; the others wait for their turn.
+const LOOKS: usize = 16;
+/// The first and the longest wait between two looks. Each change begins anew.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long an event may stay unknown: far longer than a healthy system needs to store it.
+const UNKNOWN: Duration = Duration::from_secs(60);
+/// How long one stream lasts at most.
+const LONGEST: Duration = Duration::from_secs(600);
+/// Often enough for proxies that close what is silent, and to find out who is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a browser waits before it connects again.
+const COME_BACK: Duration = Duration::from_secs(2);
+
+/// Tells proxies (nginx and those that follow it) to pass on what they get at once.
+const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
+/// What all streams share.
+pub(crate) struct Bounds {
+    /// Streams that may still begin.
+    streams: Arc<Semaphore>,
+    /// Questions that the database may still be asked.
+    looks: Semaphore,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            looks: Semaphore::new(LOOKS),
+        }
+    }
+}
+
+/// Tells where an event stands until it is at rest.
+///
+/// # Errors
+/// The id is none, there is no database to look at, or too many watch already.
+pub(crate) async fn get(
+    State(door): State<Door>,
+    id: Result<Path<String>, PathRejection>,
+    extensions: Extensions,
+) -> Result<Response, Problem> {
+    let id = status::event_id(id)?;
+    if door.store.is_none() {
+        return Err(unavailable("this producer has no database to ask"));
+    }
+    let Ok(place) = Arc::clone(&door.live.streams).try_acquire_owned() else {
+        return Err(Problem::new(
+            Code::Overloaded,
+            "too many watch events live now; come back, or ask GET /v1/events/{id} now and then",
+        )
+        .retry_after(5));
+    };
+    let begun = Instant::now();
+    let watch = Watch {
+        door,
+        id,
+        // A router without a server around it is never told to stop.
+        stop: extensions
+            .get()
+            .map_or_else(CancellationToken::new, |Stopping(stop)| stop.clone()),
+        begun,
+        waits: Waits::between(WAITS.0, WAITS.1),
+        told: None,
+        over: false,
+        _place: place,
+        _counted: LiveStream::begin(),
+    };
+    let events = stream::unfold(watch, async |mut watch| {
+        let event = watch.next().await?;
+        Some((Ok::<_, Infallible>(event), watch))
+    });
+    let live = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    Ok(([UNBUFFERED], live).into_response())
+}
+
+/// One stream.
+struct Watch {
+    door: Door,
+    id: EventId,
+    stop: CancellationToken,
+    begun: Instant,
+    waits: Waits,
+    /// What was told last.
+    told: Option<Seen>,
+    /// The last event was told.
+    over: bool,
+    // Both are given back when whoever watches goes away, as the stream is dropped then.
+    _place: OwnedSemaphorePermit,
+    _counted: LiveStream,
+}
+
+/// What one look at the database shows.
+#[derive(PartialEq)]
+enum Seen {
+    /// This.
+    Status(Box<EventStatus>),
+    /// Nothing is known of the event.
+    Nothing,
+    /// The database cannot say.
+    NoAnswer,
+}
+
+impl Watch {
+    /// The next event, once there is something to tell; `None` behind the last.
+    async fn next(&mut self) -> Option<Event> {
+        if self.over {
+            return None;
+        }
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                self.over = true;
+                Some(end("stopping"))
+            }
+            event = self.change() => Some(event),
+        }
+    }
+
+    /// Looks until there is a change, or no more point in looking.
+    async fn change(&mut self) -> Event {
+        loop {
+            if let Some(reason) = self.reason_to_end() {
+                self.over = true;
+                return end(reason);
+            }
+            if self.told.is_some() {
+                tokio::time::sleep(self.waits.next_wait()).await;
+            }
+            let seen = self.look().await;
+            if self.told.as_ref() != Some(&seen) {
+                self.waits.reset();
+                let event = tell(&seen);
+                self.told = Some(seen);
+                return event;
+            }
+        }
+    }
+
+    fn reason_to_end(&self) -> Option<&'static str> {
+        let age = self.begun.elapsed();
+        match &self.told {
+            Some(Seen::Status(status)) if status.is_at_rest() => Some("at_rest"),
+            Some(Seen::Nothing) if age >= UNKNOWN => Some("unknown"),
+            _ if age >= LONGEST => Some("too_long"),
+            _ => None,
+        }
+    }
+
+    async fn look(&self) -> Seen {
+        let Some(store) = &self.door.store else {
+            return Seen::NoAnswer;
+        };
+        let asking = async {
+            let _turn = self.door.live.looks.acquire().await;
+            store.status(self.id).await
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(Ok(Some(status))) => Seen::Status(Box::new(status)),
+            Ok(Ok(None)) => Seen::Nothing,
+            Ok(Err(error)) => {
+                tracing::debug!(event.id = %self.id, %error, "the database cannot say where an event stands");
+                Seen::NoAnswer
+            }
+            Err(_) => Seen::NoAnswer,
+        }
+    }
+}
+
+fn tell(seen: &Seen) -> Event {
+    match seen {
+        Seen::Status(status) => event("status", json!(status)),
+        Seen::Nothing => waiting("event"),
+        Seen::NoAnswer => waiting("database"),
+    }
+}
+
+fn waiting(what: &str) -> Event {
+    event("waiting", json!({ "for": what }))
+}
+
+fn end(reason: &str) -> Event {
+    event("end", json!({ "reason": reason }))
+}
+
+fn event(name: &str, data: serde_json::Value) -> Event {
+    Event::default()
+        .retry(COME_BACK)
+        .event(name)
+        .data(data.to_string())
+}

@@ -1,0 +1,247 @@
+//! SIGKILL in the middle of a large replay: it goes on where it was, and no letter is left out.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{
+    ledger::Ledger,
+    load::Load,
+    proxy::Proxy,
+    receiver::{Answer, Receiver},
+    services::Services,
+    system::{Destination, System},
+    wait::eventually,
+};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::{LATER, SOON};
+
+const LETTERS: usize = 2_000;
+/// How many are marked when the replay is killed for the first and for the second time.
+const FIRST: i64 = 600;
+const SECOND: i64 = 1_200;
+
+#[tokio::test]
+async fn a_replay_that_is_killed_goes_on_and_sends_every_letter() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.always(Answer::status(500));
+    let system = System::builder()
+        .destination(Destination::webhook("crm", &receiver).attempts(1, "250ms"))
+        .start()
+        .await?;
+    let ledger = system.ledger().await?;
+    let accepted = Load::signups(system.client(), LETTERS, 16)
+        .finish(LATER)
+        .await?;
+    eventually(LATER, "every event to die", || async {
+        let balance = ledger.balance(&accepted).await?;
+        ensure!(balance.dead == LETTERS, "{balance}");
+        Ok(())
+    })
+    .await?;
+    receiver.always(Answer::status(200));
+
+    // The first kill: the broker has confirmed a batch, and it is not marked yet.
+    let brake = Brake::pull(&ledger, FIRST).await?;
+    // With a rate, however high, one batch is in hand at a time.
+    let command = ["dead", "replay", "--all", "--yes", "--rate", "100000/s"];
+    let mut replay = system.longshore_running(&[], &command)?;
+    let marking = brake.held(&ledger).await;
+    let marking = marking.with_context(|| replay.output())?;
+    replay.kill().await?;
+    brake.release(&ledger, Some(marking)).await?;
+    let confirmed = Standing::read(&ledger).await?;
+    confirmed.is_true_to(&receiver).await?;
+
+    // The second one: a batch is claimed, and the broker cannot confirm any of it.
+    let id = replay_in_the_way(&system).await?;
+    let shared = Services::shared();
+    let proxy = Proxy::start_before(&shared.broker_url).await?;
+    let brake = Brake::pull(&ledger, SECOND).await?;
+    let mut replay = system.longshore_running(
+        &[("LONGSHORE_BROKER_URL", &proxy.before(&shared.broker_url)?)],
+        &["dead", "replay", "--resume", &id, "--yes"],
+    )?;
+    let held = brake.held(&ledger).await;
+    held.with_context(|| replay.output())?;
+    proxy.stall();
+    let before = Standing::read(&ledger).await?;
+    brake.release(&ledger, None).await?;
+    let unconfirmed = eventually(SOON, "the next batch to be claimed", || async {
+        let standing = Standing::read(&ledger).await?;
+        let next = standing.claimed.is_disjoint(&before.claimed) && !standing.claimed.is_empty();
+        ensure!(next, "{} are claimed", standing.claimed.len());
+        Ok(standing)
+    })
+    .await?;
+    replay.kill().await?;
+    unconfirmed.is_true_to(&receiver).await?;
+
+    let resumed = system
+        .longshore(&["dead", "replay", "--resume", &id, "--yes", "--json"])
+        .await?
+        .json()?;
+    let rest = LETTERS - unconfirmed.marked.len();
+    ensure!(
+        resumed["replayed"] == rest,
+        "the rest was {rest}: {resumed}"
+    );
+    ledger.all_completed(&accepted, LATER).await?;
+    let letters = ledger.dead_letters().await?;
+    ensure!(
+        letters.len() == LETTERS && letters.iter().all(|letter| letter.state == "replayed"),
+        "{} letters, not all of them replayed",
+        letters.len()
+    );
+    let successes = receiver.successes();
+    for event in &accepted {
+        let times = successes.get(&format!("{event}-r1")).copied();
+        // A kill may double what was sent and not marked, and nothing else.
+        let claimed = confirmed.claimed.contains(event) || unconfirmed.claimed.contains(event);
+        let most = if claimed { 2 } else { 1 };
+        ensure!(
+            (1..=most).contains(&times.unwrap_or(0)),
+            "{event} was delivered {times:?} times"
+        );
+    }
+    ensure!(
+        successes.len() == LETTERS,
+        "{} deliveries of {LETTERS} letters",
+        successes.len()
+    );
+    let over = system
+        .longshore(&["dead", "replay", "--resume", &id, "--yes"])
+        .await?;
+    over.exit(2)?;
+    system.finish().await
+}
+
+/// The events whose letters are in each state.
+struct Standing {
+    marked: HashSet<Uuid>,
+    claimed: HashSet<Uuid>,
+    open: HashSet<Uuid>,
+}
+
+impl Standing {
+    async fn read(ledger: &Ledger) -> Result<Self> {
+        let letters = ledger.dead_letters().await?;
+        let in_state = |state: &str| -> HashSet<Uuid> {
+            let letters = letters.iter().filter(|letter| letter.state == state);
+            letters.filter_map(|letter| letter.event_id).collect()
+        };
+        Ok(Self {
+            marked: in_state("replayed"),
+            claimed: in_state("replaying"),
+            open: in_state("open"),
+        })
+    }
+
+    /// Checks that what is marked arrives, though whoever sent it is dead, and what was not claimed
+    /// was not sent.
+    async fn is_true_to(&self, receiver: &Receiver) -> Result<()> {
+        let Self {
+            marked,
+            claimed,
+            open,
+        } = self;
+        ensure!(
+            !marked.is_empty() && !claimed.is_empty() && !open.is_empty(),
+            "not the middle: {} marked, {} claimed, {} open",
+            marked.len(),
+            claimed.len(),
+            open.len()
+        );
+        let delivered = || -> HashSet<Uuid> {
+            let ids = receiver.successes().into_keys();
+            ids.filter_map(|id| id.strip_suffix("-r1")?.parse().ok())
+                .collect()
+        };
+        eventually(SOON, "what is marked to be delivered", || async {
+            let missing = marked.difference(&delivered()).count();
+            ensure!(missing == 0, "{missing} of {} are not", marked.len());
+            Ok(())
+        })
+        .await?;
+        ensure!(
+            delivered().is_disjoint(open),
+            "a letter was sent that is not claimed"
+        );
+        Ok(())
+    }
+}
+
+/// The replay that has claimed letters and does not run, found as an operator finds it.
+async fn replay_in_the_way(system: &System) -> Result<String> {
+    let list = ["dead", "list", "--state", "replaying", "--limit", "1"];
+    let list = system.longshore(&[&list[..], &["--json"]].concat()).await?;
+    let list = list.json()?;
+    let letter = list["items"][0]["id"]
+        .as_str()
+        .with_context(|| format!("no letter is claimed: {list}"))?;
+    let shown = system
+        .longshore(&["dead", "show", letter, "--json"])
+        .await?
+        .json()?;
+    let id = shown["replay"].as_str();
+    let id = id.with_context(|| format!("the letter does not name its replay: {shown}"))?;
+    Ok(id.to_owned())
+}
+
+/// Holds a replay fast while it marks what the broker has confirmed, so that a kill is sure to hit it
+/// there.
+struct Brake {
+    /// Has the lock that the mark waits for.
+    holder: PgConnection,
+}
+
+impl Brake {
+    /// Holds whoever marks the letter that makes it so many.
+    async fn pull(ledger: &Ledger, letters: i64) -> Result<Self> {
+        let mut holder = ledger.pool().acquire().await?.detach();
+        let trigger = format!(
+            "create table brake ();
+            create function brake() returns trigger language plpgsql as $$
+            begin
+                lock table brake in access share mode;
+                return new;
+            end $$;
+            create trigger brake before update on replays for each row
+            when (new.replayed >= {letters}) execute function brake();"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger))
+            .execute(&mut holder)
+            .await?;
+        sqlx::raw_sql("begin; lock table brake in access exclusive mode")
+            .execute(&mut holder)
+            .await?;
+        Ok(Self { holder })
+    }
+
+    /// Waits until somebody is held; gives the process id of their session.
+    async fn held(&self, ledger: &Ledger) -> Result<i32> {
+        eventually(SOON, "the replay to mark its letters", || async {
+            let waiting: Option<i32> = sqlx::query_scalar(
+                "select pid from pg_locks where relation = 'brake'::regclass and not granted",
+            )
+            .fetch_optional(ledger.pool())
+            .await?;
+            waiting.context("nobody marks yet")
+        })
+        .await
+    }
+
+    /// Lets everybody pass. The session named is ended before that and its mark undone, as when its
+    /// host has died.
+    async fn release(mut self, ledger: &Ledger, ended: Option<i32>) -> Result<()> {
+        sqlx::query("select pg_terminate_backend($1, 10000)")
+            .bind(ended)
+            .execute(ledger.pool())
+            .await?;
+        sqlx::raw_sql("commit; drop function brake() cascade; drop table brake")
+            .execute(&mut self.holder)
+            .await?;
+        Ok(self.holder.close().await?)
+    }
+}

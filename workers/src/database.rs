@@ -1,0 +1,51 @@
+//! What it means for an event that the database would not do something.
+
+use common::outcome::{Failure, Outcome};
+use common::reason::ReasonCode;
+use common::store::StoreError;
+
+/// The dependency, as operators know it.
+const DATABASE: &str = "postgres";
+
+/// What becomes of an event over `error`. Only what waiting mends is waited for: were anything else held,
+/// it would be handled again and again.
+pub(crate) fn refused(error: StoreError) -> Outcome {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Schema(_) => Outcome::Hold {
+            dependency: DATABASE,
+            error: error.to_string(),
+        },
+        StoreError::Data(detail) => Outcome::Dead(Failure::new(ReasonCode::Unstorable, detail)),
+        error => Outcome::Retry {
+            after: None,
+            failure: Failure::new(ReasonCode::HandlerFailed, error.to_string()),
+        },
+    }
+}
+
+/// As [`refused`], where an answer has fewer parts than the question.
+pub(crate) fn unanswered() -> Outcome {
+    refused(StoreError::Fault(
+        "nothing was said of the event".to_owned(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_waiting_mends_is_waited_for() {
+        let name = |error: fn(String) -> StoreError| match refused(error("x".to_owned())) {
+            Outcome::Hold { .. } => "hold",
+            Outcome::Dead(_) => "dead",
+            Outcome::Retry { .. } => "retry",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name(StoreError::Unavailable), "hold");
+        assert_eq!(name(StoreError::Schema), "hold");
+        assert_eq!(name(StoreError::Data), "dead");
+        assert_eq!(name(StoreError::Fault), "retry");
+        assert!(matches!(unanswered(), Outcome::Retry { .. }));
+    }
+}

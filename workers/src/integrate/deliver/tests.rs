@@ -1,0 +1,151 @@
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use common::event::EventId;
+use common::reason::ReasonCode;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::store::StoreEvents;
+use crate::testbed::{self, CRM, signup, status};
+
+/// A receiver that gives these answers, and 200 once there are no more.
+struct Receiver {
+    url: String,
+    /// The `webhook-id` of every call.
+    calls: Arc<Mutex<Vec<String>>>,
+}
+
+impl Receiver {
+    async fn start(answers: &[u16]) -> Self {
+        let answers = answers
+            .iter()
+            .map(|code| StatusCode::from_u16(*code).unwrap());
+        let answers = Arc::new(Mutex::new(answers.collect::<VecDeque<_>>()));
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&calls);
+        let answer = move |headers: HeaderMap| async move {
+            let id = headers["webhook-id"].to_str().unwrap().to_owned();
+            seen.lock().unwrap().push(id);
+            answers
+                .lock()
+                .unwrap()
+                .pop_front()
+                .unwrap_or(StatusCode::OK)
+        };
+        let router = Router::new().route("/hook", post(answer));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, calls }
+    }
+
+    /// A worker that delivers here, as another process has it.
+    fn worker(&self, store: &Arc<dyn Store>) -> Deliver {
+        // Once a process; a second time says no.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let destination = testbed::destination(&self.url);
+        let allow = vec!["127.0.0.0/8".parse().unwrap()];
+        Deliver::new(destination, allow, Arc::clone(store)).unwrap()
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.clone()
+    }
+
+    /// An event that is stored and due here.
+    async fn due(&self, store: &Arc<dyn Store>) -> (EventId, Received) {
+        let id = EventId::born();
+        let received = signup(id, "ada@example.com");
+        let destination = testbed::destination(&self.url);
+        let storing = StoreEvents::new(Arc::clone(store), vec![destination]);
+        storing.handle(std::slice::from_ref(&received)).await;
+        (id, received)
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_written_down_and_a_copy_of_it_is_not_sent() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[]).await;
+    let (id, received) = receiver.due(&store).await;
+    let worker = receiver.worker(&store);
+    let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+    assert_eq!(outcomes, [Outcome::Done]);
+    assert_eq!(status(&store, id).await.status, "completed");
+
+    let copy = Received {
+        redelivered: true,
+        ..received
+    };
+    let outcomes = receiver.worker(&store).handle(&[copy]).await;
+    assert_eq!(outcomes, [Outcome::Done]);
+    assert_eq!(receiver.calls(), [id.to_string()]);
+    assert_eq!(status(&store, id).await.deliveries[0].attempts, 1);
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_written_down_and_the_next_one_has_the_same_id() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[500]).await;
+    let (id, mut received) = receiver.due(&store).await;
+    let worker = receiver.worker(&store);
+    let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+    match &outcomes[..] {
+        [Outcome::Retry { failure, .. }] => assert_eq!(failure.code, ReasonCode::ReceiverFailing),
+        other => panic!("expected a retry, found {other:?}"),
+    }
+    let found = status(&store, id).await;
+    assert_eq!(found.status, "delivering");
+    let error = found.deliveries[0].error.as_deref().unwrap_or_default();
+    assert!(error.contains("500"), "{error}");
+
+    received.trail.attempt = 1;
+    let outcomes = worker.handle(&[received]).await;
+    assert_eq!(outcomes, [Outcome::Done]);
+    let found = status(&store, id).await;
+    assert_eq!(found.status, "completed");
+    assert_eq!(found.deliveries[0].attempts, 2);
+    assert_eq!(receiver.calls(), [id.to_string(), id.to_string()]);
+}
+
+#[tokio::test]
+async fn what_the_receiver_will_never_take_is_dead_at_once() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[422]).await;
+    let (id, received) = receiver.due(&store).await;
+    let outcomes = receiver.worker(&store).handle(&[received]).await;
+    match &outcomes[..] {
+        [Outcome::Dead(failure)] => assert_eq!(failure.code, ReasonCode::ReceiverRefused),
+        other => panic!("expected a dead letter, found {other:?}"),
+    }
+    // It is the archive that marks it as dead.
+    let key = DeliveryKey {
+        event: id,
+        destination: CRM.to_owned(),
+        generation: 0,
+    };
+    let states = store.deliveries(&[key]).await;
+    assert_eq!(states, Ok(vec![Some(DeliveryState::Due)]));
+}
+
+#[tokio::test]
+async fn while_the_database_cannot_say_what_is_due_nothing_is_sent() {
+    let receiver = Receiver::start(&[]).await;
+    let worker = receiver.worker(&testbed::down());
+    let copy = Received {
+        redelivered: true,
+        ..signup(EventId::born(), "ada@example.com")
+    };
+    let outcomes = worker.handle(&[copy]).await;
+    assert!(
+        matches!(outcomes[..], [Outcome::Hold { .. }]),
+        "{outcomes:?}"
+    );
+    assert_eq!(receiver.calls(), [""; 0]);
+    assert!(worker.probe("postgres").await.is_err());
+}

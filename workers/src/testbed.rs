@@ -1,0 +1,87 @@
+//! The embedded store in memory, and events in the hands of a handler, as the tests of this package use
+//! them.
+
+use std::sync::Arc;
+
+use common::config::Destination;
+use common::event::{EventId, Trail, now};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
+use common::namespace::Namespace;
+use common::runtime::Received;
+use common::sqlite::Location;
+use common::store::sqlite::SqliteStore;
+use common::store::{EventStatus, Store};
+use serde_json::json;
+
+/// What the destination of the tests is called.
+pub(crate) const CRM: &str = "crm";
+
+/// A store with its tables, and nothing in them.
+pub(crate) async fn store() -> Arc<dyn Store> {
+    let store = not_migrated();
+    store.migrate().await.expect("a schema");
+    store
+}
+
+/// A store without its tables.
+pub(crate) fn not_migrated() -> Arc<dyn Store> {
+    at(&Location::memory())
+}
+
+/// A store that is down: its file is where none can be.
+pub(crate) fn down() -> Arc<dyn Store> {
+    at(&Location::file("/dev/null/longshore.db"))
+}
+
+fn at(location: &Location) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::at(location, &Namespace::default()))
+}
+
+/// Where an event stands.
+///
+/// # Panics
+/// Nothing is known of it.
+pub(crate) async fn status(store: &Arc<dyn Store>, id: EventId) -> EventStatus {
+    let status = store.status(id).await.expect("the store can say");
+    status.expect("the event is known")
+}
+
+/// The destination that gets every event, at `url`.
+pub(crate) fn destination(url: &str) -> Destination {
+    let text = format!("name = \"{CRM}\"\nwebhook = {{ url = \"{url}\" }}");
+    toml::from_str(&text).expect("a destination")
+}
+
+/// A fresh signup, as validation lets it through.
+pub(crate) fn signup(id: EventId, email: &str) -> Received {
+    signup_of(id, email, "Ada")
+}
+
+/// The same, of somebody of another name.
+pub(crate) fn signup_of(id: EventId, email: &str, name: &str) -> Received {
+    let event = json!({
+        "specversion": "1.0", "id": id.to_string(), "source": "/shop",
+        "type": "signup.requested", "time": "2026-01-02T03:04:05Z", "data": {"email": email, "name": name},
+    });
+    let trail = Trail {
+        received_at: Some(now()),
+        accepted_at: Some(now()),
+        ..Trail::default()
+    };
+    let mut headers = Headers::default();
+    trail.write(&mut headers);
+    Received {
+        message: Message {
+            body: event.to_string().into(),
+            content_type: Some(CLOUDEVENTS_JSON.to_owned()),
+            message_id: Some(id.to_string()),
+            kind: Some("signup.requested".to_owned()),
+            app_id: Some("/shop".to_owned()),
+            headers,
+            ..Message::default()
+        },
+        routing_key: "signup.requested".to_owned(),
+        redelivered: false,
+        trail,
+    }
+}
