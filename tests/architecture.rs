@@ -17,8 +17,8 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(root().join(path)).with_context(|| format!("reading {path}"))
 }
 
-/// The Rust files below a file or folder: their paths and their code without comments and tests.
-fn code(below: &str) -> Result<Vec<(String, String)>> {
+/// The Rust files below a file or folder.
+fn files(below: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut rest = vec![root().join(below)];
     while let Some(path) = rest.pop() {
@@ -27,17 +27,25 @@ fn code(below: &str) -> Result<Vec<(String, String)>> {
                 rest.push(entry?.path());
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path)?;
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let lines = text
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"));
-            let name = path.strip_prefix(root())?.display().to_string();
-            files.push((name, lines.collect::<Vec<_>>().join("\n")));
+            files.push(path);
         }
     }
     ensure!(!files.is_empty(), "no Rust file below {below}");
     Ok(files)
+}
+
+/// The Rust files below a file or folder: their paths and their code without comments and tests.
+fn code(below: &str) -> Result<Vec<(String, String)>> {
+    let each = files(below)?.into_iter().map(|path| {
+        let text = fs::read_to_string(&path)?;
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let name = path.strip_prefix(root())?.display().to_string();
+        Ok((name, lines.collect::<Vec<_>>().join("\n")))
+    });
+    each.collect()
 }
 
 /// Fails for each file below `below`, but not below `but`, that names one of `words`.
@@ -348,6 +356,36 @@ fn links_between_documents_lead_somewhere() -> Result<()> {
                 "{} links to {link}",
                 page.display()
             );
+        }
+    }
+    Ok(())
+}
+
+/// `scripts/test` runs what is ignored wherever a browser is, so nothing may be ignored for another
+/// reason.
+#[test]
+fn nothing_is_ignored_but_what_needs_a_browser() -> Result<()> {
+    for below in [
+        "common",
+        "producer",
+        "workers",
+        "console",
+        "bench",
+        "tests/e2e",
+        "tests/src",
+    ] {
+        for file in files(below)? {
+            let text = fs::read_to_string(&file)?;
+            let ignored = text
+                .lines()
+                .filter(|line| line.trim_start().starts_with("#[ignore"));
+            for line in ignored {
+                ensure!(
+                    line.contains("needs Chromium"),
+                    "{} has a test with {line}",
+                    file.display()
+                );
+            }
         }
     }
     Ok(())

@@ -8,16 +8,22 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::error::PATIENCE;
 use super::location::Location;
 
 /// The lock that is held while waiting: a file beside the database.
 pub(super) struct Turn {
     path: Option<PathBuf>,
     file: Option<Arc<File>>,
+    waiter: Option<JoinHandle<()>>,
 }
 
-/// Holds the lock until it is dropped.
+/// Holds the lock, if there is one, until it is dropped.
 pub(super) struct Held(Option<Arc<File>>);
 
 impl Turn {
@@ -30,12 +36,20 @@ impl Turn {
             }
             Location::Memory { .. } => None,
         };
-        Self { path, file: None }
+        Self {
+            path,
+            file: None,
+            waiter: None,
+        }
     }
 
-    /// Waits behind whoever waits already. Fair and no more: where the file cannot be locked, SQLite's
-    /// own lock is enough to be safe.
+    /// Waits behind whoever waits already, [`PATIENCE`] long. Fair and no more: without the lock, as
+    /// where the file cannot be locked or its holder is frozen, SQLite's own is enough to be safe.
     pub(super) async fn take(&mut self) -> Held {
+        if self.waiter.as_ref().is_some_and(|it| !it.is_finished()) {
+            // Whoever froze while holding it has been waited for already.
+            return Held(None);
+        }
         if self.file.is_none()
             && let Some(path) = &self.path
         {
@@ -48,13 +62,24 @@ impl Turn {
         };
         match file.try_lock() {
             Ok(()) => Held(Some(file)),
-            Err(TryLockError::WouldBlock) => {
-                let waiting = Arc::clone(&file);
-                // Whoever holds it gives up after a while, or dies and lets go.
-                let locked = tokio::task::spawn_blocking(move || waiting.lock()).await;
-                Held(matches!(locked, Ok(Ok(()))).then_some(file))
-            }
+            Err(TryLockError::WouldBlock) => self.wait(file).await,
             Err(TryLockError::Error(_)) => Held(None),
+        }
+    }
+
+    /// Waits on a thread of its own: the runtime's would keep a program from ending.
+    async fn wait(&mut self, file: Arc<File>) -> Held {
+        let (answer, locked) = oneshot::channel();
+        let waiter = Builder::new().name("sqlite-turn".to_owned());
+        let waiter = waiter.spawn(move || {
+            let locked = file.lock().is_ok();
+            // Where nobody waits for it any more, dropping it lets go at once.
+            let _ = answer.send(Held(locked.then_some(file)));
+        });
+        self.waiter = waiter.ok();
+        match timeout(PATIENCE, locked).await {
+            Ok(Ok(held)) => held,
+            _ => Held(None),
         }
     }
 }
@@ -65,5 +90,54 @@ impl Drop for Held {
             // Closing the file would let go as well.
             let _ = file.unlock();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_held(turn: &File) -> bool {
+        matches!(turn.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    // The clock goes on by itself when nothing else can: no patience is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_holder_is_waited_for_once_and_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::file(folder.path().join("x.db"));
+        let frozen = File::create(folder.path().join("x.db-turn")).unwrap();
+        frozen.lock().unwrap();
+        let mut turn = Turn::new(&location);
+        let begun = tokio::time::Instant::now();
+        assert!(turn.take().await.0.is_none());
+        assert!(begun.elapsed() >= PATIENCE);
+        let begun = tokio::time::Instant::now();
+        assert!(turn.take().await.0.is_none());
+        assert!(begun.elapsed() < PATIENCE);
+
+        // Once it lets go, what still waited for it lets go as well, and there are turns again.
+        frozen.unlock().unwrap();
+        turn.waiter.take().unwrap().join().unwrap();
+        let held = turn.take().await;
+        assert!(held.0.is_some());
+        assert!(is_held(&frozen));
+        drop(held);
+        assert!(!is_held(&frozen));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_turn_comes_when_its_holder_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::file(folder.path().join("x.db"));
+        let (mut one, mut other) = (Turn::new(&location), Turn::new(&location));
+        let held = one.take().await;
+        let waiting = tokio::spawn(async move { other.take().await });
+        drop(held);
+        let held = waiting.await.unwrap();
+        assert!(is_held(
+            &File::open(folder.path().join("x.db-turn")).unwrap()
+        ));
+        drop(held);
     }
 }

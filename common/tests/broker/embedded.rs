@@ -102,30 +102,28 @@ async fn what_a_dropped_program_held_comes_again_at_once() {
     .await;
 }
 
-/// What the programs that are killed are told by.
-const FILE: &str = "LONGSHORE_TEST_FOLDER";
+/// What a program of its own is told by.
+const FOLDER: &str = "LONGSHORE_TEST_FOLDER";
 const NAMESPACE: &str = "LONGSHORE_TEST_NAMESPACE";
 
-/// A program of its own: one of the ignored tests below.
+/// A program of its own, to be killed: the same test once more, which then does its other half.
 fn start(test: &str, folder: &Path, plan: &Plan) -> Child {
     Command::new(std::env::current_exe().expect("this very program"))
-        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "--nocapture", "--test-threads=1"])
         .arg(format!("embedded::{test}"))
-        .env(FILE, folder)
+        .env(FOLDER, folder)
         .env(NAMESPACE, plan.namespace.as_str())
         .stdout(Stdio::piped())
         .spawn()
         .expect("started")
 }
 
-/// The other end of [`start`].
-fn told() -> (EmbeddedBroker, Names) {
-    let folder = PathBuf::from(std::env::var_os(FILE).expect("a folder"));
-    let namespace: Namespace = std::env::var(NAMESPACE)
-        .expect("a namespace")
-        .parse()
-        .expect("a namespace");
-    (broker(&folder, &namespace), Names::new(namespace))
+/// The other end of [`start`]; `None` in the test that starts it.
+fn told() -> Option<(EmbeddedBroker, Names)> {
+    let folder = PathBuf::from(std::env::var_os(FOLDER)?);
+    let namespace = std::env::var(NAMESPACE).expect("a namespace");
+    let namespace: Namespace = namespace.parse().expect("a namespace");
+    Some((broker(&folder, &namespace), Names::new(namespace)))
 }
 
 async fn declared() -> (TempDir, Plan, Names) {
@@ -138,14 +136,10 @@ async fn declared() -> (TempDir, Plan, Names) {
     (folder, plan, names)
 }
 
-#[tokio::test]
-#[ignore = "runs in a process of its own, see below"]
-async fn takes_and_waits() {
-    let (broker, names) = told();
-    let mut subscription = broker
-        .subscribe(&names.store(), 10)
-        .await
-        .expect("subscribed");
+/// Takes ten messages and holds them.
+async fn hold(broker: EmbeddedBroker, names: Names) {
+    let subscription = broker.subscribe(&names.store(), 10).await;
+    let mut subscription = subscription.expect("subscribed");
     for _ in 0..10 {
         next(&mut subscription).await;
     }
@@ -155,6 +149,9 @@ async fn takes_and_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_program_held_comes_again_at_once() {
+    if let Some((broker, names)) = told() {
+        return hold(broker, names).await;
+    }
     let (folder, plan, names) = declared().await;
     let broker = broker(folder.path(), &plan.namespace);
     let queue = names.store();
@@ -163,7 +160,11 @@ async fn what_a_killed_program_held_comes_again_at_once() {
         let published = broker.publish(publication(to, &number.to_string()));
         published.await.expect("published");
     }
-    let mut child = start("takes_and_waits", folder.path(), &plan);
+    let mut child = start(
+        "what_a_killed_program_held_comes_again_at_once",
+        folder.path(),
+        &plan,
+    );
     let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     let holding = lines.map_while(Result::ok).any(|line| line == "holding");
     assert!(holding);
@@ -185,10 +186,8 @@ async fn what_a_killed_program_held_comes_again_at_once() {
     broker.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "runs in a process of its own, see below"]
-async fn publishes_without_end() {
-    let (broker, names) = told();
+/// Publishes without end, and tells the id of each message that was confirmed.
+async fn publish_on(broker: EmbeddedBroker, names: Names) {
     let queue = names.store();
     let born = uuid::Uuid::now_v7();
     futures_util::stream::iter(0_u64..)
@@ -205,10 +204,13 @@ async fn publishes_without_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_confirmed_outlives_any_kill() {
+    if let Some((broker, names)) = told() {
+        return publish_on(broker, names).await;
+    }
     let (folder, plan, names) = declared().await;
     let mut confirmed = Vec::new();
     for round in 0..12 {
-        let mut child = start("publishes_without_end", folder.path(), &plan);
+        let mut child = start("what_was_confirmed_outlives_any_kill", folder.path(), &plan);
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let mut told = |line: &str| {
             let id = line.strip_prefix("confirmed ").map(str::to_owned);

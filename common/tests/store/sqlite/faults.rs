@@ -2,12 +2,13 @@
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use common::config::{Database, ServiceUrl};
 use common::event::EventId;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeliveryState, Store as _, StoreError, Stored};
+use common::store::{DeliveryState, NewEvent, Store as _, StoreError, Stored};
 use futures_util::future::join_all;
 
 use super::{Place, namespace};
@@ -115,20 +116,33 @@ async fn callers_that_go_away_leave_nothing_half_done() {
     }
 }
 
-/// Where the child of the test below writes, and how that is told to it.
-const CHILD: &str = "LONGSHORE_TEST_SQLITE_CHILD";
+/// Where a process of its own finds the file.
+const FILE: &str = "LONGSHORE_TEST_SQLITE_FILE";
 
-/// The store of a child, where its parent says.
-fn of_the_parent() -> SqliteStore {
-    let path = std::env::var_os(CHILD).expect("the test that starts this says where");
-    SqliteStore::at(&Location::file(path), &namespace())
+/// How a process of its own is started: it runs the same test once more, which does its other half
+/// there. `wrapped` is a command that starts it, with its arguments.
+fn process(wrapped: &[&str], test: &str, place: &Place) -> Command {
+    let this = std::env::current_exe().unwrap();
+    let (program, arguments) = wrapped.split_first().unzip();
+    let mut command = program.map_or_else(|| Command::new(&this), Command::new);
+    if let Some(arguments) = arguments {
+        command.args(arguments).arg(&this);
+    }
+    command
+        .args(["--exact", "--nocapture", "--test-threads=1"])
+        .arg(format!("sqlite::faults::{test}"))
+        .env(FILE, place.path());
+    command
 }
 
-/// Prints the id of each event that is stored.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "no test of its own: what the test below starts and kills"]
-async fn child_that_stores_without_end() {
-    let store = of_the_parent();
+/// The other end of [`process`]; `None` in the test that starts it.
+fn told() -> Option<SqliteStore> {
+    let path = std::env::var_os(FILE)?;
+    Some(SqliteStore::at(&Location::file(path), &namespace()))
+}
+
+/// Stores without end, and prints the id of each event that is stored.
+async fn store_on(store: SqliteStore) {
     let stores = (0..4).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -146,24 +160,28 @@ async fn child_that_stores_without_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_stored_survives_a_kill_and_the_neighbours_go_on() {
+    if let Some(store) = told() {
+        return store_on(store).await;
+    }
     let place = Place::new();
     let store = place.migrated().await;
     for round in 0..3_u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "sqlite::faults::child_that_stores_without_end"])
-            .args(["--ignored", "--nocapture"])
-            .env(CHILD, place.path())
+        let test = "what_was_stored_survives_a_kill_and_the_neighbours_go_on";
+        let mut child = process(&[], test, &place)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Read while it writes: nobody may wait for a full pipe while others wait for the file.
+        let output = child.stdout.take().unwrap();
+        let told = thread::spawn(move || io::read_to_string(output).unwrap());
         // Both write meanwhile, each in a process of its own.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(300 + 70 * round) {
             assert_eq!(store.store(&[event()]).await.unwrap(), [Stored::New]);
         }
         child.kill().unwrap();
-        let output = child.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        child.wait().unwrap();
+        let told = told.join().unwrap();
         let ids: Vec<EventId> = told
             .lines()
             .filter_map(|line| line.split_once("stored ")?.1.parse().ok())
@@ -181,48 +199,47 @@ async fn what_was_stored_survives_a_kill_and_the_neighbours_go_on() {
     }
 }
 
-#[tokio::test]
-async fn a_full_disk_holds_the_work_back_and_loses_none() {
-    let place = Place::new();
-    let store = place.migrated().await;
-    let mut large = event();
-    large.body = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
-    let small = event();
-    store.store(std::slice::from_ref(&small)).await.unwrap();
-    let mut limited = Command::new("sh")
-        .args(["-c", "ulimit -f 900; trap '' XFSZ; exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "sqlite::faults::child_whose_disk_is_full"])
-        .args(["--ignored", "--nocapture"])
-        .env(CHILD, place.path())
-        .spawn()
-        .unwrap();
-    assert!(limited.wait().unwrap().success());
-    // Nothing of what failed is there, and there is room again.
-    let count: i64 = sqlx::query_scalar(r#"SELECT count(*) FROM "store-test.events""#)
-        .fetch_one(&mut place.connection().await)
-        .await
-        .unwrap();
-    assert_eq!(count, 1);
-    assert_eq!(store.store(&[large]).await.unwrap(), [Stored::New]);
-}
-
-/// It has no more than 450 KiB for each file.
-#[tokio::test]
-#[ignore = "no test of its own: what the test above starts"]
-async fn child_whose_disk_is_full() {
-    let store = of_the_parent();
-    let batch: Vec<_> = (0..20)
-        .map(|_| {
-            let mut large = event();
-            large.body = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
-            large
-        })
-        .collect();
+/// Stores more than there is room for.
+async fn overfill(store: SqliteStore) {
+    let batch: Vec<_> = (0..20).map(|_| large()).collect();
     for _ in 0..2 {
         let full = store.store(&batch).await.unwrap_err();
         assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
         assert!(full.to_string().contains("disk"), "{full}");
     }
     store.ready().await.expect("reading goes on");
+    println!("refused twice");
+}
+
+/// An event of 100 kB.
+fn large() -> NewEvent {
+    NewEvent {
+        body: format!("{{\"a\":\"{}\"}}", "x".repeat(100_000)),
+        ..event()
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_the_work_back_and_loses_none() {
+    if let Some(store) = told() {
+        return overfill(store).await;
+    }
+    let place = Place::new();
+    let store = place.migrated().await;
+    store.store(&[event()]).await.unwrap();
+    // No more than 450 KiB for each file.
+    let limited = "ulimit -f 900; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let test = "a_full_disk_holds_the_work_back_and_loses_none";
+    let limited = process(&["sh", "-c", limited], test, &place).output();
+    let limited = limited.unwrap();
+    let told = String::from_utf8_lossy(&limited.stdout);
+    assert!(limited.status.success(), "{told}");
+    assert!(told.contains("refused twice"), "{told}");
+    // Nothing of what failed is there, and there is room again.
+    let count: i64 = sqlx::query_scalar(r#"SELECT count(*) FROM "store-test.events""#)
+        .fetch_one(&mut place.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+    assert_eq!(store.store(&[large()]).await.unwrap(), [Stored::New]);
 }
