@@ -90,6 +90,26 @@ async fn steps(browser: &Browser) -> Result<Vec<String>> {
     Ok(serde_json::from_value(shown)?)
 }
 
+/// Checks that these are the steps shown.
+async fn shows(browser: &Browser, expected: &[&str]) -> Result<()> {
+    let shown = steps(browser).await?;
+    ensure!(shown == expected, "{shown:?}");
+    Ok(())
+}
+
+/// Waits until the page says that the signup is through.
+async fn all_done(browser: &Browser, within: Duration) -> Result<()> {
+    let said = "verdict.textContent.startsWith('All done.')";
+    browser.until(said, within).await
+}
+
+/// Ends a visit, in which nothing may have gone wrong unseen.
+async fn leave(browser: Browser, system: System) -> Result<()> {
+    behaved(&browser, &system).await?;
+    browser.close().await?;
+    system.finish().await
+}
+
 /// Fills the form in by keyboard and sends it: the focus is in the first field.
 async fn sign_up(browser: &Browser, email: &str, name: &str) -> Result<()> {
     browser.run("email.focus()").await?;
@@ -148,16 +168,10 @@ async fn a_signup_by_keyboard_alone_is_followed_until_it_is_completed() -> Resul
         "done: Stored",
         "busy: Passing it on to crm",
     ];
-    ensure!(
-        steps(&browser).await? == expected,
-        "{:?}",
-        steps(&browser).await?
-    );
+    shows(&browser, &expected).await?;
     fits(&browser, "underway").await?;
     receiver.release();
-    browser
-        .until("verdict.textContent.startsWith('All done.')", SOON)
-        .await?;
+    all_done(&browser, SOON).await?;
     ensure!(steps(&browser).await?[3] == "done: Passed on to crm");
     fits(&browser, "completed").await?;
 
@@ -185,12 +199,8 @@ async fn a_signup_by_keyboard_alone_is_followed_until_it_is_completed() -> Resul
 
     // Whoever comes back later sees the same again.
     browser.run("location.reload()").await?;
-    browser
-        .until("verdict.textContent.startsWith('All done.')", SOON)
-        .await?;
-    behaved(&browser, &system).await?;
-    browser.close().await?;
-    system.finish().await
+    all_done(&browser, SOON).await?;
+    leave(browser, system).await
 }
 
 #[tokio::test]
@@ -231,13 +241,9 @@ async fn what_is_wrong_is_said_at_its_field_and_can_be_mended() -> Result<()> {
     browser.press(&mended.concat()).await?;
     browser.run("password.select()").await?;
     browser.press(&[key::DELETE, key::ENTER].concat()).await?;
-    browser
-        .until("verdict.textContent.startsWith('All done.')", SOON)
-        .await?;
+    all_done(&browser, SOON).await?;
     ensure!(system.ledger().await?.events().await? == 1);
-    behaved(&browser, &system).await?;
-    browser.close().await?;
-    system.finish().await
+    leave(browser, system).await
 }
 
 #[tokio::test]
@@ -255,11 +261,7 @@ async fn an_address_that_is_taken_is_rejected_with_its_reason() -> Result<()> {
         .until("verdict.className.includes('bad')", SOON)
         .await?;
     let expected = ["done: We have it", "bad: Not accepted"];
-    ensure!(
-        steps(&browser).await? == expected,
-        "{:?}",
-        steps(&browser).await?
-    );
+    shows(&browser, &expected).await?;
     let reason = "Somebody has signed up with this e-mail address already.";
     for place in ["steps", "spoken"] {
         let shown = browser.text(&format!("{place}.innerText")).await?;
@@ -273,12 +275,8 @@ async fn an_address_that_is_taken_is_rejected_with_its_reason() -> Result<()> {
     browser
         .press(&["ada.two@example.com", key::ENTER].concat())
         .await?;
-    browser
-        .until("verdict.textContent.startsWith('All done.')", SOON)
-        .await?;
-    behaved(&browser, &system).await?;
-    browser.close().await?;
-    system.finish().await
+    all_done(&browser, SOON).await?;
+    leave(browser, system).await
 }
 
 #[tokio::test]
@@ -317,9 +315,7 @@ async fn two_clicks_make_one_signup() -> Result<()> {
              send.click(); send.click();",
         )
         .await?;
-    browser
-        .until("verdict.textContent.startsWith('All done.')", SOON)
-        .await?;
+    all_done(&browser, SOON).await?;
     let requests = browser.requests().await?;
     let sent = requests
         .iter()
@@ -377,13 +373,9 @@ async fn a_signup_without_a_sure_answer_is_sent_again_and_counts_once() -> Resul
             "it never got through"
         );
     }
-    browser
-        .until("verdict.textContent.startsWith('All done.')", LATER)
-        .await?;
+    all_done(&browser, LATER).await?;
     ensure!(system.ledger().await?.events().await? == 1);
-    behaved(&browser, &system).await?;
-    browser.close().await?;
-    system.finish().await
+    leave(browser, system).await
 }
 
 #[tokio::test]
@@ -415,9 +407,7 @@ async fn a_page_that_watches_holds_no_producer_back_and_finds_the_next_one() -> 
     fits(&browser, "broken").await?;
     system.start_again(Program::Producer, 0).await?;
     receiver.release();
-    browser
-        .until("verdict.textContent.startsWith('All done.')", LATER)
-        .await?;
+    all_done(&browser, LATER).await?;
     ensure!(browser.run("return note.hidden").await? == true);
     browser.close().await?;
     system.finish().await
