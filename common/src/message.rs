@@ -207,6 +207,29 @@ impl From<u32> for HeaderValue {
     }
 }
 
+/// Any header value, for property tests of the engines' codecs.
+#[cfg(test)]
+pub(crate) fn any_header() -> impl proptest::strategy::Strategy<Value = HeaderValue> {
+    use proptest::prelude::*;
+
+    let leaf = prop_oneof![
+        Just(HeaderValue::Null),
+        any::<bool>().prop_map(HeaderValue::Bool),
+        any::<i64>().prop_map(HeaderValue::Int),
+        (-1e300_f64..1e300).prop_map(HeaderValue::Float),
+        ".{0,20}".prop_map(HeaderValue::Text),
+        prop::collection::vec(any::<u8>(), 0..20).prop_map(HeaderValue::Bytes),
+        any::<u64>().prop_map(HeaderValue::Time),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(HeaderValue::List),
+            prop::collection::btree_map(".{1,8}", inner, 0..4)
+                .prop_map(|map| HeaderValue::Table(map.into_iter().collect())),
+        ]
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -151,30 +151,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn any_value() -> impl Strategy<Value = HeaderValue> {
-        let leaf = prop_oneof![
-            Just(HeaderValue::Null),
-            any::<bool>().prop_map(HeaderValue::Bool),
-            any::<i64>().prop_map(HeaderValue::Int),
-            (-1e300_f64..1e300).prop_map(HeaderValue::Float),
-            ".{0,20}".prop_map(HeaderValue::Text),
-            prop::collection::vec(any::<u8>(), 0..20).prop_map(HeaderValue::Bytes),
-            any::<u64>().prop_map(HeaderValue::Time),
-        ];
-        leaf.prop_recursive(3, 20, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(HeaderValue::List),
-                prop::collection::btree_map(".{1,8}", inner, 0..4)
-                    .prop_map(|map| HeaderValue::Table(map.into_iter().collect())),
-            ]
-        })
-    }
+    use crate::message::any_header;
 
     proptest! {
         #[test]
         fn a_message_comes_back_as_it_went(
-            headers in prop::collection::btree_map("[^x].{0,12}", any_value(), 0..6),
+            headers in prop::collection::btree_map("[^x].{0,12}", any_header(), 0..6),
             texts in prop::array::uniform4(prop::option::of(".{0,50}")),
             timestamp in prop::option::of(any::<u64>()),
             body in prop::collection::vec(any::<u8>(), 0..50),

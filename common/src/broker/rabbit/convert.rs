@@ -150,6 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::any_header;
 
     #[test]
     fn what_the_broker_added_is_not_published_again() {
@@ -226,29 +227,10 @@ mod tests {
         }
     }
 
-    fn any_value() -> impl Strategy<Value = HeaderValue> {
-        let leaf = prop_oneof![
-            Just(HeaderValue::Null),
-            any::<bool>().prop_map(HeaderValue::Bool),
-            any::<i64>().prop_map(HeaderValue::Int),
-            (-1e9_f64..1e9).prop_map(HeaderValue::Float),
-            ".{0,20}".prop_map(HeaderValue::Text),
-            prop::collection::vec(any::<u8>(), 0..20).prop_map(HeaderValue::Bytes),
-            any::<u64>().prop_map(HeaderValue::Time),
-        ];
-        leaf.prop_recursive(3, 20, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(HeaderValue::List),
-                prop::collection::btree_map("[a-z]{1,8}", inner, 0..4)
-                    .prop_map(|map| HeaderValue::Table(map.into_iter().collect())),
-            ]
-        })
-    }
-
     proptest! {
         #[test]
         fn our_headers_come_back_as_they_went(
-            headers in prop::collection::btree_map("[a-z]{1,12}", any_value(), 0..6),
+            headers in prop::collection::btree_map("[a-z]{1,12}", any_header(), 0..6),
             id in prop::option::of("[ -~]{0,255}"),
             timestamp in prop::option::of(any::<u64>()),
             body in prop::collection::vec(any::<u8>(), 0..50),
