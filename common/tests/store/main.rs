@@ -20,6 +20,7 @@ mod sqlite;
 mod status;
 mod steering;
 mod storing;
+mod unmigrated;
 
 /// Every case, for one engine. A new engine adds one line at the end of this file.
 macro_rules! conformance {

@@ -1,43 +1,15 @@
 //! The schema: missing, old, new, and made by many at once.
 
-use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, Store as _, StoreError};
+use common::store::{Store as _, StoreError};
 
 use super::{config, connection, namespace, with_schema};
-use crate::samples::{delivered, event, key, letter, rejection, replay};
+use crate::unmigrated::every_call_says_what_to_do;
 
 #[tokio::test]
 async fn without_the_schema_every_call_says_what_to_do() {
     let store = PostgresStore::new(&config(), &namespace()).unwrap();
-    let id = EventId::born();
-    let answers = [
-        store.ready().await.err(),
-        store.store(&[event()]).await.err(),
-        store.deliveries(&[key(id, "crm", 0)]).await.err(),
-        store
-            .record_attempts(&[delivered(&key(id, "crm", 0), 1, 1)])
-            .await
-            .err(),
-        store.keep_dead(&[letter(id, 0, 1)]).await.err(),
-        store
-            .keep_rejections(&[rejection(id, common::reason::ReasonCode::Invalid, 1)])
-            .await
-            .err(),
-        store.status(id).await.err(),
-        store.event(id).await.err(),
-        store.dead_count(&DeadFilter::default()).await.err(),
-        store
-            .begin_replay(&replay(DeadFilter::default()))
-            .await
-            .err(),
-    ];
-    for answer in answers {
-        let answer = answer.expect("an error");
-        assert!(matches!(answer, StoreError::Schema(_)), "{answer:?}");
-        let text = answer.to_string();
-        assert!(text.contains("longshore migrate"), "{text}");
-    }
+    every_call_says_what_to_do(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,47 +1,20 @@
 //! The tables: missing, old, new, made by many at once, and of two namespaces in one file.
 
 use common::event::EventId;
-use common::reason::ReasonCode;
 use common::store::sqlite::SqliteStore;
 use common::store::{DeadFilter, ReplayState, Store as _, StoreError, Stored};
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
 
 use super::Place;
-use crate::samples::{delivered, event, key, letter, rejection, replay, signup};
+use crate::samples::{letter, replay, signup};
+use crate::unmigrated::every_call_says_what_to_do;
 
 #[tokio::test]
 async fn without_the_tables_every_call_says_what_to_do() {
     let place = Place::new();
     let store = place.store();
-    let id = EventId::born();
-    let answers = [
-        store.ready().await.err(),
-        store.store(&[event()]).await.err(),
-        store.deliveries(&[key(id, "crm", 0)]).await.err(),
-        store
-            .record_attempts(&[delivered(&key(id, "crm", 0), 1, 1)])
-            .await
-            .err(),
-        store.keep_dead(&[letter(id, 0, 1)]).await.err(),
-        store
-            .keep_rejections(&[rejection(id, ReasonCode::Invalid, 1)])
-            .await
-            .err(),
-        store.status(id).await.err(),
-        store.event(id).await.err(),
-        store.dead_count(&DeadFilter::default()).await.err(),
-        store
-            .begin_replay(&replay(DeadFilter::default()))
-            .await
-            .err(),
-    ];
-    for answer in answers {
-        let answer = answer.expect("an error");
-        assert!(matches!(answer, StoreError::Schema(_)), "{answer:?}");
-        let text = answer.to_string();
-        assert!(text.contains("longshore migrate"), "{text}");
-    }
+    every_call_says_what_to_do(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
