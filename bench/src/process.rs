@@ -69,6 +69,13 @@ impl CpuSplit {
         CpuSplit(split)
     }
 
+    /// Seconds of processor time of all processes whose name begins with `name`.
+    #[must_use]
+    pub fn of(&self, name: &str) -> f64 {
+        let named = self.0.iter().filter(|(known, _)| known.starts_with(name));
+        named.map(|(_, seconds)| seconds).sum()
+    }
+
     /// Seconds of processor time by process name.
     #[must_use]
     pub fn seconds(&self) -> &BTreeMap<String, f64> {

@@ -12,6 +12,9 @@ pub enum Unit {
     /// Milliseconds.
     #[serde(rename = "ms")]
     Milliseconds,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Microseconds,
     /// One figure divided by another.
     #[serde(rename = "ratio")]
     Ratio,
@@ -46,7 +49,9 @@ impl Figure {
         let goal = self.goal?;
         Some(match self.unit {
             Unit::EventsPerSecond | Unit::RequestsPerSecond | Unit::Ratio => self.value >= goal,
-            Unit::Milliseconds | Unit::Megabytes | Unit::PercentOfCore => self.value <= goal,
+            Unit::Milliseconds | Unit::Microseconds | Unit::Megabytes | Unit::PercentOfCore => {
+                self.value <= goal
+            }
         })
     }
 }

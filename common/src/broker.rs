@@ -4,7 +4,7 @@
 //! when that consumer goes away, and lets messages wait. Everything else (retries, dead letters,
 //! suspects) is built on that by the runtime, once, for every engine.
 
-mod bounds;
+pub(crate) mod bounds;
 mod differences;
 pub mod embedded;
 pub mod rabbit;

@@ -26,7 +26,7 @@ pub(super) fn name(what: &str, text: &str) -> Result<(), String> {
 }
 
 /// Whether a message can be published, or what of it cannot be written down.
-pub(super) fn check(message: &Message) -> Result<(), String> {
+pub(crate) fn check(message: &Message) -> Result<(), String> {
     let mut bytes = 0;
     for (what, text) in [
         ("content type", &message.content_type),

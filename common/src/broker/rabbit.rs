@@ -179,7 +179,7 @@ impl Broker for RabbitBroker {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let began = Instant::now();
         let published = match self.parcel(publication) {
-            Ok(parcel) => self.publisher.publish(parcel).await,
+            Ok(parcel) => self.publisher.publish(Box::new(parcel)).await,
             Err(problem) => Err(PublishError::Invalid(problem)),
         };
         let result = published

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -20,7 +20,7 @@ use super::settle::{Place, Settlement, settlement};
 use super::worker::{BROKER, Worker};
 use crate::broker::{
     Address, BrokerError, Delivery, Publication, PublishError, Settlement as Settle, Subscription,
-    SubscriptionControl, Tag,
+    SubscriptionControl, Tag, bounds,
 };
 use crate::event::{Trail, header, now};
 use crate::outcome::{Failure, Outcome};
@@ -160,23 +160,32 @@ impl Lane {
         let tasks = TaskTracker::new();
         let mut waiting: Vec<InHand> = Vec::new();
         let slot = Arc::clone(&worker.slots).acquire_many_owned(self.slots());
-        tokio::pin!(slot);
-        let end = loop {
+        let (stopped, held) = (worker.stop.cancelled(), worker.hold.begun());
+        tokio::pin!(slot, stopped, held);
+        let end = 'consuming: loop {
             tokio::select! {
                 // In this order: what is there is taken first, so that batches grow under load and
                 // nothing waits for company when there is none.
                 biased;
-                () = worker.stop.cancelled() => break End::Stopped,
-                _ = worker.hold.begun() => break End::Held,
-                next = deliveries.next(), if waiting.len() < self.batch() => match next {
-                    Some(Ok(delivery)) => {
-                        if let Some(in_hand) = self.admit(delivery, &control, &tasks) {
-                            waiting.push(in_hand);
+                () = &mut stopped => break End::Stopped,
+                _ = &mut held => break End::Held,
+                next = deliveries.next(), if waiting.len() < self.batch() => {
+                    let mut there = Some(next);
+                    while let Some(next) = there {
+                        match next {
+                            Some(Ok(delivery)) => {
+                                waiting.extend(self.admit(delivery, &control, &tasks));
+                            }
+                            Some(Err(error)) => break 'consuming End::Lost(error),
+                            None => {
+                                let error = BrokerError::Lost("the stream ended".to_owned());
+                                break 'consuming End::Lost(error);
+                            }
                         }
+                        let room = waiting.len() < self.batch();
+                        there = room.then(|| deliveries.next().now_or_never()).flatten();
                     }
-                    Some(Err(error)) => break End::Lost(error),
-                    None => break End::Lost(BrokerError::Lost("the stream ended".to_owned())),
-                },
+                }
                 permit = &mut slot, if !waiting.is_empty() => {
                     slot.set(Arc::clone(&worker.slots).acquire_many_owned(self.slots()));
                     // Never closed.
@@ -316,10 +325,11 @@ impl Lane {
                     return self.give_back(in_hand, control).await;
                 }
             };
-        let published = join_all(publish.into_iter().map(|one| self.publish(one))).await;
-        if let Some(error) = published.into_iter().find_map(Result::err) {
-            self.worker.begin_hold(BROKER, &error.to_string());
-            return self.give_back(in_hand, control).await;
+        for one in publish {
+            if let Err(error) = self.publish(one).await {
+                self.worker.begin_hold(BROKER, &error.to_string());
+                return self.give_back(in_hand, control).await;
+            }
         }
         control.settle(in_hand.tag, Settle::Ack);
         self.gone(1);
@@ -328,20 +338,18 @@ impl Lane {
 
     async fn publish(&self, mut publication: Publication) -> Result<(), PublishError> {
         trace::inject(&mut publication.message.headers);
-        let broker = &self.worker.broker;
-        match broker.publish(publication.clone()).await {
-            // A message that came in can be so full that ours no longer fit beside what it brought:
-            // then only ours go on.
-            Err(PublishError::Invalid(problem)) => {
-                tracing::warn!(queue.name = %self.queue, problem, "publishing without foreign headers");
-                let ours = |name: &str| name.starts_with(header::PREFIX);
-                publication.message.headers.retain(ours);
-                let note = format!("{problem}; its own headers were left out");
-                publication.message.headers.set("longshore-note", note);
-                broker.publish(publication).await
-            }
-            other => other,
+        // A message that came in can be so full that ours no longer fit beside what it brought: then
+        // only ours go on.
+        if let Err(problem) = bounds::check(&publication.message) {
+            tracing::warn!(queue.name = %self.queue, problem, "publishing without foreign headers");
+            let headers = &mut publication.message.headers;
+            headers.retain(|name| name.starts_with(header::PREFIX));
+            headers.set(
+                "longshore-note",
+                format!("{problem}; its own headers were left out"),
+            );
         }
+        self.worker.broker.publish(publication).await
     }
 
     /// Puts a message aside to be handled alone. Its count starts over there, at the same number for

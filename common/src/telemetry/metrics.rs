@@ -273,10 +273,39 @@ fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// An attempt at a destination ended with `delivered` or a reason code.
-pub fn delivery(destination: &str, result: &'static str, took: Duration) {
-    counter!(DELIVERIES, "destination" => destination.to_owned(), "result" => result).increment(1);
-    histogram!(DELIVERY_SECONDS, "destination" => destination.to_owned()).record(took);
+/// The metrics of one destination. What is recorded for nearly every attempt is looked up once.
+pub struct DestinationMetrics {
+    destination: String,
+    delivered: Counter,
+    took: Histogram,
+}
+
+impl DestinationMetrics {
+    /// The metrics of `destination`.
+    pub fn new(destination: &str) -> Self {
+        let destination = destination.to_owned();
+        Self {
+            delivered: attempt_counter(&destination, DELIVERED),
+            took: histogram!(DELIVERY_SECONDS, "destination" => destination.clone()),
+            destination,
+        }
+    }
+
+    /// An attempt ended: delivered, or failed for this reason.
+    pub fn attempt(&self, failed: Option<ReasonCode>, took: Duration) {
+        match failed {
+            None => self.delivered.increment(1),
+            Some(reason) => attempt_counter(&self.destination, reason.as_str()).increment(1),
+        }
+        self.took.record(took);
+    }
+}
+
+/// The result of an attempt that did not fail.
+const DELIVERED: &str = "delivered";
+
+fn attempt_counter(destination: &str, result: &'static str) -> Counter {
+    counter!(DELIVERIES, "destination" => destination.to_owned(), "result" => result)
 }
 
 /// A dead letter was kept.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ::bench::{Events, Namespace, PublishLoad, Receiver, publish_raw};
+use ::bench::{CpuSplit, Events, Namespace, PublishLoad, Receiver, publish_raw};
 use anyhow::{Context as _, anyhow};
 use common::bootstrap::Failure;
 use common::topology::Names;
@@ -26,15 +26,22 @@ pub(super) enum Shape {
     OneProcess,
 }
 
+/// What a run came to.
+pub(super) struct Run {
+    /// Events a second, from the moment the first worker consumes to the end of the last event's way.
+    pub(super) rate: f64,
+    /// Who used the processor for it.
+    pub(super) cpu: CpuSplit,
+}
+
 /// Publishes `count` events, then starts the workers and measures until each is delivered, or only
-/// stored; events a second, from the moment the first worker consumes to the end of the last event's
-/// way.
+/// stored.
 pub(super) async fn backlog(
     lab: &Lab,
     count: u64,
     deliver: bool,
     shape: Shape,
-) -> Result<f64, Failure> {
+) -> Result<Run, Failure> {
     let receiver = Receiver::start(None).await?;
     let settings = if deliver {
         delivering(&receiver.url())
@@ -65,6 +72,7 @@ pub(super) async fn backlog(
             }
             Ok::<_, Failure>(Instant::now())
         });
+        let before = CpuSplit::now();
         match shape {
             Shape::Programs => {
                 system.start(&[Program::Validate]).await?;
@@ -79,8 +87,10 @@ pub(super) async fn backlog(
             let address = listening.context("the store worker listens nowhere")?;
             until_stored(system, &format!("http://{address}/metrics"), count).await?
         };
+        let cpu = CpuSplit::now().since(&before);
         let seconds = ended.duration_since(begun).as_secs_f64().max(f64::EPSILON);
-        Ok(count as f64 / seconds)
+        let rate = count as f64 / seconds;
+        Ok(Run { rate, cpu })
     })
     .await
 }

@@ -16,6 +16,7 @@ fn row(figure: &Figure) -> Vec<String> {
         Unit::EventsPerSecond => (0, "events/s"),
         Unit::RequestsPerSecond => (0, "requests/s"),
         Unit::Milliseconds => (1, "ms"),
+        Unit::Microseconds => (0, "us"),
         Unit::Ratio => (2, ""),
         Unit::Megabytes => (1, "MB"),
         Unit::PercentOfCore => (2, "% of a core"),

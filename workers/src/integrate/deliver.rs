@@ -1,7 +1,7 @@
 //! What delivering means: check, wait for a turn, send, write down, say what came of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use common::config::Destination;
@@ -9,7 +9,7 @@ use common::event::now;
 use common::outcome::{Failure, Outcome};
 use common::runtime::{Handler, Received};
 use common::store::{Attempt, DeliveryKey, DeliveryState, Store, StoreError};
-use common::telemetry::metrics;
+use common::telemetry::metrics::DestinationMetrics;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -20,6 +20,10 @@ use super::turns::Turns;
 use super::webhook::{UnusableWebhook, Webhook};
 use crate::canonical::{Canonical, read};
 use crate::database::refused;
+
+/// How long attempts gather under load before they are written down. No receiver waits for it, and an
+/// attempt that is not yet recorded takes no place from another.
+const GATHER: Duration = Duration::from_millis(15);
 
 /// Delivers events to one destination.
 pub struct Deliver {
@@ -32,6 +36,7 @@ pub struct Deliver {
     turns: Turns,
     known: Together<DeliveryKey, Option<DeliveryState>>,
     recorded: Together<Attempt, ()>,
+    metrics: DestinationMetrics,
 }
 
 impl Deliver {
@@ -51,18 +56,19 @@ impl Deliver {
             Some(RateLimiter::direct(quota))
         });
         let rows = Arc::clone(&store);
-        let known = Together::start(move |keys: Arc<Vec<DeliveryKey>>| {
+        let known = Together::start(Duration::ZERO, move |keys: Arc<Vec<DeliveryKey>>| {
             let store = Arc::clone(&rows);
             async move { store.deliveries(&keys).await }
         });
         let rows = Arc::clone(&store);
-        let recorded = Together::start(move |attempts: Arc<Vec<Attempt>>| {
+        let recorded = Together::start(GATHER, move |attempts: Arc<Vec<Attempt>>| {
             let store = Arc::clone(&rows);
             async move {
                 store.record_attempts(&attempts).await?;
                 Ok(vec![(); attempts.len()])
             }
         });
+        let metrics = DestinationMetrics::new(&destination.name);
         Ok(Self {
             destination: destination.name,
             webhook,
@@ -72,6 +78,7 @@ impl Deliver {
             turns: Turns::default(),
             known,
             recorded,
+            metrics,
         })
     }
 
@@ -138,8 +145,8 @@ impl Deliver {
             Verdict::Delivered => None,
             Verdict::Later { failure, .. } | Verdict::Never(failure) => Some(failure),
         };
-        let result = failure.map_or("delivered", |failure| failure.code.as_str());
-        metrics::delivery(&self.destination, result, took);
+        self.metrics
+            .attempt(failure.map(|failure| failure.code), took);
         let attempt = Attempt {
             key,
             attempt: received.attempt(),

@@ -1,14 +1,19 @@
 //! Many small requests to the database made as one: whoever comes while a batch is on its way is in
-//! the next one. Batches form from concurrency alone; nobody waits for company.
+//! the next one. What nobody waits for gathers a little longer under load; alone, nobody waits for
+//! company.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::store::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 /// At most so many requests in one batch.
 const BATCH: usize = 256;
+
+/// After a batch of so many, there is load: the next one may gather.
+const BUSY: usize = 8;
 
 /// The answer to one request.
 type Answer<O> = Result<O, StoreError>;
@@ -23,15 +28,16 @@ where
     O: Send + 'static,
 {
     /// Starts to make requests with `make`, which answers each request of a batch, in order, or the
-    /// batch as a whole with an error. Ends when it is dropped.
-    pub(super) fn start<M, F>(make: M) -> Self
+    /// batch as a whole with an error. Under load, requests gather for as long as `gather` between two
+    /// batches: a transaction costs nearly the same for many as for one. Ends when it is dropped.
+    pub(super) fn start<M, F>(gather: Duration, make: M) -> Self
     where
         M: Fn(Arc<Vec<I>>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
         I: Clone,
     {
         let (requests, queue) = mpsc::channel(4 * BATCH);
-        tokio::spawn(work(make, queue));
+        tokio::spawn(work(gather, make, queue));
         Self(requests)
     }
 
@@ -45,7 +51,7 @@ where
 }
 
 /// Makes one batch after another, until nobody can ask any more.
-async fn work<I, O, M, F>(make: M, mut queue: mpsc::Receiver<Request<I, O>>)
+async fn work<I, O, M, F>(gather: Duration, make: M, mut queue: mpsc::Receiver<Request<I, O>>)
 where
     I: Clone,
     M: Fn(Arc<Vec<I>>) -> F,
@@ -56,6 +62,7 @@ where
         if queue.recv_many(&mut requests, BATCH).await == 0 {
             return;
         }
+        let busy = requests.len() >= BUSY;
         let (inputs, askers): (Vec<I>, Vec<_>) = requests.into_iter().unzip();
         let inputs = Arc::new(inputs);
         match make(Arc::clone(&inputs)).await {
@@ -81,6 +88,9 @@ where
                 }
             }
         }
+        if busy && !gather.is_zero() {
+            tokio::time::sleep(gather).await;
+        }
     }
 }
 
@@ -92,7 +102,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_gets_its_own_answer_and_a_bad_one_fails_alone() {
-        let together = Together::start(|batch: Arc<Vec<u32>>| async move {
+        let together = Together::start(Duration::ZERO, |batch: Arc<Vec<u32>>| async move {
             if batch.contains(&13) {
                 return Err(StoreError::Data("thirteen".to_owned()));
             }
@@ -111,8 +121,9 @@ mod tests {
 
     #[tokio::test]
     async fn when_the_database_is_away_everybody_hears_it() {
-        let together: Together<u32, u32> =
-            Together::start(|_| async { Err(StoreError::Unavailable("gone".to_owned())) });
+        let together: Together<u32, u32> = Together::start(Duration::from_millis(1), |_| async {
+            Err(StoreError::Unavailable("gone".to_owned()))
+        });
         let answers = join_all((0..10).map(|number| together.request(number))).await;
         assert!(
             answers

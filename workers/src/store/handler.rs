@@ -55,24 +55,24 @@ impl StoreEvents {
 #[async_trait]
 impl Handler for StoreEvents {
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        let rows: Vec<Result<NewEvent, Failure>> = batch
+        let mut events = Vec::with_capacity(batch.len());
+        let readable: Vec<Result<(), Failure>> = batch
             .iter()
-            .map(|received| rows(received, &self.destinations))
+            .map(|received| rows(received, &self.destinations).map(|event| events.push(event)))
             .collect();
-        let events: Vec<NewEvent> = rows.iter().filter_map(|row| row.clone().ok()).collect();
         let stored = if events.is_empty() {
             Vec::new()
         } else {
             self.store(&events).await
         };
-        let mut stored = stored.into_iter();
+        let mut stored = events.iter().zip(stored);
         batch
             .iter()
-            .zip(rows)
-            .map(|(received, row)| match row {
+            .zip(readable)
+            .map(|(received, readable)| match readable {
                 Err(failure) => Outcome::Dead(failure),
-                Ok(event) => match stored.next() {
-                    Some(stored) => outcome(received, &event, stored),
+                Ok(()) => match stored.next() {
+                    Some((event, stored)) => outcome(received, event, stored),
                     None => unanswered(),
                 },
             })

@@ -146,6 +146,10 @@ impl Link {
 
     /// The connection, or why there is none. Waits for the first attempt, but for no later one.
     async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, BrokerError> {
+        // The usual case, and asked for each message: no need to wait for anything.
+        if let State::Up { connection, .. } = &*self.state.borrow() {
+            return Ok(Arc::clone(connection));
+        }
         if !self.started.swap(true, Ordering::Relaxed) {
             self.tasks.spawn(Arc::clone(self).supervise());
         }

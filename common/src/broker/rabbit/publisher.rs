@@ -40,7 +40,8 @@ type Reply = oneshot::Sender<Result<(), PublishError>>;
 
 #[derive(Debug)]
 struct Job {
-    parcel: Parcel,
+    /// Boxed: it is large, and handed on from one queue to the next.
+    parcel: Box<Parcel>,
     reply: Reply,
 }
 
@@ -92,7 +93,7 @@ impl Publisher {
     }
 
     /// Publishes one message and waits for its confirm.
-    pub(super) async fn publish(&self, parcel: Parcel) -> Result<(), PublishError> {
+    pub(super) async fn publish(&self, parcel: Box<Parcel>) -> Result<(), PublishError> {
         self.link.usable().await.map_err(publish_error)?;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
         let gone = || PublishError::Disconnected("this program has closed it".to_owned());

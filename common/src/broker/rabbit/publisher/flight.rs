@@ -210,19 +210,20 @@ fn answer(key: Key, reply: Option<Reply>, verdict: Verdict) {
 
 /// Publishes and waits for the confirm. The first poll numbers the message and hands it over for
 /// writing without a pause between.
-async fn publish(channel: Arc<Channel>, id: u64, parcel: Parcel) -> Landed {
+async fn publish(channel: Arc<Channel>, id: u64, parcel: Box<Parcel>) -> Landed {
     let options = BasicPublishOptions {
         mandatory: parcel.mandatory,
         immediate: false,
     };
+    let Parcel {
+        exchange,
+        routing_key,
+        properties,
+        body,
+        ..
+    } = *parcel;
     let written = channel
-        .basic_publish(
-            parcel.exchange,
-            parcel.routing_key,
-            options,
-            &parcel.body,
-            parcel.properties,
-        )
+        .basic_publish(exchange, routing_key, options, &body, properties)
         .await;
     match written {
         Ok(confirm) => (id, confirm.await),
