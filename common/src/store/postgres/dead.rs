@@ -3,6 +3,7 @@
 mod counts;
 mod filter;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 pub(super) use counts::{count, stats};
 pub(super) use filter::{Choice, Matching, Order, Statement};
 
-use self::filter::MANY_ERRORS;
+use self::filter::{Found, MANY_ERRORS, Text, push_errors_with};
 use super::link::Link;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
 use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, StoreError};
@@ -101,39 +102,84 @@ async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<
     Ok(())
 }
 
-/// What `filter` asks for, in `state`, whatever the filter says of the state. Where it asks for a text, the
-/// errors with that text are found first: they are far fewer than letters.
+/// What `filter` asks for, in `state`, whatever the filter says of the state. Where it asks for a fingerprint
+/// or a text, the fingerprints and the errors that match are found first: they are far fewer than letters.
 pub(super) async fn matching(
     link: &Link,
     filter: &DeadFilter,
     state: Option<DeadState>,
 ) -> Result<Matching, StoreError> {
     let matching = Matching::new(filter, state);
-    let Some(pattern) = matching.text().map(Arc::<str>::from) else {
+    let Some((fingerprint, text)) = matching.to_find() else {
         return Ok(matching);
     };
-    let one_more = i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX);
-    let errors: Vec<Uuid> = link
+    let found = link
         .run(move |connection| {
-            let pattern = Arc::clone(&pattern);
-            Box::pin(async move {
-                sqlx::query_scalar(
-                    "SELECT error_id FROM dead_letter_errors WHERE error ILIKE $1 LIMIT $2",
-                )
-                // Planned for this text: whether its index is of use depends on it.
-                .persistent(false)
-                .bind(&*pattern)
-                .bind(one_more)
-                .fetch_all(connection)
-                .await
-            })
+            let (fingerprint, text) = (fingerprint.clone(), text.clone());
+            Box::pin(async move { find(connection, fingerprint.as_deref(), text.as_ref()).await })
         })
         .await?;
-    Ok(if errors.len() <= MANY_ERRORS {
-        matching.with_errors(errors)
-    } else {
-        matching
-    })
+    Ok(matching.with_found(found))
+}
+
+/// The fingerprints that match as a whole, and the errors of others that do.
+async fn find(
+    connection: &mut PgConnection,
+    fingerprint: Option<&str>,
+    text: Option<&Text>,
+) -> Result<Found, sqlx::Error> {
+    let mut query = Statement::new("SELECT fingerprint, md5(fingerprint)::uuid, ");
+    match text {
+        None => query.push("true"),
+        Some(text) if text.is_plain => query
+            .push("lower(fingerprint COLLATE \"C\") LIKE ")
+            .push_bind(text.pattern.clone()),
+        Some(_) => query.push("false"),
+    };
+    query.push(
+        " FROM (SELECT DISTINCT fingerprint FROM dead_letter_counts
+            WHERE hour = '-infinity' AND letters > 0",
+    );
+    if let Some(fingerprint) = fingerprint {
+        query
+            .push(" AND fingerprint = ")
+            .push_bind(fingerprint.to_owned());
+    }
+    let prints: Vec<(String, Uuid, bool)> = query
+        .push(") AS counted")
+        .build_query_as()
+        .persistent(false)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut found = Found::default();
+    for (print, id, matches) in prints {
+        if matches {
+            found.prints.push((print, id));
+        } else {
+            found.others.push((print, id));
+        }
+    }
+    if let Some(text) = text
+        && !found.others.ids.is_empty()
+    {
+        let mut query = Statement::new("SELECT error_id, fingerprint_id");
+        push_errors_with(&mut query, &text.pattern, &found.others.ids);
+        query
+            .push(" LIMIT ")
+            .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX));
+        let errors: Vec<(Uuid, Uuid)> = query
+            .build_query_as()
+            // Planned for this text: whether its index is of use depends on it.
+            .persistent(false)
+            .fetch_all(connection)
+            .await?;
+        let prints: HashSet<Uuid>;
+        (found.errors, prints) = errors.into_iter().unzip();
+        if found.errors.len() <= MANY_ERRORS {
+            found.others.retain(&prints);
+        }
+    }
+    Ok(found)
 }
 
 pub(super) async fn page(

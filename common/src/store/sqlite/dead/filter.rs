@@ -29,6 +29,7 @@ pub(in crate::store::sqlite) fn matching(
         (" AND destination = ", filter.destination.as_deref()),
         (" AND type = ", filter.kind.as_deref()),
         (" AND state = ", state.map(DeadState::as_str)),
+        (" AND fingerprint = ", filter.fingerprint.as_deref()),
     ] {
         if let Some(text) = text {
             query.push(condition).push_bind(text.to_owned());
@@ -47,6 +48,7 @@ pub(in crate::store::sqlite) fn matching(
         query.push_bind(comparable(until.0));
     }
     if let Some(text) = &filter.text {
+        // Capitals of ASCII are as good as small letters to it, and of no other alphabet.
         query.push(" AND error LIKE ");
         query.push_bind(pattern(text)).push(r" ESCAPE '\'");
     }
