@@ -59,6 +59,9 @@ ALTER TABLE "NAMESPACE.dead_letters" ADD COLUMN discarded_by TEXT;
 -- Why.
 ALTER TABLE "NAMESPACE.dead_letters" ADD COLUMN discarded_why TEXT;
 
+-- What is open, oldest first: what a replay claims that asks for no queue.
+CREATE INDEX "NAMESPACE.dead_letters_oldest_idx"
+    ON "NAMESPACE.dead_letters" (last_failed_at, dead_letter_id) WHERE state = 'open';
 -- What has no fingerprint yet.
 CREATE INDEX "NAMESPACE.dead_letters_unprinted_idx"
     ON "NAMESPACE.dead_letters" (dead_letter_id) WHERE fingerprint = '';

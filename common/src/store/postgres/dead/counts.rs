@@ -197,9 +197,8 @@ fn push_counted(query: &mut Statement, matching: &Matching) {
     push_kept(query, matching);
     query.push(" AND hour > '-infinity'");
     if matching.is_of_errors() {
-        query.push(" UNION ALL ").push(BY_HOUR);
-        push_of_errors(query, matching);
-        query.push(" GROUP BY 1, 2, 3, 4");
+        query.push(" UNION ALL ");
+        push_errors_by_hour(query, matching);
     }
     if matching.is_of_type() {
         query.push(" UNION ALL ").push(BY_HOUR).push(ODD);
@@ -213,13 +212,30 @@ const BY_HOUR: &str = "SELECT class.group_id, letter.fingerprint, letter.state,
         min(letter.last_failed_at) AS first_at, max(letter.last_failed_at) AS last_at
     FROM dead_letters AS letter JOIN dead_letter_classes AS class USING (class_id) WHERE ";
 
+/// The same of letters that match for their error, out of an index alone.
+fn push_errors_by_hour(query: &mut Statement, matching: &Matching) {
+    query.push(
+        "SELECT class.group_id, print.fingerprint, letter.state, hour, letter.letters, first_at, last_at
+        FROM (SELECT error_id, class_id, state, date_trunc('hour', last_failed_at, 'UTC') AS hour,
+                     count(*) AS letters, min(last_failed_at) AS first_at, max(last_failed_at) AS last_at
+              FROM dead_letters AS letter WHERE ",
+    );
+    push_of_errors(query, matching);
+    query.push(
+        " GROUP BY 1, 2, 3, 4) AS letter
+        JOIN dead_letter_classes AS class USING (class_id)
+        JOIN dead_letter_errors AS told USING (error_id)
+        JOIN ",
+    );
+    matching.push_others(query);
+    query.push(" USING (fingerprint_id)");
+}
+
 /// The letters that match for their error and not for their fingerprint, of types that are in their class.
 fn push_of_errors(query: &mut Statement, matching: &Matching) {
     matching.push_errors(query);
-    query.push(" AND letter.class_id = ANY(ARRAY(SELECT class_id FROM (");
-    matching.push_classes(query);
-    query.push(") AS class)) AND letter.state = ANY(");
-    query.push_bind(matching.states()).push(")");
+    matching.push_in_classes(query);
+    matching.push_state(query);
     let (since, until) = matching.window();
     push_window(query, since, until);
 }

@@ -302,11 +302,7 @@ impl Matching {
         query
             .push(LETTERS)
             .push("letter.error_id = of_error.error_id AND letter.state = in_state.state");
-        if self.is_of_some_classes() {
-            query.push(" AND letter.class_id = ANY(ARRAY(SELECT class_id FROM (");
-            self.push_classes(query);
-            query.push(") AS class))");
-        }
+        self.push_in_classes(query);
         push_window(query, self.since, self.until);
         push_end(query, choice);
         query.push(") AS head");
@@ -435,6 +431,24 @@ impl Matching {
             }
         }
         query.push(")");
+    }
+
+    /// The fingerprints of which only some errors match, as `print`.
+    pub(super) fn push_others(&self, query: &mut Statement) {
+        let others = self.found.as_ref().map(|found| found.others.clone());
+        let Prints { texts, ids } = others.unwrap_or_default();
+        query.push("UNNEST(").push_bind(texts);
+        query.push("::text[], ").push_bind(ids);
+        query.push("::uuid[]) AS print (fingerprint, fingerprint_id)");
+    }
+
+    /// The condition on the classes, on `letter`, where not all will do.
+    pub(super) fn push_in_classes(&self, query: &mut Statement) {
+        if self.is_of_some_classes() {
+            query.push(" AND letter.class_id = ANY(ARRAY(SELECT class_id FROM (");
+            self.push_classes(query);
+            query.push(") AS class))");
+        }
     }
 
     /// The condition on the fingerprint, on counts.
