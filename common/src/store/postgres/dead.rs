@@ -3,11 +3,11 @@
 mod counts;
 mod filter;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
@@ -109,6 +109,20 @@ pub(super) async fn matching(
     filter: &DeadFilter,
     state: Option<DeadState>,
 ) -> Result<Matching, StoreError> {
+    found(link, filter, state, false).await
+}
+
+/// The same, for figures of this moment: a fingerprint all of whose letters have the text counts as a whole.
+async fn matching_counts(link: &Link, filter: &DeadFilter) -> Result<Matching, StoreError> {
+    found(link, filter, filter.state, true).await
+}
+
+async fn found(
+    link: &Link,
+    filter: &DeadFilter,
+    state: Option<DeadState>,
+    as_wholes: bool,
+) -> Result<Matching, StoreError> {
     let matching = Matching::new(filter, state);
     let Some((fingerprint, text)) = matching.to_find() else {
         return Ok(matching);
@@ -116,19 +130,30 @@ pub(super) async fn matching(
     let found = link
         .run(move |connection| {
             let (fingerprint, text) = (fingerprint.clone(), text.clone());
-            Box::pin(async move { find(connection, fingerprint.as_deref(), text.as_ref()).await })
+            Box::pin(async move {
+                // All of one moment.
+                let mut moment = connection
+                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await?;
+                let (fingerprint, text) = (fingerprint.as_deref(), text.as_ref());
+                let found = find(&mut moment, fingerprint, text, as_wholes).await?;
+                moment.commit().await?;
+                Ok(found)
+            })
         })
         .await?;
     Ok(matching.with_found(found))
 }
 
-/// The fingerprints that match as a whole, and the errors of others that do.
+/// The fingerprints that match as a whole, and the errors of others that do. `as_wholes` takes those for such as
+/// well whose letters all match now; a letter that comes later may be another.
 async fn find(
     connection: &mut PgConnection,
     fingerprint: Option<&str>,
     text: Option<&Text>,
+    as_wholes: bool,
 ) -> Result<Found, sqlx::Error> {
-    let mut query = Statement::new("SELECT fingerprint, md5(fingerprint)::uuid, ");
+    let mut query = Statement::new("SELECT fingerprint, md5(fingerprint)::uuid, letters, ");
     match text {
         None => query.push("true"),
         Some(text) if text.is_plain => query
@@ -137,7 +162,7 @@ async fn find(
         Some(_) => query.push("false"),
     };
     query.push(
-        " FROM (SELECT DISTINCT fingerprint FROM dead_letter_counts
+        " FROM (SELECT fingerprint, sum(letters)::bigint AS letters FROM dead_letter_counts
             WHERE hour = '-infinity' AND letters > 0",
     );
     if let Some(fingerprint) = fingerprint {
@@ -145,39 +170,54 @@ async fn find(
             .push(" AND fingerprint = ")
             .push_bind(fingerprint.to_owned());
     }
-    let prints: Vec<(String, Uuid, bool)> = query
-        .push(") AS counted")
+    let prints: Vec<(String, Uuid, i64, bool)> = query
+        .push(" GROUP BY fingerprint) AS counted")
         .build_query_as()
         .persistent(false)
         .fetch_all(&mut *connection)
         .await?;
     let mut found = Found::default();
-    for (print, id, matches) in prints {
+    let mut letters_of: HashMap<Uuid, i64> = HashMap::new();
+    for (print, id, letters, matches) in prints {
         if matches {
             found.prints.push((print, id));
         } else {
             found.others.push((print, id));
+            letters_of.insert(id, letters);
         }
     }
     if let Some(text) = text
         && !found.others.ids.is_empty()
     {
-        let mut query = Statement::new("SELECT error_id, fingerprint_id");
+        let mut query = Statement::new("SELECT error_id, fingerprint_id, letters");
         push_errors_with(&mut query, &text.pattern, &found.others.ids);
         query
             .push(" LIMIT ")
             .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX));
-        let errors: Vec<(Uuid, Uuid)> = query
+        let mut errors: Vec<(Uuid, Uuid, i64)> = query
             .build_query_as()
             // Planned for this text: whether its index is of use depends on it.
             .persistent(false)
             .fetch_all(connection)
             .await?;
-        let prints: HashSet<Uuid>;
-        (found.errors, prints) = errors.into_iter().unzip();
-        if found.errors.len() <= MANY_ERRORS {
-            found.others.retain(&prints);
+        if errors.len() <= MANY_ERRORS {
+            // What is left of each fingerprint is none of its letters that match.
+            for (_, print, letters) in &errors {
+                if let Some(left) = letters_of.get_mut(print) {
+                    *left -= letters;
+                }
+            }
+            let is_whole = |print: &Uuid| as_wholes && letters_of.get(print) == Some(&0);
+            let (wholes, some): (HashSet<Uuid>, HashSet<Uuid>) = errors
+                .iter()
+                .map(|(_, print, _)| *print)
+                .partition(is_whole);
+            let others = std::mem::take(&mut found.others);
+            found.prints.extend(others.clone(), &wholes);
+            found.others.extend(others, &some);
+            errors.retain(|(_, print, _)| !wholes.contains(print));
         }
+        found.errors = errors.into_iter().map(|(error, ..)| error).collect();
     }
     Ok(found)
 }

@@ -12,7 +12,7 @@ pub(in crate::store::postgres) async fn count(
     link: &Link,
     filter: &DeadFilter,
 ) -> Result<u64, StoreError> {
-    let matching = super::matching(link, filter, filter.state).await?;
+    let matching = super::matching_counts(link, filter).await?;
     let count: i64 = link
         .run(move |connection| {
             let matching = matching.clone();
@@ -72,7 +72,7 @@ pub(in crate::store::postgres) async fn stats(
     most: u32,
 ) -> Result<Vec<DeadGroup>, StoreError> {
     let filter = in_whole_hours(filter);
-    let matching = super::matching(link, &filter, filter.state).await?;
+    let matching = super::matching_counts(link, &filter).await?;
     let rows: Vec<GroupWithHistory> = link
         .run(move |connection| {
             let matching = matching.clone();

@@ -90,10 +90,9 @@ impl Prints {
         self.ids.push(id);
     }
 
-    /// Only those that are among `ids`.
-    pub(super) fn retain(&mut self, ids: &HashSet<Uuid>) {
-        let all = std::mem::take(self);
-        let some = all.texts.into_iter().zip(all.ids);
+    /// Adds those of `prints` that are among `ids`.
+    pub(super) fn extend(&mut self, prints: Self, ids: &HashSet<Uuid>) {
+        let some = prints.texts.into_iter().zip(prints.ids);
         for print in some.filter(|(_, id)| ids.contains(id)) {
             self.push(print);
         }
