@@ -8,6 +8,10 @@
 //! - Quoted texts become `"…"`.
 //! - Addresses of mail become `@`.
 //! - Of a URL the scheme and the host stay.
+//! - White space that is more than one space becomes `…`.
+//!
+//! All other text stays as it is, so that a text without any of these marks that is in a fingerprint is in every
+//! error that has it ([`is_plain`]).
 
 /// The longest fingerprint, in characters.
 pub const LONGEST: usize = 200;
@@ -27,12 +31,15 @@ pub fn fingerprint(error: &str) -> String {
     let begin = &error[..error.floor_char_boundary(LOOKED_AT)];
     let unquoted = without_quotes(begin);
     let mut print = String::new();
-    for word in unquoted.split_whitespace() {
-        if !print.is_empty() {
-            print.push(' ');
-        }
+    let mut rest = unquoted.trim();
+    while let Some(begin) = rest.find(char::is_whitespace) {
+        let (word, after) = rest.split_at(begin);
+        rest = after.trim_start();
         push_word(&mut print, word);
+        let space = &after[..after.len() - rest.len()];
+        print.push(if space == " " { ' ' } else { '…' });
     }
+    push_word(&mut print, rest);
     match print.char_indices().nth(LONGEST) {
         Some((end, _)) => {
             print.truncate(end);
@@ -40,6 +47,12 @@ pub fn fingerprint(error: &str) -> String {
         }
         None => print,
     }
+}
+
+/// Whether a text that is in a fingerprint is in every error that has it, since it holds none of the marks that
+/// stand for something else.
+pub fn is_plain(text: &str) -> bool {
+    !text.contains(['#', '"', '…', '@', '/'])
 }
 
 /// The text with each quoted part replaced. An apostrophe inside a word quotes nothing, and neither does a
@@ -216,7 +229,7 @@ mod tests {
         "POST (https://crm.example.com:#/…): gone"
     )]
     #[case("GET http://crm/", "GET http://crm/")]
-    #[case("a\n  b\tc ", "a b c")]
+    #[case(" a\n  b\tc d ", "a…b…c d")]
     #[case("", "")]
     fn what_differs_from_one_error_to_the_next_is_taken_out(
         #[case] error: &str,
@@ -239,6 +252,17 @@ mod tests {
             prop_assert!(!print.contains(|one: char| one.is_ascii_digit()), "{}", print);
             prop_assert!(!print.contains('\n'));
             prop_assert_eq!(fingerprint(&error), print);
+        }
+
+        #[test]
+        fn what_is_plain_in_it_is_in_the_error(
+            error in "([a-z]{1,3}|[0-9]{1,4}|[ \\n\"'`@/#:.,?…-]|https?://|[0-9a-f]{8}){0,12}",
+            from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(),
+        ) {
+            let print: Vec<char> = fingerprint(&error).chars().collect();
+            let (from, to) = (from.index(print.len() + 1), to.index(print.len() + 1));
+            let part: String = print[from.min(to)..from.max(to)].iter().collect();
+            prop_assert!(!is_plain(&part) || error.contains(&part), "{part:?} of {error:?}");
         }
 
         #[test]

@@ -196,18 +196,23 @@ pub trait Store: Send + Sync {
     async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError>;
 
     /// Claims up to `most` open dead letters that match the replay's filter, for this replay alone,
-    /// and writes down their deliveries of the next generation as due. Those that an earlier, killed
-    /// run of the same replay had claimed and not marked come first, once, when `resume` is set.
-    /// A replay that does not run claims nothing; neither does one when nothing open is left to it,
+    /// and writes down their deliveries of the next generation as due. A replay that does not run claims nothing; neither does one when nothing open is left to it,
     /// which is when the last claim of another that is under way has ended.
     ///
     /// # Errors
     /// Nothing is claimed.
-    async fn claim_dead(
+    async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Up to `most` of the letters that the replay has claimed and not marked, by their ids, behind
+    /// `after`: what a killed run of it had in hand, page by page. None of a replay that does not run.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn claimed_dead(
         &self,
         replay: Uuid,
+        after: Option<Uuid>,
         most: u32,
-        resume: bool,
     ) -> Result<Vec<DeadLetter>, StoreError>;
 
     /// Marks claimed dead letters as replayed: only what the broker has confirmed. A letter that was
@@ -243,6 +248,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The database cannot say, or there is no such replay.
     async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError>;
+
+    /// What became of `most` of the letters that a replay has sent: of those with the lowest ids, which
+    /// have nothing to do with when they died or were sent. It takes as long however many were sent.
+    ///
+    /// # Errors
+    /// There is no such replay, or the database cannot say.
+    async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError>;
 
     /// Ends a replay; what it had claimed and not marked is open again.
     ///

@@ -2,8 +2,10 @@
 
 mod door;
 mod embedded;
+mod flood;
 mod lab;
 mod latency;
+mod letters;
 mod pipeline;
 mod replay;
 mod text;
@@ -47,7 +49,9 @@ Examples:
   longshore bench --check
   longshore bench --only pipeline --rounds 5
   longshore bench --backlog 500000 --only backlog --json
-  longshore bench replay --json")]
+  longshore bench replay --json
+  longshore bench letters --json
+  longshore bench flood --json")]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -77,6 +81,10 @@ pub struct BenchArgs {
 pub enum BenchCommand {
     /// Measure a bulk replay of dead letters beside raw publishing
     Replay(replay::BenchReplayArgs),
+    /// Measure how fast dead letters are found among a million
+    Letters(letters::BenchLettersArgs),
+    /// Measure a flood of dead letters beside the pipeline
+    Flood(flood::BenchFloodArgs),
 }
 
 /// What can be measured on.
@@ -135,6 +143,14 @@ pub(crate) async fn run(app: &App, args: BenchArgs) -> Result<(), Failure> {
         (Some(BenchCommand::Replay(replay)), _) => {
             replay::measure(&lab, replay, &mut report).await?;
             replay.check
+        }
+        (Some(BenchCommand::Letters(letters)), _) => {
+            letters::measure(&lab, letters, &mut report).await?;
+            letters.check
+        }
+        (Some(BenchCommand::Flood(flood)), _) => {
+            flood::measure(&lab, flood, &mut report).await?;
+            flood.check
         }
         (None, Engine::Embedded) => {
             embedded::measure(&lab, &args, &mut report).await?;

@@ -43,7 +43,7 @@ pub(crate) use run::Outage;
 use run::Run;
 
 /// How many letters or events are in hand at once in one batch.
-pub(crate) const BATCH: u32 = 200;
+pub(crate) const BATCH: u32 = 500;
 
 /// How long a replay waits for a broker or a database that is down before it gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
@@ -205,7 +205,7 @@ impl Replayer<'_> {
             Ended::Halted => {
                 let why = match died {
                     Some(died) => format!(
-                        "stopped by itself: {} of {} died again",
+                        "stopped by itself: {} of {} that were looked at died again",
                         died.died_again,
                         count(died.completed + died.died_again, "message")
                     ),

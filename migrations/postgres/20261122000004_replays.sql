@@ -22,6 +22,8 @@ COMMENT ON COLUMN replays.position IS 'How far it has come in the history.';
 CREATE INDEX replays_newest_idx ON replays (started_at, replay_id);
 
 ALTER TABLE dead_letters
+    -- Looked at for every letter that is claimed, although each claim holds the row of its replay, and replays stay.
+    DROP CONSTRAINT dead_letters_replay_id_fkey,
     ADD COLUMN fingerprint   text NOT NULL DEFAULT '',
     ADD COLUMN discarded_at  timestamptz,
     ADD COLUMN discarded_by  text,
@@ -31,30 +33,38 @@ ALTER TABLE dead_letters
     ADD COLUMN class_id      uuid NOT NULL
         GENERATED ALWAYS AS (md5(md5(queue) || md5(reason) || COALESCE(md5(destination), '-')
             || CASE WHEN stage IN ('store', 'integrate') THEN COALESCE(md5(type), '') ELSE '' END)::uuid) STORED,
-    ADD COLUMN error_id      uuid NOT NULL GENERATED ALWAYS AS (md5(error)::uuid) STORED,
+    ADD COLUMN fingerprint_id uuid NOT NULL GENERATED ALWAYS AS (md5(fingerprint)::uuid) STORED,
+    ADD COLUMN error_id      uuid NOT NULL GENERATED ALWAYS AS (md5(md5(error) || fingerprint)::uuid) STORED,
     ADD CONSTRAINT dead_letters_discarded_known
         CHECK ((state = 'discarded') <= (discarded_at IS NOT NULL AND discarded_by IS NOT NULL AND discarded_why IS NOT NULL))
         NOT VALID;
-COMMENT ON COLUMN dead_letters.fingerprint IS 'What the error has in common with others: without numbers, ids, quoted texts and addresses. Empty where it was kept before there were fingerprints.';
+COMMENT ON COLUMN dead_letters.fingerprint IS 'What the error has in common with others: without numbers, ids, quoted texts and addresses. Empty where a program of before there were fingerprints has kept it, until the next longshore migrate.';
 COMMENT ON COLUMN dead_letters.discarded_at IS 'When it was discarded.';
 COMMENT ON COLUMN dead_letters.discarded_by IS 'Who discarded it.';
 COMMENT ON COLUMN dead_letters.discarded_why IS 'Why.';
 COMMENT ON COLUMN dead_letters.class_id IS 'Stands for queue, reason, destination and validated type, in dead_letter_classes.';
-COMMENT ON COLUMN dead_letters.error_id IS 'Stands for the error, in dead_letter_errors.';
+COMMENT ON COLUMN dead_letters.fingerprint_id IS 'Stands for the fingerprint.';
+COMMENT ON COLUMN dead_letters.error_id IS 'Stands for the error and its fingerprint, in dead_letter_errors.';
 COMMENT ON COLUMN dead_letters.replay_id IS 'The last replay that claimed it.';
 
 -- There are few classes. A list with any filter on them looks at the head of each that matches and merges those,
 -- so it never depends on how the letters of one class lie among those of others. It takes the place of the
 -- indexes that knew all letters, or those of one queue. What lists and replays ask beyond the class is in it too.
 CREATE INDEX dead_letters_class_idx ON dead_letters (class_id, state, last_failed_at, dead_letter_id)
-    INCLUDE (error_id, archived_at);
+    INCLUDE (error_id, fingerprint_id, archived_at);
+-- The same for letters of one fingerprint: the counts tell in which classes and states there are any.
+CREATE INDEX dead_letters_fingerprint_idx
+    ON dead_letters (fingerprint_id, class_id, state, last_failed_at, dead_letter_id) INCLUDE (error_id, archived_at);
 -- The same for types that are no part of a class.
 CREATE INDEX dead_letters_type_idx ON dead_letters (type, last_failed_at, dead_letter_id)
     WHERE stage NOT IN ('store', 'integrate');
 -- The same for errors with some text in them.
-CREATE INDEX dead_letters_error_idx ON dead_letters (error_id, last_failed_at, dead_letter_id);
+CREATE INDEX dead_letters_error_idx ON dead_letters (error_id, state, last_failed_at, dead_letter_id)
+    INCLUDE (class_id, archived_at);
+-- What has no fingerprint yet.
+CREATE INDEX dead_letters_unprinted_idx ON dead_letters (dead_letter_id) WHERE fingerprint = '';
 -- What a replay has sent, and what it left claimed when it was killed.
-CREATE INDEX dead_letters_replay_idx ON dead_letters (replay_id, state) WHERE replay_id IS NOT NULL;
+CREATE INDEX dead_letters_replay_idx ON dead_letters (replay_id, state, dead_letter_id) WHERE replay_id IS NOT NULL;
 -- What may be removed once it is old enough.
 CREATE INDEX dead_letters_settled_idx ON dead_letters (COALESCE(discarded_at, replayed_at))
     WHERE state IN ('replayed', 'discarded');
@@ -105,15 +115,17 @@ COMMENT ON COLUMN dead_letter_classes.group_id IS 'Stands for queue, reason and 
 CREATE INDEX dead_letter_classes_filter_idx ON dead_letter_classes (queue, reason, destination, type, class_id);
 
 CREATE TABLE dead_letter_errors (
-    error_id uuid   NOT NULL,
-    error    text   NOT NULL,
-    letters  bigint NOT NULL,
+    error_id       uuid   NOT NULL,
+    error          text   NOT NULL,
+    fingerprint_id uuid   NOT NULL,
+    letters        bigint NOT NULL,
     CONSTRAINT dead_letter_errors_pkey PRIMARY KEY (error_id)
 )
 WITH (fillfactor = 70);
 COMMENT ON TABLE dead_letter_errors IS 'Every error of a dead letter once, to find texts in.';
-COMMENT ON COLUMN dead_letter_errors.error_id IS 'Made from the error.';
+COMMENT ON COLUMN dead_letter_errors.error_id IS 'Made from the error and its fingerprint.';
 COMMENT ON COLUMN dead_letter_errors.error IS 'The chain of errors, outermost first.';
+COMMENT ON COLUMN dead_letter_errors.fingerprint_id IS 'Stands for its fingerprint.';
 COMMENT ON COLUMN dead_letter_errors.letters IS 'How many dead letters have it.';
 
 CREATE TABLE dead_letter_counts (
@@ -145,6 +157,7 @@ CREATE FUNCTION count_dead_letters() RETURNS trigger LANGUAGE plpgsql SET search
 DECLARE
     more dead_letter_counts[];
     less dead_letter_counts[];
+    errors_change boolean := true;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO dead_letter_classes (class_id, queue, reason, destination, type)
@@ -152,12 +165,21 @@ BEGIN
                CASE WHEN stage IN ('store', 'integrate') THEN type END
         FROM came ORDER BY class_id
         ON CONFLICT (class_id) DO NOTHING;
-        INSERT INTO dead_letter_errors AS known (error_id, error, letters)
-        SELECT error_id, min(error), count(*) FROM came GROUP BY error_id ORDER BY error_id
+    END IF;
+    -- What is done about a letter changes nothing of its error.
+    IF TG_OP = 'UPDATE' THEN
+        errors_change := EXISTS (SELECT error_id FROM came EXCEPT SELECT error_id FROM went);
+    END IF;
+    IF TG_OP <> 'DELETE' AND errors_change THEN
+        INSERT INTO dead_letter_errors AS known (error_id, error, fingerprint_id, letters)
+        SELECT error_id, min(error), min(fingerprint_id::text)::uuid, count(*)
+        FROM came GROUP BY error_id ORDER BY error_id
         ON CONFLICT (error_id) DO UPDATE SET letters = known.letters + excluded.letters;
-    ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO dead_letter_errors AS known (error_id, error, letters)
-        SELECT error_id, min(error), -count(*) FROM went GROUP BY error_id ORDER BY error_id
+    END IF;
+    IF TG_OP <> 'INSERT' AND errors_change THEN
+        INSERT INTO dead_letter_errors AS known (error_id, error, fingerprint_id, letters)
+        SELECT error_id, min(error), min(fingerprint_id::text)::uuid, -count(*)
+        FROM went GROUP BY error_id ORDER BY error_id
         ON CONFLICT (error_id) DO UPDATE SET letters = known.letters + excluded.letters;
         DELETE FROM dead_letter_errors WHERE letters <= 0 AND error_id IN (SELECT error_id FROM went);
     END IF;
@@ -205,8 +227,8 @@ INSERT INTO dead_letter_classes (class_id, queue, reason, destination, type)
 SELECT DISTINCT ON (class_id) class_id, queue, reason, destination,
        CASE WHEN stage IN ('store', 'integrate') THEN type END
 FROM dead_letters;
-INSERT INTO dead_letter_errors
-SELECT error_id, min(error), count(*) FROM dead_letters GROUP BY error_id;
+INSERT INTO dead_letter_errors (error_id, error, fingerprint_id, letters)
+SELECT error_id, min(error), min(fingerprint_id::text)::uuid, count(*) FROM dead_letters GROUP BY error_id;
 INSERT INTO dead_letter_counts
 SELECT class_id, fingerprint, counted_as, state, count(*), min(last_failed_at), max(last_failed_at)
 FROM dead_letters
@@ -214,7 +236,9 @@ CROSS JOIN LATERAL (VALUES (date_trunc('hour', last_failed_at, 'UTC')), ('-infin
 GROUP BY 1, 2, 3, 4;
 
 -- Texts are found at once with the index of pg_trgm, which comes with PostgreSQL. Without it every distinct error is
--- read, which is fine for some ten thousand of them.
+-- read, which is fine for some ten thousand of them. Capitals of ASCII alone are as good as small letters: that is
+-- the same in every database, whatever its locale. Where a fingerprint has the text, each of its errors has it, and
+-- none of them is looked at: the index leaves them out.
 DO $$
 DECLARE
     home text;
@@ -231,7 +255,8 @@ BEGIN
     SELECT quote_ident(nspname) INTO home
     FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'pg_trgm';
     IF home IS NOT NULL THEN
-        EXECUTE format('CREATE INDEX dead_letter_errors_text_idx ON dead_letter_errors USING gin (error %s.gin_trgm_ops)', home);
+        EXECUTE format('CREATE INDEX dead_letter_errors_text_idx ON dead_letter_errors '
+            'USING gin (lower(error COLLATE "C") %s.gin_trgm_ops, (ARRAY[fingerprint_id]))', home);
     END IF;
 END
 $$;

@@ -49,8 +49,8 @@ DROP TABLE "NAMESPACE.replays_before";
 -- Lists, newest first, page by page.
 CREATE INDEX "NAMESPACE.replays_newest_idx" ON "NAMESPACE.replays" (started_at, replay_id);
 
--- What the error has in common with others: without numbers, ids, quoted texts and addresses. Empty where it was
--- kept before there were fingerprints.
+-- What the error has in common with others: without numbers, ids, quoted texts and addresses. Empty where a program
+-- of before there were fingerprints has kept it, until the next migration.
 ALTER TABLE "NAMESPACE.dead_letters" ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 -- When it was discarded.
 ALTER TABLE "NAMESPACE.dead_letters" ADD COLUMN discarded_at TEXT;
@@ -59,9 +59,15 @@ ALTER TABLE "NAMESPACE.dead_letters" ADD COLUMN discarded_by TEXT;
 -- Why.
 ALTER TABLE "NAMESPACE.dead_letters" ADD COLUMN discarded_why TEXT;
 
+-- What is open, oldest first: what a replay claims that asks for no queue.
+CREATE INDEX "NAMESPACE.dead_letters_oldest_idx"
+    ON "NAMESPACE.dead_letters" (last_failed_at, dead_letter_id) WHERE state = 'open';
+-- What has no fingerprint yet.
+CREATE INDEX "NAMESPACE.dead_letters_unprinted_idx"
+    ON "NAMESPACE.dead_letters" (dead_letter_id) WHERE fingerprint = '';
 -- What a replay has sent, and what it left claimed when it was killed.
 CREATE INDEX "NAMESPACE.dead_letters_replay_idx"
-    ON "NAMESPACE.dead_letters" (replay_id, state) WHERE replay_id IS NOT NULL;
+    ON "NAMESPACE.dead_letters" (replay_id, state, dead_letter_id) WHERE replay_id IS NOT NULL;
 DROP INDEX "NAMESPACE.dead_letters_claimed_idx";
 -- What may be removed once it is old enough.
 CREATE INDEX "NAMESPACE.dead_letters_settled_idx"

@@ -125,13 +125,17 @@ impl Store for PostgresStore {
         replays::progress(&self.link, id).await
     }
 
-    async fn claim_dead(
+    async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        replays::claim(&self.link, replay, most).await
+    }
+
+    async fn claimed_dead(
         &self,
         replay: Uuid,
+        after: Option<Uuid>,
         most: u32,
-        resume: bool,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        replays::claim(&self.link, replay, most, resume).await
+        replays::claimed(&self.link, replay, after, most).await
     }
 
     async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
@@ -195,7 +199,11 @@ impl Store for PostgresStore {
     }
 
     async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
-        replays::outcome(&self.link, id).await
+        replays::outcome(&self.link, id, None).await
+    }
+
+    async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError> {
+        replays::outcome(&self.link, id, Some(most)).await
     }
 
     async fn close(&self) {

@@ -193,6 +193,27 @@ pub async fn a_text_is_found_anywhere_in_the_error(Stores { store, .. }: Stores)
             && one.last_failed_at >= at(HOUR)
     })
     .await;
+    // Small and capital letters of ASCII alone are the same, whatever the locale of the database.
+    let mut foreign = letter(EventId::born(), 0, 7);
+    foreign.error = "ÜBERLAST bei Straße 7".to_owned();
+    store
+        .keep_dead(std::slice::from_ref(&foreign))
+        .await
+        .unwrap();
+    for (text, is_there) in [
+        ("ÜberLast", true),
+        ("STRAßE 7", true),
+        ("überlast", false),
+        ("strasse", false),
+    ] {
+        let filter = DeadFilter {
+            text: Some(text.to_owned()),
+            ..DeadFilter::default()
+        };
+        let found = store.dead_count(&filter).await.unwrap();
+        assert_eq!(found, u64::from(is_there), "{text}");
+        assert_eq!(every(store, &filter).await.len() as u64, found, "{text}");
+    }
     // A character that means something in a pattern means itself.
     for text in ["100_", "%%", "no such text", "order_1"] {
         let filter = DeadFilter {
@@ -202,6 +223,60 @@ pub async fn a_text_is_found_anywhere_in_the_error(Stores { store, .. }: Stores)
         assert_eq!(every(store, &filter).await, []);
         assert_eq!(store.dead_count(&filter).await.unwrap(), 0);
     }
+}
+
+pub async fn a_group_is_found_by_its_fingerprint(Stores { store, .. }: Stores) {
+    let store = &*store;
+    let letters = many();
+    store.keep_dead(&letters).await.unwrap();
+    let groups = store.dead_stats(&DeadFilter::default(), 10).await.unwrap();
+    assert_eq!(groups.len(), 5);
+    for group in &groups {
+        let filter = DeadFilter {
+            queue: Some(group.queue.clone()),
+            reason: Some(group.reason),
+            fingerprint: Some(group.fingerprint.clone()),
+            ..DeadFilter::default()
+        };
+        finds(store, &letters, &filter, |one| {
+            (&one.queue, one.reason) == (&group.queue, group.reason)
+                && fingerprint(&one.error) == group.fingerprint
+        })
+        .await;
+        assert_eq!(store.dead_count(&filter).await.unwrap(), group.letters);
+    }
+    let answered = DeadFilter {
+        fingerprint: Some("answered # to order #".to_owned()),
+        ..DeadFilter::default()
+    };
+    for (text, from) in [("R 1", 500), ("answered", 0), ("503", 6000)] {
+        let both = DeadFilter {
+            text: Some(text.to_owned()),
+            since: Some(Moment(at(from))),
+            ..answered.clone()
+        };
+        finds(store, &letters, &both, |one| {
+            one.error.starts_with("answered 503 to order")
+                && one.error.to_lowercase().contains(&text.to_lowercase())
+                && one.last_failed_at >= at(from)
+        })
+        .await;
+    }
+    let one = replay(answered.clone());
+    store.begin_replay(&one).await.unwrap();
+    let claimed = store.claim_dead(one.id, 1000).await.unwrap();
+    assert_eq!(claimed.len(), 60);
+    assert!(
+        claimed
+            .iter()
+            .all(|one| one.error.starts_with("answered 503 to order"))
+    );
+    let unknown = DeadFilter {
+        fingerprint: Some("answered".to_owned()),
+        ..DeadFilter::default()
+    };
+    assert_eq!(every(store, &unknown).await, []);
+    assert_eq!(store.dead_count(&unknown).await.unwrap(), 0);
 }
 
 /// What a list tells of a group, to compare with what the store says of it.
@@ -297,7 +372,7 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
         ..all.clone()
     });
     store.begin_replay(&one).await.unwrap();
-    let claimed = store.claim_dead(one.id, 50, false).await.unwrap();
+    let claimed = store.claim_dead(one.id, 50).await.unwrap();
     let ids: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
     stats_equal_a_recount(store, &all).await;
     store.mark_replayed(one.id, &ids[..20]).await.unwrap();
@@ -372,7 +447,7 @@ pub async fn a_story_tells_all_that_is_known(Stores { store, .. }: Stores) {
     store.keep_dead(std::slice::from_ref(&first)).await.unwrap();
     let one = replay(DeadFilter::default());
     store.begin_replay(&one).await.unwrap();
-    store.claim_dead(one.id, 10, false).await.unwrap();
+    store.claim_dead(one.id, 10).await.unwrap();
     store.mark_replayed(one.id, &[first.id]).await.unwrap();
     let again = key(event.id, "crm", 1);
     store

@@ -61,6 +61,7 @@ macro_rules! conformance {
                     a_replay_that_does_not_run_claims_nothing;
                 finding: each_filter_finds_what_it_says_and_no_more,
                     a_text_is_found_anywhere_in_the_error,
+                    a_group_is_found_by_its_fingerprint,
                     groups_equal_a_recount_whatever_was_done,
                     many_writers_at_once_are_all_counted,
                     a_story_tells_all_that_is_known;

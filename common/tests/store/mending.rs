@@ -64,7 +64,7 @@ pub async fn an_edit_keeps_the_original(Stores { store, .. }: Stores) {
     // What is replayed is what it was made into.
     let one = replay(DeadFilter::default());
     store.begin_replay(&one).await.unwrap();
-    let claimed = store.claim_dead(one.id, 1, false).await.unwrap();
+    let claimed = store.claim_dead(one.id, 1).await.unwrap();
     assert_eq!(claimed[0].message.body, second.after);
 }
 
@@ -93,7 +93,7 @@ pub async fn only_open_letters_are_edited(Stores { store, .. }: Stores) {
         .unwrap();
     let one = replay(DeadFilter::default());
     store.begin_replay(&one).await.unwrap();
-    store.claim_dead(one.id, 1, false).await.unwrap();
+    store.claim_dead(one.id, 1).await.unwrap();
     let not_open = |state| Edited::NotOpen(state);
     assert_eq!(
         store.edit_dead(&edit).await.unwrap(),
@@ -155,7 +155,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     // A replay leaves them alone.
     let one = replay(DeadFilter::default());
     store.begin_replay(&one).await.unwrap();
-    assert_eq!(store.claim_dead(one.id, 10, false).await.unwrap(), []);
+    assert_eq!(store.claim_dead(one.id, 10).await.unwrap(), []);
 
     let first = DeadFilter {
         ids: Some(vec![letters[0].id]),
@@ -208,7 +208,7 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
     store.discard_dead(&discard(some(0..3)), 10).await.unwrap();
     let one = replay(some(3..7));
     store.begin_replay(&one).await.unwrap();
-    store.claim_dead(one.id, 10, false).await.unwrap();
+    store.claim_dead(one.id, 10).await.unwrap();
     let sent = [letters[3].id, letters[4].id];
     store.mark_replayed(one.id, &sent).await.unwrap();
 

@@ -99,7 +99,7 @@ pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
     assert_eq!(status_of(&*store, event.id).await.status, "dead");
     let replay = replay(DeadFilter::default());
     store.begin_replay(&replay).await.unwrap();
-    let claimed = store.claim_dead(replay.id, 10, false).await.unwrap();
+    let claimed = store.claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(status_of(&*store, event.id).await.status, "delivering");
     store
         .mark_replayed(replay.id, &[claimed[0].id])
@@ -181,7 +181,7 @@ pub async fn an_event_that_died_before_it_was_stored_is_dead_until_it_is_replaye
     );
     let replay = replay(DeadFilter::default());
     store.begin_replay(&replay).await.unwrap();
-    store.claim_dead(replay.id, 10, false).await.unwrap();
+    store.claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(status_of(&*store, id).await.status, "delivering");
     store.mark_replayed(replay.id, &[letter.id]).await.unwrap();
     assert_eq!(status_of(&*store, id).await.status, "delivering");

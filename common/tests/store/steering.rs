@@ -25,7 +25,7 @@ async fn kept(store: &dyn Store, count: i64) -> Vec<DeadLetter> {
 }
 
 async fn send_all(store: &dyn Store, id: Uuid) -> usize {
-    let claimed = store.claim_dead(id, 1000, false).await.unwrap();
+    let claimed = store.claim_dead(id, 1000).await.unwrap();
     let ids: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
     store.mark_replayed(id, &ids).await.unwrap();
     ids.len()
@@ -81,12 +81,12 @@ pub async fn replays_are_listed_page_by_page(Stores { store, .. }: Stores) {
 pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores) {
     let letters = kept(&*store, 4).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
-    let first = store.claim_dead(id, 2, false).await.unwrap();
+    let first = store.claim_dead(id, 2).await.unwrap();
     let steer = async |to| other.steer_replay(id, to).await.unwrap();
     assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
     assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
-    assert_eq!(store.claim_dead(id, 2, false).await.unwrap(), []);
-    assert_eq!(store.claim_dead(id, 2, true).await.unwrap(), []);
+    assert_eq!(store.claim_dead(id, 2).await.unwrap(), []);
+    assert_eq!(store.claimed_dead(id, None, 2).await.unwrap(), []);
     // What was under way may still be marked.
     store
         .mark_replayed(id, &[first[0].id, first[1].id])
@@ -102,7 +102,7 @@ pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores)
         steer(ReplayState::Running).await,
         Some(ReplayState::Running)
     );
-    let rest = store.claim_dead(id, 9, false).await.unwrap();
+    let rest = store.claim_dead(id, 9).await.unwrap();
     let ids: Vec<Uuid> = rest.iter().map(|letter| letter.id).collect();
     assert_eq!(ids, [letters[2].id, letters[3].id]);
     let done = store.steer_replay(id, ReplayState::Done).await;
@@ -114,7 +114,7 @@ pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores)
 pub async fn a_paused_replay_can_end(Stores { store, .. }: Stores) {
     let letters = kept(&*store, 1).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
-    store.claim_dead(id, 1, false).await.unwrap();
+    store.claim_dead(id, 1).await.unwrap();
     store.steer_replay(id, ReplayState::Paused).await.unwrap();
     store.end_replay(id, ReplayState::Stopped).await.unwrap();
     let found = store.dead_letter(letters[0].id).await.unwrap().unwrap();
@@ -128,10 +128,10 @@ pub async fn a_paused_replay_can_end(Stores { store, .. }: Stores) {
 pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, other }: Stores) {
     let letters = kept(&*store, 3).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
-    store.claim_dead(id, 3, false).await.unwrap();
+    store.claim_dead(id, 3).await.unwrap();
     let stopped = other.steer_replay(id, ReplayState::Stopped).await.unwrap();
     assert_eq!(stopped, Some(ReplayState::Stopped));
-    assert_eq!(store.claim_dead(id, 3, true).await.unwrap(), []);
+    assert_eq!(store.claimed_dead(id, None, 3).await.unwrap(), []);
     // It cannot be raised from the dead.
     let again = other.steer_replay(id, ReplayState::Running).await.unwrap();
     assert_eq!(again, Some(ReplayState::Stopped));
@@ -142,7 +142,7 @@ pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, ot
         ..DeadFilter::default()
     };
     let next = begun(&*store, replay(filter)).await;
-    assert_eq!(store.claim_dead(next, 3, false).await.unwrap().len(), 1);
+    assert_eq!(store.claim_dead(next, 3).await.unwrap().len(), 1);
     // Then the broker confirms two that were under way: one is marked, the other is in other hands.
     store
         .mark_replayed(id, &[letters[0].id, letters[1].id])
@@ -170,7 +170,7 @@ pub async fn a_replay_of_the_history_counts_its_way(Stores { store, .. }: Stores
         ..replay(DeadFilter::default())
     };
     let id = begun(&*store, history).await;
-    let claim = store.claim_dead(id, 10, false).await;
+    let claim = store.claim_dead(id, 10).await;
     assert!(matches!(claim, Err(StoreError::Fault(_))), "{claim:?}");
     store.advance_replay(id, 100, 250).await.unwrap();
     // Once more, and one that comes late.
@@ -224,6 +224,15 @@ pub async fn an_outcome_follows_each_letter(Stores { store, .. }: Stores) {
         .await
         .unwrap();
     assert_eq!(store.replay_outcome(id).await.unwrap(), outcome(1, 1, 2));
+    let sample = store.replay_sample(id, 1000).await.unwrap();
+    let all_but_nobodys = ReplayOutcome {
+        sent: 4,
+        untraced: 0,
+        ..outcome(1, 1, 2)
+    };
+    assert_eq!(sample, all_but_nobodys);
+    let sample = store.replay_sample(id, 3).await.unwrap();
+    assert_eq!((sample.sent, sample.untraced), (3, 0));
     let missing = store.replay_outcome(Uuid::nil()).await;
     assert!(matches!(missing, Err(StoreError::Fault(_))), "{missing:?}");
 }
@@ -285,7 +294,7 @@ pub async fn a_replay_does_not_end_while_letters_are_left(stores: Stores) {
                 let id = begun(&*store, replay(DeadFilter::default())).await;
                 let mut mine = 0;
                 loop {
-                    let claimed = store.claim_dead(id, 1, false).await.unwrap();
+                    let claimed = store.claim_dead(id, 1).await.unwrap();
                     if claimed.is_empty() {
                         let open = DeadFilter {
                             state: Some(DeadState::Open),

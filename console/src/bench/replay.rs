@@ -19,8 +19,9 @@ use crate::output::count;
 use crate::replay::{PATIENCE, Replayer};
 use crate::system::System;
 
-/// Letters that are replayed before it counts: every buffer and cache has been in use then.
-const WARM: u64 = 2000;
+/// Letters that are replayed before it counts: every buffer and cache has been in use then, also the 8 MB of pages
+/// that each of the embedded engine's files is written through.
+const WARM: u64 = 12_000;
 
 /// Letters that are kept in one transaction.
 const BATCH: u64 = 1000;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::courier::{Fate, Parcel, round};
 use super::letter;
 use super::outcome::{Ended, LeftOpen, News, Sent};
-use super::run::{Run, Wish};
+use super::run::{Run, Supply, Wish};
 use crate::app::publish_failure;
 
 /// So many batches are in hand at once where no rate is set: while one is claimed, another is published
@@ -39,22 +39,18 @@ pub(super) async fn send(run: &Run<'_>, resumed: bool) -> Result<Sent, Failure> 
     let mut kept: HashSet<Uuid> = HashSet::new();
     let mut failure = None;
     let mut in_hand = FuturesUnordered::new();
-    // What a killed run had claimed comes once, with the first batch.
-    let mut resume = resumed;
+    if resumed {
+        *run.supply.lock().await = Supply::LeftBehind(None);
+    }
     let mut more = true;
     loop {
         while more && !run.is_halted() && in_hand.len() < side_by_side {
-            let left_behind = std::mem::take(&mut resume);
-            in_hand.push(batch(run, left_behind));
+            in_hand.push(batch(run));
         }
         match in_hand.next().await {
             Some(Ok(batch)) => {
                 more &= !batch.nothing;
-                sent.replayed += batch.replayed;
-                for left in batch.left_open {
-                    kept.insert(left.letter);
-                    sent.leave(left);
-                }
+                record(&mut sent, &mut kept, batch);
             }
             // What else is in hand is brought to its end.
             Some(Err(error)) => {
@@ -74,15 +70,13 @@ pub(super) async fn send(run: &Run<'_>, resumed: bool) -> Result<Sent, Failure> 
                     sent.ended = Ended::Steered;
                     return Ok(sent);
                 }
-                let forgotten = forgotten(run, &kept).await?;
-                if forgotten.is_empty() && !run.is_halted() {
-                    return Ok(sent);
-                }
-                let again = send_batch(run, forgotten).await?;
-                sent.replayed += again.replayed;
-                for left in again.left_open {
-                    kept.insert(left.letter);
-                    sent.leave(left);
+                if !send_forgotten(run, &mut sent, &mut kept).await? {
+                    // While it was paused, what was open was left.
+                    let batch = batch(run).await?;
+                    if batch.nothing && !run.is_halted() {
+                        return Ok(sent);
+                    }
+                    record(&mut sent, &mut kept, batch);
                 }
                 more = true;
             }
@@ -90,23 +84,65 @@ pub(super) async fn send(run: &Run<'_>, resumed: bool) -> Result<Sent, Failure> 
     }
 }
 
-/// Letters that this replay has claimed without knowing it, because the answer to the claim was lost; and
-/// those that were left while it was paused.
-async fn forgotten(run: &Run<'_>, kept: &HashSet<Uuid>) -> Result<Vec<DeadLetter>, Failure> {
-    let mut letters = claim(run, true).await?;
-    letters.retain(|letter| !kept.contains(&letter.id));
-    Ok(letters)
+/// Adds what a batch came to.
+fn record(sent: &mut Sent, kept: &mut HashSet<Uuid>, batch: Batch) {
+    sent.replayed += batch.replayed;
+    for left in batch.left_open {
+        kept.insert(left.letter);
+        sent.leave(left);
+    }
 }
 
-async fn claim(run: &Run<'_>, left_behind: bool) -> Result<Vec<DeadLetter>, Failure> {
+/// Sends letters that this replay has claimed without knowing it, because the answer to the claim was lost; and
+/// those that were left while it was paused. Says whether there were any, or it was told to end meanwhile.
+async fn send_forgotten(
+    run: &Run<'_>,
+    sent: &mut Sent,
+    kept: &mut HashSet<Uuid>,
+) -> Result<bool, Failure> {
+    let (mut any, mut after) = (false, None);
+    loop {
+        let mut letters = claimed(run, after).await?;
+        let Some(last) = letters.last() else {
+            return Ok(any || run.is_halted());
+        };
+        after = Some(last.id);
+        letters.retain(|letter| !kept.contains(&letter.id));
+        if letters.is_empty() {
+            continue;
+        }
+        any = true;
+        record(sent, kept, send_batch(run, letters).await?);
+        if run.is_halted() {
+            return Ok(true);
+        }
+    }
+}
+
+async fn claimed(run: &Run<'_>, after: Option<Uuid>) -> Result<Vec<DeadLetter>, Failure> {
     let (store, id, most) = (run.replayer.store, run.replay.id, run.most());
-    let _turn = run.claiming.lock().await;
-    run.patiently(async || store.claim_dead(id, most, left_behind).await)
+    run.patiently(async || store.claimed_dead(id, after, most).await)
         .await
 }
 
-async fn batch(run: &Run<'_>, left_behind: bool) -> Result<Batch, Failure> {
-    let letters = claim(run, left_behind).await?;
+/// The next letters: first what a killed run had claimed, then what is open.
+async fn claim(run: &Run<'_>) -> Result<Vec<DeadLetter>, Failure> {
+    let mut supply = run.supply.lock().await;
+    if let Supply::LeftBehind(after) = *supply {
+        let letters = claimed(run, after).await?;
+        if let Some(last) = letters.last() {
+            *supply = Supply::LeftBehind(Some(last.id));
+            return Ok(letters);
+        }
+        *supply = Supply::Open;
+    }
+    let (store, id, most) = (run.replayer.store, run.replay.id, run.most());
+    run.patiently(async || store.claim_dead(id, most).await)
+        .await
+}
+
+async fn batch(run: &Run<'_>) -> Result<Batch, Failure> {
+    let letters = claim(run).await?;
     if letters.is_empty() {
         return Ok(Batch {
             nothing: true,

@@ -7,6 +7,7 @@ use common::retry::Waits;
 use common::store::{Progress, ReplayState};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::outcome::News;
 use super::pace::Pace;
@@ -26,11 +27,21 @@ pub(super) struct Run<'a> {
     pub(super) replay: &'a Progress,
     pub(super) pace: Pace,
     pub(super) routes: Routes,
-    /// One claim at a time: two of one replay would only wait for each other's letters.
-    pub(super) claiming: Mutex<()>,
+    /// Where the next letters come from. One claim at a time: two of one replay would only wait for each
+    /// other's letters.
+    pub(super) supply: Mutex<Supply>,
     /// Cancelled when too many have died again.
     enough: &'a CancellationToken,
     tell: &'a dyn Fn(News<'_>),
+}
+
+/// Where the next letters come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Supply {
+    /// What a killed run had claimed and not marked, behind this one.
+    LeftBehind(Option<Uuid>),
+    /// What is open.
+    Open,
 }
 
 /// What those who steer the replay want of it.
@@ -80,7 +91,7 @@ impl<'a> Run<'a> {
             replay,
             pace: Pace::new(replay.rate),
             routes: Routes::default(),
-            claiming: Mutex::new(()),
+            supply: Mutex::new(Supply::Open),
             enough,
             tell,
         }

@@ -283,7 +283,8 @@ never_asked! {
     fn dead_letter(Uuid) -> Option<DeadLetter>;
     fn begin_replay(&Replay) -> ();
     fn replay(Uuid) -> Option<Progress>;
-    fn claim_dead(Uuid, u32, bool) -> Vec<DeadLetter>;
+    fn claim_dead(Uuid, u32) -> Vec<DeadLetter>;
+    fn claimed_dead(Uuid, Option<Uuid>, u32) -> Vec<DeadLetter>;
     fn mark_replayed(Uuid, &[Uuid]) -> ();
     fn end_replay(Uuid, ReplayState) -> ();
     fn at_rest(&[EventId]) -> Vec<Option<Standing>>;
@@ -297,6 +298,7 @@ never_asked! {
     fn advance_replay(Uuid, u64, u64) -> ();
     fn steer_replay(Uuid, ReplayState) -> Option<ReplayState>;
     fn replay_outcome(Uuid) -> ReplayOutcome;
+    fn replay_sample(Uuid, u32) -> ReplayOutcome;
 }
 
 /// A producer under test.

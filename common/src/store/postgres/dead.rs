@@ -3,16 +3,17 @@
 mod counts;
 mod filter;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
 pub(super) use filter::{Choice, Matching, Order, Statement};
 
-use self::filter::MANY_ERRORS;
+use self::filter::{Found, MANY_ERRORS, Text, push_errors_with};
 use super::link::Link;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
 use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, StoreError};
@@ -101,39 +102,124 @@ async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<
     Ok(())
 }
 
-/// What `filter` asks for, in `state`, whatever the filter says of the state. Where it asks for a text, the
-/// errors with that text are found first: they are far fewer than letters.
+/// What `filter` asks for, in `state`, whatever the filter says of the state. Where it asks for a fingerprint
+/// or a text, the fingerprints and the errors that match are found first: they are far fewer than letters.
 pub(super) async fn matching(
     link: &Link,
     filter: &DeadFilter,
     state: Option<DeadState>,
 ) -> Result<Matching, StoreError> {
+    found(link, filter, state, false).await
+}
+
+/// The same, for figures of this moment: a fingerprint all of whose letters have the text counts as a whole.
+async fn matching_counts(link: &Link, filter: &DeadFilter) -> Result<Matching, StoreError> {
+    found(link, filter, filter.state, true).await
+}
+
+async fn found(
+    link: &Link,
+    filter: &DeadFilter,
+    state: Option<DeadState>,
+    as_wholes: bool,
+) -> Result<Matching, StoreError> {
     let matching = Matching::new(filter, state);
-    let Some(pattern) = matching.text().map(Arc::<str>::from) else {
+    let Some((fingerprint, text)) = matching.to_find() else {
         return Ok(matching);
     };
-    let one_more = i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX);
-    let errors: Vec<Uuid> = link
+    let found = link
         .run(move |connection| {
-            let pattern = Arc::clone(&pattern);
+            let (fingerprint, text) = (fingerprint.clone(), text.clone());
             Box::pin(async move {
-                sqlx::query_scalar(
-                    "SELECT error_id FROM dead_letter_errors WHERE error ILIKE $1 LIMIT $2",
-                )
-                // Planned for this text: whether its index is of use depends on it.
-                .persistent(false)
-                .bind(&*pattern)
-                .bind(one_more)
-                .fetch_all(connection)
-                .await
+                // All of one moment.
+                let mut moment = connection
+                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await?;
+                let (fingerprint, text) = (fingerprint.as_deref(), text.as_ref());
+                let found = find(&mut moment, fingerprint, text, as_wholes).await?;
+                moment.commit().await?;
+                Ok(found)
             })
         })
         .await?;
-    Ok(if errors.len() <= MANY_ERRORS {
-        matching.with_errors(errors)
-    } else {
-        matching
-    })
+    Ok(matching.with_found(found))
+}
+
+/// The fingerprints that match as a whole, and the errors of others that do. `as_wholes` takes those for such as
+/// well whose letters all match now; a letter that comes later may be another.
+async fn find(
+    connection: &mut PgConnection,
+    fingerprint: Option<&str>,
+    text: Option<&Text>,
+    as_wholes: bool,
+) -> Result<Found, sqlx::Error> {
+    let mut query = Statement::new("SELECT fingerprint, md5(fingerprint)::uuid, letters, ");
+    match text {
+        None => query.push("true"),
+        Some(text) if text.is_plain => query
+            .push("lower(fingerprint COLLATE \"C\") LIKE ")
+            .push_bind(text.pattern.clone()),
+        Some(_) => query.push("false"),
+    };
+    query.push(
+        " FROM (SELECT fingerprint, sum(letters)::bigint AS letters FROM dead_letter_counts
+            WHERE hour = '-infinity' AND letters > 0",
+    );
+    if let Some(fingerprint) = fingerprint {
+        query
+            .push(" AND fingerprint = ")
+            .push_bind(fingerprint.to_owned());
+    }
+    let prints: Vec<(String, Uuid, i64, bool)> = query
+        .push(" GROUP BY fingerprint) AS counted")
+        .build_query_as()
+        .persistent(false)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut found = Found::default();
+    let mut letters_of: HashMap<Uuid, i64> = HashMap::new();
+    for (print, id, letters, matches) in prints {
+        if matches {
+            found.prints.push((print, id));
+        } else {
+            found.others.push((print, id));
+            letters_of.insert(id, letters);
+        }
+    }
+    if let Some(text) = text
+        && !found.others.ids.is_empty()
+    {
+        let mut query = Statement::new("SELECT error_id, fingerprint_id, letters");
+        push_errors_with(&mut query, &text.pattern, &found.others.ids);
+        query
+            .push(" LIMIT ")
+            .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX));
+        let mut errors: Vec<(Uuid, Uuid, i64)> = query
+            .build_query_as()
+            // Planned for this text: whether its index is of use depends on it.
+            .persistent(false)
+            .fetch_all(connection)
+            .await?;
+        if errors.len() <= MANY_ERRORS {
+            // What is left of each fingerprint is none of its letters that match.
+            for (_, print, letters) in &errors {
+                if let Some(left) = letters_of.get_mut(print) {
+                    *left -= letters;
+                }
+            }
+            let is_whole = |print: &Uuid| as_wholes && letters_of.get(print) == Some(&0);
+            let (wholes, some): (HashSet<Uuid>, HashSet<Uuid>) = errors
+                .iter()
+                .map(|(_, print, _)| *print)
+                .partition(is_whole);
+            let others = std::mem::take(&mut found.others);
+            found.prints.extend(others.clone(), &wholes);
+            found.others.extend(others, &some);
+            errors.retain(|(_, print, _)| !wholes.contains(print));
+        }
+        found.errors = errors.into_iter().map(|(error, ..)| error).collect();
+    }
+    Ok(found)
 }
 
 pub(super) async fn page(

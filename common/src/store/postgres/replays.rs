@@ -87,7 +87,6 @@ pub(super) async fn claim(
     link: &Link,
     replay: Uuid,
     most: u32,
-    resume: bool,
 ) -> Result<Vec<DeadLetter>, StoreError> {
     // What a replay sends never changes, so it can be read before the transaction.
     let Some(known) = progress(link, replay).await? else {
@@ -112,7 +111,7 @@ pub(super) async fn claim(
     let rows: Vec<LetterRow> = link
         .transaction(move |connection| {
             let claim = Arc::clone(&claim);
-            Box::pin(async move { claim.run(connection, resume).await })
+            Box::pin(async move { claim.run(connection).await })
         })
         .await?;
     rows.into_iter().map(DeadLetter::try_from).collect()
@@ -127,14 +126,16 @@ struct Claim {
 }
 
 impl Claim {
-    async fn run(
-        &self,
-        connection: &mut PgConnection,
-        resume: bool,
-    ) -> Result<Vec<LetterRow>, sqlx::Error> {
-        // Holds off the end of the replay until its claims are committed, so that none is left behind.
+    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<LetterRow>, sqlx::Error> {
+        // A claim that is lost with the server need not be on its disk: the letters are open again then, and
+        // what was sent of them is sent with the same generation.
+        sqlx::query("SET LOCAL synchronous_commit = off")
+            .execute(&mut *connection)
+            .await?;
+        // Holds off the end of the replay until its claims are committed, so that none is left behind, and
+        // holds off no mark.
         let running: Option<(Uuid,)> = sqlx::query_as(
-            "SELECT replay_id FROM replays WHERE replay_id = $1 AND state = 'running' FOR SHARE",
+            "SELECT replay_id FROM replays WHERE replay_id = $1 AND state = 'running' FOR KEY SHARE",
         )
         .bind(self.replay)
         .fetch_optional(&mut *connection)
@@ -142,37 +143,11 @@ impl Claim {
         if running.is_none() {
             return Ok(Vec::new());
         }
-        let mut rows = if resume {
-            self.left_behind(connection).await?
-        } else {
-            Vec::new()
-        };
-        let more = self
-            .choice
-            .most
-            .saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
-        if more > 0 {
-            rows.extend(self.fresh(connection, more).await?);
-        }
+        let mut rows = self.fresh(connection).await?;
         while rows.is_empty() && self.choice.most > 0 && self.another_waits(connection).await? {
-            rows = self.fresh(connection, more).await?;
+            rows = self.fresh(connection).await?;
         }
         Ok(rows)
-    }
-
-    /// What an earlier run of this replay had claimed and not marked.
-    async fn left_behind(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<Vec<LetterRow>, sqlx::Error> {
-        sqlx::query_as(
-            "SELECT * FROM dead_letters
-            WHERE replay_id = $1 AND state = 'replaying'
-            ORDER BY last_failed_at, dead_letter_id",
-        )
-        .bind(self.replay)
-        .fetch_all(connection)
-        .await
     }
 
     /// Whether an open letter is left after all, in the hands of somebody else. What becomes of it there is
@@ -201,17 +176,9 @@ impl Claim {
     }
 
     /// Open letters, the oldest first.
-    async fn fresh(
-        &self,
-        connection: &mut PgConnection,
-        most: i64,
-    ) -> Result<Vec<LetterRow>, sqlx::Error> {
-        let choice = Choice {
-            most,
-            ..self.choice
-        };
+    async fn fresh(&self, connection: &mut PgConnection) -> Result<Vec<LetterRow>, sqlx::Error> {
         let mut query = Statement::new("WITH free AS (");
-        self.matching.push_locked(&mut query, choice);
+        self.matching.push_locked(&mut query, self.choice);
         query.push("), claimed AS (UPDATE dead_letters SET state = 'replaying', replay_id = ");
         query.push_bind(self.replay);
         query.push(
@@ -246,6 +213,32 @@ impl Claim {
     }
 }
 
+pub(super) async fn claimed(
+    link: &Link,
+    replay: Uuid,
+    after: Option<Uuid>,
+    most: u32,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let rows: Vec<LetterRow> = link
+        .run(move |connection| {
+            Box::pin(async move {
+                sqlx::query_as(
+                    "SELECT letter.* FROM dead_letters AS letter JOIN replays USING (replay_id)
+                    WHERE replay_id = $1 AND replays.state = 'running'
+                          AND letter.state = 'replaying' AND dead_letter_id > $2
+                    ORDER BY dead_letter_id LIMIT $3",
+                )
+                .bind(replay)
+                .bind(after.unwrap_or_default())
+                .bind(i64::from(most))
+                .fetch_all(connection)
+                .await
+            })
+        })
+        .await?;
+    rows.into_iter().map(DeadLetter::try_from).collect()
+}
+
 pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
     if letters.is_empty() {
         return Ok(());
@@ -259,9 +252,10 @@ pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<
             sqlx::query(
                 "WITH marked AS (
                     UPDATE dead_letters SET state = 'replayed', replayed_at = clock_timestamp()
-                    WHERE dead_letter_id = ANY($2) AND replay_id = $1
+                    FROM UNNEST($2::uuid[]) AS sent (dead_letter_id)
+                    WHERE dead_letters.dead_letter_id = sent.dead_letter_id AND replay_id = $1
                           AND state IN ('replaying', 'open')
-                    RETURNING dead_letter_id
+                    RETURNING dead_letters.dead_letter_id
                 )
                 UPDATE replays SET replayed = replayed + (SELECT count(*) FROM marked)
                 WHERE replay_id = $1",
@@ -333,19 +327,24 @@ pub(super) async fn steer(
     Ok(progress(link, replay).await?.map(|known| known.state))
 }
 
-pub(super) async fn outcome(link: &Link, replay: Uuid) -> Result<ReplayOutcome, StoreError> {
+pub(super) async fn outcome(
+    link: &Link,
+    replay: Uuid,
+    most: Option<u32>,
+) -> Result<ReplayOutcome, StoreError> {
     let row: Option<OutcomeRow> = link
         .run(move |connection| {
             Box::pin(async move {
                 sqlx::query_as(OUTCOME)
                     .bind(replay)
                     .bind(INTEGRATE)
+                    .bind(most.map(i64::from))
                     .fetch_optional(connection)
                     .await
             })
         })
         .await?;
-    row.map(ReplayOutcome::from)
+    row.map(|row| row.outcome(most.is_some()))
         .ok_or_else(|| no_such_replay(replay))
 }
 
@@ -359,6 +358,7 @@ const OUTCOME: &str = "WITH sent AS (
                    AND (to_queue IS NULL OR to_queue = letter.queue) AS there
         FROM replays JOIN dead_letters AS letter USING (replay_id)
         WHERE replay_id = $1 AND letter.state = 'replayed' AND letter.event_id IS NOT NULL
+        ORDER BY dead_letter_id LIMIT $3
     ), judged AS (
         SELECT CASE
             WHEN there AND EXISTS (
@@ -405,6 +405,10 @@ pub(super) async fn end(link: &Link, replay: Uuid, state: ReplayState) -> Result
         Box::pin(async move {
             // First the replay alone: this waits for a claim under way, and what that has claimed is
             // seen by the next statement only.
+            sqlx::query("SELECT FROM replays WHERE replay_id = $1 FOR UPDATE")
+                .bind(replay)
+                .execute(&mut *connection)
+                .await?;
             let ended = sqlx::query(
                 "UPDATE replays SET state = $2, ended_at = clock_timestamp()
                 WHERE replay_id = $1 AND state IN ('running', 'paused')",

@@ -1,15 +1,22 @@
 //! The schema: bringing it up to date, and telling whether it is.
 
+use std::sync::Arc;
+
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use uuid::Uuid;
 
 use super::failure::{classify, classify_migration};
 use super::link::{Link, quoted, spawned};
+use crate::fingerprint::fingerprint;
 use crate::namespace::Namespace;
 use crate::store::StoreError;
 
 /// Every migration this program knows, compiled in.
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// How many letters get their fingerprints in one transaction.
+const PRINTED_AT_ONCE: i64 = 1000;
 
 /// Brings the schema up to date.
 pub(super) async fn migrate(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
@@ -40,10 +47,58 @@ pub(super) async fn migrate(link: &Link, namespace: &Namespace) -> Result<(), St
             .run_direct(None, &mut connection, false)
             .await
             .map_err(classify_migration)?;
+        print_fingerprints(&link).await?;
         let _ = connection.close().await;
         Ok(())
     })
     .await
+}
+
+/// Gives letters their fingerprints that a program of before there were any has kept.
+async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
+    let mut after = Uuid::nil();
+    loop {
+        let without: Vec<(Uuid, String)> = link
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query_as(
+                        "SELECT dead_letter_id, error FROM dead_letters
+                        WHERE fingerprint = '' AND dead_letter_id > $1
+                        ORDER BY dead_letter_id LIMIT $2",
+                    )
+                    .bind(after)
+                    .bind(PRINTED_AT_ONCE)
+                    .fetch_all(connection)
+                    .await
+                })
+            })
+            .await?;
+        let Some((last, _)) = without.last() else {
+            return Ok(());
+        };
+        after = *last;
+        let (ids, prints): (Vec<Uuid>, Vec<String>) = without
+            .iter()
+            .map(|(id, error)| (*id, fingerprint(error)))
+            .unzip();
+        let given = Arc::new((ids, prints));
+        link.run(move |connection| {
+            let given = Arc::clone(&given);
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE dead_letters SET fingerprint = given.fingerprint
+                    FROM UNNEST($1::uuid[], $2::text[]) AS given (dead_letter_id, fingerprint)
+                    WHERE dead_letters.dead_letter_id = given.dead_letter_id",
+                )
+                .bind(&given.0)
+                .bind(&given.1)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await?;
+    }
 }
 
 /// The product and its version, without what a distribution has added to it.

@@ -125,7 +125,12 @@ pub struct DeadFilter {
     /// Given up before this moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Moment>,
-    /// With this text in the error, whatever the case of its letters.
+    /// With this in common with others: the [`fingerprint`](crate::fingerprint::fingerprint) of their
+    /// error, as groups have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// With this text anywhere in the error. A to Z are as good as a to z; every other character is
+    /// itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -148,8 +153,7 @@ pub struct DeadGroup {
     pub reason: ReasonCode,
     /// The destination, in the integrate stage.
     pub destination: Option<String>,
-    /// What their errors have in common: [`fingerprint`](crate::fingerprint::fingerprint). Empty for
-    /// letters that were kept before there were fingerprints.
+    /// What their errors have in common: [`fingerprint`](crate::fingerprint::fingerprint).
     pub fingerprint: String,
     /// How many there are.
     pub letters: u64,

@@ -29,9 +29,11 @@ const PAGE: &str = r#"SELECT * FROM "NAMESPACE.replays"
 const IS_RUNNING: &str = r#"SELECT EXISTS (
     SELECT 1 FROM "NAMESPACE.replays" WHERE replay_id = $1 AND state = 'running')"#;
 
-const LEFT_BEHIND: &str = r#"SELECT * FROM "NAMESPACE.dead_letters"
-    WHERE replay_id = $1 AND state = 'replaying'
-    ORDER BY last_failed_at, dead_letter_id"#;
+const STILL_CLAIMED: &str = r#"SELECT letter.*
+    FROM "NAMESPACE.dead_letters" AS letter JOIN "NAMESPACE.replays" AS replay USING (replay_id)
+    WHERE replay_id = $1 AND replay.state = 'running' AND letter.state = 'replaying'
+          AND dead_letter_id > $2
+    ORDER BY dead_letter_id LIMIT $3"#;
 
 const OPEN: &str = r#"SELECT dead_letter_id FROM "NAMESPACE.dead_letters" WHERE "#;
 
@@ -92,6 +94,7 @@ const OUTCOME: &str = r#"WITH sent AS MATERIALIZED (
                    AND (to_queue IS NULL OR to_queue = letter.queue) AS there
         FROM "NAMESPACE.replays" JOIN "NAMESPACE.dead_letters" AS letter USING (replay_id)
         WHERE replay_id = $1 AND letter.state = 'replayed' AND letter.event_id IS NOT NULL
+        ORDER BY dead_letter_id LIMIT $3
     ), judged AS MATERIALIZED (
         SELECT CASE
             WHEN there AND EXISTS (
@@ -192,7 +195,6 @@ pub(super) async fn claim(
     link: &Link,
     replay: Uuid,
     most: u32,
-    resume: bool,
 ) -> Result<Vec<DeadLetter>, StoreError> {
     // What a replay sends never changes, so it can be read before the transaction.
     let Some(known) = progress(link, replay).await? else {
@@ -204,12 +206,10 @@ pub(super) async fn claim(
     let claim = Claim {
         id: replay,
         replay: known,
-        most: usize::try_from(most).unwrap_or(usize::MAX),
+        most: most.into(),
     };
     let rows = link
-        .write(move |connection, link| {
-            Box::pin(async move { claim.run(connection, link, resume).await })
-        })
+        .write(move |connection, link| Box::pin(async move { claim.run(connection, link).await }))
         .await?;
     rows.into_iter().map(DeadLetter::try_from).collect()
 }
@@ -218,7 +218,7 @@ pub(super) async fn claim(
 struct Claim {
     id: Uuid,
     replay: Progress,
-    most: usize,
+    most: i64,
 }
 
 impl Claim {
@@ -226,7 +226,6 @@ impl Claim {
         &self,
         connection: &mut SqliteConnection,
         link: &Link,
-        resume: bool,
     ) -> Result<Vec<LetterRow>, Error> {
         let running: bool = sqlx::query_scalar(link.sql(IS_RUNNING))
             .bind(self.id)
@@ -235,18 +234,7 @@ impl Claim {
         if !running {
             return Ok(Vec::new());
         }
-        let mut rows = Vec::new();
-        if resume {
-            rows = sqlx::query_as(link.sql(LEFT_BEHIND))
-                .bind(self.id)
-                .fetch_all(&mut *connection)
-                .await?;
-        }
-        let more = self.most.saturating_sub(rows.len());
-        if more > 0 {
-            rows.extend(self.fresh(connection, link, more).await?);
-        }
-        Ok(rows)
+        self.fresh(connection, link).await
     }
 
     /// Open letters, the oldest first.
@@ -254,7 +242,6 @@ impl Claim {
         &self,
         connection: &mut SqliteConnection,
         link: &Link,
-        most: usize,
     ) -> Result<Vec<LetterRow>, Error> {
         let mut open = matching(
             link.in_namespace(OPEN),
@@ -268,7 +255,7 @@ impl Claim {
         ));
         open.push_bind(self.id)
             .push(") ORDER BY last_failed_at, dead_letter_id LIMIT ")
-            .push_bind(i64::try_from(most).unwrap_or(i64::MAX));
+            .push_bind(self.most);
         let free: Vec<Uuid> = open
             .build_query_scalar()
             .fetch_all(&mut *connection)
@@ -294,6 +281,28 @@ impl Claim {
             .fetch_all(connection)
             .await?)
     }
+}
+
+pub(super) async fn claimed(
+    link: &Link,
+    replay: Uuid,
+    after: Option<Uuid>,
+    most: u32,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let query = link.sql(STILL_CLAIMED);
+    let rows: Vec<LetterRow> = link
+        .read(move |connection| {
+            Box::pin(async move {
+                Ok(sqlx::query_as(query)
+                    .bind(replay)
+                    .bind(after.unwrap_or_default())
+                    .bind(i64::from(most))
+                    .fetch_all(connection)
+                    .await?)
+            })
+        })
+        .await?;
+    rows.into_iter().map(DeadLetter::try_from).collect()
 }
 
 pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
@@ -370,7 +379,11 @@ pub(super) async fn steer(
     Ok(progress(link, replay).await?.map(|known| known.state))
 }
 
-pub(super) async fn outcome(link: &Link, replay: Uuid) -> Result<ReplayOutcome, StoreError> {
+pub(super) async fn outcome(
+    link: &Link,
+    replay: Uuid,
+    most: Option<u32>,
+) -> Result<ReplayOutcome, StoreError> {
     let query = link.sql(OUTCOME);
     let row: Option<OutcomeRow> = link
         .read(move |connection| {
@@ -378,12 +391,14 @@ pub(super) async fn outcome(link: &Link, replay: Uuid) -> Result<ReplayOutcome, 
                 Ok(sqlx::query_as(query)
                     .bind(replay)
                     .bind(INTEGRATE)
+                    // Without a limit where it is negative.
+                    .bind(most.map_or(-1, i64::from))
                     .fetch_optional(connection)
                     .await?)
             })
         })
         .await?;
-    row.map(ReplayOutcome::from)
+    row.map(|row| row.outcome(most.is_some()))
         .ok_or_else(|| no_such_replay(replay))
 }
 

@@ -2,8 +2,10 @@
 
 use sqlx::SqliteConnection;
 use sqlx::migrate::{Migration, Migrator};
+use uuid::Uuid;
 
-use super::link::{Link, now};
+use super::link::{Link, document, now};
+use crate::fingerprint::fingerprint;
 use crate::sqlite::Error;
 use crate::store::StoreError;
 
@@ -22,6 +24,14 @@ const APPLIED: &str = r#"SELECT version, checksum FROM "NAMESPACE._migrations""#
 const WRITE_DOWN: &str = r#"INSERT INTO "NAMESPACE._migrations"
     (version, description, checksum, applied_at) VALUES ($1, $2, $3, $4)"#;
 const VERSIONS: &str = r#"SELECT version FROM "NAMESPACE._migrations""#;
+
+const UNPRINTED: &str = r#"SELECT dead_letter_id, error FROM "NAMESPACE.dead_letters"
+    WHERE fingerprint = '' AND dead_letter_id > $1 ORDER BY dead_letter_id LIMIT $2"#;
+const PRINT: &str = r#"UPDATE "NAMESPACE.dead_letters" SET fingerprint = given.value ->> 1
+    FROM jsonb_each($1) AS given WHERE dead_letter_id = unhex(given.value ->> 0, '-')"#;
+
+/// How many letters get their fingerprints in one transaction.
+const PRINTED_AT_ONCE: i64 = 1000;
 
 /// Brings the tables up to date: all in one transaction, in which no other process writes.
 pub(super) async fn migrate(link: &Link) -> Result<(), StoreError> {
@@ -49,11 +59,39 @@ pub(super) async fn migrate(link: &Link) -> Result<(), StoreError> {
         })
         .await?;
     match changed {
-        None => Ok(()),
+        None => print_fingerprints(link).await,
         Some(version) => Err(StoreError::Schema(format!(
             "migration {version} was applied with another content than this program has: one of the two is no release"
         ))),
     }
+}
+
+/// Gives letters their fingerprints that a program of before there were any has kept.
+async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
+    let mut after = Some(Uuid::nil());
+    while let Some(last) = after {
+        after = link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let without: Vec<(Uuid, String)> = sqlx::query_as(link.sql(UNPRINTED))
+                        .bind(last)
+                        .bind(PRINTED_AT_ONCE)
+                        .fetch_all(&mut *connection)
+                        .await?;
+                    let prints: Vec<(Uuid, String)> = without
+                        .iter()
+                        .map(|(id, error)| (*id, fingerprint(error)))
+                        .collect();
+                    sqlx::query(link.sql(PRINT))
+                        .bind(document(&prints)?)
+                        .execute(connection)
+                        .await?;
+                    Ok(without.last().map(|(id, _)| *id))
+                })
+            })
+            .await?;
+    }
+    Ok(())
 }
 
 async fn apply(

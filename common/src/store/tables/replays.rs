@@ -94,18 +94,24 @@ pub(in crate::store) struct OutcomeRow {
     under_way: i64,
 }
 
-impl From<OutcomeRow> for ReplayOutcome {
-    fn from(row: OutcomeRow) -> Self {
-        let sent = row.replayed.unsigned_abs();
-        let completed = row.completed.unsigned_abs();
-        let died_again = row.died_again.unsigned_abs();
-        let under_way = row.under_way.unsigned_abs();
-        Self {
+impl OutcomeRow {
+    /// What became of all that was sent, or of a sample of it.
+    pub(in crate::store) fn outcome(self, is_sample: bool) -> ReplayOutcome {
+        let completed = self.completed.unsigned_abs();
+        let died_again = self.died_again.unsigned_abs();
+        let under_way = self.under_way.unsigned_abs();
+        let traced = completed + died_again + under_way;
+        let sent = if is_sample {
+            traced
+        } else {
+            self.replayed.unsigned_abs()
+        };
+        ReplayOutcome {
             sent,
             completed,
             died_again,
             under_way,
-            untraced: sent.saturating_sub(completed + died_again + under_way),
+            untraced: sent.saturating_sub(traced),
         }
     }
 }

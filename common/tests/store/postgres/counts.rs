@@ -58,14 +58,25 @@ async fn letters_from_before_the_migration_are_counted() {
         .unwrap();
     write_as_before(&mut connection).await;
     store.migrate().await.unwrap();
+    let errors: Vec<(String, i64)> =
+        sqlx::query_as("SELECT error, letters FROM dead_letter_errors")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    let text = DeadFilter {
+        text: Some("410".to_owned()),
+        ..DeadFilter::default()
+    };
+    let with_text = store.dead_count(&text).await.unwrap();
     let groups = store.dead_stats(&DeadFilter::default(), 10).await.unwrap();
     let count = store.dead_count(&DeadFilter::default()).await.unwrap();
     let listed = every(&store, &DeadFilter::default()).await.len();
     store.remove_schema().await.unwrap();
-    assert_eq!((count, listed), (10, 10));
+    assert_eq!((count, listed, with_text), (10, 10, 10));
+    assert_eq!(errors, [("answered 410".to_owned(), 10)]);
     assert_eq!(groups.len(), 1);
     assert_eq!((groups[0].letters, groups[0].open), (10, 10));
-    assert_eq!(groups[0].fingerprint, "");
+    assert_eq!(groups[0].fingerprint, "answered #");
     assert_eq!(groups[0].reason, ReasonCode::ReceiverGone);
 }
 

@@ -107,7 +107,7 @@ async fn letters_and_their_replays_outlive_the_migrations() {
         r#"INSERT INTO "store-test.dead_letters"
         (dead_letter_id, queue, stage, generation, reason, error, attempts, first_failed_at,
          last_failed_at, routing_key, properties, headers, body, state, replay_id, archived_at)
-        VALUES ($1, 'q', 'store', 0, 'unstorable', 'x', 1, '2026-11-22T10:00:00.000000Z',
+        VALUES ($1, 'q', 'store', 0, 'unstorable', 'order 7', 1, '2026-11-22T10:00:00.000000Z',
                 '2026-11-22T10:00:00.000000Z', 'x', '{}', '{}', x'', 'replaying', $2,
                 '2026-11-22T10:00:00.000000Z')"#,
     )
@@ -123,6 +123,7 @@ async fn letters_and_their_replays_outlive_the_migrations() {
     let paused = store.steer_replay(replay.id, ReplayState::Paused).await;
     assert_eq!(paused.unwrap(), Some(ReplayState::Paused));
     let story = store.dead_story(letter.id).await.unwrap().unwrap();
+    assert_eq!(story.fingerprint, "order #", "it has got one");
     assert_eq!(
         story.replays,
         [store.replay(replay.id).await.unwrap().unwrap()]

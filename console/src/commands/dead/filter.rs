@@ -41,7 +41,10 @@ pub struct FilterArgs {
     /// Given up before then
     #[arg(long, value_name = "WHEN", value_parser = when::moment, help_heading = WHICH)]
     pub until: Option<OffsetDateTime>,
-    /// With this text in the error, in capitals or not
+    /// One group of `longshore dead stats`: with this in common, word for word as it shows it
+    #[arg(long, value_name = "ERROR", help_heading = WHICH)]
+    pub fingerprint: Option<String>,
+    /// With this text anywhere in the error; A to Z or a to z makes no difference
     #[arg(long, help_heading = WHICH)]
     pub text: Option<String>,
 }
@@ -82,9 +85,10 @@ impl FilterArgs {
             event,
             since,
             until,
+            fingerprint,
             text,
         } = self;
-        [queue, destination, kind, text]
+        [queue, destination, kind, fingerprint, text]
             .iter()
             .all(|it| it.is_none())
             && [since, until].iter().all(|it| it.is_none())
@@ -104,6 +108,7 @@ impl FilterArgs {
             state: None,
             since: self.since.map(Moment),
             until: self.until.map(Moment),
+            fingerprint: self.fingerprint.clone(),
             text: self.text.clone(),
         }
     }
@@ -223,6 +228,10 @@ mod tests {
             },
             FilterArgs {
                 kind: text(),
+                ..FilterArgs::default()
+            },
+            FilterArgs {
+                fingerprint: text(),
                 ..FilterArgs::default()
             },
             FilterArgs {

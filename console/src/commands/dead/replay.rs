@@ -56,7 +56,7 @@ pub struct ReplayArgs {
     send: SendArgs,
     /// The same as `longshore replay resume`
     #[arg(long, value_name = "REPLAY_ID", conflicts_with_all = [
-        "ids", "queue", "destination", "kind", "reason", "cause", "event", "since", "until", "text", "all", "to", "dry_run", "why", "rate", "stop_when",
+        "ids", "queue", "destination", "kind", "reason", "cause", "event", "since", "until", "fingerprint", "text", "all", "to", "dry_run", "why", "rate", "stop_when",
     ])]
     resume: Option<Uuid>,
 }

@@ -22,7 +22,8 @@ use crate::when::ago;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Ten thousand dead letters are few problems: each line is one of them. Numbers, ids and quoted texts in \
-errors become #, so that errors of one kind count as one.
+errors become #, so that errors of one kind count as one. `dead list`, `replay` and `discard` take the \
+error as it is shown here with --fingerprint.
 
 Examples:
   longshore dead stats --state open
@@ -93,11 +94,23 @@ fn text(groups: &[Group], names: &Names, now: OffsetDateTime) -> String {
         "error",
     ];
     let mut text = table(&header, groups.iter().map(row).collect());
+    if let Some(Group { group, .. }) = groups.first() {
+        text.push_str(&format!(
+            "\n\nThe first of these\n\n  longshore dead list --queue {} --fingerprint {}",
+            short_name(&group.queue, names),
+            quoted(&group.fingerprint)
+        ));
+    }
     let reasons: BTreeSet<ReasonCode> = groups.iter().map(|it| it.group.reason).collect();
     text.push_str("\n\nWhat to do first\n\n");
     let first = |code: ReasonCode| (code.as_str(), code.action().sentence().to_owned());
     text.push_str(&pairs(reasons.into_iter().map(first)));
     text
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -151,6 +164,13 @@ mod tests {
         );
         assert!(told.contains(&line), "{told}");
         assert!(told.contains("then replay it"), "{told}");
+        let first = "dead list --queue integrate.crm --fingerprint 'expected a #xx, found #'";
+        assert!(told.contains(first), "{told}");
+    }
+
+    #[test]
+    fn a_fingerprint_can_be_given_to_a_shell() {
+        assert_eq!(quoted("they can't"), r"'they can'\''t'");
     }
 
     #[test]

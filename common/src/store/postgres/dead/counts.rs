@@ -12,7 +12,7 @@ pub(in crate::store::postgres) async fn count(
     link: &Link,
     filter: &DeadFilter,
 ) -> Result<u64, StoreError> {
-    let matching = super::matching(link, filter, filter.state).await?;
+    let matching = super::matching_counts(link, filter).await?;
     let count: i64 = link
         .run(move |connection| {
             let matching = matching.clone();
@@ -52,7 +52,12 @@ fn push_count(query: &mut Statement, matching: &Matching) {
         query.push(") AS class USING (class_id) WHERE letter.state = ANY(");
         // Of all states, where any will do: they come before the moment in the index.
         query.push_bind(matching.states()).push(")");
+        matching.push_print(query);
         push_window(query, Some(since), Some(until));
+    }
+    if matching.is_of_errors() {
+        query.push(" UNION ALL ").push(OF_LETTERS).push(" WHERE ");
+        push_of_errors(query, matching);
     }
     if matching.is_of_type() {
         query.push(" UNION ALL ").push(OF_LETTERS);
@@ -67,7 +72,7 @@ pub(in crate::store::postgres) async fn stats(
     most: u32,
 ) -> Result<Vec<DeadGroup>, StoreError> {
     let filter = in_whole_hours(filter);
-    let matching = super::matching(link, &filter, filter.state).await?;
+    let matching = super::matching_counts(link, &filter).await?;
     let rows: Vec<GroupWithHistory> = link
         .run(move |connection| {
             let matching = matching.clone();
@@ -106,7 +111,9 @@ fn push_largest(query: &mut Statement, matching: &Matching, most: u32) {
     const FIRST: &str =
         " GROUP BY group_id, fingerprint ORDER BY letters DESC, group_id, fingerprint LIMIT ";
     let asks_for_all_hours = matching.window() == (None, None);
-    if matching.is_of_classes() && !matching.is_of_type() && asks_for_all_hours {
+    let kept_tell_all =
+        matching.is_of_classes() && !matching.is_of_type() && !matching.is_of_errors();
+    if kept_tell_all && asks_for_all_hours {
         // Which groups they are is told by the counts of all hours together. Only theirs are looked at
         // hour by hour.
         query.push("largest AS (").push(LARGEST);
@@ -180,25 +187,57 @@ const GROUPS: &str = ", hourly AS (
 /// Counts by group, fingerprint, state and hour of the letters that match: those that are kept, as far as
 /// they can tell, and else the letters themselves.
 fn push_counted(query: &mut Statement, matching: &Matching) {
-    if matching.is_of_classes() {
-        query.push(HOURS);
-        push_kept(query, matching);
-        query.push(" AND hour > '-infinity'");
-        if !matching.is_of_type() {
-            return;
-        }
-        query.push(" UNION ALL ");
+    if !matching.is_of_classes() {
+        query.push(BY_HOUR).push("true");
+        matching.push_conditions(query);
+        query.push(" GROUP BY 1, 2, 3, 4");
+        return;
     }
+    query.push(HOURS);
+    push_kept(query, matching);
+    query.push(" AND hour > '-infinity'");
+    if matching.is_of_errors() {
+        query.push(" UNION ALL ");
+        push_errors_by_hour(query, matching);
+    }
+    if matching.is_of_type() {
+        query.push(" UNION ALL ").push(BY_HOUR).push(ODD);
+        matching.push_conditions(query);
+        query.push(" GROUP BY 1, 2, 3, 4");
+    }
+}
+
+const BY_HOUR: &str = "SELECT class.group_id, letter.fingerprint, letter.state,
+        date_trunc('hour', letter.last_failed_at, 'UTC') AS hour, count(*) AS letters,
+        min(letter.last_failed_at) AS first_at, max(letter.last_failed_at) AS last_at
+    FROM dead_letters AS letter JOIN dead_letter_classes AS class USING (class_id) WHERE ";
+
+/// The same of letters that match for their error, out of an index alone.
+fn push_errors_by_hour(query: &mut Statement, matching: &Matching) {
     query.push(
-        "SELECT class.group_id, letter.fingerprint, letter.state,
-                date_trunc('hour', letter.last_failed_at, 'UTC') AS hour, count(*) AS letters,
-                min(letter.last_failed_at) AS first_at, max(letter.last_failed_at) AS last_at
-        FROM dead_letters AS letter JOIN dead_letter_classes AS class USING (class_id) WHERE ",
+        "SELECT class.group_id, print.fingerprint, letter.state, hour, letter.letters, first_at, last_at
+        FROM (SELECT error_id, class_id, state, date_trunc('hour', last_failed_at, 'UTC') AS hour,
+                     count(*) AS letters, min(last_failed_at) AS first_at, max(last_failed_at) AS last_at
+              FROM dead_letters AS letter WHERE ",
     );
-    let of_letters_alone = !matching.is_of_classes();
-    query.push(if of_letters_alone { "true" } else { ODD });
-    matching.push_conditions(query);
-    query.push(" GROUP BY 1, 2, 3, 4");
+    push_of_errors(query, matching);
+    query.push(
+        " GROUP BY 1, 2, 3, 4) AS letter
+        JOIN dead_letter_classes AS class USING (class_id)
+        JOIN dead_letter_errors AS told USING (error_id)
+        JOIN ",
+    );
+    matching.push_others(query);
+    query.push(" USING (fingerprint_id)");
+}
+
+/// The letters that match for their error and not for their fingerprint, of types that are in their class.
+fn push_of_errors(query: &mut Statement, matching: &Matching) {
+    matching.push_errors(query);
+    matching.push_in_classes(query);
+    matching.push_state(query);
+    let (since, until) = matching.window();
+    push_window(query, since, until);
 }
 
 const HOURS: &str = "SELECT group_id, fingerprint, state, hour, letters, first_at, last_at";
@@ -209,6 +248,7 @@ fn push_kept(query: &mut Statement, matching: &Matching) {
     matching.push_classes(query);
     query.push(") AS class USING (class_id) WHERE letters > 0");
     matching.push_counted_state(query);
+    matching.push_counted_print(query);
     let (since, until) = matching.window();
     let whole = whole_hours(since, until);
     if let Some(from) = whole.from {

@@ -2,14 +2,19 @@
 //!
 //! Statements hold only what is asked for, and are planned for their values each time. They are made so
 //! that no plan can be a bad one, however the letters lie: a list looks at the head of each class that
-//! matches, in the order of the index, and merges those heads.
+//! matches, in the order of the index, and merges those heads. Where a fingerprint or a text is asked for,
+//! the heads are those of each fingerprint that matches in each class that has it, and of each error.
+
+use std::collections::HashSet;
 
 use sqlx::{Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::event::EventId;
+use crate::fingerprint;
 use crate::store::tables::letters::{pattern, reasons};
+use crate::store::tables::text::keepable;
 use crate::store::{DeadFilter, DeadState};
 
 /// The beginning of a selection of letters.
@@ -19,9 +24,12 @@ const LETTERS: &str = "SELECT letter.dead_letter_id, letter.last_failed_at
 /// A statement in the making.
 pub(in crate::store::postgres) type Statement = QueryBuilder<Postgres>;
 
-/// The most different errors with a text in them that are looked at one by one. Where there are more,
-/// letters are read in their order, and it is the errors that each is looked up in.
-const FEW_ERRORS: usize = 2000;
+/// The most different errors with a text in them that are looked at one by one. Where there are more, letters
+/// of their fingerprints are read in their order, and it is the errors that each is looked up in.
+const FEW_ERRORS: usize = 500;
+
+/// The most fingerprints that are looked at one by one. Where there are more, all letters are read in their order.
+const FEW_PRINTS: usize = 1000;
 
 /// The most different errors that letters are looked up in. Where there are more, so many letters match that
 /// reading them in their order finds some soon.
@@ -43,9 +51,52 @@ pub(in crate::store::postgres) struct Matching {
     any_state: bool,
     since: Option<OffsetDateTime>,
     until: Option<OffsetDateTime>,
-    pattern: Option<String>,
-    /// The errors with the text in them, where they are not too many.
-    errors: Option<Vec<Uuid>>,
+    fingerprint: Option<String>,
+    text: Option<Text>,
+    /// What letters have that match fingerprint and text, where one of these is asked for.
+    found: Option<Found>,
+}
+
+/// A text to look for in errors.
+#[derive(Clone)]
+pub(super) struct Text {
+    /// In small letters, as it is compared.
+    pub(super) pattern: String,
+    /// Whether every error of a fingerprint with this text has it as well.
+    pub(super) is_plain: bool,
+}
+
+/// What letters have that match a fingerprint or a text.
+#[derive(Clone, Default)]
+pub(super) struct Found {
+    /// These fingerprints: each of their letters matches.
+    pub(super) prints: Prints,
+    /// Fingerprints of which some errors match, or may.
+    pub(super) others: Prints,
+    /// These errors of such fingerprints; more than [`MANY_ERRORS`] are not all of them.
+    pub(super) errors: Vec<Uuid>,
+}
+
+/// Fingerprints, as counts have them and as letters refer to them.
+#[derive(Clone, Default)]
+pub(super) struct Prints {
+    texts: Vec<String>,
+    pub(super) ids: Vec<Uuid>,
+}
+
+impl Prints {
+    pub(super) fn push(&mut self, (text, id): (String, Uuid)) {
+        self.texts.push(text);
+        self.ids.push(id);
+    }
+
+    /// Adds those of `prints` that are among `ids`.
+    pub(super) fn extend(&mut self, prints: Self, ids: &HashSet<Uuid>) {
+        let some = prints.texts.into_iter().zip(prints.ids);
+        for print in some.filter(|(_, id)| ids.contains(id)) {
+            self.push(print);
+        }
+    }
 }
 
 /// In which order letters are looked at.
@@ -100,27 +151,46 @@ impl Matching {
             any_state: state.is_none(),
             since: filter.since.map(|moment| moment.0),
             until: filter.until.map(|moment| moment.0),
-            pattern: filter.text.as_deref().map(pattern),
-            errors: None,
+            fingerprint: filter.fingerprint.as_deref().map(keepable),
+            text: filter.text.as_deref().map(|text| Text {
+                pattern: pattern(text).to_ascii_lowercase(),
+                is_plain: fingerprint::is_plain(text),
+            }),
+            found: None,
         }
     }
 
-    /// What has to be looked for in the errors first.
-    pub(super) fn text(&self) -> Option<&str> {
-        self.pattern.as_deref().filter(|_| self.errors.is_none())
+    /// Fingerprint and text, which have to be looked up first where one of them is asked for.
+    pub(super) fn to_find(&self) -> Option<(Option<String>, Option<Text>)> {
+        (self.fingerprint.is_some() || self.text.is_some())
+            .then(|| (self.fingerprint.clone(), self.text.clone()))
     }
 
-    /// The same, where these are all the errors with the text in them.
-    pub(super) fn with_errors(self, errors: Vec<Uuid>) -> Self {
+    /// The same, where this is what was found.
+    pub(super) fn with_found(self, found: Found) -> Self {
         Self {
-            errors: Some(errors),
+            found: Some(found),
             ..self
         }
     }
 
-    /// Whether the counts of the classes tell all, but for letters of odd types.
+    /// Whether the counts of the classes tell of all letters that match, but for those of odd types and those
+    /// of certain errors.
     pub(super) fn is_of_classes(&self) -> bool {
-        self.ids.is_none() && self.event.is_none() && self.pattern.is_none()
+        self.ids.is_none() && self.event.is_none()
+    }
+
+    /// Whether there may be letters that match for their error, not for their fingerprint.
+    pub(super) fn is_of_errors(&self) -> bool {
+        self.found.as_ref().is_some_and(|it| !it.errors.is_empty())
+    }
+
+    /// Whether letters of some classes alone are asked for.
+    fn is_of_some_classes(&self) -> bool {
+        self.queue.is_some()
+            || self.destination.is_some()
+            || self.reasons.is_some()
+            || self.kind.is_some()
     }
 
     /// Whether letters of a certain type are asked for: these may be of an odd one.
@@ -150,39 +220,88 @@ impl Matching {
             return;
         }
         query.push("SELECT head.dead_letter_id, head.last_failed_at FROM (");
-        match &self.errors {
-            Some(errors) if errors.len() <= FEW_ERRORS => {
-                self.push_heads_of_errors(query, errors, choice);
-            }
-            _ => {
-                self.push_heads_of_classes(query, choice);
-                if self.is_of_type() {
-                    query
-                        .push(" UNION ALL SELECT odd.* FROM (")
-                        .push(LETTERS)
-                        .push(ODD);
-                    self.push_conditions(query);
-                    push_end(query, choice);
-                    query.push(") AS odd");
+        match &self.found {
+            Some(Found {
+                prints,
+                others,
+                errors,
+            }) if prints.ids.len() + others.ids.len() <= FEW_PRINTS => {
+                self.push_heads_of_prints(query, prints, false, choice);
+                if !errors.is_empty() {
+                    query.push(" UNION ALL ");
+                    if errors.len() <= FEW_ERRORS {
+                        self.push_heads_of_errors(query, errors, choice);
+                    } else {
+                        self.push_heads_of_prints(query, others, true, choice);
+                    }
                 }
             }
+            _ => self.push_heads_of_classes(query, choice),
+        }
+        if self.is_of_type() {
+            query
+                .push(" UNION ALL SELECT odd.* FROM (")
+                .push(LETTERS)
+                .push(ODD);
+            self.push_conditions(query);
+            push_end(query, choice);
+            query.push(") AS odd");
         }
         query.push(") AS head").push(choice.order.by("head"));
         query.push(" LIMIT ").push_bind(choice.most);
     }
 
-    /// The first letters of each error with the text in it.
+    /// The first letters of each fingerprint in each state of each class that it is counted in; where only
+    /// some of their errors match, of those.
+    fn push_heads_of_prints(
+        &self,
+        query: &mut Statement,
+        prints: &Prints,
+        only_some: bool,
+        choice: Choice,
+    ) {
+        query.push(
+            "SELECT head.* FROM (
+                SELECT class_id, md5(fingerprint)::uuid AS fingerprint_id, state
+                FROM dead_letter_counts AS counts JOIN (",
+        );
+        self.push_classes(query);
+        query.push(
+            ") AS class USING (class_id)
+                WHERE hour = '-infinity' AND letters > 0",
+        );
+        self.push_counted_state(query);
+        query
+            .push(" AND fingerprint = ANY(")
+            .push_bind(prints.texts.clone())
+            .push(")");
+        query.push(") AS counted CROSS JOIN LATERAL (");
+        query.push(LETTERS);
+        query.push(
+            "letter.fingerprint_id = counted.fingerprint_id
+             AND letter.class_id = counted.class_id AND letter.state = counted.state",
+        );
+        if only_some {
+            self.push_text(query);
+        }
+        push_window(query, self.since, self.until);
+        push_end(query, choice);
+        query.push(") AS head");
+    }
+
+    /// The first letters in each state of each error with the text in it.
     fn push_heads_of_errors(&self, query: &mut Statement, errors: &[Uuid], choice: Choice) {
         query
             .push("SELECT head.* FROM UNNEST(")
             .push_bind(errors.to_vec());
-        query.push("::uuid[]) AS of_error (error_id) CROSS JOIN LATERAL (");
+        query
+            .push("::uuid[]) AS of_error (error_id) CROSS JOIN UNNEST(")
+            .push_bind(self.states.clone());
+        query.push("::text[]) AS in_state (state) CROSS JOIN LATERAL (");
         query
             .push(LETTERS)
-            .push("letter.error_id = of_error.error_id");
-        self.push_class_conditions(query);
-        self.push_state(query);
-        self.push_kind(query);
+            .push("letter.error_id = of_error.error_id AND letter.state = in_state.state");
+        self.push_in_classes(query);
         push_window(query, self.since, self.until);
         push_end(query, choice);
         query.push(") AS head");
@@ -263,16 +382,91 @@ impl Matching {
         }
     }
 
+    /// The condition on fingerprint and text, on `letter`.
     fn push_text(&self, query: &mut Statement) {
-        if let Some(errors) = &self.errors {
+        let Some(found) = &self.found else {
+            return;
+        };
+        query
+            .push(" AND (letter.fingerprint_id = ANY(")
+            .push_bind(found.prints.ids.clone());
+        query.push(")");
+        match &self.text {
+            Some(text) if found.errors.len() > MANY_ERRORS => {
+                query
+                    .push(" OR letter.fingerprint_id = ANY(")
+                    .push_bind(found.others.ids.clone());
+                query
+                    .push(") AND lower(letter.error COLLATE \"C\") LIKE ")
+                    .push_bind(text.pattern.clone());
+            }
+            _ if !found.errors.is_empty() => {
+                query
+                    .push(" OR letter.error_id = ANY(")
+                    .push_bind(found.errors.clone());
+                query.push(")");
+            }
+            _ => {}
+        }
+        query.push(")");
+    }
+
+    /// The letters that match for their error and not for their fingerprint, as a condition on `letter`. Every
+    /// one of the errors is told, however many these are.
+    pub(super) fn push_errors(&self, query: &mut Statement) {
+        let Some(found) = &self.found else {
+            return;
+        };
+        query.push("letter.error_id = ANY(");
+        match &self.text {
+            Some(text) if found.errors.len() > MANY_ERRORS => {
+                query.push("ARRAY(");
+                query.push("SELECT error_id");
+                push_errors_with(query, &text.pattern, &found.others.ids);
+                query.push(")");
+            }
+            _ => {
+                query.push_bind(found.errors.clone());
+            }
+        }
+        query.push(")");
+    }
+
+    /// The fingerprints of which only some errors match, as `print`.
+    pub(super) fn push_others(&self, query: &mut Statement) {
+        let others = self.found.as_ref().map(|found| found.others.clone());
+        let Prints { texts, ids } = others.unwrap_or_default();
+        query.push("UNNEST(").push_bind(texts);
+        query.push("::text[], ").push_bind(ids);
+        query.push("::uuid[]) AS print (fingerprint, fingerprint_id)");
+    }
+
+    /// The condition on the classes, on `letter`, where not all will do.
+    pub(super) fn push_in_classes(&self, query: &mut Statement) {
+        if self.is_of_some_classes() {
+            query.push(" AND letter.class_id = ANY(ARRAY(SELECT class_id FROM (");
+            self.push_classes(query);
+            query.push(") AS class))");
+        }
+    }
+
+    /// The condition on the fingerprint, on counts.
+    pub(super) fn push_counted_print(&self, query: &mut Statement) {
+        if let Some(found) = &self.found {
             query
-                .push(" AND letter.error_id = ANY(")
-                .push_bind(errors.clone())
+                .push(" AND fingerprint = ANY(")
+                .push_bind(found.prints.texts.clone())
                 .push(")");
-        } else if let Some(pattern) = &self.pattern {
+        }
+    }
+
+    /// The condition on the fingerprint, on `letter`.
+    pub(super) fn push_print(&self, query: &mut Statement) {
+        if let Some(found) = &self.found {
             query
-                .push(" AND letter.error ILIKE ")
-                .push_bind(pattern.clone());
+                .push(" AND letter.fingerprint_id = ANY(")
+                .push_bind(found.prints.ids.clone())
+                .push(")");
         }
     }
 
@@ -295,6 +489,16 @@ impl Matching {
     pub(super) fn window(&self) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
         (self.since, self.until)
     }
+}
+
+/// From where the errors of these fingerprints come that match a pattern.
+pub(super) fn push_errors_with(query: &mut Statement, pattern: &str, prints: &[Uuid]) {
+    query
+        .push(" FROM dead_letter_errors WHERE lower(error COLLATE \"C\") LIKE ")
+        .push_bind(pattern.to_owned());
+    query
+        .push(" AND ARRAY[fingerprint_id] && ")
+        .push_bind(prints.to_vec());
 }
 
 /// Given up from `since` on and before `until`, on `letter`.

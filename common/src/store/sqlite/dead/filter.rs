@@ -28,11 +28,15 @@ pub(in crate::store::sqlite) fn matching(
         (" AND queue = ", filter.queue.as_deref()),
         (" AND destination = ", filter.destination.as_deref()),
         (" AND type = ", filter.kind.as_deref()),
-        (" AND state = ", state.map(DeadState::as_str)),
+        (" AND fingerprint = ", filter.fingerprint.as_deref()),
     ] {
         if let Some(text) = text {
             query.push(condition).push_bind(text.to_owned());
         }
+    }
+    if let Some(state) = state {
+        // Not bound: only a state in the text tells SQLite that an index of open letters will do.
+        query.push(" AND state = '").push(state.as_str()).push("'");
     }
     if let Some(reasons) = reasons(filter) {
         query.push(" AND reason IN (SELECT value FROM json_each(");
@@ -47,6 +51,7 @@ pub(in crate::store::sqlite) fn matching(
         query.push_bind(comparable(until.0));
     }
     if let Some(text) = &filter.text {
+        // Capitals of ASCII are as good as small letters to it, and of no other alphabet.
         query.push(" AND error LIKE ");
         query.push_bind(pattern(text)).push(r" ESCAPE '\'");
     }

@@ -1,0 +1,206 @@
+//! A flood of dead letters through the archive, while the pipeline goes on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::bench::http_load::{self, HttpLoad};
+use ::bench::{Events, Receiver, Report, Stamps, Unit};
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use common::bootstrap::Failure;
+use common::event::{EventId, Trail, header, now, to_rfc3339};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
+use common::reason::ReasonCode;
+use common::store::DeadFilter;
+use common::topology::Names;
+use tokio::time::MissedTickBehavior;
+
+use super::door::all_accepted;
+use super::lab::{EVENT_BYTES, Lab, delivering};
+use crate::commands::run::Program;
+use crate::output::count;
+use crate::replay::{Fate, Parcel, round};
+use crate::system::System;
+
+/// How long letters come in.
+const SECONDS: u64 = 60;
+
+/// So many times a second some of them are sent.
+const PARTS: u64 = 10;
+
+/// Events a second that go through the pipeline meanwhile.
+const RATE: u32 = 100;
+
+/// How long nothing may be archived before it is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the archive should need for what is left when no more comes, in milliseconds.
+const BEHIND: f64 = 10_000.0;
+
+const PROGRAMS: [Program; 5] = [
+    Program::Producer,
+    Program::Validate,
+    Program::Store,
+    Program::Integrate,
+    Program::Archive,
+];
+
+/// How much of a flood.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Sends dead letters of 1 kB to the archive for a minute, and 100 events a second through the whole pipeline \
+meanwhile. At the end every letter has to be archived and every event delivered, or it fails. Everything is \
+removed again.
+
+Example:
+  longshore bench flood --json")]
+pub struct BenchFloodArgs {
+    /// Dead letters in one minute
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
+    letters: u64,
+    /// Exit with 1 when a goal is missed
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+pub(super) async fn measure(
+    lab: &Lab,
+    args: &BenchFloodArgs,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let events = u64::from(RATE) * SECONDS;
+    let start = Instant::now();
+    let stamps = || Arc::new(Stamps::new(start, events));
+    let (accepted, arrivals) = (stamps(), stamps());
+    let receiver = Receiver::start(Some(Arc::clone(&arrivals))).await?;
+    lab.on_a_system(&delivering(&receiver.url()), async |system| {
+        let listening = system.start(&PROGRAMS).await?;
+        let door = listening.first().context("the producer listens nowhere")?;
+        lab.say(&format!(
+            "{} in {SECONDS} s, and {RATE} events/s beside them",
+            count(args.letters, "dead letter")
+        ));
+        let load = HttpLoad {
+            base_url: format!("http://{door}"),
+            key: None,
+            events: Events::new(EVENT_BYTES),
+            count: events,
+            connections: 32,
+            rate: Some(RATE),
+            accepted: Some(Arc::clone(&accepted)),
+        };
+        let (sent, flood) = tokio::join!(http_load::singles(&load), flood(system, args.letters));
+        all_accepted(&sent?, events)?;
+        let flood = flood?;
+        let ended = until_archived(system, args.letters).await?;
+        receiver.wait(events, PATIENCE).await?;
+        // The ledger: as many as were sent, and no event of the pipeline among them.
+        let kept = system.store.dead_count(&DeadFilter::default()).await?;
+        if kept != args.letters {
+            return Err(anyhow!(
+                "expected {} in the archive, found {kept}",
+                count(args.letters, "dead letter")
+            )
+            .into());
+        }
+        let seconds = flood.as_secs_f64().max(f64::EPSILON);
+        report.add(
+            "flood_sent",
+            args.letters as f64 / seconds,
+            Unit::EventsPerSecond,
+        );
+        let behind = ended.as_secs_f64() * 1000.0;
+        report.aim("flood_archive_behind", behind, Unit::Milliseconds, BEHIND);
+        let latency = accepted
+            .until(&arrivals)
+            .percentiles()
+            .context("nothing was measured")?;
+        for (name, value) in [("p50", latency.p50_ms), ("p99", latency.p99_ms)] {
+            let name = format!("flood_accept_to_delivered_{name}");
+            report.add(name, value, Unit::Milliseconds);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Sends letters evenly over the time; says how long that took.
+async fn flood(system: &System, letters: u64) -> Result<Duration, Failure> {
+    let names = Names::new(system.config.namespace.clone());
+    let events = Events::new(EVENT_BYTES);
+    let begun = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / PARTS as u32);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let parts = SECONDS * PARTS;
+    for part in 0..parts {
+        tick.tick().await;
+        let (from, to) = (letters * part / parts, letters * (part + 1) / parts);
+        let mut parcels: Vec<Parcel> = (from..to)
+            .map(|number| Parcel {
+                queue: names.dead(),
+                message: died(&names, number, events.event(number).body),
+            })
+            .collect();
+        while !parcels.is_empty() {
+            let turn = async || true;
+            let (fates, failure) = round(system.broker.as_ref(), &parcels, turn, || {}).await;
+            if let Some(failure) = failure {
+                return Err(crate::app::publish_failure(failure));
+            }
+            let fates = fates.into_iter().zip(parcels);
+            parcels = fates
+                .filter(|(fate, _)| *fate != Fate::Confirmed)
+                .map(|(_, parcel)| parcel)
+                .collect();
+        }
+    }
+    Ok(begun.elapsed())
+}
+
+/// A message as the integrate worker hands it to the archive.
+fn died(names: &Names, number: u64, body: impl Into<bytes::Bytes>) -> Message {
+    let (event, at) = (EventId::born(), now());
+    let kind = ::bench::SIGNUP_REQUESTED;
+    let mut headers = Headers::default();
+    let trail = Trail {
+        attempt: 12,
+        received_at: Some(at),
+        accepted_at: Some(at),
+        ..Trail::default()
+    };
+    trail.write(&mut headers);
+    headers.set(header::REASON, ReasonCode::ReceiverFailing.as_str());
+    headers.set(header::QUEUE, names.integrate("bench"));
+    headers.set(header::FAILED_AT, to_rfc3339(at));
+    let error = format!("expected a 2xx, found 503 after {} ms", number % 900);
+    headers.set(header::ERROR, error);
+    Message {
+        body: body.into(),
+        content_type: Some(CLOUDEVENTS_JSON.to_owned()),
+        message_id: Some(event.to_string()),
+        kind: Some(kind.to_owned()),
+        headers,
+        ..Message::default()
+    }
+}
+
+/// Waits until so many letters are archived; says how long that took.
+async fn until_archived(system: &System, letters: u64) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    let (mut last, mut changed) = (0, Instant::now());
+    loop {
+        let kept = system.store.dead_count(&DeadFilter::default()).await?;
+        if kept >= letters {
+            return Ok(begun.elapsed());
+        }
+        if kept > last {
+            (last, changed) = (kept, Instant::now());
+        }
+        if changed.elapsed() > PATIENCE {
+            return Err(
+                anyhow!("{kept} of {letters} are archived, and no more for {PATIENCE:?}").into(),
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

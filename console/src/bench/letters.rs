@@ -1,0 +1,220 @@
+//! Looking for dead letters among very many: how long each question takes.
+
+use std::time::Instant;
+
+use ::bench::{Namespace, Report, Unit, dead_letters};
+use clap::Args;
+use common::bootstrap::Failure;
+use common::event::now;
+use common::reason::{Cause, ReasonCode};
+use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store, StoreError};
+use common::topology::Names;
+
+use super::lab::{Lab, median};
+use crate::output::count;
+use crate::system::System;
+
+/// Asked so often before it counts, and so often then.
+const WARM: usize = 2;
+const ASKED: usize = 9;
+
+/// Each answer should take less, in milliseconds.
+const AIM: f64 = 100.0;
+
+/// The letters of a page, and one more that tells whether there is a next one.
+const PAGE: u32 = 51;
+
+/// The groups of `dead stats`.
+const GROUPS: u32 = 20;
+
+/// How many to look among.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Fills a namespace of its own in PostgreSQL with dead letters of several queues, reasons and some hundred \
+thousand different errors, and asks for lists, counts, groups and single letters, with each filter. A figure is \
+the median of nine answers, after two that do not count. Everything is removed again.
+
+Example:
+  longshore bench letters --json")]
+pub struct BenchLettersArgs {
+    /// Dead letters to look among
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(i64).range(1000..))]
+    letters: i64,
+    /// Exit with 1 when a goal is missed
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+pub(super) async fn measure(
+    lab: &Lab,
+    args: &BenchLettersArgs,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    if lab.config.database.url.is_embedded() {
+        return Err(Failure::Usage(
+            "bench letters: expected LONGSHORE_DATABASE_URL=postgres://…, found the embedded engine, \
+             which is for far fewer of them"
+                .to_owned(),
+        ));
+    }
+    lab.on_a_system("", async |system| {
+        let letters = args.letters.unsigned_abs();
+        lab.say(&format!("keeping {}", count(letters, "dead letter")));
+        let namespace = Namespace::new(system.config.namespace.as_str())?;
+        let url = lab.config.database.url.expose();
+        let begun = Instant::now();
+        dead_letters::fill(url, &namespace, args.letters).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        lab.say(&format!("kept in {seconds:.0} s; asking for them"));
+        ask(lab, system, report).await
+    })
+    .await
+}
+
+/// The filters, each by the name of its figure.
+fn filters(names: &Names) -> Vec<(&'static str, DeadFilter)> {
+    let none = DeadFilter::default;
+    let text = |text: &str| DeadFilter {
+        text: Some(text.to_owned()),
+        ..none()
+    };
+    let ago = |hours| Some(Moment(now() - time::Duration::hours(hours)));
+    vec![
+        ("all", none()),
+        (
+            "open",
+            DeadFilter {
+                state: Some(DeadState::Open),
+                ..none()
+            },
+        ),
+        (
+            "queue",
+            DeadFilter {
+                queue: Some(names.integrate("ledger")),
+                ..none()
+            },
+        ),
+        (
+            "destination",
+            DeadFilter {
+                destination: Some("mail".to_owned()),
+                ..none()
+            },
+        ),
+        (
+            "type",
+            DeadFilter {
+                kind: Some("order.placed".to_owned()),
+                ..none()
+            },
+        ),
+        (
+            "reason",
+            DeadFilter {
+                reason: Some(ReasonCode::ReceiverGone),
+                ..none()
+            },
+        ),
+        (
+            "cause",
+            DeadFilter {
+                cause: Some(Cause::Theirs),
+                ..none()
+            },
+        ),
+        (
+            "window",
+            DeadFilter {
+                since: ago(300),
+                until: ago(5),
+                ..none()
+            },
+        ),
+        (
+            "fingerprint",
+            DeadFilter {
+                fingerprint: Some("connect to #: refused in outage C".to_owned()),
+                ..none()
+            },
+        ),
+        ("text_common", text("Expected A 2xx")),
+        ("text_common_number", text("found 503 after 7")),
+        ("text_in_old_ones", text("in outage D")),
+        ("text_in_many_errors", text("order 7")),
+        ("text_rare", text("order 712345 is")),
+        ("text_nowhere", text("no such text")),
+        (
+            "text_and_others",
+            DeadFilter {
+                destination: Some("shop".to_owned()),
+                state: Some(DeadState::Open),
+                ..text("refused")
+            },
+        ),
+    ]
+}
+
+async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Failure> {
+    let store = system.store.as_ref();
+    let names = Names::new(system.config.namespace.clone());
+    let first = DeadPage {
+        after: None,
+        limit: PAGE,
+    };
+    for (name, filter) in filters(&names) {
+        lab.check()?;
+        let list = median_of(async || store.dead_page(&filter, first).await).await?;
+        report.aim(format!("list_{name}"), list, Unit::Milliseconds, AIM);
+        let counted = median_of(async || store.dead_count(&filter).await).await?;
+        report.aim(format!("count_{name}"), counted, Unit::Milliseconds, AIM);
+        let groups = median_of(async || store.dead_stats(&filter, GROUPS).await).await?;
+        report.aim(format!("stats_{name}"), groups, Unit::Milliseconds, AIM);
+        let found = store.dead_count(&filter).await?;
+        lab.say(&format!(
+            "{name}: {found}; list {list:.1}, count {counted:.1}, stats {groups:.1} ms"
+        ));
+    }
+    let deep = deep_page(store).await?;
+    let list = median_of(async || store.dead_page(&DeadFilter::default(), deep).await).await?;
+    report.aim("list_deep", list, Unit::Milliseconds, AIM);
+    let Some((_, id)) = deep.after else {
+        return Ok(());
+    };
+    let show = median_of(async || store.dead_letter(id).await).await?;
+    report.aim("show", show, Unit::Milliseconds, AIM);
+    let story = median_of(async || store.dead_story(id).await).await?;
+    report.aim("story", story, Unit::Milliseconds, AIM);
+    Ok(())
+}
+
+/// A page far behind the first.
+async fn deep_page(store: &dyn Store) -> Result<DeadPage, StoreError> {
+    let old = DeadFilter {
+        until: Some(Moment(now() - time::Duration::days(10))),
+        ..DeadFilter::default()
+    };
+    let page = DeadPage {
+        after: None,
+        limit: 1,
+    };
+    let found = store.dead_page(&old, page).await?;
+    let after = found.first().map(|one| (one.last_failed_at.0, one.id));
+    Ok(DeadPage { after, limit: PAGE })
+}
+
+/// The median of several answers, in milliseconds.
+async fn median_of<T>(
+    question: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<f64, StoreError> {
+    for _ in 0..WARM {
+        question().await?;
+    }
+    let mut took = Vec::with_capacity(ASKED);
+    for _ in 0..ASKED {
+        let begun = Instant::now();
+        question().await?;
+        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(median(took))
+}
