@@ -8,7 +8,6 @@ use common::bootstrap::Failure;
 use common::event::now;
 use common::reason::{Cause, ReasonCode};
 use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store, StoreError};
-use common::topology::Names;
 
 use super::lab::{Lab, median};
 use crate::output::count;
@@ -30,8 +29,8 @@ const GROUPS: u32 = 20;
 /// How many to look among.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Fills a namespace of its own in PostgreSQL with dead letters of several queues, reasons and some hundred \
-thousand different errors, and asks for lists, counts, groups and single letters, with each filter. A figure is \
+Fills a namespace of its own in PostgreSQL with dead letters of several queues and reasons, one in ten \
+with an error of its own, and asks for lists, counts, groups and single letters, with each filter. A figure is \
 the median of nine answers, after two that do not count. Everything is removed again.
 
 Example:
@@ -72,7 +71,7 @@ pub(super) async fn measure(
 }
 
 /// The filters, each by the name of its figure.
-fn filters(names: &Names) -> Vec<(&'static str, DeadFilter)> {
+fn filters() -> Vec<(&'static str, DeadFilter)> {
     let none = DeadFilter::default;
     let text = |text: &str| DeadFilter {
         text: Some(text.to_owned()),
@@ -91,7 +90,7 @@ fn filters(names: &Names) -> Vec<(&'static str, DeadFilter)> {
         (
             "queue",
             DeadFilter {
-                queue: Some(names.integrate("ledger")),
+                queue: Some("bench.integrate.ledger".to_owned()),
                 ..none()
             },
         ),
@@ -157,12 +156,11 @@ fn filters(names: &Names) -> Vec<(&'static str, DeadFilter)> {
 
 async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Failure> {
     let store = system.store.as_ref();
-    let names = Names::new(system.config.namespace.clone());
     let first = DeadPage {
         after: None,
         limit: PAGE,
     };
-    for (name, filter) in filters(&names) {
+    for (name, filter) in filters() {
         lab.check()?;
         let list = median_of(async || store.dead_page(&filter, first).await).await?;
         report.aim(format!("list_{name}"), list, Unit::Milliseconds, AIM);
