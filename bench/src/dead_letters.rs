@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::Namespace;
 
@@ -56,7 +56,9 @@ const INSERT: &str = "INSERT INTO dead_letters
 pub async fn fill(database_url: &str, namespace: &Namespace, count: i64) -> Result<()> {
     let options = PgConnectOptions::from_str(database_url)
         .context("the database URL cannot be read")?
-        .options([("search_path", namespace.to_string())]);
+        .options([("search_path", namespace.to_string())])
+        // Twenty thousand letters a statement are slow on purpose.
+        .disable_statement_logging();
     let mut connection = PgConnection::connect_with(&options)
         .await
         .context("cannot connect to the database")?;
