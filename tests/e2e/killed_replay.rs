@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::{LATER, SOON};
 
-const LETTERS: usize = 2_000;
+/// Six batches.
+const LETTERS: usize = 3_000;
 /// How many are marked when the replay is killed for the first and for the second time.
 const FIRST: i64 = 600;
 const SECOND: i64 = 1_200;
