@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use common::bootstrap::{self, Failure};
-use common::broker::Broker;
+use common::broker::{Broker, BrokerError};
 use common::config::Config;
+use common::retry::Waits;
 use common::store::Store;
 use common::topology::Topology;
 use tempfile::TempDir;
@@ -19,6 +20,9 @@ use tempfile::TempDir;
 use crate::commands::run::Program;
 use crate::data;
 use child::Child;
+
+/// How often a deletion that lost its link is tried again.
+const DELETIONS: usize = 4;
 
 /// A system of its own.
 pub(crate) struct System {
@@ -170,7 +174,7 @@ impl System {
     pub(crate) async fn remove(mut self) -> Result<(), Failure> {
         self.stop().await;
         let namespace = &self.config.namespace;
-        let queues = self.broker.delete(&self.topology).await;
+        let queues = self.delete_queues().await;
         let schema = self.store.remove_schema().await;
         self.broker.close().await;
         self.store.close().await;
@@ -178,6 +182,19 @@ impl System {
             .with_context(|| format!("the exchanges and queues of {namespace} are still there"))?;
         schema.with_context(|| format!("schema {namespace} is still there"))?;
         Ok(())
+    }
+
+    /// Deletes exchanges and queues. RabbitMQ breaks a link now and then over a quorum queue that is deleted
+    /// while it is busy; over a new one the same succeeds.
+    async fn delete_queues(&self) -> Result<(), BrokerError> {
+        let mut waits = Waits::between(Duration::from_millis(200), Duration::from_secs(2));
+        for _ in 0..DELETIONS {
+            match self.broker.delete(&self.topology).await {
+                Err(BrokerError::Lost(_)) => tokio::time::sleep(waits.next_wait()).await,
+                done => return done,
+            }
+        }
+        self.broker.delete(&self.topology).await
     }
 
     /// Ends every program and leaves everything else; says which variables lead there.
