@@ -127,11 +127,6 @@ struct Claim {
 
 impl Claim {
     async fn run(&self, connection: &mut PgConnection) -> Result<Vec<LetterRow>, sqlx::Error> {
-        // A claim that is lost with the server need not be on its disk: the letters are open again then, and
-        // what was sent of them is sent with the same generation.
-        sqlx::query("SET LOCAL synchronous_commit = off")
-            .execute(&mut *connection)
-            .await?;
         // Holds off the end of the replay until its claims are committed, so that none is left behind, and
         // holds off no mark.
         let running: Option<(Uuid,)> = sqlx::query_as(
