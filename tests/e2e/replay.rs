@@ -48,7 +48,8 @@ async fn await_marked(ledger: &Ledger, count: usize) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_replay_rides_out_a_private_broker_and_a_private_database_that_restart() -> Result<()> {
+async fn a_replay_rides_out_a_private_broker_and_a_private_database_that_are_killed() -> Result<()>
+{
     const LETTERS: usize = 1_500;
     let (mut rabbit, receiver) = (PrivateRabbit::start().await?, Receiver::start().await?);
     let mut postgres = PrivatePostgres::start().await?;
@@ -64,7 +65,8 @@ async fn a_replay_rides_out_a_private_broker_and_a_private_database_that_restart
     await_marked(&ledger, 200)
         .await
         .with_context(|| replay.output())?;
-    rabbit.restart().await?;
+    rabbit.kill().await?;
+    rabbit.start_again().await?;
     let so_far = marked(&ledger).await?;
     ensure!(so_far < LETTERS, "it was over before the broker was back");
     await_marked(&ledger, so_far + 200)
