@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use time::OffsetDateTime;
 
@@ -195,6 +196,12 @@ pub trait Broker: Send + Sync {
     /// See [`PublishError`]: in every case but [`PublishError::Unroutable`] and
     /// [`PublishError::Invalid`] the broker may have it nevertheless.
     async fn publish(&self, publication: Publication) -> Result<(), PublishError>;
+
+    /// Publishes messages at once, as many calls of [`Broker::publish`] do: returns when each is decided,
+    /// with an answer for each, in order. Costs less than as many calls where the engine can do better.
+    async fn publish_all(&self, publications: Vec<Publication>) -> Vec<Result<(), PublishError>> {
+        join_all(publications.into_iter().map(|one| self.publish(one))).await
+    }
 
     /// Starts to consume `queue` with at most `prefetch` unsettled deliveries.
     ///

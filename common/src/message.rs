@@ -1,5 +1,7 @@
 //! A message as any broker engine carries it: a body, a few properties, headers.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -27,9 +29,9 @@ pub struct Message {
     pub headers: Headers,
 }
 
-/// Message headers in the order they were set; names are unique.
+/// Message headers in the order they were set; names are unique. Our own names are not copied.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Headers(Vec<(String, HeaderValue)>);
+pub struct Headers(Vec<(Cow<'static, str>, HeaderValue)>);
 
 /// The value of one header: what AMQP 0-9-1 field tables can hold, folded to a few kinds.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +82,7 @@ impl Headers {
     }
 
     /// Sets header `name`, replacing what it held.
-    pub fn set(&mut self, name: impl Into<String>, value: impl Into<HeaderValue>) {
+    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<HeaderValue>) {
         let name = name.into();
         let value = value.into();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
@@ -101,7 +103,7 @@ impl Headers {
 
     /// All headers in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
     /// How many headers there are.
@@ -125,7 +127,7 @@ impl Headers {
     }
 }
 
-impl<N: Into<String>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
+impl<N: Into<Cow<'static, str>>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         let mut headers = Self::default();
         for (name, value) in pairs {

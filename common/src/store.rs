@@ -10,6 +10,8 @@ mod standing;
 mod tables;
 mod words;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 pub use rows::{
@@ -53,7 +55,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Nothing of the batch is stored. [`StoreError::Data`] means that the database refuses the
     /// data of one of them: store them one by one to find it.
-    async fn store(&self, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError>;
+    async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError>;
 
     /// Where deliveries stand, in the order asked; `None` for one that is not known.
     ///

@@ -1,12 +1,15 @@
 //! Canonical events: what every queue after validation holds.
 
+use std::borrow::Cow;
+
 use common::broker::{Address, Publication};
 use common::event::{CloudEvent, EventId, Trail};
-use common::message::{CLOUDEVENTS_JSON, Message};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::topology::Fact;
+use serde::Deserialize;
 
 /// Headers of the publisher's that travel with the event all the way.
 const CARRIED: [&str; 2] = ["traceparent", "tracestate"];
@@ -17,43 +20,91 @@ pub(crate) struct Canonical {
     pub(crate) event: CloudEvent,
 }
 
+/// The attributes that every event has, as far as passing it on needs them.
+#[derive(Deserialize)]
+struct Envelope<'e> {
+    #[serde(borrow)]
+    specversion: Cow<'e, str>,
+    #[serde(borrow)]
+    id: Cow<'e, str>,
+    #[serde(borrow)]
+    source: Cow<'e, str>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'e, str>,
+}
+
 /// Reads a canonical event. Only an outsider who publishes past the door can make this fail.
 pub(crate) fn read(received: &Received) -> Result<Canonical, Failure> {
-    let no_event = |detail: String| {
-        Failure::new(
-            ReasonCode::Undecodable,
-            format!("no canonical event: {detail}"),
-        )
-    };
+    let id = id(received)?;
+    let event: CloudEvent = serde_json::from_slice(&received.message.body)
+        .map_err(|error| no_event(&error.to_string()))?;
+    event
+        .check_attributes()
+        .map_err(|error| no_event(&error.to_string()))?;
+    Ok(Canonical { id, event })
+}
+
+/// The id of a canonical event that is passed on as it is: what is in it is looked through, not copied.
+/// Fails as [`read`] does.
+pub(crate) fn passed_on(received: &Received) -> Result<EventId, Failure> {
+    let id = id(received)?;
+    let event: Envelope<'_> = serde_json::from_slice(&received.message.body)
+        .map_err(|error| no_event(&error.to_string()))?;
+    let Envelope {
+        specversion,
+        id: own_id,
+        source,
+        kind,
+    } = event;
+    if specversion != "1.0" || [own_id, source, kind].iter().any(|text| text.is_empty()) {
+        return Err(no_event(
+            "expected specversion 1.0, an id, a source and a type",
+        ));
+    }
+    Ok(id)
+}
+
+fn id(received: &Received) -> Result<EventId, Failure> {
     let message = &received.message;
     if message.content_type.as_deref() != Some(CLOUDEVENTS_JSON) {
-        return Err(no_event(format!(
+        return Err(no_event(&format!(
             "expected content type {CLOUDEVENTS_JSON}"
         )));
     }
     let id = message.message_id.as_deref().unwrap_or_default();
-    let id = id
-        .parse()
-        .map_err(|_| no_event("expected a UUID in message_id".to_owned()))?;
-    let event: CloudEvent =
-        serde_json::from_slice(&message.body).map_err(|error| no_event(error.to_string()))?;
-    event
-        .check_attributes()
-        .map_err(|error| no_event(error.to_string()))?;
-    Ok(Canonical { id, event })
+    id.parse()
+        .map_err(|_| no_event("expected a UUID in message_id"))
+}
+
+fn no_event(detail: &str) -> Failure {
+    Failure::new(
+        ReasonCode::Undecodable,
+        format!("no canonical event: {detail}"),
+    )
 }
 
 /// An event on its way to the next stage: the bytes as they are, and the trail in headers.
 pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -> Publication {
-    let mut message = message.clone();
-    message.headers.retain(|name| CARRIED.contains(&name));
-    trail.write(&mut message.headers);
-    message.kind = Some(kind.to_owned());
+    let carried = CARRIED.into_iter().filter_map(|name| {
+        let value = message.headers.get(name)?;
+        Some((name, value.clone()))
+    });
+    let mut headers: Headers = carried.collect();
+    trail.write(&mut headers);
     Publication {
         to: Address::Fact {
             fact,
             routing_key: kind.to_owned(),
         },
-        message,
+        message: Message {
+            body: message.body.clone(),
+            content_type: message.content_type.clone(),
+            message_id: message.message_id.clone(),
+            kind: Some(kind.to_owned()),
+            app_id: message.app_id.clone(),
+            user_id: None,
+            timestamp: message.timestamp,
+            headers,
+        },
     }
 }

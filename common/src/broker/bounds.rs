@@ -99,7 +99,7 @@ mod tests {
 
     fn with_header(name: &str, value: HeaderValue) -> Message {
         Message {
-            headers: [(name, value)].into_iter().collect(),
+            headers: [(name.to_owned(), value)].into_iter().collect(),
             ..Message::default()
         }
     }

@@ -214,10 +214,7 @@ impl Broker for EmbeddedBroker {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let began = Instant::now();
         let published = self.publish_one(publication).await;
-        let result = published
-            .as_ref()
-            .map_or_else(PublishError::name, |()| "confirmed");
-        metrics::published(result, began.elapsed());
+        metrics::published(&published, began.elapsed());
         published
     }
 

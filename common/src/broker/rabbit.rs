@@ -177,16 +177,29 @@ impl Broker for RabbitBroker {
     }
 
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        let mut answers = self.publish_all(vec![publication]).await;
+        let unanswered = || Err(PublishError::Disconnected("no answer".to_owned()));
+        answers.pop().unwrap_or_else(unanswered)
+    }
+
+    async fn publish_all(&self, publications: Vec<Publication>) -> Vec<Result<(), PublishError>> {
         let began = Instant::now();
-        let published = match self.parcel(publication) {
-            Ok(parcel) => self.publisher.publish(Box::new(parcel)).await,
-            Err(problem) => Err(PublishError::Invalid(problem)),
-        };
-        let result = published
-            .as_ref()
-            .map_or_else(PublishError::name, |()| "confirmed");
-        metrics::published(result, began.elapsed());
-        published
+        let mut parcels = Vec::with_capacity(publications.len());
+        let mut answers: Vec<_> = publications
+            .into_iter()
+            .map(|publication| self.parcel(publication).map(|parcel| parcels.push(parcel)))
+            .map(|written| written.map_err(PublishError::Invalid))
+            .collect();
+        let published = self.publisher.publish(parcels).await;
+        let sent = answers.iter_mut().filter(|answer| answer.is_ok());
+        for (answer, published) in sent.zip(published) {
+            *answer = published;
+        }
+        let took = began.elapsed();
+        for answer in &answers {
+            metrics::published(answer, took);
+        }
+        answers
     }
 
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {

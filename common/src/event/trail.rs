@@ -43,6 +43,17 @@ pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.
     pub const TRACESTATE: &str = "tracestate";
+
+    /// Those that most messages carry.
+    const USUAL: [&str; 5] = [PUBLISHER, RECEIVED_AT, ACCEPTED_AT, TRACEPARENT, TRACESTATE];
+
+    /// A name as [`Headers`](crate::message::Headers) keeps it: no copy of the usual ones.
+    pub fn name(name: &str) -> std::borrow::Cow<'static, str> {
+        match USUAL.into_iter().find(|usual| *usual == name) {
+            Some(usual) => usual.into(),
+            None => name.to_owned().into(),
+        }
+    }
 }
 
 /// What the system has learned about an event, in types.

@@ -258,7 +258,7 @@ impl Lane {
                 let outcome = Outcome::Dead(Failure::new(ReasonCode::Crashed, error));
                 let lane = Arc::clone(self);
                 let control = Arc::clone(control);
-                tasks.spawn(async move { lane.settle(in_hand, outcome, &control).await });
+                tasks.spawn(async move { lane.settle(vec![(in_hand, outcome)], &control).await });
                 None
             }
             _ => Some(in_hand),
@@ -288,55 +288,76 @@ impl Lane {
             // The next call may begin while the broker confirms what came of this one.
             drop(permit);
             let each = received.into_iter().zip(tags).zip(outcomes);
-            join_all(each.map(|((received, (tag, returns)), outcome)| {
-                self.settle(
-                    InHand {
-                        tag,
-                        returns,
-                        received,
-                    },
-                    outcome,
-                    &control,
-                )
-            }))
-            .await;
+            let each = each.map(|((received, (tag, returns)), outcome)| {
+                let in_hand = InHand {
+                    tag,
+                    returns,
+                    received,
+                };
+                (in_hand, outcome)
+            });
+            self.settle(each.collect(), &control).await;
         };
         work.instrument(span).await;
     }
 
-    /// Does what the outcome asks for: publishes, confirmed, and only then settles.
+    /// Does what the outcomes ask for: publishes, confirmed, and only then settles.
     async fn settle(
         &self,
-        in_hand: InHand,
-        outcome: Outcome,
+        handled: Vec<(InHand, Outcome)>,
         control: &Arc<dyn SubscriptionControl>,
     ) {
         let retry = &self.worker.spec.settings.retry;
-        let (publish, outcome, failure) =
+        let mut publications = Vec::with_capacity(handled.len());
+        let mut finished = Vec::with_capacity(handled.len());
+        for (in_hand, outcome) in handled {
             match settlement(outcome, &in_hand.received, &self.place(retry), now()) {
                 Settlement::Finish {
                     publish,
                     outcome,
                     failure,
-                } => (publish, outcome, failure),
+                } => {
+                    let count = publish.len();
+                    publications.extend(publish.into_iter().map(|one| self.outgoing(one)));
+                    finished.push((in_hand, count, outcome, failure));
+                }
                 Settlement::Hold { dependency, error } => {
                     self.worker.metrics.outcome("hold", "");
                     self.worker.begin_hold(dependency, &error);
-                    return self.give_back(in_hand, control).await;
+                    self.give_back(in_hand, control).await;
                 }
-            };
-        for one in publish {
-            if let Err(error) = self.publish(one).await {
-                self.worker.begin_hold(BROKER, &error.to_string());
-                return self.give_back(in_hand, control).await;
             }
         }
-        control.settle(in_hand.tag, Settle::Ack);
-        self.gone(1);
-        self.report(&in_hand.received, outcome, failure.as_ref());
+        let mut answers = if publications.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            let answers = self.worker.broker.publish_all(publications).await;
+            answers.into_iter()
+        };
+        for (in_hand, count, outcome, failure) in finished {
+            // All of its own are taken, also behind one that failed.
+            let own: Vec<_> = (0..count).map(|_| answers.next()).collect();
+            let unanswered = || PublishError::Disconnected("no answer".to_owned());
+            let confirmed: Result<(), PublishError> = own
+                .into_iter()
+                .map(|answer| answer.unwrap_or_else(|| Err(unanswered())))
+                .collect();
+            match confirmed {
+                Ok(()) => {
+                    control.settle(in_hand.tag, Settle::Ack);
+                    self.gone(1);
+                    self.report(&in_hand.received, outcome, failure.as_ref());
+                }
+                Err(error) => {
+                    self.worker.begin_hold(BROKER, &error.to_string());
+                    self.give_back(in_hand, control).await;
+                }
+            }
+        }
     }
 
-    async fn publish(&self, mut publication: Publication) -> Result<(), PublishError> {
+    /// A publication with the trace's context, within what the broker takes.
+    fn outgoing(&self, mut publication: Publication) -> Publication {
         trace::inject(&mut publication.message.headers);
         // A message that came in can be so full that ours no longer fit beside what it brought: then
         // only ours go on.
@@ -349,7 +370,7 @@ impl Lane {
                 format!("{problem}; its own headers were left out"),
             );
         }
-        self.worker.broker.publish(publication).await
+        publication
     }
 
     /// Puts a message aside to be handled alone. Its count starts over there, at the same number for
@@ -361,13 +382,11 @@ impl Lane {
             ..in_hand.received.trail.clone()
         };
         let message = in_hand.received.again(&trail);
-        match self
-            .publish(Publication {
-                to: Address::Queue(queue),
-                message,
-            })
-            .await
-        {
+        let aside = self.outgoing(Publication {
+            to: Address::Queue(queue),
+            message,
+        });
+        match self.worker.broker.publish(aside).await {
             Ok(()) => {
                 tracing::warn!(
                     queue.name = %self.queue,

@@ -16,6 +16,8 @@ mod schema;
 mod status;
 mod story;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -82,7 +84,7 @@ impl Store for SqliteStore {
         schema::ready(&self.link).await
     }
 
-    async fn store(&self, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+    async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
         events::store(&self.link, batch).await
     }
 

@@ -9,6 +9,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::broker::PublishError;
 use crate::reason::ReasonCode;
 
 /// One metric, for `/metrics` and for the documentation.
@@ -162,16 +163,16 @@ pub fn received(kind: &str, count: u64) {
 }
 
 /// A publish was answered.
-pub fn published(result: &'static str, took: Duration) {
+pub fn published(answer: &Result<(), PublishError>, took: Duration) {
     // Recorded for every message: looked up once.
     static CONFIRMED: OnceLock<(Counter, Histogram)> = OnceLock::new();
-    if result != "confirmed" {
-        counter!(PUBLISHES, "result" => result).increment(1);
+    if let Err(error) = answer {
+        counter!(PUBLISHES, "result" => error.name()).increment(1);
         return;
     }
     let (count, seconds) = CONFIRMED.get_or_init(|| {
         (
-            counter!(PUBLISHES, "result" => result),
+            counter!(PUBLISHES, "result" => "confirmed"),
             histogram!(CONFIRM_SECONDS),
         )
     });

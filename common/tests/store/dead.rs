@@ -72,7 +72,10 @@ pub async fn a_dead_letter_marks_its_delivery_and_no_other(Stores { store, .. }:
     let mut due = event();
     due.destinations.push("mail".to_owned());
     let done = event();
-    store.store(&[due.clone(), done.clone()]).await.unwrap();
+    store
+        .store([due.clone(), done.clone()].into())
+        .await
+        .unwrap();
     let done_key = key(done.id, "crm", 0);
     store
         .record_attempts(&[delivered(&done_key, 1, 5)])

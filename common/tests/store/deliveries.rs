@@ -10,7 +10,7 @@ use crate::samples::{at, delivered, event, failed, key, letter, state_of};
 
 pub async fn states_come_in_the_order_asked(Stores { store, .. }: Stores) {
     let events = [event(), event(), event()];
-    store.store(&events).await.unwrap();
+    store.store(events.clone().into()).await.unwrap();
     let [first, second, third] = events.map(|event| key(event.id, "crm", 0));
     store
         .record_attempts(&[delivered(&second, 1, 10)])
@@ -36,7 +36,7 @@ pub async fn states_come_in_the_order_asked(Stores { store, .. }: Stores) {
 
 pub async fn what_was_delivered_stays_delivered(Stores { store, .. }: Stores) {
     let event = event();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let key = key(event.id, "crm", 0);
     store.record_attempts(&[failed(&key, 1, 10)]).await.unwrap();
     assert_eq!(state_of(&*store, &key).await, Some(DeliveryState::Due));
@@ -65,7 +65,7 @@ pub async fn what_was_delivered_stays_delivered(Stores { store, .. }: Stores) {
 
 pub async fn several_attempts_in_one_batch_count_as_several(Stores { store, .. }: Stores) {
     let event = event();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let key = key(event.id, "crm", 0);
     let batch = [
         failed(&key, 2, 20),

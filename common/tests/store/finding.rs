@@ -436,7 +436,7 @@ pub async fn many_writers_at_once_are_all_counted(stores: Stores) {
 pub async fn a_story_tells_all_that_is_known(Stores { store, .. }: Stores) {
     let store = &*store;
     let event = event();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let crm = key(event.id, "crm", 0);
     store
         .record_attempts(&[failed(&crm, 1, 10), failed(&crm, 2, 20)])

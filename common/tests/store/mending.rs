@@ -115,7 +115,7 @@ pub async fn only_open_letters_are_edited(Stores { store, .. }: Stores) {
 pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     let store = &*store;
     let events: Vec<_> = (0..3).map(|_| event()).collect();
-    store.store(&events).await.unwrap();
+    store.store(events.clone().into()).await.unwrap();
     let letters: Vec<_> = events
         .iter()
         .zip(0..)
@@ -181,7 +181,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
 
 pub async fn an_early_letter_is_discarded_alone(Stores { store, .. }: Stores) {
     let event = event();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let mut early = early_letter(event.id, "store", 10);
     early.destination = Some("crm".to_owned());
     store.keep_dead(std::slice::from_ref(&early)).await.unwrap();

@@ -30,7 +30,7 @@ pub async fn nothing_is_known_of_a_stranger(Stores { store, .. }: Stores) {
 pub async fn a_stored_event_goes_through_its_deliveries(Stores { store, .. }: Stores) {
     let mut event = event();
     event.destinations = vec!["mail".to_owned(), "crm".to_owned()];
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let (crm, mail) = (key(event.id, "crm", 0), key(event.id, "mail", 0));
     let status = status_of(&*store, event.id).await;
     assert_eq!(status.status, "stored");
@@ -72,7 +72,7 @@ pub async fn one_dead_delivery_makes_the_event_dead_when_nothing_is_due(
 ) {
     let mut event = event();
     event.destinations.push("mail".to_owned());
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let letter = letter(event.id, 0, 10);
     store
         .keep_dead(std::slice::from_ref(&letter))
@@ -94,7 +94,7 @@ pub async fn one_dead_delivery_makes_the_event_dead_when_nothing_is_due(
 
 pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
     let event = event();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     store.keep_dead(&[letter(event.id, 0, 10)]).await.unwrap();
     assert_eq!(status_of(&*store, event.id).await.status, "dead");
     let replay = replay(DeadFilter::default());
@@ -123,7 +123,7 @@ pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
 pub async fn an_event_with_nowhere_to_go_is_completed(Stores { store, .. }: Stores) {
     let mut event = event();
     event.destinations.clear();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     assert_eq!(status_of(&*store, event.id).await.status, "completed");
 }
 
@@ -152,7 +152,7 @@ pub async fn a_rejected_event_says_why(Stores { store, .. }: Stores) {
 
 pub async fn a_rejection_beside_a_stored_event_changes_nothing(Stores { store, .. }: Stores) {
     let event = event();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let before = status_of(&*store, event.id).await;
     store
         .keep_rejections(&[rejection(event.id, ReasonCode::IdempotencyConflict, 10)])
@@ -194,7 +194,7 @@ pub async fn an_event_that_died_before_it_was_stored_is_dead_until_it_is_replaye
 
 pub async fn the_whole_record_holds_the_event(Stores { store, .. }: Stores) {
     let event = event();
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let record = store.event(event.id).await.unwrap().expect("it is stored");
     assert_eq!(record.publisher, event.publisher);
     assert_eq!(record.source, event.source);
@@ -204,7 +204,7 @@ pub async fn the_whole_record_holds_the_event(Stores { store, .. }: Stores) {
 
 pub async fn each_event_stands_somewhere_or_is_not_known(Stores { store, .. }: Stores) {
     let stored: Vec<_> = (0..4).map(|_| event()).collect();
-    store.store(&stored).await.unwrap();
+    store.store(stored.clone().into()).await.unwrap();
     let crm = |index: usize| key(stored[index].id, "crm", 0);
     store
         .record_attempts(&[failed(&crm(1), 1, 10), delivered(&crm(2), 1, 10)])

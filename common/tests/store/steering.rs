@@ -254,7 +254,7 @@ pub async fn an_outcome_follows_letters_through_other_queues(Stores { store, .. 
     // One is delivered, one waits, one is refused, and one is stored and has nowhere to go.
     again[3].destinations.clear();
     store
-        .store(&[again[0].clone(), again[1].clone(), again[3].clone()])
+        .store([again[0].clone(), again[1].clone(), again[3].clone()].into())
         .await
         .unwrap();
     store

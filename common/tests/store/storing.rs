@@ -10,7 +10,7 @@ use crate::engine::Stores;
 use crate::samples::{event, key, signup, state_of};
 
 pub async fn an_empty_batch_is_nothing_to_do(Stores { store, .. }: Stores) {
-    assert_eq!(store.store(&[]).await.unwrap(), []);
+    assert_eq!(store.store([].into()).await.unwrap(), []);
     assert_eq!(store.deliveries(&[]).await.unwrap(), []);
     store.record_attempts(&[]).await.unwrap();
     store.keep_dead(&[]).await.unwrap();
@@ -26,7 +26,10 @@ pub async fn refused_data_stores_nothing_of_its_batch(Stores { store, .. }: Stor
     let mut no_json = event();
     no_json.body = "{secret".to_owned();
     for bad in [poisoned, no_json] {
-        let refused = store.store(&[good.clone(), bad.clone()]).await.unwrap_err();
+        let refused = store
+            .store([good.clone(), bad.clone()].into())
+            .await
+            .unwrap_err();
         assert!(matches!(refused, StoreError::Data(_)), "{refused}");
         assert!(!refused.to_string().contains("secret"), "{refused}");
         for id in [good.id, bad.id] {
@@ -35,7 +38,7 @@ pub async fn refused_data_stores_nothing_of_its_batch(Stores { store, .. }: Stor
         }
     }
     // One by one, the good one goes in.
-    assert_eq!(store.store(&[good]).await.unwrap(), [Stored::New]);
+    assert_eq!(store.store([good].into()).await.unwrap(), [Stored::New]);
 }
 
 pub async fn what_is_stored_is_new_then_before_then_in_conflict(stores: Stores) {
@@ -43,7 +46,7 @@ pub async fn what_is_stored_is_new_then_before_then_in_conflict(stores: Stores) 
     let mut changed = first.clone();
     changed.fingerprint = [8; 32];
     changed.destinations = vec!["elsewhere".to_owned()];
-    let store = |one| async { stores.store.store(&[one]).await.unwrap() };
+    let store = |one| async { stores.store.store([one].into()).await.unwrap() };
     assert_eq!(store(first.clone()).await, [Stored::New]);
     assert_eq!(store(first.clone()).await, [Stored::Before]);
     assert_eq!(store(changed.clone()).await, [Stored::Conflict]);
@@ -59,7 +62,7 @@ pub async fn of_one_id_twice_in_a_batch_the_first_wins(Stores { store, .. }: Sto
     changed.fingerprint = [8; 32];
     let batch = [first.clone(), changed.clone(), event(), first, changed];
     assert_eq!(
-        store.store(&batch).await.unwrap(),
+        store.store(batch.clone().into()).await.unwrap(),
         [
             Stored::New,
             Stored::Conflict,
@@ -75,7 +78,10 @@ pub async fn of_one_address_twice_in_a_batch_the_first_wins(Stores { store, .. }
     let later = signup("Ada@example.com");
     let first = signup("ada@example.com");
     assert!(later.id < first.id);
-    let outcomes = store.store(&[first.clone(), later.clone()]).await.unwrap();
+    let outcomes = store
+        .store([first.clone(), later.clone()].into())
+        .await
+        .unwrap();
     assert_eq!(outcomes, [Stored::New, Stored::EmailTaken]);
     assert!(store.status(first.id).await.unwrap().is_some());
     assert_eq!(store.status(later.id).await.unwrap(), None);
@@ -83,15 +89,15 @@ pub async fn of_one_address_twice_in_a_batch_the_first_wins(Stores { store, .. }
 
 pub async fn a_taken_address_leaves_no_trace(Stores { store, .. }: Stores) {
     let first = signup("ada@example.com");
-    store.store(std::slice::from_ref(&first)).await.unwrap();
+    store.store([first.clone()].into()).await.unwrap();
     let late = signup("ada@example.com");
     let neighbour = signup("bob@example.com");
-    let outcomes = store.store(&[late.clone(), neighbour]).await.unwrap();
+    let outcomes = store.store([late.clone(), neighbour].into()).await.unwrap();
     assert_eq!(outcomes, [Stored::EmailTaken, Stored::New]);
     assert_eq!(store.status(late.id).await.unwrap(), None);
     assert_eq!(state_of(&*store, &key(late.id, "crm", 0)).await, None);
     // The second time nothing is different, neither for it nor for the first.
-    let again = store.store(&[late, first]).await.unwrap();
+    let again = store.store([late, first].into()).await.unwrap();
     assert_eq!(again, [Stored::EmailTaken, Stored::Before]);
 }
 
@@ -100,7 +106,10 @@ pub async fn an_id_that_lost_its_address_may_come_with_another(Stores { store, .
     let lost = signup("ada@example.com");
     let mut other_address = signup("bob@example.com");
     other_address.id = lost.id;
-    let outcomes = store.store(&[first, lost, other_address]).await.unwrap();
+    let outcomes = store
+        .store([first, lost, other_address].into())
+        .await
+        .unwrap();
     assert_eq!(outcomes, [Stored::New, Stored::EmailTaken, Stored::New]);
 }
 
@@ -109,9 +118,12 @@ pub async fn a_conflict_takes_no_address(Stores { store, .. }: Stores) {
     let mut conflicting = signup("ada@example.com");
     conflicting.id = first.id;
     conflicting.fingerprint = [8; 32];
-    let outcomes = store.store(&[first, conflicting]).await.unwrap();
+    let outcomes = store.store([first, conflicting].into()).await.unwrap();
     assert_eq!(outcomes, [Stored::New, Stored::Conflict]);
-    let outcomes = store.store(&[signup("ada@example.com")]).await.unwrap();
+    let outcomes = store
+        .store([signup("ada@example.com")].into())
+        .await
+        .unwrap();
     assert_eq!(outcomes, [Stored::New]);
 }
 
@@ -125,7 +137,7 @@ pub async fn a_replayed_event_is_due_again_once(Stores { store, .. }: Stores) {
     conflicting.fingerprint = [8; 32];
     assert_eq!(
         store
-            .store(&[first.clone(), again, conflicting])
+            .store([first.clone(), again, conflicting].into())
             .await
             .unwrap(),
         [Stored::New, Stored::Before, Stored::Conflict]
@@ -145,7 +157,7 @@ pub async fn a_replayed_event_is_due_again_once(Stores { store, .. }: Stores) {
     // One that was never stored before begins at the generation it comes with.
     let mut late = event();
     late.generation = 3;
-    store.store(std::slice::from_ref(&late)).await.unwrap();
+    store.store([late.clone()].into()).await.unwrap();
     assert_eq!(state_of(&*store, &key(late.id, "crm", 3)).await, due);
 }
 
@@ -153,7 +165,7 @@ pub async fn what_json_may_hold_is_kept(Stores { store, .. }: Stores) {
     let mut odd = event();
     odd.body = r#"{"a":"\u0000","b":1.10,"c":"\ud83d\ude00"}"#.to_owned();
     odd.details = Details::None;
-    store.store(std::slice::from_ref(&odd)).await.unwrap();
+    store.store([odd.clone()].into()).await.unwrap();
     let record = store.event(odd.id).await.unwrap().expect("it is stored");
     assert_eq!(record.event["a"], "\0");
     assert_eq!(record.event["c"], "😀");
@@ -187,7 +199,10 @@ pub async fn overlapping_batches_at_once_are_stored_exactly_once(stores: Stores)
                 let mut outcomes = Vec::new();
                 for part in order.chunks(30) {
                     let batch: Vec<_> = part.iter().map(|&index| events[index].clone()).collect();
-                    let stored = store.store(&batch).await.expect("no batch fails");
+                    let stored = store
+                        .store(batch.clone().into())
+                        .await
+                        .expect("no batch fails");
                     outcomes.extend(batch.iter().map(|event| event.id).zip(stored));
                 }
                 outcomes

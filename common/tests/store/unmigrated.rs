@@ -11,7 +11,7 @@ pub async fn every_call_says_what_to_do(store: &dyn Store) {
     let id = EventId::born();
     let answers = [
         store.ready().await.err(),
-        store.store(&[event()]).await.err(),
+        store.store([event()].into()).await.err(),
         store.deliveries(&[key(id, "crm", 0)]).await.err(),
         store
             .record_attempts(&[delivered(&key(id, "crm", 0), 1, 1)])

@@ -64,7 +64,7 @@ async fn stored(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
         details: Details::None,
         destinations: vec![DESTINATION.to_owned()],
     };
-    store.store(&[event]).await.map(|_| ())
+    store.store([event].into()).await.map(|_| ())
 }
 
 async fn attempt(

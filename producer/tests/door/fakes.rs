@@ -271,7 +271,7 @@ macro_rules! never_asked {
 never_asked! {
     fn migrate() -> ();
     fn remove_schema() -> ();
-    fn store(&[NewEvent]) -> Vec<Stored>;
+    fn store(Arc<[NewEvent]>) -> Vec<Stored>;
     fn rejections(EventId) -> Vec<RejectionRecord>;
     fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryState>>;
     fn record_attempts(&[Attempt]) -> ();

@@ -18,7 +18,7 @@ use super::answer::Verdict;
 use super::together::Together;
 use super::turns::Turns;
 use super::webhook::{UnusableWebhook, Webhook};
-use crate::canonical::{Canonical, read};
+use crate::canonical::passed_on;
 use crate::database::refused;
 
 /// How long attempts gather under load before they are written down. No receiver waits for it, and an
@@ -83,12 +83,12 @@ impl Deliver {
     }
 
     async fn deliver(&self, received: &Received) -> Result<Outcome, StoreError> {
-        let canonical = match read(received) {
-            Ok(canonical) => canonical,
+        let event = match passed_on(received) {
+            Ok(event) => event,
             Err(failure) => return Ok(Outcome::Dead(failure)),
         };
         let key = DeliveryKey {
-            event: canonical.id,
+            event,
             destination: self.destination.clone(),
             generation: received.trail.generation,
         };
@@ -105,7 +105,7 @@ impl Deliver {
             if let Some(rate) = &self.rate {
                 rate.until_ready().await;
             }
-            self.attempt(key, received, &canonical).await
+            self.attempt(key, received).await
         };
         self.recorded.request(attempt).await?;
         if verdict == Verdict::Delivered {
@@ -126,18 +126,13 @@ impl Deliver {
         ))
     }
 
-    async fn attempt(
-        &self,
-        key: DeliveryKey,
-        received: &Received,
-        canonical: &Canonical,
-    ) -> (Attempt, Verdict) {
+    async fn attempt(&self, key: DeliveryKey, received: &Received) -> (Attempt, Verdict) {
         let started_at = now();
         let began = Instant::now();
         let id = webhook_id(&key);
         let sent = self
             .webhook
-            .send(&id, started_at, received, canonical)
+            .send(&id, key.event, started_at, received)
             .await;
         let took = began.elapsed();
         let verdict = sent.verdict;

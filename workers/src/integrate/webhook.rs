@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config;
-use common::event::now;
+use common::event::{EventId, now};
 use common::message::CLOUDEVENTS_JSON;
 use common::outcome::{Failure, chain};
 use common::reason::ReasonCode;
@@ -20,7 +20,6 @@ use url::Url;
 
 use super::answer::{Verdict, verdict};
 use super::guard::{Forbidden, Guard};
-use crate::canonical::Canonical;
 
 /// So much of an answer is read, in bytes; what is over that is left unread.
 const MOST_READ: usize = 16 * 1024;
@@ -86,9 +85,9 @@ impl Webhook {
     pub(super) async fn send(
         &self,
         id: &str,
+        event: EventId,
         at: OffsetDateTime,
         received: &Received,
-        canonical: &Canonical,
     ) -> Sent {
         if let Err(forbidden) = self.guard.check_url(&self.url) {
             return unanswered(ReasonCode::DestinationForbidden, forbidden.to_string());
@@ -101,7 +100,7 @@ impl Webhook {
             .header(header::CONTENT_TYPE, CLOUDEVENTS_JSON)
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
-            .header("longshore-event-id", canonical.id.to_string());
+            .header("longshore-event-id", event.to_string());
         if let Some(key) = &self.key {
             request = request.header("webhook-signature", key.sign(id, timestamp, &body));
         }
@@ -131,19 +130,22 @@ async fn read(response: Response) -> Sent {
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
+    let empty = response.content_length() == Some(0);
     let mut text = Vec::new();
-    let reading = async {
-        let mut body = response.bytes_stream();
-        while let Some(Ok(part)) = body.next().await {
-            text.extend_from_slice(&part);
-            if text.len() >= MOST_READ {
-                break;
-            }
-        }
-    };
     // The status stands, however slowly the rest drips in. Reading a short answer to its end lets
     // the connection serve the next delivery.
-    let _ = tokio::time::timeout(BODY_PATIENCE, reading).await;
+    if !empty {
+        let reading = async {
+            let mut body = response.bytes_stream();
+            while let Some(Ok(part)) = body.next().await {
+                text.extend_from_slice(&part);
+                if text.len() >= MOST_READ {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(BODY_PATIENCE, reading).await;
+    }
     if status.is_success() {
         text.clear();
     }

@@ -32,13 +32,13 @@ impl StoreEvents {
 
     /// Stores a batch; where the database refuses somebody's data, one by one, so that a poisoned
     /// event never fails its neighbours.
-    async fn store(&self, events: &[NewEvent]) -> Vec<Result<Stored, StoreError>> {
-        match self.store.store(events).await {
+    async fn store(&self, events: &Arc<[NewEvent]>) -> Vec<Result<Stored, StoreError>> {
+        match self.store.store(Arc::clone(events)).await {
             Ok(stored) => stored.into_iter().map(Ok).collect(),
             Err(StoreError::Data(_) | StoreError::Fault(_)) if events.len() > 1 => {
                 let mut each = Vec::with_capacity(events.len());
-                for one in events.chunks(1) {
-                    each.push(match self.store.store(one).await {
+                for one in events.iter() {
+                    each.push(match self.store.store([one.clone()].into()).await {
                         Ok(stored) => stored.first().copied().ok_or_else(|| {
                             StoreError::Fault("nothing said of the event".to_owned())
                         }),
@@ -60,6 +60,7 @@ impl Handler for StoreEvents {
             .iter()
             .map(|received| rows(received, &self.destinations).map(|event| events.push(event)))
             .collect();
+        let events: Arc<[NewEvent]> = events.into();
         let stored = if events.is_empty() {
             Vec::new()
         } else {

@@ -4,6 +4,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, FieldArray, FieldTable, LongString, ShortString};
 
 use crate::broker::bounds::{self, DEEPEST};
+use crate::event::header;
 use crate::message::{HeaderValue, Headers, Message};
 
 /// AMQP's delivery mode for messages that survive a restart of the broker.
@@ -100,7 +101,7 @@ pub(super) fn from_amqp(properties: &BasicProperties, body: Vec<u8>) -> Message 
 fn table_from_amqp(table: &FieldTable, depth: usize) -> Headers {
     table
         .into_iter()
-        .map(|(name, value)| (name.as_str(), value_from_amqp(value, depth)))
+        .map(|(name, value)| (header::name(name.as_str()), value_from_amqp(value, depth)))
         .collect()
 }
 

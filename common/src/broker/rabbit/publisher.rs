@@ -3,6 +3,7 @@
 //! A lane must be one task: lapin numbers a publish and writes it under two different locks, so two
 //! threads on one channel could swap each other's confirms.
 
+mod batch;
 mod drained;
 mod flight;
 
@@ -15,11 +16,12 @@ use bytes::Bytes;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::batch::{Answer, Ticket};
 use self::flight::Flight;
 use super::connection::{Link, close_channel};
 use super::explain::within;
@@ -35,21 +37,18 @@ pub(super) struct Parcel {
     pub(super) body: Bytes,
 }
 
-/// Tells a caller how its publish ended.
-type Reply = oneshot::Sender<Result<(), PublishError>>;
-
+/// A message to publish, and where the answer goes.
 #[derive(Debug)]
 struct Job {
-    /// Boxed: it is large, and handed on from one queue to the next.
-    parcel: Box<Parcel>,
-    reply: Reply,
+    parcel: Parcel,
+    ticket: Ticket,
 }
 
 /// What publishes for everybody in this process.
 #[derive(Debug)]
 pub(super) struct Publisher {
     link: Arc<Link>,
-    lanes: Vec<mpsc::Sender<Job>>,
+    lanes: Vec<mpsc::Sender<Vec<Job>>>,
     turn: AtomicUsize,
 }
 
@@ -92,17 +91,25 @@ impl Publisher {
         }
     }
 
-    /// Publishes one message and waits for its confirm.
-    pub(super) async fn publish(&self, parcel: Box<Parcel>) -> Result<(), PublishError> {
-        self.link.usable().await.map_err(publish_error)?;
+    /// Publishes messages, in order, and waits until each is confirmed or known not to be. One answer
+    /// for each, in order.
+    pub(super) async fn publish(&self, parcels: Vec<Parcel>) -> Vec<Answer> {
+        if let Err(error) = self.link.usable().await {
+            let error = publish_error(error);
+            return parcels.iter().map(|_| Err(error.clone())).collect();
+        }
+        let (tickets, answers) = batch::open(parcels.len());
+        let jobs = parcels.into_iter().zip(tickets);
+        let jobs: Vec<Job> = jobs
+            .map(|(parcel, ticket)| Job { parcel, ticket })
+            .collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
-        let gone = || PublishError::Disconnected("this program has closed it".to_owned());
-        let Some(lane) = self.lanes.get(turn) else {
-            return Err(gone());
-        };
-        let (reply, answer) = oneshot::channel();
-        lane.send(Job { parcel, reply }).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        // A lane that is gone drops them, and a ticket that is dropped is an answer.
+        match self.lanes.get(turn) {
+            Some(lane) => drop(lane.send(jobs).await),
+            None => drop(jobs),
+        }
+        answers.await
     }
 }
 
@@ -110,7 +117,7 @@ impl Publisher {
 struct Lane {
     link: Arc<Link>,
     pace: Pace,
-    jobs: mpsc::Receiver<Job>,
+    jobs: mpsc::Receiver<Vec<Job>>,
     /// Taken from `jobs`, not published yet.
     ready: VecDeque<Job>,
     draining: CancellationToken,
@@ -132,14 +139,14 @@ impl Lane {
         if !self.ready.is_empty() {
             return true;
         }
-        let job = tokio::select! {
+        let jobs = tokio::select! {
             () = self.draining.cancelled() => {
                 self.jobs.close();
                 self.jobs.recv().await
             }
-            job = self.jobs.recv() => job,
+            jobs = self.jobs.recv() => jobs,
         };
-        self.ready.extend(job);
+        self.ready.extend(jobs.into_iter().flatten());
         !self.ready.is_empty()
     }
 
@@ -153,9 +160,11 @@ impl Lane {
 
     /// Answers everything that has not been published.
     fn refuse_all(&mut self, error: &PublishError) {
-        while let Some(job) = self.ready.pop_front().or_else(|| self.jobs.try_recv().ok()) {
-            // A caller that waits no longer needs no answer, here and below.
-            let _ = job.reply.send(Err(error.clone()));
+        while let Ok(jobs) = self.jobs.try_recv() {
+            self.ready.extend(jobs);
+        }
+        for job in self.ready.drain(..) {
+            job.ticket.answer(Err(error.clone()));
         }
     }
 
@@ -211,7 +220,7 @@ impl Lane {
                 }
                 count = self.jobs.recv_many(&mut batch, free), if open && free > 0 => {
                     open = count > 0;
-                    self.ready.extend(batch.drain(..));
+                    self.ready.extend(batch.drain(..).flatten());
                 }
                 () = self.draining.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
             }

@@ -17,11 +17,10 @@ use super::link::Link;
 use crate::store::tables::events::{Processing, Signup, due, waves};
 use crate::store::{NewEvent, StoreError, Stored};
 
-pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    let batch: Arc<[NewEvent]> = batch.into();
     let waves: Arc<[Vec<usize>]> = waves(&batch).into();
     let committing = Arc::new(AtomicBool::new(false));
     link.transaction(move |connection| {

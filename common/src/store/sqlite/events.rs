@@ -1,6 +1,7 @@
 //! Storing events, exactly once each.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -50,7 +51,7 @@ const DELETE: &str = r#"DELETE FROM "NAMESPACE.events"
 const FINGERPRINTS: &str = r#"SELECT event_id, fingerprint FROM "NAMESPACE.events"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
 
-pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -59,7 +60,6 @@ pub(super) async fn store(link: &Link, batch: &[NewEvent]) -> Result<Vec<Stored>
             "a text holds a character that it cannot keep, such as NUL".to_owned(),
         ));
     }
-    let batch = batch.to_vec();
     link.write(move |connection, link| {
         Box::pin(async move {
             let mut outcomes = vec![Stored::Before; batch.len()];

@@ -47,7 +47,7 @@ async fn the_body_is_kept_byte_for_byte() {
         let store = PostgresStore::new(&config(), &namespace).unwrap();
         let mut event = event();
         event.body = "{ \"b\":1.10,\n \"a\":\"\\u0000\",\"a\":1e400 }".to_owned();
-        store.store(std::slice::from_ref(&event)).await.unwrap();
+        store.store([event.clone()].into()).await.unwrap();
         let mut connection = connection(&namespace).await;
         let body: String = sqlx::query_scalar("SELECT body::text FROM events")
             .fetch_one(&mut connection)
@@ -67,7 +67,7 @@ async fn each_type_has_its_row() {
         let mut plain = event();
         plain.details = Details::None;
         store
-            .store(&[signup.clone(), processing.clone(), plain])
+            .store([signup.clone(), processing.clone(), plain].into())
             .await
             .unwrap();
         let mut connection = connection(&namespace).await;

@@ -43,7 +43,7 @@ async fn a_database_that_is_away_is_unavailable_and_soon() {
     let begun = Instant::now();
     for error in [
         store.ready().await.unwrap_err(),
-        store.store(&[event()]).await.unwrap_err(),
+        store.store([event()].into()).await.unwrap_err(),
         store.migrate().await.unwrap_err(),
     ] {
         unavailable(&error);
@@ -62,7 +62,7 @@ async fn a_database_that_does_not_exist_is_no_fault_of_an_event() {
         ..config()
     };
     let store = PostgresStore::new(&config, &namespace()).unwrap();
-    unavailable(&store.store(&[event()]).await.unwrap_err());
+    unavailable(&store.store([event()].into()).await.unwrap_err());
 }
 
 #[tokio::test]
@@ -101,12 +101,12 @@ async fn sessions_that_were_ended_are_not_noticed() {
         // Work at once, so that there are several sessions.
         let busy = (0..8).map(|_| {
             let store = store.clone();
-            async move { store.store(&[event()]).await.unwrap() }
+            async move { store.store([event()].into()).await.unwrap() }
         });
         futures_util::future::join_all(busy).await;
         assert!(end_sessions(&namespace).await > 1);
         for _ in 0..8 {
-            let outcome = store.store(&[event()]).await;
+            let outcome = store.store([event()].into()).await;
             assert_eq!(outcome.expect("another session is taken"), [Stored::New]);
         }
     })
@@ -122,16 +122,16 @@ async fn waiting_for_somebody_else_ends() {
         };
         let store = PostgresStore::new(&config, &namespace).unwrap();
         let event = signup("ada@example.com");
-        store.store(std::slice::from_ref(&event)).await.unwrap();
+        store.store([event.clone()].into()).await.unwrap();
         let mut connection = connection(&namespace).await;
         let mut holder = connection.begin().await.unwrap();
         sqlx::query("LOCK TABLE events IN EXCLUSIVE MODE")
             .execute(&mut *holder)
             .await
             .unwrap();
-        unavailable(&store.store(std::slice::from_ref(&event)).await.unwrap_err());
+        unavailable(&store.store([event.clone()].into()).await.unwrap_err());
         holder.rollback().await.unwrap();
-        assert_eq!(store.store(&[event]).await.unwrap(), [Stored::Before]);
+        assert_eq!(store.store([event].into()).await.unwrap(), [Stored::Before]);
     })
     .await;
 }
@@ -147,7 +147,7 @@ async fn callers_that_go_away_leave_nothing_behind() {
             let pair = [event(), signup(&format!("{round}@example.com"))];
             // From before the first byte to after the last.
             let patience = Duration::from_micros(round * 40);
-            let _ = tokio::time::timeout(patience, store.store(&pair)).await;
+            let _ = tokio::time::timeout(patience, store.store(pair.clone().into())).await;
             pairs.push(pair);
         }
         store.close().await;
@@ -163,7 +163,7 @@ async fn callers_that_go_away_leave_nothing_behind() {
         assert_eq!(open, 0);
         let store = PostgresStore::new(&config(), &namespace).unwrap();
         for pair in &pairs {
-            let outcomes = store.store(pair).await.unwrap();
+            let outcomes = store.store(pair.clone().into()).await.unwrap();
             assert_eq!(outcomes[0], outcomes[1], "both or neither");
         }
     })
@@ -191,11 +191,11 @@ async fn a_commit_whose_answer_is_lost_is_still_new_to_whoever_made_it() {
         let store = PostgresStore::new(&config, &namespace).unwrap();
         let batch = [event(), signup("ada@example.com")];
         proxy.swallow_next_commit();
-        let outcomes = store.store(&batch).await.unwrap();
+        let outcomes = store.store(batch.clone().into()).await.unwrap();
         assert!(!proxy.is_waiting_for_commit(), "no commit was swallowed");
         assert_eq!(outcomes, [Stored::New, Stored::New]);
         // For everybody who comes later they are as stored as any other.
-        let later = store.store(&batch).await.unwrap();
+        let later = store.store(batch.clone().into()).await.unwrap();
         assert_eq!(later, [Stored::Before, Stored::Before]);
     })
     .await;
@@ -212,10 +212,10 @@ async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
             statement_timeout: SHORT,
         };
         let store = PostgresStore::new(&config, &namespace).unwrap();
-        store.store(&[event()]).await.unwrap();
+        store.store([event()].into()).await.unwrap();
         proxy.fall_silent();
-        unavailable(&store.store(&[event()]).await.unwrap_err());
-        unavailable(&store.store(&[event()]).await.unwrap_err());
+        unavailable(&store.store([event()].into()).await.unwrap_err());
+        unavailable(&store.store([event()].into()).await.unwrap_err());
         unavailable(&store.ready().await.unwrap_err());
         proxy.heal();
         // As callers do: when it is ready again, go on. sqlx may have lost permits meanwhile, so a few
@@ -223,7 +223,7 @@ async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
         store.ready().await.expect("the link is back");
         let deadline = Instant::now() + Duration::from_secs(10);
         let outcome = loop {
-            match store.store(&[event()]).await {
+            match store.store([event()].into()).await {
                 Ok(outcome) => break outcome,
                 Err(error) => unavailable(&error),
             }
@@ -259,7 +259,7 @@ async fn a_pool_that_gives_nothing_is_replaced() {
         // Takes the only connection, and waits for the same id.
         let waiting = tokio::spawn({
             let store = store.clone();
-            async move { store.store(&[stuck]).await }
+            async move { store.store([stuck].into()).await }
         });
         let mut watcher = super::connection(&namespace).await;
         let mut waits = false;
@@ -274,7 +274,7 @@ async fn a_pool_that_gives_nothing_is_replaced() {
             .unwrap();
         }
         let mut in_vain = 0;
-        while store.store(&[event()]).await.is_err() {
+        while store.store([event()].into()).await.is_err() {
             in_vain += 1;
             assert!(in_vain < 10, "the pool is never replaced");
         }

@@ -48,7 +48,7 @@ async fn body_and_moments_are_kept_as_they_were() {
         "{ \"b\":1.10,\n \"a\":\"\\u0000\\/\\\\\\\"\",\"a\":1e400, \"ü\":\"😀\" }".to_owned();
     event.time = Some(datetime!(2026-11-22 12:00:00.123456789 +2));
     event.received_at = datetime!(2026-11-22 10:00:00 UTC);
-    store.store(std::slice::from_ref(&event)).await.unwrap();
+    store.store([event.clone()].into()).await.unwrap();
     let (body, time, received): (String, String, String) =
         sqlx::query_as(r#"SELECT body, time, received_at FROM "store-test.events""#)
             .fetch_one(&mut place.connection().await)
@@ -66,7 +66,7 @@ async fn a_moment_that_cannot_be_written_is_refused_as_data() {
     let good = event();
     let mut far = event();
     far.time = Some(datetime!(-0044-03-15 12:00 UTC));
-    let refused = store.store(&[good.clone(), far]).await.unwrap_err();
+    let refused = store.store([good.clone(), far].into()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Data(_)), "{refused:?}");
     assert_eq!(store.status(good.id).await.unwrap(), None);
 }
@@ -80,7 +80,7 @@ async fn each_type_has_its_row() {
     let mut plain = event();
     plain.details = Details::None;
     store
-        .store(&[signup.clone(), processing.clone(), plain])
+        .store([signup.clone(), processing.clone(), plain].into())
         .await
         .unwrap();
     let mut connection = place.connection().await;

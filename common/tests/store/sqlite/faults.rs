@@ -44,7 +44,7 @@ async fn a_folder_that_cannot_be_made_is_unavailable_until_it_can() {
     for error in [
         store.ready().await.unwrap_err(),
         store.migrate().await.unwrap_err(),
-        store.store(&[event()]).await.unwrap_err(),
+        store.store([event()].into()).await.unwrap_err(),
         store.status(EventId::born()).await.unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
@@ -64,7 +64,7 @@ async fn a_file_that_is_no_database_is_a_fault_that_says_what_to_do() {
     let store = place.store();
     for error in [
         store.ready().await.unwrap_err(),
-        store.store(&[event()]).await.unwrap_err(),
+        store.store([event()].into()).await.unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Fault(_)), "{error:?}");
         let told = error.to_string();
@@ -88,7 +88,7 @@ async fn somebody_who_holds_the_file_is_waited_for() {
     let event = event();
     let waiting = tokio::spawn({
         let (store, event) = (store.clone(), event.clone());
-        async move { store.store(&[event]).await }
+        async move { store.store([event].into()).await }
     });
     // Reading goes on meanwhile.
     assert_eq!(store.status(event.id).await.unwrap(), None);
@@ -105,13 +105,13 @@ async fn callers_that_go_away_leave_nothing_half_done() {
         let pair = [event(), signup(&format!("{round}@example.com"))];
         // From before the first byte to after the last.
         let patience = Duration::from_micros(round * 40);
-        let _ = tokio::time::timeout(patience, store.store(&pair)).await;
+        let _ = tokio::time::timeout(patience, store.store(pair.clone().into())).await;
         pairs.push(pair);
     }
     store.close().await;
     let store = place.store();
     for pair in &pairs {
-        let outcomes = store.store(pair).await.unwrap();
+        let outcomes = store.store(pair.clone().into()).await.unwrap();
         assert_eq!(outcomes[0], outcomes[1], "both or neither");
     }
 }
@@ -148,7 +148,10 @@ async fn store_on(store: SqliteStore) {
         tokio::spawn(async move {
             loop {
                 let batch: Vec<_> = (0..8).map(|_| event()).collect();
-                store.store(&batch).await.expect("it is stored");
+                store
+                    .store(batch.clone().into())
+                    .await
+                    .expect("it is stored");
                 for event in batch {
                     println!("stored {}", event.id);
                 }
@@ -177,7 +180,7 @@ async fn what_was_stored_survives_a_kill_and_the_neighbours_go_on() {
         // Both write meanwhile, each in a process of its own.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(300 + 70 * round) {
-            assert_eq!(store.store(&[event()]).await.unwrap(), [Stored::New]);
+            assert_eq!(store.store([event()].into()).await.unwrap(), [Stored::New]);
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -203,7 +206,7 @@ async fn what_was_stored_survives_a_kill_and_the_neighbours_go_on() {
 async fn overfill(store: SqliteStore) {
     let batch: Vec<_> = (0..20).map(|_| large()).collect();
     for _ in 0..2 {
-        let full = store.store(&batch).await.unwrap_err();
+        let full = store.store(batch.clone().into()).await.unwrap_err();
         assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
         assert!(full.to_string().contains("disk"), "{full}");
     }
@@ -226,7 +229,7 @@ async fn a_full_disk_holds_the_work_back_and_loses_none() {
     }
     let place = Place::new();
     let store = place.migrated().await;
-    store.store(&[event()]).await.unwrap();
+    store.store([event()].into()).await.unwrap();
     // No more than 450 KiB for each file.
     let limited = "ulimit -f 900; trap '' XFSZ; exec \"$0\" \"$@\"";
     let test = "a_full_disk_holds_the_work_back_and_loses_none";
@@ -241,5 +244,5 @@ async fn a_full_disk_holds_the_work_back_and_loses_none() {
         .await
         .unwrap();
     assert_eq!(count, 1);
-    assert_eq!(store.store(&[large()]).await.unwrap(), [Stored::New]);
+    assert_eq!(store.store([large()].into()).await.unwrap(), [Stored::New]);
 }

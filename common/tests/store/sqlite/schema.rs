@@ -165,7 +165,7 @@ async fn two_namespaces_share_a_file_and_nothing_else() {
     more.migrate().await.unwrap();
     let event = signup("ada@example.com");
     for store in [&one, &more] {
-        let stored = store.store(std::slice::from_ref(&event)).await;
+        let stored = store.store([event.clone()].into()).await;
         assert_eq!(stored.unwrap(), [Stored::New]);
     }
     one.remove_schema().await.unwrap();

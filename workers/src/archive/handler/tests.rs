@@ -13,7 +13,7 @@ fn names() -> Names {
 }
 
 /// `received` as a worker gives it up in `queue` with these headers.
-fn given_up(received: &Received, queue: &str, headers: &[(&str, &str)]) -> Received {
+fn given_up(received: &Received, queue: &str, headers: &[(&'static str, &str)]) -> Received {
     let mut message = received.message.clone();
     message.headers.set(header::QUEUE, queue);
     message

@@ -12,8 +12,9 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
 use tokio::time::Instant;
 
+use super::batch::Ticket;
 use super::drained::Drained;
-use super::{Job, Parcel, Reply};
+use super::{Job, Parcel};
 use crate::broker::PublishError;
 use crate::broker::rabbit::confirms::{Answer, Confirms, Key, Returned, Verdict};
 use crate::broker::rabbit::explain::{NOT_FOUND, code, missing_exchange, words};
@@ -35,12 +36,12 @@ pub(super) struct Flight {
     waiting: HashMap<u64, Waiting>,
     /// When each publish is overdue, oldest first; also of those that have landed.
     deadlines: VecDeque<(Instant, u64)>,
-    confirms: Confirms<Option<Reply>>,
+    confirms: Confirms<Option<Ticket>>,
 }
 
 struct Waiting {
     /// Taken when the caller has been told that there was no answer in time.
-    reply: Option<Reply>,
+    ticket: Option<Ticket>,
     key: Key,
 }
 
@@ -75,11 +76,11 @@ impl Flight {
     }
 
     /// Publishes one message.
-    pub(super) fn start(&mut self, Job { parcel, reply }: Job) {
+    pub(super) fn start(&mut self, Job { parcel, ticket }: Job) {
         let id = self.next;
         self.next += 1;
         let waiting = Waiting {
-            reply: Some(reply),
+            ticket: Some(ticket),
             key: Key {
                 exchange: parcel.exchange.clone(),
                 routing_key: parcel.routing_key.clone(),
@@ -118,9 +119,9 @@ impl Flight {
                     continue;
                 }
             };
-            if let Some(Waiting { reply, key }) = self.waiting.remove(&id) {
+            if let Some(Waiting { ticket, key }) = self.waiting.remove(&id) {
                 let returned = returned.map(read_return);
-                self.confirms.resolved(key, reply, answer, returned);
+                self.confirms.resolved(key, ticket, answer, returned);
             }
         }
         let idle = self.waiting.is_empty();
@@ -158,8 +159,8 @@ impl Flight {
                 continue;
             };
             any = true;
-            if let Some(reply) = waiting.reply.take() {
-                let _ = reply.send(Err(PublishError::TimedOut(self.timeout)));
+            if let Some(ticket) = waiting.ticket.take() {
+                ticket.answer(Err(PublishError::TimedOut(self.timeout)));
             }
             if wait_on {
                 self.deadlines.push_back((now + self.timeout, id));
@@ -181,12 +182,12 @@ impl Flight {
         let left = std::mem::take(&mut self.waiting);
         let left = left
             .into_values()
-            .map(|Waiting { reply, key }| (key, reply));
-        for (key, reply) in left.chain(self.confirms.abandon()) {
+            .map(|Waiting { ticket, key }| (key, ticket));
+        for (key, ticket) in left.chain(self.confirms.abandon()) {
             if culprit == Some(key.exchange.as_str()) {
-                answer(key, reply, Verdict::Unroutable(detail.to_owned()));
-            } else if let Some(reply) = reply {
-                let _ = reply.send(Err(PublishError::Disconnected(detail.to_owned())));
+                answer(key, ticket, Verdict::Unroutable(detail.to_owned()));
+            } else if let Some(ticket) = ticket {
+                ticket.answer(Err(PublishError::Disconnected(detail.to_owned())));
             }
         }
         self.futures.clear();
@@ -195,9 +196,9 @@ impl Flight {
 }
 
 /// Tells a caller, if it still waits, what became of its publish.
-fn answer(key: Key, reply: Option<Reply>, verdict: Verdict) {
-    let Some(reply) = reply else { return };
-    let _ = reply.send(match verdict {
+fn answer(key: Key, ticket: Option<Ticket>, verdict: Verdict) {
+    let Some(ticket) = ticket else { return };
+    ticket.answer(match verdict {
         Verdict::Published => Ok(()),
         Verdict::Nacked => Err(PublishError::Nacked),
         Verdict::Unroutable(reason) => Err(PublishError::Unroutable {
@@ -210,7 +211,7 @@ fn answer(key: Key, reply: Option<Reply>, verdict: Verdict) {
 
 /// Publishes and waits for the confirm. The first poll numbers the message and hands it over for
 /// writing without a pause between.
-async fn publish(channel: Arc<Channel>, id: u64, parcel: Box<Parcel>) -> Landed {
+async fn publish(channel: Arc<Channel>, id: u64, parcel: Parcel) -> Landed {
     let options = BasicPublishOptions {
         mandatory: parcel.mandatory,
         immediate: false,
@@ -221,7 +222,7 @@ async fn publish(channel: Arc<Channel>, id: u64, parcel: Box<Parcel>) -> Landed 
         properties,
         body,
         ..
-    } = *parcel;
+    } = parcel;
     let written = channel
         .basic_publish(exchange, routing_key, options, &body, properties)
         .await;
