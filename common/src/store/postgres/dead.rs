@@ -3,7 +3,7 @@
 mod counts;
 mod filter;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::postgres::PgBindIterExt as _;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub(super) use counts::{count, stats};
 pub(super) use filter::{Choice, Matching, Order, Statement};
 
-use self::filter::{Found, MANY_ERRORS, Text, push_errors_with};
+use self::filter::{Found, MANY_ERRORS, Other, Text, push_errors_with};
 use super::link::Link;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
 use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, StoreError};
@@ -177,49 +177,77 @@ async fn find(
         .fetch_all(&mut *connection)
         .await?;
     let mut found = Found::default();
-    let mut letters_of: HashMap<Uuid, i64> = HashMap::new();
-    for (print, id, letters, matches) in prints {
+    for (text, id, letters, matches) in prints {
         if matches {
-            found.prints.push((print, id));
+            found.prints.push((text, id));
         } else {
-            found.others.push((print, id));
-            letters_of.insert(id, letters);
+            let errors = Vec::new();
+            found.others.push(Other {
+                text,
+                id,
+                letters,
+                errors,
+            });
         }
     }
-    if let Some(text) = text
-        && !found.others.ids.is_empty()
-    {
-        let mut query = Statement::new("SELECT error_id, fingerprint_id, letters");
-        push_errors_with(&mut query, &text.pattern, &found.others.ids);
-        query
-            .push(" LIMIT ")
-            .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX));
-        let mut errors: Vec<(Uuid, Uuid, i64)> = query
-            .build_query_as()
-            // Planned for this text: whether its index is of use depends on it.
-            .persistent(false)
-            .fetch_all(connection)
-            .await?;
-        if errors.len() <= MANY_ERRORS {
-            // What is left of each fingerprint is none of its letters that match.
-            for (_, print, letters) in &errors {
-                if let Some(left) = letters_of.get_mut(print) {
-                    *left -= letters;
-                }
+    let Some(text) = text.filter(|_| !found.others.is_empty()) else {
+        return Ok(found);
+    };
+    let mut errors = errors_with(connection, text, &found.others).await?;
+    let number: usize = errors.values().map(|of_print| of_print.errors.len()).sum();
+    if number > MANY_ERRORS {
+        found.too_many = true;
+        return Ok(found);
+    }
+    for mut other in std::mem::take(&mut found.others) {
+        match errors.remove(&other.id) {
+            // What is left of it is none of its letters.
+            Some(matching) if as_wholes && matching.letters == other.letters => {
+                found.prints.push((other.text, other.id));
             }
-            let is_whole = |print: &Uuid| as_wholes && letters_of.get(print) == Some(&0);
-            let (wholes, some): (HashSet<Uuid>, HashSet<Uuid>) = errors
-                .iter()
-                .map(|(_, print, _)| *print)
-                .partition(is_whole);
-            let others = std::mem::take(&mut found.others);
-            found.prints.extend(others.clone(), &wholes);
-            found.others.extend(others, &some);
-            errors.retain(|(_, print, _)| !wholes.contains(print));
+            Some(matching) => {
+                other.errors = matching.errors;
+                found.others.push(other);
+            }
+            None => {}
         }
-        found.errors = errors.into_iter().map(|(error, ..)| error).collect();
     }
     Ok(found)
+}
+
+/// The errors of one fingerprint with a text in them.
+struct ErrorsWith {
+    letters: i64,
+    errors: Vec<Uuid>,
+}
+
+/// The errors of `others` with a text in them, by fingerprint: no more than one too many. They come in one row for
+/// each fingerprint, as ten thousand rows take several times as long to be sent and read.
+async fn errors_with(
+    connection: &mut PgConnection,
+    text: &Text,
+    others: &[Other],
+) -> Result<HashMap<Uuid, ErrorsWith>, sqlx::Error> {
+    let prints: Vec<Uuid> = others.iter().map(|other| other.id).collect();
+    let mut query = Statement::new(
+        "SELECT fingerprint_id, sum(letters)::bigint, array_agg(error_id)
+        FROM (SELECT error_id, fingerprint_id, letters",
+    );
+    push_errors_with(&mut query, &text.pattern, &prints);
+    query
+        .push(" LIMIT ")
+        .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX))
+        .push(") AS error GROUP BY fingerprint_id");
+    let rows: Vec<(Uuid, i64, Vec<Uuid>)> = query
+        .build_query_as()
+        // Planned for this text: whether its index is of use depends on it.
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    let rows = rows
+        .into_iter()
+        .map(|(print, letters, errors)| (print, ErrorsWith { letters, errors }));
+    Ok(rows.collect())
 }
 
 pub(super) async fn page(
