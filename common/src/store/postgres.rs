@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use self::link::Link;
 use super::{
-    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored,
+    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadStory,
+    DeadSummary, DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent,
+    NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState,
+    Standing, Store, StoreError, Stored,
 };
 use crate::config;
 use crate::event::EventId;
@@ -111,6 +111,14 @@ impl Store for PostgresStore {
 
     async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
         dead::count(&self.link, filter).await
+    }
+
+    async fn dead_plans(
+        &self,
+        filter: &DeadFilter,
+        question: DeadQuestion,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
+        dead::plans(&self.link, filter, question).await
     }
 
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {

@@ -2,6 +2,7 @@
 
 mod counts;
 mod filter;
+mod plans;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
 pub(super) use filter::{Choice, Matching, Order, Statement};
+pub(super) use plans::plans;
 
 use self::filter::{Found, MANY_ERRORS, Other, Text, push_errors_with};
 use super::link::Link;
@@ -153,43 +155,7 @@ async fn find(
     text: Option<&Text>,
     as_wholes: bool,
 ) -> Result<Found, sqlx::Error> {
-    let mut query = Statement::new("SELECT fingerprint, md5(fingerprint)::uuid, letters, ");
-    match text {
-        None => query.push("true"),
-        Some(text) if text.is_plain => query
-            .push("lower(fingerprint COLLATE \"C\") LIKE ")
-            .push_bind(text.pattern.clone()),
-        Some(_) => query.push("false"),
-    };
-    query.push(
-        " FROM (SELECT fingerprint, sum(letters)::bigint AS letters FROM dead_letter_counts
-            WHERE hour = '-infinity' AND letters > 0",
-    );
-    if let Some(fingerprint) = fingerprint {
-        query
-            .push(" AND fingerprint = ")
-            .push_bind(fingerprint.to_owned());
-    }
-    let prints: Vec<(String, Uuid, i64, bool)> = query
-        .push(" GROUP BY fingerprint) AS counted")
-        .build_query_as()
-        .persistent(false)
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut found = Found::default();
-    for (text, id, letters, matches) in prints {
-        if matches {
-            found.prints.push((text, id));
-        } else {
-            let errors = Vec::new();
-            found.others.push(Other {
-                text,
-                id,
-                letters,
-                errors,
-            });
-        }
-    }
+    let mut found = prints(connection, fingerprint, text).await?;
     let Some(text) = text.filter(|_| !found.others.is_empty()) else {
         return Ok(found);
     };
@@ -215,6 +181,57 @@ async fn find(
     Ok(found)
 }
 
+/// All fingerprints, or the one that is asked for: those that match as a whole, and the others.
+async fn prints(
+    connection: &mut PgConnection,
+    fingerprint: Option<&str>,
+    text: Option<&Text>,
+) -> Result<Found, sqlx::Error> {
+    let mut query = Statement::new("");
+    push_prints(&mut query, fingerprint, text);
+    let prints: Vec<(String, Uuid, i64, bool)> = query
+        .build_query_as()
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    let mut found = Found::default();
+    for (text, id, letters, matches) in prints {
+        if matches {
+            found.prints.push((text, id));
+        } else {
+            let errors = Vec::new();
+            found.others.push(Other {
+                text,
+                id,
+                letters,
+                errors,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn push_prints(query: &mut Statement, fingerprint: Option<&str>, text: Option<&Text>) {
+    query.push("SELECT fingerprint, md5(fingerprint)::uuid, letters, ");
+    match text {
+        None => query.push("true"),
+        Some(text) if text.is_plain => query
+            .push("lower(fingerprint COLLATE \"C\") LIKE ")
+            .push_bind(text.pattern.clone()),
+        Some(_) => query.push("false"),
+    };
+    query.push(
+        " FROM (SELECT fingerprint, sum(letters)::bigint AS letters FROM dead_letter_counts
+            WHERE hour = '-infinity' AND letters > 0",
+    );
+    if let Some(fingerprint) = fingerprint {
+        query
+            .push(" AND fingerprint = ")
+            .push_bind(fingerprint.to_owned());
+    }
+    query.push(" GROUP BY fingerprint) AS counted");
+}
+
 /// The errors of one fingerprint with a text in them.
 struct ErrorsWith {
     letters: i64,
@@ -228,16 +245,8 @@ async fn errors_with(
     text: &Text,
     others: &[Other],
 ) -> Result<HashMap<Uuid, ErrorsWith>, sqlx::Error> {
-    let prints: Vec<Uuid> = others.iter().map(|other| other.id).collect();
-    let mut query = Statement::new(
-        "SELECT fingerprint_id, sum(letters)::bigint, array_agg(error_id)
-        FROM (SELECT error_id, fingerprint_id, letters",
-    );
-    push_errors_with(&mut query, &text.pattern, &prints);
-    query
-        .push(" LIMIT ")
-        .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX))
-        .push(") AS error GROUP BY fingerprint_id");
+    let mut query = Statement::new("");
+    push_errors_by_print(&mut query, text, others);
     let rows: Vec<(Uuid, i64, Vec<Uuid>)> = query
         .build_query_as()
         // Planned for this text: whether its index is of use depends on it.
@@ -250,30 +259,31 @@ async fn errors_with(
     Ok(rows.collect())
 }
 
+fn push_errors_by_print(query: &mut Statement, text: &Text, others: &[Other]) {
+    let prints: Vec<Uuid> = others.iter().map(|other| other.id).collect();
+    query.push(
+        "SELECT fingerprint_id, sum(letters)::bigint, array_agg(error_id)
+        FROM (SELECT error_id, fingerprint_id, letters",
+    );
+    push_errors_with(query, &text.pattern, &prints);
+    query
+        .push(" LIMIT ")
+        .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX))
+        .push(") AS error GROUP BY fingerprint_id");
+}
+
 pub(super) async fn page(
     link: &Link,
     filter: &DeadFilter,
     page: DeadPage,
 ) -> Result<Vec<DeadSummary>, StoreError> {
     let matching = matching(link, filter, filter.state).await?;
-    let choice = Choice {
-        order: Order::NewestFirst,
-        after: page.after,
-        archived_by: None,
-        most: page.limit.into(),
-    };
     let rows: Vec<SummaryRow> = link
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
-                let mut query = Statement::new("WITH chosen AS (");
-                matching.push_chosen(&mut query, choice);
-                query.push(
-                    ") SELECT dead_letter_id, event_id, type, queue, destination, reason, error,
-                            attempts, generation, dead_letters.last_failed_at, state
-                    FROM chosen JOIN dead_letters USING (dead_letter_id)
-                    ORDER BY dead_letters.last_failed_at DESC, dead_letter_id DESC",
-                );
+                let mut query = Statement::new("");
+                push_page(&mut query, &matching, page);
                 query
                     .build_query_as()
                     .persistent(false)
@@ -283,6 +293,23 @@ pub(super) async fn page(
         })
         .await?;
     rows.into_iter().map(DeadSummary::try_from).collect()
+}
+
+fn push_page(query: &mut Statement, matching: &Matching, page: DeadPage) {
+    let choice = Choice {
+        order: Order::NewestFirst,
+        after: page.after,
+        archived_by: None,
+        most: page.limit.into(),
+    };
+    query.push("WITH chosen AS (");
+    matching.push_chosen(query, choice);
+    query.push(
+        ") SELECT dead_letter_id, event_id, type, queue, destination, reason, error,
+                attempts, generation, dead_letters.last_failed_at, state
+        FROM chosen JOIN dead_letters USING (dead_letter_id)
+        ORDER BY dead_letters.last_failed_at DESC, dead_letter_id DESC",
+    );
 }
 
 pub(super) async fn letter(link: &Link, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {

@@ -17,9 +17,8 @@ pub(in crate::store::postgres) async fn count(
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
-                let mut query = Statement::new("SELECT COALESCE(sum(letters), 0)::bigint FROM (");
+                let mut query = Statement::new("");
                 push_count(&mut query, &matching);
-                query.push(") AS counted");
                 query
                     .build_query_scalar()
                     .persistent(false)
@@ -31,8 +30,15 @@ pub(in crate::store::postgres) async fn count(
     Ok(count.unsigned_abs())
 }
 
+/// How many letters match.
+pub(super) fn push_count(query: &mut Statement, matching: &Matching) {
+    query.push("SELECT COALESCE(sum(letters), 0)::bigint FROM (");
+    push_parts(query, matching);
+    query.push(") AS counted");
+}
+
 /// Numbers of letters that add up to how many match.
-fn push_count(query: &mut Statement, matching: &Matching) {
+fn push_parts(query: &mut Statement, matching: &Matching) {
     const OF_LETTERS: &str = "SELECT count(*) AS letters FROM dead_letters AS letter";
     if !matching.is_of_classes() {
         query.push(OF_LETTERS).push(" WHERE true");
@@ -77,10 +83,9 @@ pub(in crate::store::postgres) async fn stats(
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
-                let mut query = Statement::new("WITH ");
-                push_largest(&mut query, &matching, most);
+                let mut query = Statement::new("");
+                push_groups(&mut query, &matching, most);
                 query
-                    .push(GROUPS)
                     .build_query_as()
                     .persistent(false)
                     .fetch_all(connection)
@@ -94,6 +99,13 @@ pub(in crate::store::postgres) async fn stats(
             row.group.group(history.map(hourly).collect())
         })
         .collect()
+}
+
+/// The largest groups of the letters that match.
+pub(super) fn push_groups(query: &mut Statement, matching: &Matching, most: u32) {
+    query.push("WITH ");
+    push_largest(query, matching, most);
+    query.push(GROUPS);
 }
 
 #[derive(sqlx::FromRow)]
