@@ -37,6 +37,7 @@ use crate::namespace::Namespace;
 pub struct PostgresStore {
     link: Link,
     namespace: Namespace,
+    last_claim: replays::LastClaim,
 }
 
 impl PostgresStore {
@@ -48,6 +49,7 @@ impl PostgresStore {
         Ok(Self {
             link: Link::new(config, namespace)?,
             namespace: namespace.clone(),
+            last_claim: replays::LastClaim::default(),
         })
     }
 }
@@ -134,7 +136,7 @@ impl Store for PostgresStore {
     }
 
     async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
-        replays::claim(&self.link, replay, most).await
+        replays::claim(&self.link, &self.last_claim, replay, most).await
     }
 
     async fn claimed_dead(
