@@ -64,7 +64,7 @@ impl Left {
             exports: Vec::new(),
             commands: Vec::new(),
         };
-        let mut command = left.from_its_folder(command);
+        let mut command = left.in_its_folder(command);
         command.args(["demo", "--keep", "--json"]);
         let output = run(command, "longshore demo --keep --json".to_owned()).await?;
         let ledger = output.json()?;
@@ -91,7 +91,7 @@ impl Left {
 
     /// With the variables that somebody has set who works on services of theirs; temporary files are kept in
     /// the scratch folder.
-    fn from_its_folder(&self, mut command: Command) -> Command {
+    fn in_its_folder(&self, mut command: Command) -> Command {
         command
             .current_dir(self.scratch.path())
             .env("TMPDIR", self.scratch.path());
@@ -112,7 +112,7 @@ impl Left {
                 shell.env_remove(name);
             }
         }
-        let mut shell = self.from_its_folder(shell);
+        let mut shell = self.in_its_folder(shell);
         shell.args(["-c", &format!("{}\n{line}", self.exports.join("\n"))]);
         run(shell, line.to_owned()).await
     }
