@@ -15,10 +15,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use rows::{
-    Attempt, AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState,
-    DeadStory, DeadSummary, DeliveryKey, DeliveryState, DeliveryStatus, Details, Discard,
-    DiscardRecord, EditRecord, Edited, EventRecord, EventStatus, HistorySlice, Hourly, Moment,
-    NewEvent, NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage,
+    Attempt, AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion,
+    DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryState, DeliveryStatus, Details,
+    Discard, DiscardRecord, EditRecord, Edited, EventRecord, EventStatus, HistorySlice, Hourly,
+    Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage,
     ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
@@ -150,6 +150,19 @@ pub trait Store: Send + Sync {
         filter: &DeadFilter,
         most: u32,
     ) -> Result<Vec<DeadGroup>, StoreError>;
+
+    /// How the engine answers a question: the plan of every statement in its own words, with what came of it when
+    /// it was run just now. Nothing where an engine cannot say. For measurements and those who look for a cause.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn dead_plans(
+        &self,
+        _filter: &DeadFilter,
+        _question: DeadQuestion,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Puts another body in place of an open letter's, and keeps the one before with who and why.
     ///

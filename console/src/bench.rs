@@ -7,6 +7,7 @@ mod lab;
 mod latency;
 mod letters;
 mod pipeline;
+mod plan;
 mod replay;
 mod text;
 

@@ -8,6 +8,7 @@
 //! What this cannot see: messages that a worker has in hand are in no queue's count. Where handling takes longer
 //! than the grace, something may be called stuck that is not; sending it again does no harm.
 
+mod live;
 mod places;
 mod waiting;
 
@@ -25,6 +26,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::history::{Entry, Judge, Reader, Window};
+pub(crate) use live::{Found, survey};
 use places::Place;
 use waiting::Waiting;
 

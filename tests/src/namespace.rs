@@ -41,6 +41,19 @@ impl Namespace {
     ) -> Result<Self> {
         sweep().await;
         let name = format!("t{}", &Uuid::new_v4().simple().to_string()[..10]);
+        Self::adopt(name, services, destinations, scratch)
+    }
+
+    /// A namespace that the product has made itself, from now on removed as if it were one of ours.
+    ///
+    /// # Errors
+    /// If the note cannot be written.
+    pub fn adopt(
+        name: String,
+        services: &Services,
+        destinations: impl IntoIterator<Item = impl Into<String>>,
+        scratch: &Scratch,
+    ) -> Result<Self> {
         let destinations: Vec<String> = destinations.into_iter().map(Into::into).collect();
         let note = scratch.path().join(FILE);
         fs::write(&note, format!("{name} {}", destinations.join(" ")))

@@ -24,10 +24,10 @@ use uuid::Uuid;
 
 use self::link::Link;
 use super::{
-    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored,
+    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadStory,
+    DeadSummary, DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent,
+    NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState,
+    Standing, Store, StoreError, Stored,
 };
 use crate::config;
 use crate::event::EventId;
@@ -39,6 +39,7 @@ use crate::namespace::Namespace;
 pub struct PostgresStore {
     link: Link,
     namespace: Namespace,
+    last_claim: replays::LastClaim,
 }
 
 impl PostgresStore {
@@ -50,6 +51,7 @@ impl PostgresStore {
         Ok(Self {
             link: Link::new(config, namespace)?,
             namespace: namespace.clone(),
+            last_claim: replays::LastClaim::default(),
         })
     }
 }
@@ -115,6 +117,14 @@ impl Store for PostgresStore {
         dead::count(&self.link, filter).await
     }
 
+    async fn dead_plans(
+        &self,
+        filter: &DeadFilter,
+        question: DeadQuestion,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
+        dead::plans(&self.link, filter, question).await
+    }
+
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
         dead::letter(&self.link, id).await
     }
@@ -128,7 +138,7 @@ impl Store for PostgresStore {
     }
 
     async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
-        replays::claim(&self.link, replay, most).await
+        replays::claim(&self.link, &self.last_claim, replay, most).await
     }
 
     async fn claimed_dead(

@@ -1,5 +1,6 @@
 //! PostgreSQL, and what is particular to it.
 
+mod claims;
 mod columns;
 mod counts;
 mod outage;

@@ -7,7 +7,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::now;
 use common::reason::{Cause, ReasonCode};
-use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store, StoreError};
+use common::store::{DeadFilter, DeadPage, DeadQuestion, DeadState, Moment, Store, StoreError};
 
 use super::lab::{Lab, median};
 use crate::output::count;
@@ -31,7 +31,8 @@ const GROUPS: u32 = 20;
 #[command(after_help = "\
 Fills a namespace of its own in PostgreSQL with dead letters of several queues and reasons, one in ten \
 with an error of its own, and asks for lists, counts, groups and single letters, with each filter. A figure is \
-the median of nine answers, after two that do not count. Everything is removed again.
+the median of nine answers, after two that do not count. The plans by which PostgreSQL answers are told as well, \
+with --json in full. Everything is removed again.
 
 Example:
   longshore bench letters --json")]
@@ -164,10 +165,17 @@ async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Fail
         lab.check()?;
         let list = median_of(async || store.dead_page(&filter, first).await).await?;
         report.aim(format!("list_{name}"), list, Unit::Milliseconds, AIM);
+        report.explain(store.dead_plans(&filter, DeadQuestion::List(first)).await?);
         let counted = median_of(async || store.dead_count(&filter).await).await?;
         report.aim(format!("count_{name}"), counted, Unit::Milliseconds, AIM);
+        report.explain(store.dead_plans(&filter, DeadQuestion::Count).await?);
         let groups = median_of(async || store.dead_stats(&filter, GROUPS).await).await?;
         report.aim(format!("stats_{name}"), groups, Unit::Milliseconds, AIM);
+        report.explain(
+            store
+                .dead_plans(&filter, DeadQuestion::Stats(GROUPS))
+                .await?,
+        );
         let found = store.dead_count(&filter).await?;
         lab.say(&format!(
             "{name}: {found}; list {list:.1}, count {counted:.1}, stats {groups:.1} ms"
@@ -176,6 +184,8 @@ async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Fail
     let deep = deep_page(store).await?;
     let list = median_of(async || store.dead_page(&DeadFilter::default(), deep).await).await?;
     report.aim("list_deep", list, Unit::Milliseconds, AIM);
+    let question = DeadQuestion::List(deep);
+    report.explain(store.dead_plans(&DeadFilter::default(), question).await?);
     let Some((_, id)) = deep.after else {
         return Ok(());
     };

@@ -19,9 +19,11 @@ use crate::output::count;
 use crate::replay::{PATIENCE, Replayer};
 use crate::system::System;
 
-/// Letters that are replayed before it counts: every buffer and cache has been in use then, also the 8 MB of pages
-/// that each of the embedded engine's files is written through.
-const WARM: u64 = 12_000;
+/// Letters that are replayed before it counts: every buffer and cache has been in use then. It takes so many for the
+/// embedded engine's caches of pages to be where they stay: SQLite's connections take pages over from each other and
+/// make new ones in their place, and as each thread has a part of the heap of its own, that part grows meanwhile by up
+/// to the size of a cache, while what is in use altogether stays as it is.
+const WARM: u64 = 60_000;
 
 /// Letters that are kept in one transaction.
 const BATCH: u64 = 1000;
@@ -29,8 +31,8 @@ const BATCH: u64 = 1000;
 /// Events that are published raw, before and after.
 const RAW: u64 = 20_000;
 
-/// So much more memory after many letters is flat: buffers differ by that from one moment to the next.
-const FLAT: f64 = 10.0;
+/// So much more memory, in megabytes, after many letters is flat: buffers differ by that from one moment to the next.
+const FLAT: f64 = 5.0;
 
 /// How much to replay.
 #[derive(Debug, Args)]

@@ -2,13 +2,20 @@
 
 use ::bench::{Figure, Unit};
 
+use super::plan;
 use crate::output::table;
 
 pub(super) fn text(figures: &[Figure]) -> String {
-    table(
+    let mut text = table(
         &["figure", "value", "unit", "goal", ""],
         figures.iter().map(row).collect(),
-    )
+    );
+    for figure in figures {
+        for plan in &figure.plans {
+            text.push_str(&format!("\n\n{}\n  {}", figure.name, plan::condensed(plan)));
+        }
+    }
+    text
 }
 
 fn row(figure: &Figure) -> Vec<String> {

@@ -2,13 +2,11 @@
 
 use clap::Args;
 use common::bootstrap::Failure;
-use common::event::now;
 use time::OffsetDateTime;
 
 use crate::app::App;
-use crate::history::{Judge, Window};
-use crate::output::{count, moment, spinner};
-use crate::survey::{Survey, Surveyor};
+use crate::output::{count, moment};
+use crate::survey::{Found, Survey, Surveyor, survey};
 use crate::when;
 
 /// Since when.
@@ -32,36 +30,18 @@ pub struct VerifyArgs {
 }
 
 pub(crate) async fn run(app: &App, args: VerifyArgs) -> Result<(), Failure> {
-    let (store, broker) = (app.store()?, app.broker()?);
-    let (topology, names) = (app.topology(), app.names());
-    let judge = Judge::new(&app.config, broker.user())?;
-    let surveyor = Surveyor {
-        broker: broker.as_ref(),
-        store: store.as_ref(),
-        topology: &topology,
-        names: &names,
-        judge: &judge,
-        grace: time::Duration::try_from(args.grace).unwrap_or(time::Duration::MAX),
+    let show = async |_: &Surveyor<'_>, (survey, _): Found| {
+        app.output.show(&survey, text)?;
+        if survey.balances {
+            Ok(())
+        } else {
+            Err(Failure::Failed(anyhow::anyhow!(
+                "the ledger does not balance: {} stuck; `longshore events stuck` names them",
+                count(survey.stuck, "event")
+            )))
+        }
     };
-    let window = Window {
-        from: Some(args.since),
-        to: None,
-    };
-    let spinner = spinner("read");
-    let taken = surveyor.take(window, now(), |read| spinner.inc(read)).await;
-    spinner.finish_and_clear();
-    broker.close().await;
-    store.close().await;
-    let (survey, _) = taken?;
-    app.output.show(&survey, text)?;
-    if survey.balances {
-        Ok(())
-    } else {
-        Err(Failure::Failed(anyhow::anyhow!(
-            "the ledger does not balance: {} stuck; `longshore events stuck` names them",
-            count(survey.stuck, "event")
-        )))
-    }
+    survey(app, args.since, args.grace, show).await
 }
 
 fn text(survey: &Survey) -> String {

@@ -2,8 +2,9 @@
 
 mod counts;
 mod filter;
+mod plans;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::postgres::PgBindIterExt as _;
@@ -12,8 +13,9 @@ use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
 pub(super) use filter::{Choice, Matching, Order, Statement};
+pub(super) use plans::plans;
 
-use self::filter::{Found, MANY_ERRORS, Text, push_errors_with};
+use self::filter::{Found, MANY_ERRORS, Other, Text, push_errors_with};
 use super::link::Link;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
 use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, StoreError};
@@ -153,7 +155,64 @@ async fn find(
     text: Option<&Text>,
     as_wholes: bool,
 ) -> Result<Found, sqlx::Error> {
-    let mut query = Statement::new("SELECT fingerprint, md5(fingerprint)::uuid, letters, ");
+    let mut found = prints(connection, fingerprint, text).await?;
+    let Some(text) = text.filter(|_| !found.others.is_empty()) else {
+        return Ok(found);
+    };
+    let mut errors = errors_with(connection, text, &found.others).await?;
+    let number: usize = errors.values().map(|of_print| of_print.errors.len()).sum();
+    if number > MANY_ERRORS {
+        found.too_many = true;
+        return Ok(found);
+    }
+    for mut other in std::mem::take(&mut found.others) {
+        match errors.remove(&other.id) {
+            // What is left of it is none of its letters.
+            Some(matching) if as_wholes && matching.letters == other.letters => {
+                found.prints.push((other.text, other.id));
+            }
+            Some(matching) => {
+                other.errors = matching.errors;
+                found.others.push(other);
+            }
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+/// All fingerprints, or the one that is asked for: those that match as a whole, and the others.
+async fn prints(
+    connection: &mut PgConnection,
+    fingerprint: Option<&str>,
+    text: Option<&Text>,
+) -> Result<Found, sqlx::Error> {
+    let mut query = Statement::new("");
+    push_prints(&mut query, fingerprint, text);
+    let prints: Vec<(String, Uuid, i64, bool)> = query
+        .build_query_as()
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    let mut found = Found::default();
+    for (text, id, letters, matches) in prints {
+        if matches {
+            found.prints.push((text, id));
+        } else {
+            let errors = Vec::new();
+            found.others.push(Other {
+                text,
+                id,
+                letters,
+                errors,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn push_prints(query: &mut Statement, fingerprint: Option<&str>, text: Option<&Text>) {
+    query.push("SELECT fingerprint, md5(fingerprint)::uuid, letters, ");
     match text {
         None => query.push("true"),
         Some(text) if text.is_plain => query
@@ -170,56 +229,47 @@ async fn find(
             .push(" AND fingerprint = ")
             .push_bind(fingerprint.to_owned());
     }
-    let prints: Vec<(String, Uuid, i64, bool)> = query
-        .push(" GROUP BY fingerprint) AS counted")
+    query.push(" GROUP BY fingerprint) AS counted");
+}
+
+/// The errors of one fingerprint with a text in them.
+struct ErrorsWith {
+    letters: i64,
+    errors: Vec<Uuid>,
+}
+
+/// The errors of `others` with a text in them, by fingerprint: no more than one too many. They come in one row for
+/// each fingerprint, as ten thousand rows take several times as long to be sent and read.
+async fn errors_with(
+    connection: &mut PgConnection,
+    text: &Text,
+    others: &[Other],
+) -> Result<HashMap<Uuid, ErrorsWith>, sqlx::Error> {
+    let mut query = Statement::new("");
+    push_errors_by_print(&mut query, text, others);
+    let rows: Vec<(Uuid, i64, Vec<Uuid>)> = query
         .build_query_as()
+        // Planned for this text: whether its index is of use depends on it.
         .persistent(false)
-        .fetch_all(&mut *connection)
+        .fetch_all(connection)
         .await?;
-    let mut found = Found::default();
-    let mut letters_of: HashMap<Uuid, i64> = HashMap::new();
-    for (print, id, letters, matches) in prints {
-        if matches {
-            found.prints.push((print, id));
-        } else {
-            found.others.push((print, id));
-            letters_of.insert(id, letters);
-        }
-    }
-    if let Some(text) = text
-        && !found.others.ids.is_empty()
-    {
-        let mut query = Statement::new("SELECT error_id, fingerprint_id, letters");
-        push_errors_with(&mut query, &text.pattern, &found.others.ids);
-        query
-            .push(" LIMIT ")
-            .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX));
-        let mut errors: Vec<(Uuid, Uuid, i64)> = query
-            .build_query_as()
-            // Planned for this text: whether its index is of use depends on it.
-            .persistent(false)
-            .fetch_all(connection)
-            .await?;
-        if errors.len() <= MANY_ERRORS {
-            // What is left of each fingerprint is none of its letters that match.
-            for (_, print, letters) in &errors {
-                if let Some(left) = letters_of.get_mut(print) {
-                    *left -= letters;
-                }
-            }
-            let is_whole = |print: &Uuid| as_wholes && letters_of.get(print) == Some(&0);
-            let (wholes, some): (HashSet<Uuid>, HashSet<Uuid>) = errors
-                .iter()
-                .map(|(_, print, _)| *print)
-                .partition(is_whole);
-            let others = std::mem::take(&mut found.others);
-            found.prints.extend(others.clone(), &wholes);
-            found.others.extend(others, &some);
-            errors.retain(|(_, print, _)| !wholes.contains(print));
-        }
-        found.errors = errors.into_iter().map(|(error, ..)| error).collect();
-    }
-    Ok(found)
+    let rows = rows
+        .into_iter()
+        .map(|(print, letters, errors)| (print, ErrorsWith { letters, errors }));
+    Ok(rows.collect())
+}
+
+fn push_errors_by_print(query: &mut Statement, text: &Text, others: &[Other]) {
+    let prints: Vec<Uuid> = others.iter().map(|other| other.id).collect();
+    query.push(
+        "SELECT fingerprint_id, sum(letters)::bigint, array_agg(error_id)
+        FROM (SELECT error_id, fingerprint_id, letters",
+    );
+    push_errors_with(query, &text.pattern, &prints);
+    query
+        .push(" LIMIT ")
+        .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX))
+        .push(") AS error GROUP BY fingerprint_id");
 }
 
 pub(super) async fn page(
@@ -228,24 +278,12 @@ pub(super) async fn page(
     page: DeadPage,
 ) -> Result<Vec<DeadSummary>, StoreError> {
     let matching = matching(link, filter, filter.state).await?;
-    let choice = Choice {
-        order: Order::NewestFirst,
-        after: page.after,
-        archived_by: None,
-        most: page.limit.into(),
-    };
     let rows: Vec<SummaryRow> = link
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
-                let mut query = Statement::new("WITH chosen AS (");
-                matching.push_chosen(&mut query, choice);
-                query.push(
-                    ") SELECT dead_letter_id, event_id, type, queue, destination, reason, error,
-                            attempts, generation, dead_letters.last_failed_at, state
-                    FROM chosen JOIN dead_letters USING (dead_letter_id)
-                    ORDER BY dead_letters.last_failed_at DESC, dead_letter_id DESC",
-                );
+                let mut query = Statement::new("");
+                push_page(&mut query, &matching, page);
                 query
                     .build_query_as()
                     .persistent(false)
@@ -255,6 +293,23 @@ pub(super) async fn page(
         })
         .await?;
     rows.into_iter().map(DeadSummary::try_from).collect()
+}
+
+fn push_page(query: &mut Statement, matching: &Matching, page: DeadPage) {
+    let choice = Choice {
+        order: Order::NewestFirst,
+        after: page.after,
+        archived_by: None,
+        most: page.limit.into(),
+    };
+    query.push("WITH chosen AS (");
+    matching.push_chosen(query, choice);
+    query.push(
+        ") SELECT dead_letter_id, event_id, type, queue, destination, reason, error,
+                attempts, generation, dead_letters.last_failed_at, state
+        FROM chosen JOIN dead_letters USING (dead_letter_id)
+        ORDER BY dead_letters.last_failed_at DESC, dead_letter_id DESC",
+    );
 }
 
 pub(super) async fn letter(link: &Link, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {

@@ -1,6 +1,6 @@
 //! Replays: claiming dead letters, so that each is sent by one replay alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -83,8 +83,26 @@ pub(super) async fn page(link: &Link, page: ReplayPage) -> Result<Vec<Progress>,
     rows.into_iter().map(Progress::try_from).collect()
 }
 
+/// What matches the replay that has claimed last, so that its text is not looked for again with each claim.
+#[derive(Clone, Default)]
+pub(super) struct LastClaim(Arc<Mutex<Option<(Uuid, Matching)>>>);
+
+impl LastClaim {
+    fn of(&self, replay: Uuid) -> Option<Matching> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_it = last.as_ref().filter(|(id, _)| *id == replay);
+        of_it.map(|(_, matching)| matching.clone())
+    }
+
+    fn keep(&self, replay: Uuid, matching: Matching) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((replay, matching));
+    }
+}
+
 pub(super) async fn claim(
     link: &Link,
+    last: &LastClaim,
     replay: Uuid,
     most: u32,
 ) -> Result<Vec<DeadLetter>, StoreError> {
@@ -95,18 +113,37 @@ pub(super) async fn claim(
     if known.slice.is_some() {
         return Err(of_history(replay));
     }
+    if let Some(matching) = last.of(replay) {
+        let letters = claim_matching(link, matching, &known, most).await?;
+        if !letters.is_empty() {
+            return Ok(letters);
+        }
+        // A letter may have come whose error was not there before, and which it has to send for all that: what
+        // was being kept when the replay began. So nothing is left only when it was looked for anew.
+    }
+    let matching = matching(link, &known.filter, Some(DeadState::Open)).await?;
+    last.keep(replay, matching.clone());
+    claim_matching(link, matching, &known, most).await
+}
+
+async fn claim_matching(
+    link: &Link,
+    matching: Matching,
+    replay: &Progress,
+    most: u32,
+) -> Result<Vec<DeadLetter>, StoreError> {
     let claim = Arc::new(Claim {
-        replay,
-        matching: matching(link, &known.filter, Some(DeadState::Open)).await?,
+        replay: replay.id,
+        matching,
         choice: Choice {
             order: Order::OldestFirst,
             after: None,
             // What died after the replay began has died of it, or may have: sending that too would send
             // it in circles.
-            archived_by: Some(known.started_at.0),
+            archived_by: Some(replay.started_at.0),
             most: most.into(),
         },
-        to_queue: known.to_queue,
+        to_queue: replay.to_queue.clone(),
     });
     let rows: Vec<LetterRow> = link
         .transaction(move |connection| {

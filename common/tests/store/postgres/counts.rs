@@ -3,7 +3,7 @@
 use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, DeadState, Store as _};
+use common::store::{DeadFilter, DeadPage, DeadQuestion, DeadState, Moment, Store as _};
 use sqlx::migrate::Migrator;
 use sqlx::{Executor as _, PgConnection};
 
@@ -149,6 +149,147 @@ async fn a_text_in_very_many_errors_is_found_as_well() {
         assert!(found.is_sorted_by_key(|one| std::cmp::Reverse(one.last_failed_at)));
         let groups = stats_equal_a_recount(&store, &late).await;
         assert_eq!(groups[0].fingerprint, "order # is late");
+    })
+    .await;
+}
+
+/// Lists, counts and groups tell the same of a text, with other conditions and without.
+async fn all_tell_the_same(store: &PostgresStore, text: &str) -> usize {
+    let text = DeadFilter {
+        text: Some(text.to_owned()),
+        ..DeadFilter::default()
+    };
+    let filters = [
+        DeadFilter {
+            state: Some(DeadState::Open),
+            destination: Some("crm".to_owned()),
+            ..text.clone()
+        },
+        DeadFilter {
+            since: Some(Moment(at(500))),
+            until: Some(Moment(at(9000))),
+            ..text.clone()
+        },
+        text,
+    ];
+    let mut found = 0;
+    for filter in &filters {
+        found = every(store, filter).await.len();
+        let counted = store.dead_count(filter).await.unwrap();
+        assert_eq!(counted, found as u64, "{filter:?}");
+        stats_equal_a_recount(store, filter).await;
+    }
+    found
+}
+
+#[tokio::test]
+async fn errors_are_looked_up_where_they_are_few_and_read_where_they_are_many() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let letters: Vec<_> = (0..1500)
+            .map(|number| {
+                let mut letter = letter(EventId::born(), 0, number);
+                letter.error = if number < 1200 {
+                    format!("order {number} is lost")
+                } else {
+                    // Three errors of very many letters.
+                    format!("answer {} is late", number % 3)
+                };
+                letter
+            })
+            .collect();
+        store.keep_dead(&letters).await.unwrap();
+        for (text, expected) in [
+            ("ORDER 1", 311),
+            ("order 7", 111),
+            ("answer 1", 100),
+            ("r 1", 411),
+            ("order 1 ", 1),
+            ("answer 3", 0),
+        ] {
+            assert_eq!(all_tell_the_same(&store, text).await, expected, "{text}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_statement_of_an_answer_tells_its_plan() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let letters: Vec<_> = (0..20)
+            .map(|number| {
+                let mut letter = letter(EventId::born(), 0, number);
+                letter.error = format!("order {number} is lost");
+                letter
+            })
+            .collect();
+        store.keep_dead(&letters).await.unwrap();
+        let all = DeadFilter::default();
+        let text = DeadFilter {
+            text: Some("order 1".to_owned()),
+            ..all.clone()
+        };
+        let first = DeadPage {
+            after: None,
+            limit: 5,
+        };
+        for (question, rows) in [
+            (DeadQuestion::List(first), 5),
+            (DeadQuestion::Count, 1),
+            (DeadQuestion::Stats(5), 1),
+        ] {
+            // A text is looked for in fingerprints and in errors first.
+            for (filter, statements) in [(&all, 1), (&text, 3)] {
+                let plans = store.dead_plans(filter, question).await.unwrap();
+                assert_eq!(plans.len(), statements, "{question:?}");
+                let last = &plans[statements - 1][0]["Plan"];
+                assert_eq!(last["Actual Rows"], rows, "{question:?}: {last}");
+                assert!(last.to_string().contains("Index Name"), "{last}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_text_in_more_errors_than_are_kept_in_hand_is_found_as_well() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let mut connection = connection(&namespace).await;
+        sqlx::query(
+            "INSERT INTO dead_letters (dead_letter_id, event_id, queue, stage, destination, generation,
+                                       reason, error, fingerprint, attempts, first_failed_at,
+                                       last_failed_at, routing_key, properties, headers, body)
+            SELECT gen_random_uuid(), gen_random_uuid(), 'q', 'integrate', 'crm', 0, 'receiver_gone',
+                   'order ' || n || ' is lost', 'order # is lost', 1, died, died, 'x', '{}', '{}', ''
+            FROM generate_series(100000, 160000) AS n
+            CROSS JOIN LATERAL (VALUES ($1 + n % 10000 * interval '1 second')) AS of_letter (died)",
+        )
+        .bind(at(0))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        let filter = DeadFilter {
+            text: Some("order 1".to_owned()),
+            ..DeadFilter::default()
+        };
+        let others = DeadFilter {
+            text: Some("order 16".to_owned()),
+            ..DeadFilter::default()
+        };
+        assert_eq!(store.dead_count(&filter).await.unwrap(), 60_001);
+        assert_eq!(store.dead_count(&others).await.unwrap(), 1);
+        let first = DeadPage { after: None, limit: 10 };
+        assert_eq!(store.dead_page(&filter, first).await.unwrap().len(), 10);
+        // One that has not the text, so that they do not match as a whole.
+        let mut one = letter(EventId::born(), 0, 1);
+        one.error = "order 2 is lost".to_owned();
+        store.keep_dead(&[one]).await.unwrap();
+        assert_eq!(store.dead_count(&filter).await.unwrap(), 60_001);
+        let groups = store.dead_stats(&filter, 10).await.unwrap();
+        let letters: Vec<u64> = groups.iter().map(|group| group.letters).collect();
+        assert_eq!(letters, [60_001]);
     })
     .await;
 }

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use clap::Args;
 use common::bootstrap::Failure;
-use common::event::now;
 use common::store::{DeliveryState, Store};
 use common::topology::Names;
 use serde_json::json;
@@ -13,10 +12,10 @@ use time::OffsetDateTime;
 use crate::app::{App, publish_failure};
 use crate::commands::events::state;
 use crate::confirm::confirm;
-use crate::history::{Entry, Judge, Reader, Verdict, Window};
-use crate::output::{count, moment, spinner, table};
+use crate::history::{Entry, Reader, Verdict, Window};
+use crate::output::{count, moment, table};
 use crate::replay::{Fate, Knowledge, Parcel, canonical, raw, round};
-use crate::survey::{Stuck, Surveyor};
+use crate::survey::{Found, Stuck, Surveyor, survey};
 use crate::when;
 
 /// Where to look, and whether to mend it.
@@ -58,32 +57,17 @@ pub(crate) struct Requeued {
 }
 
 pub(super) async fn run(app: &App, args: StuckArgs) -> Result<(), Failure> {
-    let (store, broker) = (app.store()?, app.broker()?);
-    let (topology, names) = (app.topology(), app.names());
-    let judge = Judge::new(&app.config, broker.user())?;
-    let surveyor = Surveyor {
-        broker: broker.as_ref(),
-        store: store.as_ref(),
-        topology: &topology,
-        names: &names,
-        judge: &judge,
-        grace: time::Duration::try_from(args.grace).unwrap_or(time::Duration::MAX),
-    };
-    let done = look(app, &args, &surveyor).await;
-    broker.close().await;
-    store.close().await;
-    done
+    let look =
+        async |surveyor: &Surveyor<'_>, found: Found| look(app, &args, surveyor, found).await;
+    survey(app, args.since, args.grace, look).await
 }
 
-async fn look(app: &App, args: &StuckArgs, surveyor: &Surveyor<'_>) -> Result<(), Failure> {
-    let window = Window {
-        from: Some(args.since),
-        to: None,
-    };
-    let spinner = spinner("read");
-    let taken = surveyor.take(window, now(), |read| spinner.inc(read)).await;
-    spinner.finish_and_clear();
-    let (survey, stuck) = taken?;
+async fn look(
+    app: &App,
+    args: &StuckArgs,
+    surveyor: &Surveyor<'_>,
+    (survey, stuck): Found,
+) -> Result<(), Failure> {
     let mut document = json!({ "items": stuck, "next": null, "received": survey.received, "under_way": survey.under_way });
     if args.requeue && !stuck.is_empty() {
         confirm(

@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::filter::{Matching, ODD, Statement, push_window};
+use super::filter::{Matching, ODD, Place, Statement, push_window};
 use crate::store::postgres::link::Link;
 use crate::store::tables::groups::{GroupRow, hourly, in_whole_hours, whole_hours};
 use crate::store::{DeadFilter, DeadGroup, StoreError};
@@ -17,9 +17,8 @@ pub(in crate::store::postgres) async fn count(
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
-                let mut query = Statement::new("SELECT COALESCE(sum(letters), 0)::bigint FROM (");
+                let mut query = Statement::new("");
                 push_count(&mut query, &matching);
-                query.push(") AS counted");
                 query
                     .build_query_scalar()
                     .persistent(false)
@@ -31,8 +30,15 @@ pub(in crate::store::postgres) async fn count(
     Ok(count.unsigned_abs())
 }
 
+/// How many letters match.
+pub(super) fn push_count(query: &mut Statement, matching: &Matching) {
+    query.push("SELECT COALESCE(sum(letters), 0)::bigint FROM (");
+    push_parts(query, matching);
+    query.push(") AS counted");
+}
+
 /// Numbers of letters that add up to how many match.
-fn push_count(query: &mut Statement, matching: &Matching) {
+fn push_parts(query: &mut Statement, matching: &Matching) {
     const OF_LETTERS: &str = "SELECT count(*) AS letters FROM dead_letters AS letter";
     if !matching.is_of_classes() {
         query.push(OF_LETTERS).push(" WHERE true");
@@ -55,9 +61,9 @@ fn push_count(query: &mut Statement, matching: &Matching) {
         matching.push_print(query);
         push_window(query, Some(since), Some(until));
     }
-    if matching.is_of_errors() {
+    for place in matching.places_of_errors() {
         query.push(" UNION ALL ").push(OF_LETTERS).push(" WHERE ");
-        push_of_errors(query, matching);
+        push_of_errors(query, matching, &place);
     }
     if matching.is_of_type() {
         query.push(" UNION ALL ").push(OF_LETTERS);
@@ -77,10 +83,9 @@ pub(in crate::store::postgres) async fn stats(
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
-                let mut query = Statement::new("WITH ");
-                push_largest(&mut query, &matching, most);
+                let mut query = Statement::new("");
+                push_groups(&mut query, &matching, most);
                 query
-                    .push(GROUPS)
                     .build_query_as()
                     .persistent(false)
                     .fetch_all(connection)
@@ -94,6 +99,13 @@ pub(in crate::store::postgres) async fn stats(
             row.group.group(history.map(hourly).collect())
         })
         .collect()
+}
+
+/// The largest groups of the letters that match.
+pub(super) fn push_groups(query: &mut Statement, matching: &Matching, most: u32) {
+    query.push("WITH ");
+    push_largest(query, matching, most);
+    query.push(GROUPS);
 }
 
 #[derive(sqlx::FromRow)]
@@ -196,9 +208,9 @@ fn push_counted(query: &mut Statement, matching: &Matching) {
     query.push(HOURS);
     push_kept(query, matching);
     query.push(" AND hour > '-infinity'");
-    if matching.is_of_errors() {
+    for place in matching.places_of_errors() {
         query.push(" UNION ALL ");
-        push_errors_by_hour(query, matching);
+        push_errors_by_hour(query, matching, &place);
     }
     if matching.is_of_type() {
         query.push(" UNION ALL ").push(BY_HOUR).push(ODD);
@@ -213,27 +225,24 @@ const BY_HOUR: &str = "SELECT class.group_id, letter.fingerprint, letter.state,
     FROM dead_letters AS letter JOIN dead_letter_classes AS class USING (class_id) WHERE ";
 
 /// The same of letters that match for their error, out of an index alone.
-fn push_errors_by_hour(query: &mut Statement, matching: &Matching) {
-    query.push(
-        "SELECT class.group_id, print.fingerprint, letter.state, hour, letter.letters, first_at, last_at
-        FROM (SELECT error_id, class_id, state, date_trunc('hour', last_failed_at, 'UTC') AS hour,
-                     count(*) AS letters, min(last_failed_at) AS first_at, max(last_failed_at) AS last_at
-              FROM dead_letters AS letter WHERE ",
+fn push_errors_by_hour(query: &mut Statement, matching: &Matching, place: &Place<'_>) {
+    query.push("SELECT class.group_id, told.fingerprint, state, hour, letter.letters, first_at, last_at FROM (SELECT ");
+    query.push(place.key()).push(
+        ", class_id, state, date_trunc('hour', last_failed_at, 'UTC') AS hour,
+                count(*) AS letters, min(last_failed_at) AS first_at, max(last_failed_at) AS last_at
+            FROM dead_letters AS letter WHERE ",
     );
-    push_of_errors(query, matching);
+    push_of_errors(query, matching, place);
     query.push(
-        " GROUP BY 1, 2, 3, 4) AS letter
-        JOIN dead_letter_classes AS class USING (class_id)
-        JOIN dead_letter_errors AS told USING (error_id)
-        JOIN ",
+        " GROUP BY 1, 2, 3, 4) AS letter JOIN dead_letter_classes AS class USING (class_id) JOIN ",
     );
-    matching.push_others(query);
-    query.push(" USING (fingerprint_id)");
+    place.push_told(query);
+    query.push(" USING (").push(place.key()).push(")");
 }
 
 /// The letters that match for their error and not for their fingerprint, of types that are in their class.
-fn push_of_errors(query: &mut Statement, matching: &Matching) {
-    matching.push_errors(query);
+fn push_of_errors(query: &mut Statement, matching: &Matching, place: &Place<'_>) {
+    place.push(query);
     matching.push_in_classes(query);
     matching.push_state(query);
     let (since, until) = matching.window();

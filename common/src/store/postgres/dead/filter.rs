@@ -5,8 +5,6 @@
 //! matches, in the order of the index, and merges those heads. Where a fingerprint or a text is asked for,
 //! the heads are those of each fingerprint that matches in each class that has it, and of each error.
 
-use std::collections::HashSet;
-
 use sqlx::{Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -34,6 +32,9 @@ const FEW_PRINTS: usize = 1000;
 /// The most different errors that letters are looked up in. Where there are more, so many letters match that
 /// reading them in their order finds some soon.
 pub(super) const MANY_ERRORS: usize = 50_000;
+
+/// Looking one error up in an index costs as much as reading so many letters that lie side by side in another.
+const LOOK_UP: usize = 16;
 
 /// Letters whose type may be anybody's word, and is no part of their class. An index holds them alone.
 pub(super) const ODD: &str = "letter.stage NOT IN ('store', 'integrate')";
@@ -72,9 +73,44 @@ pub(super) struct Found {
     /// These fingerprints: each of their letters matches.
     pub(super) prints: Prints,
     /// Fingerprints of which some errors match, or may.
-    pub(super) others: Prints,
-    /// These errors of such fingerprints; more than [`MANY_ERRORS`] are not all of them.
+    pub(super) others: Vec<Other>,
+    /// More than [`MANY_ERRORS`] of their errors match; which ones is not kept then.
+    pub(super) too_many: bool,
+}
+
+impl Found {
+    /// The errors that match for themselves; none where they are too many.
+    fn errors(&self) -> Vec<Uuid> {
+        errors(&self.others)
+    }
+
+    /// Whether letters may match for their error.
+    fn is_of_errors(&self) -> bool {
+        self.too_many || !self.others.is_empty()
+    }
+}
+
+/// A fingerprint of which some errors match, or may.
+#[derive(Clone)]
+pub(super) struct Other {
+    pub(super) text: String,
+    pub(super) id: Uuid,
+    /// How many letters have it.
+    pub(super) letters: i64,
+    /// Those of its errors that match; none where they are too many.
     pub(super) errors: Vec<Uuid>,
+}
+
+impl Other {
+    /// Whether its letters are soonest found by reading all that have it, and not one error after the other.
+    fn is_soonest_read(&self) -> bool {
+        self.errors.len().saturating_mul(LOOK_UP) as u64 >= self.letters.unsigned_abs()
+    }
+}
+
+fn errors(others: &[Other]) -> Vec<Uuid> {
+    let errors = others.iter().flat_map(|other| &other.errors);
+    errors.copied().collect()
 }
 
 /// Fingerprints, as counts have them and as letters refer to them.
@@ -90,12 +126,12 @@ impl Prints {
         self.ids.push(id);
     }
 
-    /// Adds those of `prints` that are among `ids`.
-    pub(super) fn extend(&mut self, prints: Self, ids: &HashSet<Uuid>) {
-        let some = prints.texts.into_iter().zip(prints.ids);
-        for print in some.filter(|(_, id)| ids.contains(id)) {
-            self.push(print);
+    fn of(others: &[Other]) -> Self {
+        let mut prints = Self::default();
+        for other in others {
+            prints.push((other.text.clone(), other.id));
         }
+        prints
     }
 }
 
@@ -182,7 +218,7 @@ impl Matching {
 
     /// Whether there may be letters that match for their error, not for their fingerprint.
     pub(super) fn is_of_errors(&self) -> bool {
-        self.found.as_ref().is_some_and(|it| !it.errors.is_empty())
+        self.found.as_ref().is_some_and(Found::is_of_errors)
     }
 
     /// Whether letters of some classes alone are asked for.
@@ -221,18 +257,16 @@ impl Matching {
         }
         query.push("SELECT head.dead_letter_id, head.last_failed_at FROM (");
         match &self.found {
-            Some(Found {
-                prints,
-                others,
-                errors,
-            }) if prints.ids.len() + others.ids.len() <= FEW_PRINTS => {
-                self.push_heads_of_prints(query, prints, false, choice);
-                if !errors.is_empty() {
+            Some(found) if found.prints.ids.len() + found.others.len() <= FEW_PRINTS => {
+                self.push_heads_of_prints(query, &found.prints, false, choice);
+                if found.is_of_errors() {
                     query.push(" UNION ALL ");
-                    if errors.len() <= FEW_ERRORS {
-                        self.push_heads_of_errors(query, errors, choice);
+                    let errors = found.errors();
+                    if found.too_many || errors.len() > FEW_ERRORS {
+                        let others = Prints::of(&found.others);
+                        self.push_heads_of_prints(query, &others, true, choice);
                     } else {
-                        self.push_heads_of_prints(query, others, true, choice);
+                        self.push_heads_of_errors(query, errors, choice);
                     }
                 }
             }
@@ -290,10 +324,8 @@ impl Matching {
     }
 
     /// The first letters in each state of each error with the text in it.
-    fn push_heads_of_errors(&self, query: &mut Statement, errors: &[Uuid], choice: Choice) {
-        query
-            .push("SELECT head.* FROM UNNEST(")
-            .push_bind(errors.to_vec());
+    fn push_heads_of_errors(&self, query: &mut Statement, errors: Vec<Uuid>, choice: Choice) {
+        query.push("SELECT head.* FROM UNNEST(").push_bind(errors);
         query
             .push("::uuid[]) AS of_error (error_id) CROSS JOIN UNNEST(")
             .push_bind(self.states.clone());
@@ -392,18 +424,18 @@ impl Matching {
             .push_bind(found.prints.ids.clone());
         query.push(")");
         match &self.text {
-            Some(text) if found.errors.len() > MANY_ERRORS => {
+            Some(text) if found.too_many => {
                 query
                     .push(" OR letter.fingerprint_id = ANY(")
-                    .push_bind(found.others.ids.clone());
+                    .push_bind(Prints::of(&found.others).ids);
                 query
                     .push(") AND lower(letter.error COLLATE \"C\") LIKE ")
                     .push_bind(text.pattern.clone());
             }
-            _ if !found.errors.is_empty() => {
+            _ if !found.others.is_empty() => {
                 query
                     .push(" OR letter.error_id = ANY(")
-                    .push_bind(found.errors.clone());
+                    .push_bind(found.errors());
                 query.push(")");
             }
             _ => {}
@@ -411,34 +443,23 @@ impl Matching {
         query.push(")");
     }
 
-    /// The letters that match for their error and not for their fingerprint, as a condition on `letter`. Every
-    /// one of the errors is told, however many these are.
-    pub(super) fn push_errors(&self, query: &mut Statement) {
-        let Some(found) = &self.found else {
-            return;
+    /// Where letters that match for their error and not for their fingerprint are found, each of them in one place.
+    pub(super) fn places_of_errors(&self) -> Vec<Place<'_>> {
+        let (Some(found), Some(text)) = (&self.found, &self.text) else {
+            return Vec::new();
         };
-        query.push("letter.error_id = ANY(");
-        match &self.text {
-            Some(text) if found.errors.len() > MANY_ERRORS => {
-                query.push("ARRAY(");
-                query.push("SELECT error_id");
-                push_errors_with(query, &text.pattern, &found.others.ids);
-                query.push(")");
-            }
-            _ => {
-                query.push_bind(found.errors.clone());
-            }
+        if found.too_many {
+            return vec![Place::Everywhere(found.others.iter().collect(), text)];
         }
-        query.push(")");
-    }
-
-    /// The fingerprints of which only some errors match, as `print`.
-    pub(super) fn push_others(&self, query: &mut Statement) {
-        let others = self.found.as_ref().map(|found| found.others.clone());
-        let Prints { texts, ids } = others.unwrap_or_default();
-        query.push("UNNEST(").push_bind(texts);
-        query.push("::text[], ").push_bind(ids);
-        query.push("::uuid[]) AS print (fingerprint, fingerprint_id)");
+        let (read, looked_up): (Vec<&Other>, Vec<&Other>) = found
+            .others
+            .iter()
+            .partition(|other| other.is_soonest_read());
+        let places = [Place::Prints(read), Place::Errors(looked_up)];
+        let places = places
+            .into_iter()
+            .filter(|place| !place.others().is_empty());
+        places.collect()
     }
 
     /// The condition on the classes, on `letter`, where not all will do.
@@ -488,6 +509,105 @@ impl Matching {
     /// From when to when.
     pub(super) fn window(&self) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
         (self.since, self.until)
+    }
+}
+
+/// Where letters are found that match for their error.
+pub(super) enum Place<'f> {
+    /// Among all that have these fingerprints: most of them match.
+    Prints(Vec<&'f Other>),
+    /// With each of these fingerprints' errors.
+    Errors(Vec<&'f Other>),
+    /// With whatever errors of these fingerprints have the text: nobody has kept which these are.
+    Everywhere(Vec<&'f Other>, &'f Text),
+}
+
+impl Place<'_> {
+    fn others(&self) -> &[&Other] {
+        match self {
+            Self::Prints(others) | Self::Errors(others) | Self::Everywhere(others, _) => others,
+        }
+    }
+
+    fn errors(&self) -> Vec<Uuid> {
+        let errors = self.others().iter().flat_map(|other| &other.errors);
+        errors.copied().collect()
+    }
+
+    fn prints(&self) -> Vec<Uuid> {
+        self.others().iter().map(|other| other.id).collect()
+    }
+
+    /// The condition on `letter`.
+    pub(super) fn push(&self, query: &mut Statement) {
+        match self {
+            Self::Prints(_) => {
+                query
+                    .push("letter.fingerprint_id = ANY(")
+                    .push_bind(self.prints());
+                // Said like this it is no condition for an index, and each letter is looked up in a hash table.
+                query
+                    .push(") AND (letter.error_id = ANY(")
+                    .push_bind(self.errors())
+                    .push(")) IS TRUE");
+            }
+            Self::Errors(_) => {
+                query
+                    .push("letter.error_id = ANY(")
+                    .push_bind(self.errors())
+                    .push(")");
+            }
+            Self::Everywhere(_, text) => {
+                query.push("letter.error_id = ANY(ARRAY(SELECT error_id");
+                push_errors_with(query, &text.pattern, &self.prints());
+                query.push("))");
+            }
+        }
+    }
+
+    /// A column of `letter` that its fingerprint follows from, and that an index of this place has.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Prints(_) => "fingerprint_id",
+            Self::Errors(_) | Self::Everywhere(..) => "error_id",
+        }
+    }
+
+    /// What fingerprint follows from each key, as `told`.
+    pub(super) fn push_told(&self, query: &mut Statement) {
+        let others = self.others().iter();
+        let texts = |times: fn(&Other) -> usize| {
+            let texts = others
+                .clone()
+                .map(|other| (other.text.clone(), times(other)));
+            let texts = texts.flat_map(|(text, times)| std::iter::repeat_n(text, times));
+            texts.collect::<Vec<String>>()
+        };
+        match self {
+            Self::Prints(_) => {
+                query.push("UNNEST(").push_bind(self.prints());
+                query
+                    .push("::uuid[], ")
+                    .push_bind(texts(|_| 1))
+                    .push("::text[]) AS told (fingerprint_id, fingerprint)");
+            }
+            Self::Errors(_) => {
+                query.push("UNNEST(").push_bind(self.errors());
+                query
+                    .push("::uuid[], ")
+                    .push_bind(texts(|other| other.errors.len()))
+                    .push("::text[]) AS told (error_id, fingerprint)");
+            }
+            Self::Everywhere(..) => {
+                query
+                    .push("(SELECT error_id, fingerprint FROM dead_letter_errors JOIN UNNEST(")
+                    .push_bind(self.prints());
+                query
+                    .push("::uuid[], ")
+                    .push_bind(texts(|_| 1))
+                    .push("::text[]) AS print (fingerprint_id, fingerprint) USING (fingerprint_id)) AS told");
+            }
+        }
     }
 }
 
