@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use common::broker::PublishError;
 use common::event::EventId;
 use common::telemetry::metrics;
-use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::admit::Admitted;
@@ -62,16 +61,16 @@ pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Proble
 /// # Errors
 /// The broker has not confirmed every one.
 pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, Problem> {
-    let mut publishing = Vec::with_capacity(events.len());
+    let mut publications = Vec::with_capacity(events.len());
     let mut accepted = Vec::with_capacity(events.len());
     for event in events {
         accepted.push(Receipt::new(event.id, event.kind));
-        publishing.push(door.broker.publish(event.publication));
+        publications.push(event.publication);
     }
-    // Each runs to its end: to stop at the first failure would leave the others' fate unknown.
+    let published = door.broker.publish_all(publications).await;
     let mut failed = 0_usize;
     let mut first = None;
-    for (outcome, receipt) in join_all(publishing).await.into_iter().zip(&accepted) {
+    for (outcome, receipt) in published.into_iter().zip(&accepted) {
         match outcome {
             Ok(()) => metrics::received(&receipt.r#type, 1),
             Err(error) => {

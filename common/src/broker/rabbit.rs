@@ -162,6 +162,11 @@ impl RabbitBroker {
     }
 }
 
+/// Nothing may count as published that nobody answered for.
+fn unanswered() -> Result<(), PublishError> {
+    Err(PublishError::Disconnected("no answer".to_owned()))
+}
+
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
@@ -178,7 +183,6 @@ impl Broker for RabbitBroker {
 
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let mut answers = self.publish_all(vec![publication]).await;
-        let unanswered = || Err(PublishError::Disconnected("no answer".to_owned()));
         answers.pop().unwrap_or_else(unanswered)
     }
 
@@ -190,10 +194,9 @@ impl Broker for RabbitBroker {
             .map(|publication| self.parcel(publication).map(|parcel| parcels.push(parcel)))
             .map(|written| written.map_err(PublishError::Invalid))
             .collect();
-        let published = self.publisher.publish(parcels).await;
-        let sent = answers.iter_mut().filter(|answer| answer.is_ok());
-        for (answer, published) in sent.zip(published) {
-            *answer = published;
+        let mut published = self.publisher.publish(parcels).await.into_iter();
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            *answer = published.next().unwrap_or_else(unanswered);
         }
         let took = began.elapsed();
         for answer in &answers {

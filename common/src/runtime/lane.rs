@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -34,6 +35,10 @@ const SUSPECT_AT: u32 = 2;
 /// A message that workers died over so often, in the end alone, is given up unhandled.
 const CRASHED_AT: u32 = 5;
 
+/// A call beside another one begins with a full batch, or after so long: a transaction costs nearly the
+/// same for many events as for few, and so does what follows from it.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// A subscription that lasted so long was no flutter: the next wait is a short one again.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -50,6 +55,8 @@ pub(super) struct Lane {
     kind: LaneKind,
     queue: String,
     in_flight: Arc<AtomicUsize>,
+    /// A call has ended.
+    freed: Notify,
 }
 
 /// A message in hand.
@@ -74,6 +81,7 @@ impl Lane {
             kind,
             queue,
             in_flight,
+            freed: Notify::new(),
         }
     }
 
@@ -150,6 +158,15 @@ impl Lane {
         }
     }
 
+    /// Whether a call may begin for `count` events, the first of which has waited since then.
+    fn may_begin(&self, count: usize, since: Instant) -> bool {
+        let alone = || {
+            let free = self.worker.slots.available_permits();
+            free >= self.worker.spec.settings.concurrency
+        };
+        count > 0 && (count >= self.batch() || alone() || since.elapsed() >= GATHER)
+    }
+
     /// One subscription from beginning to end. When it returns, nothing of it is running.
     async fn consume(self: &Arc<Self>, subscription: Subscription) -> End {
         let Subscription {
@@ -159,6 +176,7 @@ impl Lane {
         let worker = &self.worker;
         let tasks = TaskTracker::new();
         let mut waiting: Vec<InHand> = Vec::new();
+        let mut since = Instant::now();
         let slot = Arc::clone(&worker.slots).acquire_many_owned(self.slots());
         let (stopped, held) = (worker.stop.cancelled(), worker.hold.begun());
         tokio::pin!(slot, stopped, held);
@@ -170,6 +188,9 @@ impl Lane {
                 () = &mut stopped => break End::Stopped,
                 _ = &mut held => break End::Held,
                 next = deliveries.next(), if waiting.len() < self.batch() => {
+                    if waiting.is_empty() {
+                        since = Instant::now();
+                    }
                     let mut there = Some(next);
                     while let Some(next) = there {
                         match next {
@@ -186,13 +207,16 @@ impl Lane {
                         there = room.then(|| deliveries.next().now_or_never()).flatten();
                     }
                 }
-                permit = &mut slot, if !waiting.is_empty() => {
+                permit = &mut slot, if self.may_begin(waiting.len(), since) => {
                     slot.set(Arc::clone(&worker.slots).acquire_many_owned(self.slots()));
                     // Never closed.
                     let Ok(permit) = permit else { break End::Stopped };
                     let batch = std::mem::take(&mut waiting);
                     tasks.spawn(Arc::clone(self).handle(batch, permit, Arc::clone(&control)));
                 }
+                () = self.freed.notified(), if !waiting.is_empty() => {}
+                () = sleep_until((since + GATHER).into()),
+                    if !waiting.is_empty() && since.elapsed() < GATHER => {}
             }
         };
         if !matches!(end, End::Lost(_)) {
@@ -287,6 +311,7 @@ impl Lane {
             self.worker.metrics.handled(received.len(), began.elapsed());
             // The next call may begin while the broker confirms what came of this one.
             drop(permit);
+            self.freed.notify_one();
             let each = received.into_iter().zip(tags).zip(outcomes);
             let each = each.map(|((received, (tag, returns)), outcome)| {
                 let in_hand = InHand {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::hold::Hold;
 use super::lane::{Lane, LaneKind};
@@ -118,12 +120,28 @@ impl Worker {
         let worker = Arc::new(self);
         let keeper = tokio::spawn(Arc::clone(&worker).keep());
         let suspects = Names::suspect(&worker.spec.queue);
-        let main = Lane::new(&worker, LaneKind::Main, worker.spec.queue.clone());
-        let alone = Lane::new(&worker, LaneKind::Suspects, suspects);
-        let lanes = async { tokio::join!(main.run(), alone.run()) };
+        let lanes = [
+            (LaneKind::Main, worker.spec.queue.clone()),
+            (LaneKind::Suspects, suspects),
+        ];
+        // Tasks of their own: the runtime's threads take up what arrives, and no other has to be woken.
+        let lanes = lanes.map(|(kind, queue)| {
+            let lane = Lane::new(&worker, kind, queue);
+            AbortOnDropHandle::new(tokio::spawn(lane.run()))
+        });
+        let lanes = async {
+            for ended in join_all(lanes).await {
+                // A lane that is called off is no longer waited for: what else ends it is its panic.
+                if let Err(error) = ended
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        };
         tokio::pin!(lanes);
         let ended = tokio::select! {
-            _ = &mut lanes => true,
+            () = &mut lanes => true,
             () = async {
                 worker.stop.cancelled().await;
                 tokio::time::sleep(worker.drain).await;
