@@ -27,6 +27,7 @@ macro_rules! conforms {
             $engine:
             a_message_arrives_as_it_was_published,
             an_unroutable_message_is_reported_and_no_other,
+    a_batch_is_answered_one_by_one_and_in_order,
             nobody_needs_to_listen_to_what_is_stored,
             what_cannot_be_written_down_harms_nothing_else,
             twenty_thousand_publishes_at_once_are_all_confirmed,

@@ -108,3 +108,54 @@ pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::event::Trail;
+
+    use super::*;
+
+    const ID: &str = "0190a1b2-0000-7000-8000-000000000001";
+
+    fn received(content_type: &str, id: &str, body: &str) -> Received {
+        Received {
+            message: Message {
+                body: body.to_owned().into(),
+                content_type: Some(content_type.to_owned()),
+                message_id: Some(id.to_owned()),
+                ..Message::default()
+            },
+            routing_key: "signup.requested".to_owned(),
+            redelivered: false,
+            trail: Trail::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_an_event_and_keeps_its_id() {
+        let body =
+            r#"{"specversion":"1.0","id":"7","source":"/sh\u006fp","type":"a.b","data":{"x":[1]}}"#;
+        let event = received(CLOUDEVENTS_JSON, ID, body);
+        assert_eq!(passed_on(&event).unwrap().to_string(), ID);
+        assert_eq!(read(&event).unwrap().id.to_string(), ID);
+    }
+
+    #[test]
+    fn what_is_no_event_is_not_passed_on() {
+        let good = r#"{"specversion":"1.0","id":"7","source":"/","type":"a"}"#;
+        for (content_type, id, body) in [
+            ("application/json", ID, good),
+            (CLOUDEVENTS_JSON, "7", good),
+            (CLOUDEVENTS_JSON, ID, ""),
+            (CLOUDEVENTS_JSON, ID, "[]"),
+            (CLOUDEVENTS_JSON, ID, &good[..good.len() - 1]),
+            (CLOUDEVENTS_JSON, ID, &good.replace("1.0", "2.0")),
+            (CLOUDEVENTS_JSON, ID, &good.replace("\"7\"", "\"\"")),
+            (CLOUDEVENTS_JSON, ID, &good.replace("source", "sauce")),
+        ] {
+            let event = received(content_type, id, body);
+            assert!(passed_on(&event).is_err(), "{content_type} {id} {body}");
+            assert!(read(&event).is_err(), "{content_type} {id} {body}");
+        }
+    }
+}

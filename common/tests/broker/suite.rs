@@ -114,6 +114,35 @@ pub async fn an_unroutable_message_is_reported_and_no_other(world: Arc<World>) {
     world.wait_for_depth(&queue, 5 * (400 - 58)).await;
 }
 
+pub async fn a_batch_is_answered_one_by_one_and_in_order(world: Arc<World>) {
+    assert!(world.broker.publish_all(Vec::new()).await.is_empty());
+    let queue = world.names.store();
+    let nowhere = format!("{}.nowhere", world.names.namespace());
+    // More than RabbitMQ's window of unconfirmed messages, of which some go nowhere and some cannot be
+    // written down.
+    let batch = (0..2500).map(|number| {
+        let to = match number % 7 {
+            0 => nowhere.clone(),
+            1 => "x".repeat(300),
+            _ => queue.clone(),
+        };
+        publication(Address::Queue(to), &number.to_string())
+    });
+    let answers = world.broker.publish_all(batch.collect()).await;
+    assert_eq!(answers.len(), 2500);
+    for (number, answer) in answers.into_iter().enumerate() {
+        match number % 7 {
+            0 => assert!(
+                matches!(answer, Err(PublishError::Unroutable { .. })),
+                "{number}: {answer:?}"
+            ),
+            1 => assert!(answer.is_err(), "{number}"),
+            _ => assert!(answer.is_ok(), "{number}: {answer:?}"),
+        }
+    }
+    world.wait_for_depth(&queue, 2500 - 358 - 357).await;
+}
+
 pub async fn nobody_needs_to_listen_to_what_is_stored(world: Arc<World>) {
     let to = |fact| Address::Fact {
         fact,

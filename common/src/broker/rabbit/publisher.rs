@@ -94,6 +94,9 @@ impl Publisher {
     /// Publishes messages, in order, and waits until each is confirmed or known not to be. One answer
     /// for each, in order.
     pub(super) async fn publish(&self, parcels: Vec<Parcel>) -> Vec<Answer> {
+        if parcels.is_empty() {
+            return Vec::new();
+        }
         if let Err(error) = self.link.usable().await {
             let error = publish_error(error);
             return parcels.iter().map(|_| Err(error.clone())).collect();
@@ -136,18 +139,18 @@ impl Lane {
 
     /// Waits until there is something to publish; `false` when there never will be again.
     async fn wait_for_job(&mut self) -> bool {
-        if !self.ready.is_empty() {
-            return true;
+        while self.ready.is_empty() {
+            let jobs = tokio::select! {
+                () = self.draining.cancelled() => {
+                    self.jobs.close();
+                    self.jobs.recv().await
+                }
+                jobs = self.jobs.recv() => jobs,
+            };
+            let Some(jobs) = jobs else { return false };
+            self.ready.extend(jobs);
         }
-        let jobs = tokio::select! {
-            () = self.draining.cancelled() => {
-                self.jobs.close();
-                self.jobs.recv().await
-            }
-            jobs = self.jobs.recv() => jobs,
-        };
-        self.ready.extend(jobs.into_iter().flatten());
-        !self.ready.is_empty()
+        true
     }
 
     async fn open(&self) -> Result<Channel, BrokerError> {
