@@ -281,17 +281,21 @@ pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<
         Box::pin(async move {
             // Only what is claimed is counted, so marking twice counts once. What was opened again in
             // between, because the replay was stopped, was sent all the same.
+            //
+            // `IS NOT DISTINCT FROM` keeps the planner from finding the letters by their replay, which it
+            // takes for the shortest way where its figures are from before the replay: each batch would
+            // read all that were sent before it. And planned anew each time, it sees how large the table is.
             sqlx::query(
                 "WITH marked AS (
                     UPDATE dead_letters SET state = 'replayed', replayed_at = clock_timestamp()
-                    FROM UNNEST($2::uuid[]) AS sent (dead_letter_id)
-                    WHERE dead_letters.dead_letter_id = sent.dead_letter_id AND replay_id = $1
+                    WHERE dead_letter_id = ANY($2) AND replay_id IS NOT DISTINCT FROM $1
                           AND state IN ('replaying', 'open')
-                    RETURNING dead_letters.dead_letter_id
+                    RETURNING dead_letter_id
                 )
                 UPDATE replays SET replayed = replayed + (SELECT count(*) FROM marked)
                 WHERE replay_id = $1",
             )
+            .persistent(false)
             .bind(replay)
             .bind(&letters[..])
             .execute(connection)
