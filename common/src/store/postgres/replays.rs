@@ -83,7 +83,9 @@ pub(super) async fn page(link: &Link, page: ReplayPage) -> Result<Vec<Progress>,
     rows.into_iter().map(Progress::try_from).collect()
 }
 
-/// What matches the replay that has claimed last, so that its text is not looked for again with each claim.
+/// What matches the replay that has claimed last and is no older than what it has claimed. So its text is not
+/// looked for again with each claim; nor is all that it has claimed passed by, which an index holds on to for a
+/// while.
 #[derive(Clone, Default)]
 pub(super) struct LastClaim(Arc<Mutex<Option<(Uuid, Matching)>>>);
 
@@ -114,16 +116,20 @@ pub(super) async fn claim(
         return Err(of_history(replay));
     }
     if let Some(matching) = last.of(replay) {
-        let letters = claim_matching(link, matching, &known, most).await?;
-        if !letters.is_empty() {
+        let letters = claim_matching(link, matching.clone(), &known, most).await?;
+        if let Some(newest) = letters.last() {
+            last.keep(replay, matching.since(newest.last_failed_at));
             return Ok(letters);
         }
-        // A letter may have come whose error was not there before, and which it has to send for all that: what
-        // was being kept when the replay began. So nothing is left only when it was looked for anew.
+        // An older letter may be open: given back by somebody else, or come late, maybe with an error that was
+        // not there before. So nothing is left only when it was looked for anew.
     }
     let matching = matching(link, &known.filter, Some(DeadState::Open)).await?;
-    last.keep(replay, matching.clone());
-    claim_matching(link, matching, &known, most).await
+    let letters = claim_matching(link, matching.clone(), &known, most).await?;
+    if let Some(newest) = letters.last() {
+        last.keep(replay, matching.since(newest.last_failed_at));
+    }
+    Ok(letters)
 }
 
 async fn claim_matching(

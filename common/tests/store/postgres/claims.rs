@@ -1,10 +1,10 @@
-//! What a replay claims by a text, and how what it sent is marked.
+//! What a replay claims in the end, and how what it sent is marked.
 
 use std::time::Duration;
 
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, Store as _};
+use common::store::{DeadFilter, ReplayState, Store as _};
 
 use sqlx::PgConnection;
 
@@ -49,6 +49,38 @@ async fn a_replay_of_a_text_sends_what_was_kept_as_it_began_with_whatever_error(
         }
         let claimed: Vec<_> = claimed.iter().map(|letter| letter.id).collect();
         assert_eq!(claimed, [letters[0].id, letters[1].id, late[0].id]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_older_letter_that_is_given_back_meanwhile_is_claimed_as_well() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let other = PostgresStore::new(&config(), &namespace).unwrap();
+        let letters: Vec<_> = (0..3)
+            .map(|number| letter(EventId::born(), 0, number))
+            .collect();
+        store.keep_dead(&letters).await.unwrap();
+        let (ours, theirs) = (replay(DeadFilter::default()), replay(DeadFilter::default()));
+        store.begin_replay(&ours).await.unwrap();
+        other.begin_replay(&theirs).await.unwrap();
+        let mut claimed = Vec::new();
+        assert_eq!(other.claim_dead(theirs.id, 1).await.unwrap().len(), 1);
+        claimed.extend(store.claim_dead(ours.id, 1).await.unwrap());
+        other
+            .end_replay(theirs.id, ReplayState::Stopped)
+            .await
+            .unwrap();
+        loop {
+            let more = store.claim_dead(ours.id, 1).await.unwrap();
+            if more.is_empty() {
+                break;
+            }
+            claimed.extend(more);
+        }
+        let claimed: Vec<_> = claimed.iter().map(|letter| letter.id).collect();
+        assert_eq!(claimed, [letters[1].id, letters[2].id, letters[0].id]);
     })
     .await;
 }
