@@ -83,7 +83,9 @@ pub(super) async fn page(link: &Link, page: ReplayPage) -> Result<Vec<Progress>,
     rows.into_iter().map(Progress::try_from).collect()
 }
 
-/// What matches the replay that has claimed last, so that its text is not looked for again with each claim.
+/// What matches the replay that has claimed last and is no older than what it has claimed. So its text is not
+/// looked for again with each claim; nor is all that it has claimed passed by, which an index holds on to for a
+/// while.
 #[derive(Clone, Default)]
 pub(super) struct LastClaim(Arc<Mutex<Option<(Uuid, Matching)>>>);
 
@@ -114,16 +116,20 @@ pub(super) async fn claim(
         return Err(of_history(replay));
     }
     if let Some(matching) = last.of(replay) {
-        let letters = claim_matching(link, matching, &known, most).await?;
-        if !letters.is_empty() {
+        let letters = claim_matching(link, matching.clone(), &known, most).await?;
+        if let Some(newest) = letters.last() {
+            last.keep(replay, matching.since(newest.last_failed_at));
             return Ok(letters);
         }
-        // A letter may have come whose error was not there before, and which it has to send for all that: what
-        // was being kept when the replay began. So nothing is left only when it was looked for anew.
+        // An older letter may be open: given back by somebody else, or come late, maybe with an error that was
+        // not there before. So nothing is left only when it was looked for anew.
     }
     let matching = matching(link, &known.filter, Some(DeadState::Open)).await?;
-    last.keep(replay, matching.clone());
-    claim_matching(link, matching, &known, most).await
+    let letters = claim_matching(link, matching.clone(), &known, most).await?;
+    if let Some(newest) = letters.last() {
+        last.keep(replay, matching.since(newest.last_failed_at));
+    }
+    Ok(letters)
 }
 
 async fn claim_matching(
@@ -281,17 +287,21 @@ pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<
         Box::pin(async move {
             // Only what is claimed is counted, so marking twice counts once. What was opened again in
             // between, because the replay was stopped, was sent all the same.
+            //
+            // `IS NOT DISTINCT FROM` keeps the planner from finding the letters by their replay, which it
+            // takes for the shortest way where its figures are from before the replay: each batch would
+            // read all that were sent before it. And planned anew each time, it sees how large the table is.
             sqlx::query(
                 "WITH marked AS (
                     UPDATE dead_letters SET state = 'replayed', replayed_at = clock_timestamp()
-                    FROM UNNEST($2::uuid[]) AS sent (dead_letter_id)
-                    WHERE dead_letters.dead_letter_id = sent.dead_letter_id AND replay_id = $1
+                    WHERE dead_letter_id = ANY($2) AND replay_id IS NOT DISTINCT FROM $1
                           AND state IN ('replaying', 'open')
-                    RETURNING dead_letters.dead_letter_id
+                    RETURNING dead_letter_id
                 )
                 UPDATE replays SET replayed = replayed + (SELECT count(*) FROM marked)
                 WHERE replay_id = $1",
             )
+            .persistent(false)
             .bind(replay)
             .bind(&letters[..])
             .execute(connection)

@@ -1,8 +1,12 @@
-//! Claims of a replay that looks for a text.
+//! What a replay claims in the end, and how what it sent is marked.
+
+use std::time::Duration;
 
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, Store as _};
+use common::store::{DeadFilter, ReplayState, Store as _};
+
+use sqlx::PgConnection;
 
 use super::{config, connection, with_schema};
 use crate::samples::{letter, replay};
@@ -47,4 +51,83 @@ async fn a_replay_of_a_text_sends_what_was_kept_as_it_began_with_whatever_error(
         assert_eq!(claimed, [letters[0].id, letters[1].id, late[0].id]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_older_letter_that_is_given_back_meanwhile_is_claimed_as_well() {
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let other = PostgresStore::new(&config(), &namespace).unwrap();
+        let letters: Vec<_> = (0..3)
+            .map(|number| letter(EventId::born(), 0, number))
+            .collect();
+        store.keep_dead(&letters).await.unwrap();
+        let (ours, theirs) = (replay(DeadFilter::default()), replay(DeadFilter::default()));
+        store.begin_replay(&ours).await.unwrap();
+        other.begin_replay(&theirs).await.unwrap();
+        let mut claimed = Vec::new();
+        assert_eq!(other.claim_dead(theirs.id, 1).await.unwrap().len(), 1);
+        claimed.extend(store.claim_dead(ours.id, 1).await.unwrap());
+        other
+            .end_replay(theirs.id, ReplayState::Stopped)
+            .await
+            .unwrap();
+        loop {
+            let more = store.claim_dead(ours.id, 1).await.unwrap();
+            if more.is_empty() {
+                break;
+            }
+            claimed.extend(more);
+        }
+        let claimed: Vec<_> = claimed.iter().map(|letter| letter.id).collect();
+        assert_eq!(claimed, [letters[1].id, letters[2].id, letters[0].id]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_sent_is_marked_without_a_look_at_all_that_the_replay_has_sent_before() {
+    const LETTERS: usize = 1000;
+    with_schema(async |namespace| {
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let letters: Vec<_> = (0..LETTERS as i64)
+            .map(|number| letter(EventId::born(), 0, number))
+            .collect();
+        store.keep_dead(&letters).await.unwrap();
+        // By these figures no letter is of any replay, and to look for those of one seems to cost nothing.
+        let mut connection = connection(&namespace).await;
+        sqlx::query("ANALYZE dead_letters")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let all = replay(DeadFilter::default());
+        store.begin_replay(&all).await.unwrap();
+        let claimed = store.claim_dead(all.id, LETTERS as u32).await.unwrap();
+        let claimed: Vec<_> = claimed.iter().map(|letter| letter.id).collect();
+        assert_eq!(claimed.len(), LETTERS);
+        for batch in claimed.chunks(50) {
+            store.mark_replayed(all.id, batch).await.unwrap();
+        }
+        let marked = store.replay(all.id).await.unwrap().unwrap().replayed;
+        assert_eq!(marked, LETTERS as u64);
+        // A session tells of what it has read at its end, if not before.
+        store.close().await;
+        while read_by(&mut connection, "dead_letters_pkey").await < LETTERS as i64 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(read_by(&mut connection, "dead_letters_replay_idx").await, 0);
+    })
+    .await;
+}
+
+/// How many entries of an index were read so far.
+async fn read_by(connection: &mut PgConnection, index: &str) -> i64 {
+    sqlx::query_scalar(
+        "SELECT idx_tup_read FROM pg_stat_user_indexes
+        WHERE schemaname = current_schema() AND indexrelname = $1",
+    )
+    .bind(index)
+    .fetch_one(connection)
+    .await
+    .unwrap()
 }

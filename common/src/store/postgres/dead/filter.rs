@@ -210,6 +210,14 @@ impl Matching {
         }
     }
 
+    /// The same, of those that were given up at `moment` or later.
+    pub(in crate::store::postgres) fn since(self, moment: OffsetDateTime) -> Self {
+        Self {
+            since: self.since.max(Some(moment)),
+            ..self
+        }
+    }
+
     /// Whether the counts of the classes tell of all letters that match, but for those of odd types and those
     /// of certain errors.
     pub(super) fn is_of_classes(&self) -> bool {
