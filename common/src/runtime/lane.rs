@@ -160,11 +160,9 @@ impl Lane {
 
     /// Whether a call may begin for `count` events, the first of which has waited since then.
     fn may_begin(&self, count: usize, since: Instant) -> bool {
-        let alone = || {
-            let free = self.worker.slots.available_permits();
-            free >= self.worker.spec.settings.concurrency
-        };
-        count > 0 && (count >= self.batch() || alone() || since.elapsed() >= GATHER)
+        let free = self.worker.slots.available_permits();
+        let alone = free >= self.worker.spec.settings.concurrency;
+        begins(count, self.batch(), alone, since.elapsed())
     }
 
     /// One subscription from beginning to end. When it returns, nothing of it is running.
@@ -497,5 +495,27 @@ impl Lane {
         if self.kind == LaneKind::Main {
             self.worker.metrics.in_flight(held);
         }
+    }
+}
+
+/// Whether a call begins for `count` events of at most `batch`, when it would run `alone` and the first of
+/// them has `waited` so long.
+fn begins(count: usize, batch: usize, alone: bool, waited: Duration) -> bool {
+    count > 0 && (alone || count >= batch || waited >= GATHER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_waits_for_company_only_beside_another_and_not_for_long() {
+        let soon = Duration::from_millis(1);
+        assert!(begins(1, 256, true, Duration::ZERO), "alone");
+        assert!(!begins(255, 256, false, soon), "beside another");
+        assert!(begins(256, 256, false, soon), "a full batch");
+        assert!(begins(1, 256, false, GATHER), "long enough");
+        assert!(begins(1, 1, false, Duration::ZERO), "handled one by one");
+        assert!(!begins(0, 256, true, GATHER), "nothing to handle");
     }
 }
