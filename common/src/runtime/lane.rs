@@ -361,10 +361,9 @@ impl Lane {
             // All of its own are taken, also behind one that failed.
             let own: Vec<_> = (0..count).map(|_| answers.next()).collect();
             let unanswered = || PublishError::Disconnected("no answer".to_owned());
-            let confirmed: Result<(), PublishError> = own
+            let confirmed = own
                 .into_iter()
-                .map(|answer| answer.unwrap_or_else(|| Err(unanswered())))
-                .collect();
+                .try_for_each(|answer| answer.unwrap_or_else(|| Err(unanswered())));
             match confirmed {
                 Ok(()) => {
                     control.settle(in_hand.tag, Settle::Ack);
