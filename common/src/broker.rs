@@ -307,6 +307,11 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Nothing may count as published that nobody answered for.
+    pub(crate) fn unanswered() -> Self {
+        Self::Disconnected("no answer".to_owned())
+    }
+
     /// The kind of error, for metrics.
     pub fn name(&self) -> &'static str {
         match self {

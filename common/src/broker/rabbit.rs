@@ -162,11 +162,6 @@ impl RabbitBroker {
     }
 }
 
-/// Nothing may count as published that nobody answered for.
-fn unanswered() -> Result<(), PublishError> {
-    Err(PublishError::Disconnected("no answer".to_owned()))
-}
-
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
@@ -183,7 +178,9 @@ impl Broker for RabbitBroker {
 
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let mut answers = self.publish_all(vec![publication]).await;
-        answers.pop().unwrap_or_else(unanswered)
+        answers
+            .pop()
+            .unwrap_or_else(|| Err(PublishError::unanswered()))
     }
 
     async fn publish_all(&self, publications: Vec<Publication>) -> Vec<Result<(), PublishError>> {
@@ -196,7 +193,9 @@ impl Broker for RabbitBroker {
             .collect();
         let mut published = self.publisher.publish(parcels).await.into_iter();
         for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
-            *answer = published.next().unwrap_or_else(unanswered);
+            *answer = published
+                .next()
+                .unwrap_or_else(|| Err(PublishError::unanswered()));
         }
         let took = began.elapsed();
         for answer in &answers {

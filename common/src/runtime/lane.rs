@@ -358,13 +358,7 @@ impl Lane {
             answers.into_iter()
         };
         for (in_hand, count, outcome, failure) in finished {
-            // All of its own are taken, also behind one that failed.
-            let own: Vec<_> = (0..count).map(|_| answers.next()).collect();
-            let unanswered = || PublishError::Disconnected("no answer".to_owned());
-            let confirmed = own
-                .into_iter()
-                .try_for_each(|answer| answer.unwrap_or_else(|| Err(unanswered())));
-            match confirmed {
+            match confirmed(&mut answers, count) {
                 Ok(()) => {
                     control.settle(in_hand.tag, Settle::Ack);
                     self.gone(1);
@@ -497,6 +491,17 @@ impl Lane {
     }
 }
 
+/// Whether the next `count` messages are all published. Takes the answers to all of them, also behind one that
+/// failed: the next ones are about other messages.
+fn confirmed(
+    answers: &mut impl Iterator<Item = Result<(), PublishError>>,
+    count: usize,
+) -> Result<(), PublishError> {
+    let own: Vec<_> = (0..count).map(|_| answers.next()).collect();
+    own.into_iter()
+        .try_for_each(|answer| answer.unwrap_or_else(|| Err(PublishError::unanswered())))
+}
+
 /// Whether a call begins for `count` events of at most `batch`, when it would run `alone` and the first of
 /// them has `waited` so long.
 fn begins(count: usize, batch: usize, alone: bool, waited: Duration) -> bool {
@@ -506,6 +511,16 @@ fn begins(count: usize, batch: usize, alone: bool, waited: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_event_gets_the_answers_to_its_own_messages() {
+        let mut answers = [Ok(()), Err(PublishError::Nacked), Ok(()), Ok(())].into_iter();
+        assert!(confirmed(&mut answers, 0).is_ok());
+        let failed = confirmed(&mut answers, 3);
+        assert!(matches!(failed, Err(PublishError::Nacked)), "{failed:?}");
+        assert!(confirmed(&mut answers, 1).is_ok(), "its neighbour");
+        assert!(confirmed(&mut answers, 1).is_err(), "nobody answered");
+    }
 
     #[test]
     fn a_call_waits_for_company_only_beside_another_and_not_for_long() {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, ReplayState, Store as _};
-
+use common::store::{DeadFilter, DeadLetter, ReplayState, Store as _};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{config, connection, with_schema};
 use crate::samples::{letter, replay};
@@ -40,13 +40,7 @@ async fn a_replay_of_a_text_sends_what_was_kept_as_it_began_with_whatever_error(
         .execute(&mut connection(&namespace).await)
         .await
         .unwrap();
-        loop {
-            let more = store.claim_dead(one.id, 1).await.unwrap();
-            if more.is_empty() {
-                break;
-            }
-            claimed.extend(more);
-        }
+        claimed.extend(the_rest(&store, one.id).await);
         let claimed: Vec<_> = claimed.iter().map(|letter| letter.id).collect();
         assert_eq!(claimed, [letters[0].id, letters[1].id, late[0].id]);
     })
@@ -72,13 +66,7 @@ async fn an_older_letter_that_is_given_back_meanwhile_is_claimed_as_well() {
             .end_replay(theirs.id, ReplayState::Stopped)
             .await
             .unwrap();
-        loop {
-            let more = store.claim_dead(ours.id, 1).await.unwrap();
-            if more.is_empty() {
-                break;
-            }
-            claimed.extend(more);
-        }
+        claimed.extend(the_rest(&store, ours.id).await);
         let claimed: Vec<_> = claimed.iter().map(|letter| letter.id).collect();
         assert_eq!(claimed, [letters[1].id, letters[2].id, letters[0].id]);
     })
@@ -118,6 +106,18 @@ async fn what_was_sent_is_marked_without_a_look_at_all_that_the_replay_has_sent_
         assert_eq!(read_by(&mut connection, "dead_letters_replay_idx").await, 0);
     })
     .await;
+}
+
+/// Claims one letter after another until none is left.
+async fn the_rest(store: &PostgresStore, replay: Uuid) -> Vec<DeadLetter> {
+    let mut claimed = Vec::new();
+    loop {
+        let more = store.claim_dead(replay, 1).await.unwrap();
+        if more.is_empty() {
+            return claimed;
+        }
+        claimed.extend(more);
+    }
 }
 
 /// How many entries of an index were read so far.
