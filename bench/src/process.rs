@@ -47,8 +47,14 @@ impl CpuSplit {
     pub fn now() -> Self {
         let mut split = BTreeMap::new();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for dir in processes {
-            // A folder that is no process, or a process that has just ended, has nothing to count.
+        // Only the numbers: `self` and `thread-self` are the same processes under other names.
+        let numbered = |dir: &fs::DirEntry| {
+            let name = dir.file_name();
+            name.to_str()
+                .is_some_and(|name| name.parse::<u32>().is_ok())
+        };
+        for dir in processes.filter(numbered) {
+            // A process that has just ended has nothing to count.
             if let Ok(stat) = read_stat(&dir.path()) {
                 *split.entry(stat.name).or_default() += stat.seconds;
             }
