@@ -25,6 +25,7 @@ pub mod outcome;
 pub mod reason;
 pub mod retry;
 pub mod runtime;
+pub mod scheduling;
 pub mod signature;
 pub mod sqlite;
 pub mod store;

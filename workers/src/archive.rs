@@ -8,7 +8,7 @@ mod rejection;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{self, Failure, Program};
+use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::runtime::{Handler, Spec, Worker};
 use common::store::Store;
@@ -19,7 +19,7 @@ pub use handler::{KeepDead, KeepRejections};
 
 /// Runs the program `longshore-archive`.
 pub fn main() -> ExitCode {
-    bootstrap::run("longshore-archive", run)
+    crate::serve::run("longshore-archive", run)
 }
 
 async fn run(program: Program) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! that one broken system slows nobody else.
 
 mod answer;
+mod client;
 mod deliver;
 mod guard;
 mod together;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::bootstrap::{self, Failure, Program};
+use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::config::{Destination, StageSettings};
 use common::runtime::{Spec, Worker};
@@ -45,7 +46,7 @@ pub fn main_with(arguments: impl Iterator<Item = String>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    bootstrap::run("longshore-integrate", |program| run(program, asked))
+    crate::serve::run("longshore-integrate", |program| run(program, asked))
 }
 
 /// `--destination NAME`, repeatable.

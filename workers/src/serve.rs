@@ -1,14 +1,27 @@
 //! How every worker program runs: health first, then the topology, then work until told to stop.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{Failure, Program};
+use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
 use common::runtime::Worker;
+use common::scheduling;
 use common::store::Store;
 use common::telemetry::health::Health;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
+
+/// Runs a worker program: as [`bootstrap::run`], and it leaves the processor to whom it has it.
+pub fn run<F, W>(name: &'static str, work: W) -> ExitCode
+where
+    W: FnOnce(Program) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    // Before the first thread.
+    scheduling::in_turn();
+    bootstrap::run(name, work)
+}
 
 /// Runs the workers that `build` makes, until the program is told to stop and they have drained.
 /// With `LONGSHORE_LISTEN` set, health and metrics are served meanwhile.

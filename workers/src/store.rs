@@ -6,7 +6,7 @@ mod handler;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{self, Failure, Program};
+use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::runtime::{Spec, Worker};
 use common::store::Store;
@@ -16,7 +16,7 @@ pub use handler::StoreEvents;
 
 /// Runs the program `longshore-store`.
 pub fn main() -> ExitCode {
-    bootstrap::run("longshore-store", run)
+    crate::serve::run("longshore-store", run)
 }
 
 async fn run(program: Program) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ mod handler;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{self, Failure, Program};
+use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::event::Types;
 use common::runtime::{Spec, Worker};
@@ -16,7 +16,7 @@ pub use handler::Validate;
 
 /// Runs the program `longshore-validate`.
 pub fn main() -> ExitCode {
-    bootstrap::run("longshore-validate", run)
+    crate::serve::run("longshore-validate", run)
 }
 
 async fn run(program: Program) -> Result<(), Failure> {

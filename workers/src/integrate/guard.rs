@@ -6,9 +6,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec;
 
+use futures_util::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower::{BoxError, Service};
 use url::{Host, Url};
 
 /// Which addresses may be connected to.
@@ -67,8 +71,17 @@ impl Guard {
     }
 }
 
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
+/// The resolver of the HTTP client.
+impl Service<Name> for Guard {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let guard = self.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
@@ -84,7 +97,7 @@ impl Resolve for Guard {
                 .collect();
             match (allowed.is_empty(), last) {
                 (true, Some(forbidden)) => Err(forbidden.into()),
-                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
+                _ => Ok(allowed.into_iter()),
             }
         })
     }
@@ -213,12 +226,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_points_inside_is_refused() {
-        let (refusing, _) = guard("https://localhost/", &[]);
+        let (mut refusing, _) = guard("https://localhost/", &[]);
         let name: Name = "localhost".parse().unwrap();
-        assert!(refusing.resolve(name).await.is_err());
-        let (allowing, _) = guard("https://localhost/", &["127.0.0.0/8", "::1/128"]);
-        let name: Name = "localhost".parse().unwrap();
-        let found = allowing.resolve(name).await.map(Iterator::count);
+        assert!(refusing.call(name.clone()).await.is_err());
+        let (mut allowing, _) = guard("https://localhost/", &["127.0.0.0/8", "::1/128"]);
+        let found = allowing.call(name).await.map(Iterator::count);
         assert!(found.is_ok_and(|count| count > 0));
     }
 }

@@ -1,9 +1,11 @@
 //! One webhook: a signed `POST`, bounded in time and in what is read of the answer.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use common::config;
 use common::event::{EventId, now};
 use common::message::CLOUDEVENTS_JSON;
@@ -11,14 +13,17 @@ use common::outcome::{Failure, chain};
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::signature::SigningKey;
-use futures_util::StreamExt as _;
-use http::header;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy;
 use ipnet::IpNet;
-use reqwest::{Client, Response, redirect};
+use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 use url::Url;
 
 use super::answer::{Verdict, verdict};
+use super::client::{Client, client};
 use super::guard::{Forbidden, Guard};
 
 /// So much of an answer is read, in bytes; what is over that is left unread.
@@ -28,9 +33,24 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// So much of it is kept, in bytes.
 const EXCERPT: usize = 1024;
 
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("longshore/", env!("CARGO_PKG_VERSION")));
+const ANY: HeaderValue = HeaderValue::from_static("*/*");
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(CLOUDEVENTS_JSON);
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const EVENT_ID: HeaderName = HeaderName::from_static("longshore-event-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Room for all headers of a request.
+const HEADERS: usize = 16;
+
 /// A webhook ready to be called.
 pub(super) struct Webhook {
     url: Url,
+    uri: Uri,
+    /// From a user name and password in the URL.
+    authorization: Option<HeaderValue>,
     client: Client,
     guard: Guard,
     key: Option<SigningKey>,
@@ -61,19 +81,21 @@ impl Webhook {
             .map(|secret| SigningKey::parse(secret.expose()))
             .transpose()
             .map_err(|error| UnusableWebhook(error.to_string()))?;
+        let mut bare = webhook.url.clone();
+        let authorization = authorization(&webhook.url);
+        // Refused only where a URL has no host, and then it has neither.
+        let _ = (bare.set_username(""), bare.set_password(None));
+        let uri = bare
+            .as_str()
+            .parse()
+            .map_err(|error| UnusableWebhook(format!("its URL: {error}")))?;
         let guard = Guard::new(&webhook.url, allow);
-        let client = Client::builder()
-            .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(guard.clone()))
-            // A redirect or a proxy would lead around the guard.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(timeout)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build()
-            .map_err(|error| UnusableWebhook(chain(&error)))?;
+        let client = client(guard.clone(), timeout)
+            .map_err(|error| UnusableWebhook(format!("its TLS: {error}")))?;
         Ok(Self {
             url: webhook.url.clone(),
+            uri,
+            authorization,
             client,
             guard,
             key,
@@ -92,23 +114,9 @@ impl Webhook {
         if let Err(forbidden) = self.guard.check_url(&self.url) {
             return unanswered(ReasonCode::DestinationForbidden, forbidden.to_string());
         }
-        let body = received.message.body.clone();
-        let timestamp = at.unix_timestamp();
-        let mut request = self
-            .client
-            .post(self.url.clone())
-            .header(header::CONTENT_TYPE, CLOUDEVENTS_JSON)
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("longshore-event-id", event.to_string());
-        if let Some(key) = &self.key {
-            request = request.header("webhook-signature", key.sign(id, timestamp, &body));
-        }
-        if let Some(parent) = received.message.headers.text("traceparent") {
-            request = request.header("traceparent", parent);
-        }
+        let request = self.request(id, event, at.unix_timestamp(), received);
         let exchange = async {
-            let response = request.body(body).send().await?;
+            let response = self.client.request(request).await?;
             Ok(read(response).await)
         };
         match tokio::time::timeout(self.timeout, exchange).await {
@@ -120,25 +128,76 @@ impl Webhook {
             }
         }
     }
+
+    /// The request for an event.
+    fn request(
+        &self,
+        id: &str,
+        event: EventId,
+        timestamp: i64,
+        received: &Received,
+    ) -> Request<Full<Bytes>> {
+        let body = received.message.body.clone();
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert(header::ACCEPT, ANY);
+        headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
+        headers.insert(WEBHOOK_TIMESTAMP, timestamp.into());
+        if let Some(authorization) = &self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let signature = self.key.as_ref().map(|key| key.sign(id, timestamp, &body));
+        for (name, text) in [
+            (WEBHOOK_ID, Some(id)),
+            (EVENT_ID, Some(&*event.to_string())),
+            (WEBHOOK_SIGNATURE, signature.as_deref()),
+            (TRACEPARENT, received.message.headers.text("traceparent")),
+        ] {
+            // Only a trace's context, which is a publisher's, can be no header: then it stays behind.
+            if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
+                headers.insert(name, value);
+            }
+        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// Basic authentication (RFC 7617) for the user name and password of a URL.
+fn authorization(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut credentials: Vec<u8> = percent_decode_str(url.username()).collect();
+    credentials.push(b':');
+    credentials.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let value = format!("Basic {}", STANDARD.encode(credentials));
+    let mut value = HeaderValue::from_str(&value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The status says it all; the body is only read for people.
-async fn read(response: Response) -> Sent {
-    let status = response.status();
-    let retry_after = response
-        .headers()
+async fn read(response: Response<Incoming>) -> Sent {
+    let (head, mut body) = response.into_parts();
+    let status = head.status;
+    let retry_after = head
+        .headers
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let empty = response.content_length() == Some(0);
     let mut text = Vec::new();
     // The status stands, however slowly the rest drips in. Reading a short answer to its end lets
     // the connection serve the next delivery.
-    if !empty {
+    if !body.is_end_stream() {
         let reading = async {
-            let mut body = response.bytes_stream();
-            while let Some(Ok(part)) = body.next().await {
-                text.extend_from_slice(&part);
+            while let Some(Ok(part)) = body.frame().await {
+                if let Some(data) = part.data_ref() {
+                    text.extend_from_slice(data);
+                }
                 if text.len() >= MOST_READ {
                     break;
                 }
@@ -158,8 +217,8 @@ async fn read(response: Response) -> Sent {
     }
 }
 
-/// The request did not get through. The URL is left out: it may hold a token.
-fn unsent(error: &reqwest::Error) -> Sent {
+/// The request did not get through.
+fn unsent(error: &legacy::Error) -> Sent {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(forbidden) = error.downcast_ref::<Forbidden>() {
@@ -185,5 +244,73 @@ fn unanswered(code: ReasonCode, error: String) -> Sent {
         },
         status: None,
         excerpt: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::message::Message;
+
+    use super::*;
+    use crate::testbed::{self, signup};
+
+    fn webhook(url: &str) -> Webhook {
+        let config = testbed::destination(url).webhook;
+        Webhook::new(&config, Duration::from_secs(1), Vec::new()).unwrap()
+    }
+
+    fn header<'r>(request: &'r Request<Full<Bytes>>, name: &str) -> Option<&'r str> {
+        request.headers().get(name)?.to_str().ok()
+    }
+
+    #[tokio::test]
+    async fn a_request_says_what_it_is_about() {
+        let id = EventId::born();
+        let mut received = signup(id, "ada@example.com");
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        received.message.headers.set("traceparent", parent);
+        let request = webhook("https://crm.example/hook").request("an-id", id, 1000, &received);
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(request.uri(), "https://crm.example/hook");
+        let event = id.to_string();
+        for (name, value) in [
+            ("content-type", CLOUDEVENTS_JSON),
+            ("webhook-id", "an-id"),
+            ("webhook-timestamp", "1000"),
+            ("longshore-event-id", &event),
+            ("traceparent", parent),
+        ] {
+            assert_eq!(header(&request, name), Some(value), "{name}");
+        }
+        let agent = header(&request, "user-agent").unwrap_or_default();
+        assert!(agent.starts_with("longshore/"), "{agent}");
+        assert_eq!(header(&request, "authorization"), None);
+    }
+
+    #[tokio::test]
+    async fn a_context_that_can_be_no_header_stays_behind() {
+        let id = EventId::born();
+        let mut received = signup(id, "ada@example.com");
+        received.message = Message {
+            headers: [("traceparent", "a\r\nset-cookie: b")]
+                .into_iter()
+                .collect(),
+            ..received.message
+        };
+        let request = webhook("https://crm.example/hook").request("an-id", id, 1000, &received);
+        assert_eq!(header(&request, "traceparent"), None);
+        assert_eq!(header(&request, "webhook-id"), Some("an-id"));
+    }
+
+    #[tokio::test]
+    async fn a_user_and_a_password_in_the_url_go_into_a_header() {
+        let webhook = webhook("https://ada:p%40ss@crm.example/hook?a=b");
+        let id = EventId::born();
+        let request = webhook.request("an-id", id, 1000, &signup(id, "ada@example.com"));
+        assert_eq!(request.uri(), "https://crm.example/hook?a=b");
+        let expected = format!("Basic {}", STANDARD.encode("ada:p@ss"));
+        assert_eq!(header(&request, "authorization"), Some(&*expected));
+        let value = request.headers().get("authorization");
+        assert!(value.is_some_and(HeaderValue::is_sensitive));
     }
 }
