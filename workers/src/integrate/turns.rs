@@ -4,8 +4,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use common::event::EventId;
 use common::store::DeliveryKey;
 use tokio::sync::OwnedMutexGuard;
+
+/// What tells deliveries to one destination apart: the event, and how often it has been replayed.
+type Key = (EventId, u32);
 
 /// So many deliveries are remembered once they are made.
 const REMEMBERED: usize = 4096;
@@ -13,31 +17,32 @@ const REMEMBERED: usize = 4096;
 /// The deliveries that are under way, and those that were made lately.
 #[derive(Default)]
 struct Book {
-    under_way: HashMap<DeliveryKey, Arc<tokio::sync::Mutex<()>>>,
-    made: HashSet<DeliveryKey>,
+    under_way: HashMap<Key, Arc<tokio::sync::Mutex<()>>>,
+    made: HashSet<Key>,
     /// What is in `made`, the oldest first.
-    order: VecDeque<DeliveryKey>,
+    order: VecDeque<Key>,
 }
 
-/// Gives deliveries their turns.
+/// Gives the deliveries to one destination their turns.
 #[derive(Default)]
 pub(super) struct Turns(Arc<Mutex<Book>>);
 
 /// One delivery's turn; the next copy has its own when this is dropped.
 pub(super) struct Turn {
     book: Arc<Mutex<Book>>,
-    key: DeliveryKey,
+    key: Key,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
     /// Waits for the turn of `key`.
     pub(super) async fn take(&self, key: &DeliveryKey) -> Turn {
-        let lock = Arc::clone(open(&self.0).under_way.entry(key.clone()).or_default());
+        let key = (key.event, key.generation);
+        let lock = Arc::clone(open(&self.0).under_way.entry(key).or_default());
         // From here on the entry is cleared away even if this is called off while it waits.
         let mut turn = Turn {
             book: Arc::clone(&self.0),
-            key: key.clone(),
+            key,
             guard: None,
         };
         turn.guard = Some(lock.lock_owned().await);
@@ -54,8 +59,8 @@ impl Turn {
     /// The delivery is made, and that is written down.
     pub(super) fn made(&self) {
         let mut book = open(&self.book);
-        if book.made.insert(self.key.clone()) {
-            book.order.push_back(self.key.clone());
+        if book.made.insert(self.key) {
+            book.order.push_back(self.key);
         }
         if book.order.len() > REMEMBERED
             && let Some(oldest) = book.order.pop_front()

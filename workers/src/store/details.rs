@@ -102,11 +102,16 @@ fn fingerprint(kind: &str, subject: Option<&str>, data: &Value) -> [u8; 32] {
         Value::Object(fields) if fields.contains_key("password_hash") => {
             let mut fields = fields.clone();
             fields.remove("password_hash");
-            hash.update(Value::Object(fields).to_string());
+            hash.update(text(&Value::Object(fields)));
         }
-        data => hash.update(data.to_string()),
+        data => hash.update(text(data)),
     }
     hash.finalize().into()
+}
+
+/// JSON on one line. What was parsed can be written: the empty text never comes of it.
+fn text(data: &Value) -> Vec<u8> {
+    serde_json::to_vec(data).unwrap_or_default()
 }
 
 #[cfg(test)]
