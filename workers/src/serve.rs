@@ -12,7 +12,7 @@ use common::telemetry::health::Health;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a worker program: as [`bootstrap::run`], and it leaves the processor to whom it has it.
+/// Runs a worker program: as [`bootstrap::run`], with threads that wait their turn at the processor.
 pub fn run<F, W>(name: &'static str, work: W) -> ExitCode
 where
     W: FnOnce(Program) -> F,
