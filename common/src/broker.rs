@@ -108,6 +108,10 @@ pub trait SubscriptionControl: Send + Sync {
     /// delivery whose link was lost in the meantime is settled in vain and will come again.
     fn settle(&self, tag: Tag, settlement: Settlement);
 
+    /// Whether the broker still counts what is unsettled as ours: the link is up, as far as a look that is
+    /// recent enough to act on can tell.
+    async fn owns(&self) -> bool;
+
     /// Waits until everything settled so far has been handed to the broker.
     ///
     /// # Errors

@@ -26,6 +26,11 @@ pub enum Outcome {
     },
     /// No later attempt can succeed: the event becomes a dead letter now.
     Dead(Failure),
+    /// Not yet: it comes back to its queue after this long. Spends no attempt.
+    Snooze(Duration),
+    /// Not begun, and better left to somebody else: the program stops, or the event is no longer its own.
+    /// Spends no attempt.
+    GiveBack,
     /// Something that every event needs is down. Spends no attempt: the worker gives everything
     /// back, waits until the dependency answers, and goes on.
     Hold {

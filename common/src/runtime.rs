@@ -10,11 +10,13 @@
 //! (`settle::settlement`) turns outcomes into publications and settlements.
 
 mod call;
+mod claim;
 mod hold;
 mod lane;
 mod received;
 mod settle;
 mod worker;
 
+pub use claim::Claim;
 pub use received::Received;
 pub use worker::{Handler, Spec, Worker};

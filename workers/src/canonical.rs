@@ -112,6 +112,7 @@ pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -
 #[cfg(test)]
 mod tests {
     use common::event::Trail;
+    use common::runtime::Claim;
 
     use super::*;
 
@@ -127,6 +128,7 @@ mod tests {
             },
             routing_key: "signup.requested".to_owned(),
             redelivered: false,
+            claim: Claim::default(),
             trail: Trail::default(),
         }
     }

@@ -7,7 +7,7 @@ use common::config::Destination;
 use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::namespace::Namespace;
-use common::runtime::Received;
+use common::runtime::{Claim, Received};
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{EventStatus, Store};
@@ -82,6 +82,7 @@ pub(crate) fn signup_of(id: EventId, email: &str, name: &str) -> Received {
         },
         routing_key: "signup.requested".to_owned(),
         redelivered: false,
+        claim: Claim::default(),
         trail,
     }
 }

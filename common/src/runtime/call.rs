@@ -114,6 +114,7 @@ fn what_it_said(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use crate::runtime::Claim;
     use async_trait::async_trait;
 
     use super::*;
@@ -168,6 +169,7 @@ mod tests {
             },
             routing_key: String::new(),
             redelivered: false,
+            claim: Claim::default(),
             trail: Trail::default(),
         }
     }

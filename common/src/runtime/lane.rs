@@ -15,10 +15,10 @@ use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::Received;
 use super::call::call;
 use super::settle::{Place, Settlement, settlement};
 use super::worker::{BROKER, Worker};
+use super::{Claim, Received};
 use crate::broker::{
     Address, BrokerError, Delivery, Publication, PublishError, Settlement as Settle, Subscription,
     SubscriptionControl, Tag, bounds,
@@ -221,7 +221,7 @@ impl Lane {
             // First stop what comes, then give back what nobody has begun.
             if control.cancel().await.is_ok() {
                 while let Some(Ok(delivery)) = deliveries.next().await {
-                    waiting.push(self.in_hand(delivery));
+                    waiting.push(self.in_hand(delivery, &control));
                 }
             }
             join_all(
@@ -244,14 +244,15 @@ impl Lane {
         end
     }
 
-    fn in_hand(&self, delivery: Delivery) -> InHand {
+    fn in_hand(&self, delivery: Delivery, control: &Arc<dyn SubscriptionControl>) -> InHand {
         let Delivery { tag, returns, .. } = delivery;
         self.came(1);
         let user = self.worker.broker.user();
+        let claim = Claim::new(Arc::clone(control), self.worker.stop.clone());
         InHand {
             tag,
             returns,
-            received: Received::new(delivery, user, self.worker.spec.door, now()),
+            received: Received::new(delivery, user, self.worker.spec.door, now(), claim),
         }
     }
 
@@ -262,7 +263,7 @@ impl Lane {
         control: &Arc<dyn SubscriptionControl>,
         tasks: &TaskTracker,
     ) -> Option<InHand> {
-        let in_hand = self.in_hand(delivery);
+        let in_hand = self.in_hand(delivery, control);
         let crashes = in_hand
             .received
             .trail
@@ -343,6 +344,10 @@ impl Lane {
                     let count = publish.len();
                     publications.extend(publish.into_iter().map(|one| self.outgoing(one)));
                     finished.push((in_hand, count, outcome, failure));
+                }
+                Settlement::GiveBack => {
+                    self.worker.metrics.outcome("give_back", "");
+                    self.give_back(in_hand, control).await;
                 }
                 Settlement::Hold { dependency, error } => {
                     self.worker.metrics.outcome("hold", "");

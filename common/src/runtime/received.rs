@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use super::Claim;
 use crate::broker::{Delivery, Tag};
 use crate::event::{Publisher, Trail, header};
 use crate::message::Message;
@@ -17,6 +18,8 @@ pub struct Received {
     pub redelivered: bool,
     /// What the system has learned about it.
     pub trail: Trail,
+    /// Whether it is still ours to act on.
+    pub claim: Claim,
 }
 
 impl Received {
@@ -27,6 +30,7 @@ impl Received {
         own_user: Option<&str>,
         door: bool,
         now: OffsetDateTime,
+        claim: Claim,
     ) -> Self {
         let Delivery {
             mut message,
@@ -45,6 +49,7 @@ impl Received {
                 routing_key,
                 redelivered,
                 trail,
+                claim,
             };
         }
         let trail = Trail {
@@ -60,6 +65,7 @@ impl Received {
             routing_key,
             redelivered,
             trail,
+            claim,
         }
     }
 
@@ -77,7 +83,7 @@ impl Received {
             redelivered: false,
             returns: 0,
         };
-        Self::new(delivery, own_user, true, now)
+        Self::new(delivery, own_user, true, now, Claim::default())
     }
 
     /// Whether nobody can have handled it before, here or at the stages before: it is not redelivered,
@@ -145,8 +151,14 @@ mod tests {
     #[test]
     fn our_own_headers_are_believed() {
         for received in [
-            Received::new(delivery(Some("us")), Some("us"), true, now()),
-            Received::new(delivery(None), Some("us"), false, now()),
+            Received::new(
+                delivery(Some("us")),
+                Some("us"),
+                true,
+                now(),
+                Claim::default(),
+            ),
+            Received::new(delivery(None), Some("us"), false, now(), Claim::default()),
         ] {
             assert_eq!(received.trail.attempt, 7);
             assert_eq!(received.routing_key, "first");
@@ -158,7 +170,7 @@ mod tests {
     fn a_dead_letter_that_goes_out_again_still_tells_of_its_death() {
         let mut delivery = delivery(None);
         delivery.message.headers.set(header::REASON, "undecodable");
-        let received = Received::new(delivery, Some("us"), false, now());
+        let received = Received::new(delivery, Some("us"), false, now(), Claim::default());
         let trail = Trail {
             crashes: 2,
             ..received.trail.clone()
@@ -172,7 +184,7 @@ mod tests {
     #[test]
     fn nobody_elses_are_at_a_door() {
         for (user, publisher) in [(None, "amqp:-"), (Some("mallory"), "amqp:mallory")] {
-            let received = Received::new(delivery(user), Some("us"), true, now());
+            let received = Received::new(delivery(user), Some("us"), true, now(), Claim::default());
             assert_eq!(received.trail.attempt, 0);
             assert_eq!(received.routing_key, "second");
             assert_eq!(

@@ -23,6 +23,8 @@ pub(super) enum Settlement {
         /// The reason code, for a rejection, a retry or a dead letter.
         failure: Option<Failure>,
     },
+    /// Give it back: somebody else handles it.
+    GiveBack,
     /// Give it back and wait for the dependency.
     Hold {
         /// What is down.
@@ -84,6 +86,15 @@ pub(super) fn settlement(
             None => dead(failure, received, place, now),
         },
         Outcome::Dead(failure) => dead(failure, received, place, now),
+        Outcome::Snooze(delay) => {
+            let message = received.again(&received.trail);
+            let to = Address::Later {
+                queue: queue.to_owned(),
+                delay,
+            };
+            finish("snooze", vec![Publication { to, message }], None)
+        }
+        Outcome::GiveBack => Settlement::GiveBack,
         Outcome::Hold { dependency, error } => Settlement::Hold { dependency, error },
     }
 }
@@ -202,6 +213,7 @@ fn cut(text: &str, longest: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::runtime::Claim;
     use std::time::Duration;
 
     use super::*;
@@ -218,6 +230,7 @@ mod tests {
             },
             routing_key: "signup.requested".to_owned(),
             redelivered: false,
+            claim: Claim::default(),
             trail: Trail {
                 attempt,
                 generation: 3,
@@ -387,6 +400,27 @@ mod tests {
         );
         let errors = vec![FieldError::new("/x", "y".repeat(1000)); 50];
         assert!(errors_as_json(errors).len() <= LONGEST_ERRORS);
+    }
+
+    #[test]
+    fn a_snooze_waits_and_spends_no_attempt() {
+        let delay = Duration::from_secs(90);
+        let settlement = settle(Outcome::Snooze(delay), &received(2));
+        let publication = published(&settlement);
+        let to = Address::Later {
+            queue: QUEUE.to_owned(),
+            delay,
+        };
+        assert_eq!(publication.to, to);
+        assert_eq!(Trail::read(&publication.message.headers).attempt, 2);
+    }
+
+    #[test]
+    fn what_is_given_back_is_not_published() {
+        assert_eq!(
+            settle(Outcome::GiveBack, &received(2)),
+            Settlement::GiveBack
+        );
     }
 
     #[test]

@@ -194,7 +194,7 @@ pub fn blocked(blocked: bool) {
 #[derive(Clone)]
 pub struct QueueMetrics {
     queue: String,
-    outcomes: [(&'static str, Counter); 6],
+    outcomes: [(&'static str, Counter); 8],
     in_flight: Gauge,
     age: Histogram,
     handle: Histogram,
@@ -205,7 +205,16 @@ impl QueueMetrics {
     /// The metrics of `queue`, all of them there from the start.
     pub fn new(queue: &str) -> Self {
         let queue = queue.to_owned();
-        let outcomes = ["done", "next", "rejected", "retry", "dead", "hold"];
+        let outcomes = [
+            "done",
+            "next",
+            "rejected",
+            "retry",
+            "snooze",
+            "give_back",
+            "dead",
+            "hold",
+        ];
         let metrics = Self {
             outcomes: outcomes.map(|outcome| (outcome, outcome_counter(&queue, outcome, ""))),
             in_flight: gauge!(IN_FLIGHT, "queue" => queue.clone()),

@@ -101,9 +101,11 @@ impl Judge {
                 (Verdict::Dead(failure.code), (event, None))
             }
             // Validating needs nothing and nobody, so it knows no other outcome.
-            Outcome::Done | Outcome::Retry { .. } | Outcome::Hold { .. } => {
-                (Verdict::Dead(ReasonCode::Undecodable), (None, None))
-            }
+            Outcome::Done
+            | Outcome::Retry { .. }
+            | Outcome::Snooze(_)
+            | Outcome::GiveBack
+            | Outcome::Hold { .. } => (Verdict::Dead(ReasonCode::Undecodable), (None, None)),
         };
         let (event, kind) = known;
         Entry {

@@ -5,7 +5,7 @@ use common::config::{Config, Destination};
 use common::event::{Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::Outcome;
-use common::runtime::{Handler as _, Received};
+use common::runtime::{Claim, Handler as _, Received};
 use common::store::sqlite::SqliteStore;
 use common::store::{Attempt, DeliveryKey, Store};
 use common::topology::{Fact, Names, Topology};
@@ -112,6 +112,7 @@ impl Pipeline {
             trail: Trail::read(&message.headers),
             routing_key: message.kind.clone().unwrap_or_default(),
             redelivered: false,
+            claim: Claim::default(),
             message,
         };
         for outcome in worker.handle(&[received]).await {

@@ -164,6 +164,7 @@ pub fn nameless(message: &Message, queue: &str, generation: u32) -> Uuid {
 #[cfg(test)]
 mod tests {
     use common::namespace::Namespace;
+    use common::runtime::Claim;
 
     use super::*;
 
@@ -180,6 +181,7 @@ mod tests {
             },
             routing_key: "signup.requested".to_owned(),
             redelivered: false,
+            claim: Claim::default(),
         }
     }
 

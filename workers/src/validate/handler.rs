@@ -129,6 +129,7 @@ mod tests {
     use common::broker::Address;
     use common::event::Publisher;
     use common::message::Headers;
+    use common::runtime::Claim;
 
     use super::*;
 
@@ -144,6 +145,7 @@ mod tests {
             },
             routing_key: "signup.requested".to_owned(),
             redelivered: false,
+            claim: Claim::default(),
             trail: Trail {
                 received_at: Some(now()),
                 ..Trail::default()

@@ -383,6 +383,10 @@ impl Control {
 
 #[async_trait]
 impl SubscriptionControl for Control {
+    async fn owns(&self) -> bool {
+        self.shared.progress.borrow().lost.is_none()
+    }
+
     fn settle(&self, tag: Tag, settlement: Settlement) {
         {
             let mut ledger = lock(&self.shared.ledger);

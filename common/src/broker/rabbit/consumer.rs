@@ -256,6 +256,10 @@ struct Control {
 
 #[async_trait]
 impl SubscriptionControl for Control {
+    async fn owns(&self) -> bool {
+        self.shared.lost().is_none() && self.shared.channel.status().connected()
+    }
+
     fn settle(&self, tag: Tag, settlement: Settlement) {
         {
             let mut ledger = self.shared.ledger();
