@@ -27,7 +27,7 @@ const PREFIXES: [&str; 4] = ["cloudEvents:", "cloudEvents_", "ce-", "ce_"];
 /// Bounds on what is taken for an event at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest body, in bytes.
+    /// Maximum size of an event, as it came and in its canonical form, in bytes.
     pub event_bytes: usize,
 }
 
@@ -36,6 +36,22 @@ impl Default for Limits {
         Self {
             event_bytes: 256 * 1024,
         }
+    }
+}
+
+impl Limits {
+    fn check(self, body: &[u8]) -> Result<(), Undecodable> {
+        if body.len() <= self.event_bytes {
+            return Ok(());
+        }
+        Err(Undecodable {
+            code: ReasonCode::TooLarge,
+            detail: format!(
+                "expected an event of at most {} bytes, found {}",
+                self.event_bytes,
+                body.len()
+            ),
+        })
     }
 }
 
@@ -86,16 +102,7 @@ pub fn decode(
     limits: Limits,
     now: OffsetDateTime,
 ) -> Result<Decoded, Undecodable> {
-    if message.body.len() > limits.event_bytes {
-        return Err(Undecodable {
-            code: ReasonCode::TooLarge,
-            detail: format!(
-                "expected at most {} bytes, found {}",
-                limits.event_bytes,
-                message.body.len()
-            ),
-        });
-    }
+    limits.check(&message.body)?;
     let user = message.user_id.as_deref();
     let trusted = user.is_some() && user == own_user;
     let mut trail = if trusted {
@@ -138,6 +145,7 @@ pub fn decode(
             .map_err(|error| undecodable(format!("the event cannot be written: {error}")))?;
         Bytes::from(bytes)
     };
+    limits.check(&body)?;
     trail.publisher = Some(publisher);
     Ok(Decoded {
         id,

@@ -85,6 +85,17 @@ fn can_be_secret(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(_)) && value.as_str() != Some("")
 }
 
+/// Whether a field below `value` holds a mask in the place of its secret: what was kept of a refused message.
+pub fn is_masked(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(is_masked),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            is_masked(value) || value.as_str() == Some(MASK) && is_secret(name)
+        }),
+        _ => false,
+    }
+}
+
 /// Masks all that a message holds of secrets: in its body and in its headers.
 pub fn mask_message(message: &mut Message) {
     if let std::borrow::Cow::Owned(masked) = mask(&message.body) {
@@ -199,6 +210,8 @@ mod tests {
             ]
         );
         assert_eq!(find(&json!({"name": "password", "tokens": 7}), ""), []);
+        assert!(is_masked(&json!([{"a": {"token": "***"}}])));
+        assert!(!is_masked(&json!({"a": "***", "token": "x"})));
     }
 
     #[test]
