@@ -25,6 +25,15 @@ pub struct Limits {
     pub event_bytes: usize,
 }
 
+impl Limits {
+    /// Maximum bytes of an accepted event in its canonical form: its data may be in base64 by then, and its
+    /// attributes in the body.
+    pub fn canonical_bytes(&self) -> usize {
+        let data = self.event_bytes.saturating_add(self.event_bytes / 3);
+        data.saturating_add(64 * 1024)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
