@@ -1,6 +1,7 @@
 //! Events: CloudEvents 1.0, the shapes they arrive in, their types and their rules.
 
 mod cloud;
+pub mod content;
 mod decode;
 mod email;
 mod foreign;
