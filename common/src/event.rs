@@ -1,6 +1,7 @@
 //! Events: CloudEvents 1.0, the shapes they arrive in, their types and their rules.
 
 mod cloud;
+mod death;
 mod decode;
 mod email;
 mod id;
@@ -10,6 +11,7 @@ mod trail;
 mod types;
 
 pub use cloud::{CloudEvent, InvalidAttribute};
+pub use death::{broker_death, carry_death};
 pub use decode::{Decoded, Limits, Undecodable, decode};
 pub use email::{InvalidEmail, normalise_email};
 pub use id::{EventId, Publisher, name_based};

@@ -68,10 +68,7 @@ mod tests {
     async fn a_task_that_panics_is_reported_with_its_name_and_message() {
         assert_eq!(spawn("good", async { 7 }).await.unwrap(), 7);
         let task = spawn("bad", async { panic!("on purpose") });
-        assert_eq!(
-            panicked().await,
-            "the task \"bad\" panicked: on purpose"
-        );
+        assert_eq!(panicked().await, "the task \"bad\" panicked: on purpose");
         assert!(task.await.unwrap_err().is_panic());
         assert!(panic_so_far().is_some());
     }

@@ -24,7 +24,7 @@ use futures_util::stream::BoxStream;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +60,8 @@ pub struct RabbitBroker {
     closing: CancellationToken,
     lanes: TaskTracker,
     links: TaskTracker,
+    /// Something of the topology is missing.
+    missed: Notify,
 }
 
 impl RabbitBroker {
@@ -111,6 +113,7 @@ impl RabbitBroker {
             closing,
             lanes,
             links,
+            missed: Notify::new(),
         })
     }
 
@@ -200,12 +203,19 @@ impl Broker for RabbitBroker {
         let took = began.elapsed();
         for answer in &answers {
             metrics::published(answer, took);
+            if let Err(PublishError::Unroutable { .. }) = answer {
+                self.missed.notify_one();
+            }
         }
         answers
     }
 
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
-        consumer::subscribe(&self.consuming, queue, prefetch).await
+        let subscribed = consumer::subscribe(&self.consuming, queue, prefetch).await;
+        if let Err(BrokerError::NoSuchQueue(_)) = subscribed {
+            self.missed.notify_one();
+        }
+        subscribed
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
@@ -220,6 +230,10 @@ impl Broker for RabbitBroker {
             Some(reason) => Err(BrokerError::Blocked(reason)),
             None => answer,
         }
+    }
+
+    async fn missed(&self) {
+        self.missed.notified().await;
     }
 
     async fn product(&self) -> Result<Option<String>, BrokerError> {

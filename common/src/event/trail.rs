@@ -39,6 +39,9 @@ pub mod header {
     pub const QUEUE: &str = "longshore-queue";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
+    /// What the broker said about a message that it gave up on itself, for as long as it travels: the newest
+    /// entry of `x-death`, which does not survive a publish.
+    pub const DEATH: &str = "longshore-death";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::hold::Down;
 use super::lane::{InHand, Lane};
-use crate::broker::{
-    Address, Publication, PublishError, Settlement, SubscriptionControl, bounds,
-};
+use crate::broker::{Address, Publication, PublishError, Settlement, SubscriptionControl, bounds};
 use crate::event::Trail;
 use crate::retry::Waits;
 use crate::topology::Names;

@@ -11,9 +11,7 @@ use super::call::call;
 use super::hold::Down;
 use super::lane::{InHand, Lane};
 use super::settle::{Settlement, settlement};
-use crate::broker::{
-    Publication, PublishError, Settlement as Settle, SubscriptionControl, bounds,
-};
+use crate::broker::{Publication, PublishError, Settlement as Settle, SubscriptionControl, bounds};
 use crate::event::{header, now};
 use crate::outcome::{Failure, Outcome};
 use crate::telemetry::trace;

@@ -180,6 +180,7 @@ impl Lane {
             return Ok(());
         };
         let lane = Arc::clone(self);
-        lane.handle(vec![in_hand], permit, Arc::clone(control)).await
+        lane.handle(vec![in_hand], permit, Arc::clone(control))
+            .await
     }
 }

@@ -19,7 +19,7 @@ use super::standing::Consuming;
 use super::worker::Worker;
 use super::{Claim, Received};
 use crate::broker::{BrokerError, Delivery, Subscription, SubscriptionControl, Tag};
-use crate::event::now;
+use crate::event::{carry_death, now};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
 use crate::retry::RetryPolicy;
@@ -169,11 +169,7 @@ impl Lane {
     }
 
     /// One subscription from beginning to end. When it returns, nothing of it is running.
-    async fn consume(
-        self: &Arc<Self>,
-        subscription: Subscription,
-        consuming: &Consuming,
-    ) -> End {
+    async fn consume(self: &Arc<Self>, subscription: Subscription, consuming: &Consuming) -> End {
         let Subscription {
             mut deliveries,
             control,
@@ -259,12 +255,18 @@ impl Lane {
     ) -> InHand {
         let Delivery { tag, returns, .. } = delivery;
         self.came(1);
+        let spec = &self.worker.spec;
         let user = self.worker.broker.user();
         let claim = Claim::new(Arc::clone(control), self.worker.stop.clone());
+        let mut received = Received::new(delivery, user, spec.door, now(), claim);
+        if spec.parked.is_some() {
+            // A dead letter: whoever gets a copy of it must know as well how it died.
+            carry_death(&mut received.message.headers);
+        }
         InHand {
             tag,
             returns,
-            received: Received::new(delivery, user, self.worker.spec.door, now(), claim),
+            received,
         }
     }
 

@@ -10,10 +10,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::Received;
 use super::hold::{Down, Hold};
 use super::lane::{Lane, LaneKind};
 use super::standing::{Consuming, Standing};
-use super::Received;
 use crate::bootstrap::{Failure, Program, millis};
 use crate::broker::Broker;
 use crate::config::StageSettings;
