@@ -26,6 +26,7 @@ pub use url::ServiceUrl;
 
 use crate::event::{Limits, TypeDefinition};
 use crate::namespace::Namespace;
+use crate::retry::LONGEST_WAIT;
 use crate::topology::{Plan, Stage};
 
 /// The whole configuration.
@@ -292,10 +293,10 @@ impl Config {
     /// What shapes the topology.
     pub fn plan(&self) -> Plan {
         let stages = Stage::ALL.map(|stage| self.stage(stage).retry.longest());
-        let destinations = self
-            .destinations
-            .iter()
-            .map(|destination| destination.retry.longest());
+        let destinations = self.destinations.iter().map(|destination| {
+            let turn = destination.rate.map(Rate::interval).unwrap_or_default();
+            destination.retry.longest().max(turn.min(LONGEST_WAIT))
+        });
         Plan {
             namespace: self.namespace.clone(),
             destinations: self
