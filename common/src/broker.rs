@@ -8,6 +8,7 @@ pub(crate) mod bounds;
 mod differences;
 pub mod embedded;
 pub mod rabbit;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use time::OffsetDateTime;
+
+pub use traced::publish_traced;
 
 use crate::message::Message;
 use crate::topology::{Fact, Topology};

@@ -25,6 +25,7 @@ pub use stage::{StageConfig, StageSettings};
 pub use url::ServiceUrl;
 
 use crate::event::{Limits, TypeDefinition};
+use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED};
 use crate::namespace::Namespace;
 use crate::retry::LONGEST_WAIT;
 use crate::topology::{Plan, Stage};
@@ -303,6 +304,11 @@ impl Config {
                 .destinations
                 .iter()
                 .map(|destination| (destination.name.clone(), destination.types.clone()))
+                .collect(),
+            known_types: [SIGNUP_REQUESTED, PROCESSING_REQUESTED]
+                .into_iter()
+                .chain(self.types.iter().map(|kind| kind.name.as_str()))
+                .map(str::to_owned)
                 .collect(),
             longest_delay: stages
                 .into_iter()

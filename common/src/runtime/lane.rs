@@ -21,7 +21,7 @@ use super::worker::{BROKER, Worker};
 use super::{Claim, Received};
 use crate::broker::{
     Address, BrokerError, Delivery, Publication, PublishError, Settlement as Settle, Subscription,
-    SubscriptionControl, Tag, bounds,
+    SubscriptionControl, Tag, bounds, publish_traced,
 };
 use crate::event::{Trail, header, now};
 use crate::outcome::{Failure, Outcome};
@@ -295,15 +295,17 @@ impl Lane {
         permit: OwnedSemaphorePermit,
         control: Arc<dyn SubscriptionControl>,
     ) {
-        let span = tracing::info_span!("handle", queue.name = %self.queue, events = batch.len());
+        let messages = batch.iter().map(|in_hand| {
+            let message = &in_hand.received.message;
+            (message.message_id.as_deref(), &message.headers)
+        });
+        let traced = trace::processing(&self.queue, messages);
+        let span = tracing::info_span!(parent: &traced, "handle", queue.name = %self.queue, events = batch.len());
         let work = async {
             let (received, tags): (Vec<Received>, Vec<(Tag, u32)>) = batch
                 .into_iter()
                 .map(|in_hand| (in_hand.received, (in_hand.tag, in_hand.returns)))
                 .unzip();
-            for event in &received {
-                trace::link(&event.message.headers, &tracing::Span::current());
-            }
             let began = Instant::now();
             let settings = &self.worker.spec.settings;
             let outcomes = call(&*self.worker.handler, &received, settings.timeout).await;
@@ -322,7 +324,7 @@ impl Lane {
             });
             self.settle(each.collect(), &control).await;
         };
-        work.instrument(span).await;
+        work.instrument(span).instrument(traced).await;
     }
 
     /// Does what the outcomes ask for: publishes, confirmed, and only then settles.
@@ -342,7 +344,7 @@ impl Lane {
                     failure,
                 } => {
                     let count = publish.len();
-                    publications.extend(publish.into_iter().map(|one| self.outgoing(one)));
+                    publications.extend(publish);
                     finished.push((in_hand, count, outcome, failure));
                 }
                 Settlement::GiveBack => {
@@ -359,7 +361,8 @@ impl Lane {
         let mut answers = if publications.is_empty() {
             Vec::new().into_iter()
         } else {
-            let answers = self.worker.broker.publish_all(publications).await;
+            let broker = &*self.worker.broker;
+            let answers = publish_traced(broker, publications, |one| self.outgoing(one)).await;
             answers.into_iter()
         };
         for (in_hand, count, outcome, failure) in finished {
@@ -377,9 +380,8 @@ impl Lane {
         }
     }
 
-    /// A publication with the trace's context, within what the broker takes.
+    /// A publication within what the broker takes.
     fn outgoing(&self, mut publication: Publication) -> Publication {
-        trace::inject(&mut publication.message.headers);
         // A message that came in can be so full that ours no longer fit beside what it brought: then
         // only ours go on.
         if let Err(problem) = bounds::check(&publication.message) {

@@ -137,6 +137,29 @@ pub fn publishing(destination: Option<&str>, id: Option<&str>, count: usize) -> 
     span
 }
 
+/// The span of answering a request.
+pub fn serving(method: &str, route: &str) -> Span {
+    tracing::trace_span!(
+        target: TARGET,
+        "serve",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        error.type = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+    )
+}
+
+/// Writes the status of an answer down in `span`, and whether that is an error on its side.
+pub fn answered(span: &Span, status: u16, is_error: bool) {
+    span.record("http.response.status_code", status);
+    if is_error {
+        failed(span, &status.to_string());
+    }
+}
+
 /// Marks `span` as failed, with the class of the error.
 pub fn failed(span: &Span, class: &str) {
     span.record("error.type", class);

@@ -169,6 +169,7 @@ pub fn replay(filter: DeadFilter) -> Replay {
         rate: None,
         stop_when: None,
         slice: None,
+        new_ids: false,
     }
 }
 

@@ -147,10 +147,7 @@ impl Webhook {
         match exchange.instrument(span.clone()).await {
             Ok(Ok(sent)) => {
                 if let Some(status) = sent.status {
-                    span.record("http.response.status_code", status);
-                    if status >= StatusCode::BAD_REQUEST.as_u16() {
-                        trace::failed(&span, &status.to_string());
-                    }
+                    trace::answered(&span, status, status >= StatusCode::BAD_REQUEST.as_u16());
                 }
                 if sent.again {
                     span.record("http.request.resend_count", 1);
