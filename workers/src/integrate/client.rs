@@ -64,6 +64,14 @@ impl Client {
     /// # Errors
     /// The roots of trust of this machine cannot be read.
     pub(super) fn new(guard: Guard, patience: Duration) -> Result<Self, rustls::Error> {
+        Self::with(guard, patience, |_| {})
+    }
+
+    fn with(
+        guard: Guard,
+        patience: Duration,
+        settle: impl FnOnce(&mut legacy::Builder),
+    ) -> Result<Self, rustls::Error> {
         let mut http = HttpConnector::new_with_resolver(guard);
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -85,6 +93,7 @@ impl Client {
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_keep_alive_while_idle(true);
+        settle(&mut builder);
         let kept = builder.build(connector.clone());
         let fresh = builder.pool_max_idle_per_host(0).build(connector);
         Ok(Self { kept, fresh })
@@ -234,3 +243,6 @@ impl Service<Uri> for Connector {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
