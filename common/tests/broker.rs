@@ -44,6 +44,7 @@ macro_rules! conforms {
             what_is_delayed_is_somewhere,
             the_depth_of_a_queue_is_known,
             applying_twice_changes_nothing,
+            a_destination_that_is_narrowed_gets_less,
             verify_names_what_is_missing,
             what_the_broker_gives_up_on_is_dead_lettered,
             a_message_is_given_out_up_to_the_limit,

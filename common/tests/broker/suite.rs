@@ -466,6 +466,34 @@ pub async fn applying_twice_changes_nothing(world: Arc<World>) {
     two.close().await;
 }
 
+pub async fn a_destination_that_is_narrowed_gets_less(world: Arc<World>) {
+    let queue = world.names.integrate("crm");
+    let wide = world.topology_with(&["#", "signup.requested"]);
+    let narrow = world.topology_with(&["processing.*"]);
+    let publish = async |id: &str| {
+        let to = Address::Fact {
+            fact: Fact::Stored,
+            routing_key: "signup.requested".to_owned(),
+        };
+        world
+            .broker
+            .publish(publication(to, id))
+            .await
+            .expect("published");
+    };
+    world.broker.apply(&wide).await.expect("applied");
+    publish("wide").await;
+    world.wait_for_depth(&queue, 1).await;
+    // `signup.*` was bound when the world began.
+    world.broker.apply(&narrow).await.expect("applied");
+    publish("narrow").await;
+    tokio::time::sleep(MOMENT).await;
+    world.wait_for_depth(&queue, 1).await;
+    world.broker.apply(&wide).await.expect("applied");
+    publish("wide again").await;
+    world.wait_for_depth(&queue, 2).await;
+}
+
 pub async fn verify_names_what_is_missing(world: Arc<World>) {
     world.broker.delete(&world.topology).await.expect("deleted");
     let differences = world
