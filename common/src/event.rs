@@ -1,6 +1,8 @@
 //! Events: CloudEvents 1.0, the shapes they arrive in, their types and their rules.
 
 mod cloud;
+pub mod content;
+mod death;
 mod decode;
 mod email;
 mod foreign;
@@ -15,6 +17,7 @@ mod trail;
 mod types;
 
 pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE};
+pub use death::{broker_death, carry_death};
 pub use decode::{Decoded, Limits, Undecodable, decode};
 pub use email::{InvalidEmail, normalise_email};
 pub use foreign::recognise;

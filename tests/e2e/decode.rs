@@ -5,6 +5,7 @@ use e2e::{
     broker::{Message, Outsider, Published},
     load::{signup, signup_event},
     receiver::Receiver,
+    scratch::Scratch,
     system::{Destination, System},
 };
 use lapin::types::AMQPValue;
@@ -57,8 +58,8 @@ async fn kept(system: &System) -> Result<String> {
     let rejections: Vec<String> = sqlx::query_scalar(
         "select rejections::text || convert_from(body, 'LATIN1') from rejections",
     )
-        .fetch_all(ledger.pool())
-        .await?;
+    .fetch_all(ledger.pool())
+    .await?;
     rows.extend(rejections);
     Ok(rows.join("\n"))
 }
@@ -92,7 +93,7 @@ async fn headers_of_every_binding_make_events_of_their_own() -> Result<()> {
 #[tokio::test]
 async fn data_of_every_kind_arrives_as_it_was_sent() -> Result<()> {
     let receiver = Receiver::start().await?;
-    let folder = tempfile::tempdir()?;
+    let folder = Scratch::new()?;
     let schema = folder.path().join("thing.json");
     std::fs::write(&schema, r#"{"type": ["string", "null"], "default": null}"#)?;
     let types = TYPES.replace("thing.json", &schema.display().to_string());

@@ -9,6 +9,7 @@ mod cli;
 mod dead_letter_and_replay;
 mod dead_letters;
 mod decode;
+mod deliveries;
 mod demo;
 mod dev;
 mod duplicates;

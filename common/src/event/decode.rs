@@ -24,11 +24,24 @@ use crate::reason::ReasonCode;
 /// has it, and as its bindings for RabbitMQ do, which took it from HTTP.
 const PREFIXES: [&str; 4] = ["cloudEvents:", "cloudEvents_", "ce-", "ce_"];
 
+/// Values of `content_encoding` that change nothing. Some libraries write the charset there, or that the body
+/// is bytes.
+const ENCODINGS: [&str; 6] = ["", "identity", "utf-8", "utf8", "us-ascii", "binary"];
+
 /// Bounds on what is taken for an event at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum size of an event, as it came and in its canonical form, in bytes.
     pub event_bytes: usize,
+}
+
+impl Limits {
+    /// Maximum bytes of an accepted event in its canonical form: its data may be in base64 by then, and its
+    /// attributes in the body.
+    pub fn canonical_bytes(&self) -> usize {
+        let data = self.event_bytes.saturating_add(self.event_bytes / 3);
+        data.saturating_add(64 * 1024)
+    }
 }
 
 impl Default for Limits {
@@ -162,6 +175,16 @@ pub fn decode(
 /// What was expected and what was found.
 fn read_shape(message: &Message, routing_key: &str, publisher: &Publisher) -> Result<Read, String> {
     let told = |what: &'static str| move |unfit: Unfit| format!("expected {what}: {unfit}");
+    if let Some(encoding) = message.content_encoding.as_deref()
+        && !ENCODINGS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(encoding))
+    {
+        return Err(format!(
+            "expected no content encoding, found {:?}",
+            clip(encoding)
+        ));
+    }
     let content_type = message.content_type.as_deref();
     let media = MediaType::read(content_type.unwrap_or_default());
     if media.is_event() && media.is_utf8() {
@@ -198,10 +221,13 @@ fn attributes(headers: &Headers) -> Vec<Attribute> {
             HeaderValue::Null => continue,
             // AMQP has a type for moments; CloudEvents' JSON format writes them as text.
             HeaderValue::Time(seconds) => Ok(Value::from(seconds_to_rfc3339(*seconds))),
-            HeaderValue::List(_) | HeaderValue::Table(_) | HeaderValue::Bytes(_) => {
-                Err("expected text, a number or a truth value in the header".to_owned())
-            }
-            other => Ok(other.to_json()),
+            HeaderValue::Text(_) | HeaderValue::Bool(_) => Ok(value.to_json()),
+            other => match other.as_int() {
+                Some(number) => Ok(Value::from(number)),
+                None => {
+                    Err("expected text, a whole number or a truth value in the header".to_owned())
+                }
+            },
         };
         let attribute = attribute.to_ascii_lowercase();
         match attributes.iter_mut().find(|(known, _)| *known == attribute) {
@@ -450,7 +476,7 @@ mod tests {
     #[test]
     fn a_header_has_a_type_that_json_has() {
         let event = good(&with_headers([
-            ("ce-count", HeaderValue::Int(7)),
+            ("ce-count", HeaderValue::UInt8(7)),
             ("ce-none", HeaderValue::Null),
             ("ce-on", HeaderValue::Bool(true)),
         ]));
@@ -459,6 +485,8 @@ mod tests {
         for wrong in [
             HeaderValue::Float(1.5),
             HeaderValue::Float(f64::NAN),
+            HeaderValue::Decimal { scale: 0, value: 1 },
+            HeaderValue::RawText(vec![0xff]),
             HeaderValue::Bytes(vec![0xff]),
             HeaderValue::List(Vec::new()),
             HeaderValue::Table(Headers::default()),
@@ -469,6 +497,20 @@ mod tests {
             );
         }
         assert!(read(&with_headers([("ce-id", HeaderValue::Int(7))])).is_err());
+    }
+
+    #[test]
+    fn a_content_encoding_is_refused_unless_it_changes_nothing() {
+        for (encoding, is_taken) in [
+            ("utf-8", true),
+            ("identity", true),
+            ("gzip", false),
+            ("latin1", false),
+        ] {
+            let mut encoded = structured();
+            encoded.content_encoding = Some(encoding.to_owned());
+            assert_eq!(read(&encoded).is_ok(), is_taken, "{encoding}");
+        }
     }
 
     #[test]

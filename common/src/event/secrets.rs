@@ -125,6 +125,7 @@ pub fn mask_text(text: &str) -> String {
 fn masked_value(value: &HeaderValue) -> HeaderValue {
     match value {
         HeaderValue::Text(text) => HeaderValue::Text(mask_text(text)),
+        HeaderValue::RawText(bytes) => HeaderValue::RawText(mask(bytes).into_owned()),
         HeaderValue::Bytes(bytes) => HeaderValue::Bytes(mask(bytes).into_owned()),
         HeaderValue::List(values) => HeaderValue::List(values.iter().map(masked_value).collect()),
         HeaderValue::Table(table) => {

@@ -1,6 +1,8 @@
 //! From a message on the dead queue to a dead letter. Whatever it is, it becomes one.
 
-use common::event::{EventId, Publisher, Trail, from_rfc3339, header, name_based, now, secrets};
+use common::event::{
+    EventId, Publisher, Trail, broker_death, from_rfc3339, header, name_based, now, secrets,
+};
 use common::message::{HeaderValue, Headers, Message};
 use common::reason::ReasonCode;
 use common::runtime::Received;
@@ -41,6 +43,7 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
         header::QUEUE,
         header::FAILED_AT,
         header::ROUTING_KEY,
+        header::DEATH,
     ] {
         original.headers.remove(name);
     }
@@ -94,12 +97,7 @@ fn by_worker(received: &Received) -> Option<Death> {
 
 /// RabbitMQ tells of its own dead letters in `x-death`, the newest first.
 fn by_broker(headers: &Headers) -> Option<Death> {
-    let Some(HeaderValue::List(deaths)) = headers.get("x-death") else {
-        return None;
-    };
-    let Some(HeaderValue::Table(death)) = deaths.first() else {
-        return None;
-    };
+    let death = broker_death(headers)?;
     let queue = death.text("queue")?;
     let said = death.text("reason").unwrap_or("for no given reason");
     let routing_key = match death.get("routing-keys") {

@@ -38,6 +38,9 @@ impl Validate {
             trail,
             ..
         } = received;
+        if let Some(failure) = received.damage() {
+            return Outcome::Dead(failure);
+        }
         let received_at = trail.received_at.unwrap_or_else(now);
         let own_user = self.own_user.as_deref();
         let decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
@@ -124,8 +127,8 @@ fn canonical(received: &Received, decoded: Decoded) -> Message {
         // AMQP bounds it; the event itself holds it whole.
         app_id: Some(source).filter(|source| source.len() <= 255),
         timestamp: received.message.timestamp,
-        user_id: None,
         headers: received.message.headers.clone(),
+        ..Message::default()
     }
 }
 
