@@ -14,17 +14,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use common::bootstrap::{Failure, Program};
 use common::broker::embedded::EmbeddedBroker;
-use common::broker::{Address, Broker, Publication};
+use common::broker::{
+    Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
+    PublishError, Settlement, Subscription, SubscriptionControl, Tag,
+};
 use common::config::{Config, StageSettings};
 use common::event::{Trail, header};
 use common::message::Message;
-use common::outcome::Outcome;
+use common::outcome::{Failure as OutcomeFailure, Outcome};
+use common::reason::ReasonCode;
 use common::runtime::{Handler, Received, Spec, Standing, Worker};
 use common::sqlite::Location;
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Names, Topology};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take that should happen.
@@ -79,6 +84,110 @@ impl Handler for Slow {
             event.claim.called_back().await;
         }
         vec![Outcome::GiveBack; batch.len()]
+    }
+
+    async fn probe(&self, _: &'static str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A broker whose links break while a message is in hand: nothing is ours any more, but it can still be
+/// published.
+struct Flapping {
+    inner: Arc<dyn Broker>,
+    published: Arc<AtomicUsize>,
+}
+
+struct NotOurs(Arc<dyn SubscriptionControl>);
+
+#[async_trait]
+impl SubscriptionControl for NotOurs {
+    fn settle(&self, _: Tag, _: Settlement) {}
+
+    async fn owns(&self) -> bool {
+        false
+    }
+
+    async fn flush(&self) -> Result<(), BrokerError> {
+        self.0.flush().await
+    }
+
+    async fn cancel(&self) -> Result<(), BrokerError> {
+        self.0.cancel().await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+#[async_trait]
+impl Broker for Flapping {
+    async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
+        self.inner.apply(topology).await
+    }
+
+    async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError> {
+        self.inner.verify(topology).await
+    }
+
+    async fn delete(&self, topology: &Topology) -> Result<(), BrokerError> {
+        self.inner.delete(topology).await
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        self.published.fetch_add(1, Ordering::SeqCst);
+        self.inner.publish(publication).await
+    }
+
+    async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
+        let mut subscription = self.inner.subscribe(queue, prefetch).await?;
+        subscription.control = Arc::new(NotOurs(subscription.control));
+        Ok(subscription)
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        self.inner.depth(queue).await
+    }
+
+    async fn ready(&self) -> Result<(), BrokerError> {
+        self.inner.ready().await
+    }
+
+    async fn history(
+        &self,
+        from: HistoryStart,
+    ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
+        self.inner.history(from).await
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.inner.user()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// Fails each event in another way; all of them would publish something.
+struct Fails(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Handler for Fails {
+    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+        let failure = || OutcomeFailure::new(ReasonCode::HandlerFailed, "no");
+        let outcome = |number: usize| match number % 4 {
+            0 => Outcome::GiveBack,
+            1 => Outcome::Dead(failure()),
+            2 => Outcome::Snooze(Duration::from_secs(1)),
+            _ => Outcome::Retry {
+                after: None,
+                failure: failure(),
+            },
+        };
+        let number = || self.0.fetch_add(1, Ordering::SeqCst);
+        batch.iter().map(|_| outcome(number())).collect()
     }
 
     async fn probe(&self, _: &'static str) -> Result<(), String> {
@@ -301,4 +410,24 @@ async fn real_returns_go_on_counting_through_a_hold() {
     assert_eq!(done.trail.crashes, 1);
     assert!(!done.is_fresh());
     world.end(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_has_taken_back_is_not_multiplied() {
+    let mut world = World::with(40).await;
+    let published = Arc::new(AtomicUsize::new(0));
+    world.broker = Arc::new(Flapping {
+        inner: Arc::clone(&world.broker),
+        published: Arc::clone(&published),
+    });
+    let handled = Arc::new(AtomicUsize::new(0));
+    let (_, running) = world.start(Fails(Arc::clone(&handled)));
+    until("all are handled", async || {
+        handled.load(Ordering::SeqCst) >= 40
+    })
+    .await;
+    world.end(running).await;
+    assert_eq!(published.load(Ordering::SeqCst), 0);
+    // They went back by themselves, with the subscription.
+    assert_eq!(world.depth(&world.queue).await, 40);
 }

@@ -51,9 +51,8 @@ async fn the_producer_alone_brings_its_exchange_back() -> Result<()> {
     // The keeper may have been faster.
     ensure!([202, 503].contains(&refused.status), "{}", refused.status);
     eventually(SECONDS, "the door to accept again", || async {
-        let answer = system
-            .client()
-            .post_once("/v1/signups", "second", &signup("second"));
+        let body = signup("second");
+        let answer = system.client().post_once("/v1/signups", "second", &body);
         answer.await?.accepted()
     })
     .await?;

@@ -26,9 +26,8 @@ async fn without_a_queue_behind_the_door_callers_get_503_until_there_is_one() ->
     }
     // The producer declares the queue again, at once or with its next look.
     eventually(SOON, "the door to accept again", || async {
-        let answer = system
-            .client()
-            .post_once("/v1/signups", "nowhere", &signup("nowhere"));
+        let body = signup("nowhere");
+        let answer = system.client().post_once("/v1/signups", "nowhere", &body);
         answer.await?.accepted()
     })
     .await?;
