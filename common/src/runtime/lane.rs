@@ -279,6 +279,14 @@ impl Lane {
     ) -> Option<InHand> {
         let in_hand = self.in_hand(delivery, control);
         let crashes = in_hand.crashes();
+        if let Some(failure) = self.damage(&in_hand.received) {
+            let lane = Arc::clone(self);
+            let control = Arc::clone(control);
+            let outcome = Outcome::Dead(failure);
+            let buried = async move { lane.settle(vec![(in_hand, outcome)], &control).await };
+            tasks.spawn(crate::tasks::supervised("bury", buried));
+            return None;
+        }
         match self.kind {
             LaneKind::Main if self.is_suspect(&in_hand) => {
                 let lane = Arc::clone(self);
@@ -298,6 +306,15 @@ impl Lane {
             }
             _ => Some(in_hand),
         }
+    }
+
+    /// Why a message is given up before it is handled: it is not the one that was published. The archive keeps
+    /// it all the same.
+    fn damage(&self, received: &Received) -> Option<Failure> {
+        if self.worker.spec.parked.is_some() {
+            return None;
+        }
+        received.damage()
     }
 
     fn came(&self, count: usize) {

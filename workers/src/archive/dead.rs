@@ -1,7 +1,7 @@
 //! From a message on the dead queue to a dead letter. Whatever it is, it becomes one.
 
 use common::event::{
-    EventId, Publisher, Trail, broker_death, from_rfc3339, header, name_based, now,
+    EventId, Publisher, Trail, broker_death, from_rfc3339, header, name_based, now, secrets,
 };
 use common::message::{HeaderValue, Headers, Message};
 use common::reason::ReasonCode;
@@ -47,6 +47,11 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
     ] {
         original.headers.remove(name);
     }
+    let mut error = death.error.clone();
+    if was_refused(death.reason) {
+        secrets::mask_message(&mut original);
+        error = secrets::mask_text(&error);
+    }
     DeadLetter {
         id: id(event, received, &death, trail),
         event,
@@ -55,7 +60,7 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
         stage: stage.as_str().to_owned(),
         destination: destination.map(str::to_owned),
         reason: death.reason,
-        error: death.error,
+        error,
         attempts: trail.attempt,
         generation: trail.generation,
         first_failed_at: trail.first_failed_at.unwrap_or(death.failed_at),
@@ -66,6 +71,15 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
         state: DeadState::Open,
         replay: None,
     }
+}
+
+/// Whether validation refused the message: then secrets in it are masked before it is kept. Any other
+/// letter is an event, and is kept as it is, so that it can be replayed.
+fn was_refused(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::Undecodable | ReasonCode::UnknownType | ReasonCode::TooLarge
+    )
 }
 
 fn by_worker(received: &Received) -> Option<Death> {
@@ -218,6 +232,28 @@ mod tests {
         );
         assert_eq!(letter.message.headers.text("theirs"), Some("kept"));
         assert_eq!(letter.message.headers.get(header::REASON), None);
+    }
+
+    #[test]
+    fn secrets_are_masked_in_what_was_refused_and_kept_in_what_was_not() {
+        for (reason, is_kept) in [
+            ("unknown_type", false),
+            ("undecodable", false),
+            ("too_large", false),
+            ("receiver_refused", true),
+            ("delivery_limit", true),
+        ] {
+            let mut headers = by_a_worker();
+            headers.set(header::REASON, reason);
+            headers.set(header::ERROR, r#"found {"password":"hunter2"}"#);
+            headers.set("ce-token", "hunter2");
+            let mut received = received(headers);
+            received.message.body = r#"{"password":"hunter2","email":"a",}"#.into();
+            let letter = letter(&received, &names());
+            let shown = format!("{letter:?}");
+            assert_eq!(shown.contains("hunter2"), is_kept, "{shown}");
+            assert!(shown.contains("email"), "{shown}");
+        }
     }
 
     #[test]
