@@ -165,7 +165,11 @@ fn message(
     let deliveries = deliveries.iter().filter(|it| ours(&it.destination));
     let generation = generation::next(deliveries, run.replay.started_at);
     if target.stage == Stage::Validate {
-        return Ok(raw(entry, generation));
+        // What was read of it is not what was published.
+        return match entry.received.damage() {
+            Some(damage) => Err(damage.code.as_str()),
+            None => Ok(raw(entry, generation)),
+        };
     }
     let accepted = match &entry.verdict {
         Verdict::Accepted(message) => message,
