@@ -31,6 +31,7 @@ mod testkit;
 mod traces;
 mod unroutable;
 mod verify;
+mod wire;
 
 use std::time::Duration;
 

@@ -35,6 +35,10 @@ const SUSPECT_AT: u32 = 2;
 /// A message that workers died over so often, in the end alone, is given up unhandled.
 const CRASHED_AT: u32 = 5;
 
+/// Maximum bytes of bodies in one call of a handler, give or take one: what is made of them is several times as
+/// large.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// A call beside another one begins with a full batch, or after so long: a transaction costs nearly the
 /// same for many events as for few, and so does what follows from it.
 const GATHER: Duration = Duration::from_millis(10);
@@ -185,7 +189,7 @@ impl Lane {
                 biased;
                 () = &mut stopped => break End::Stopped,
                 _ = &mut held => break End::Held,
-                next = deliveries.next(), if waiting.len() < self.batch() => {
+                next = deliveries.next(), if self.has_room(&waiting) => {
                     if waiting.is_empty() {
                         since = Instant::now();
                     }
@@ -201,7 +205,7 @@ impl Lane {
                                 break 'consuming End::Lost(error);
                             }
                         }
-                        let room = waiting.len() < self.batch();
+                        let room = self.has_room(&waiting);
                         there = room.then(|| deliveries.next().now_or_never()).flatten();
                     }
                 }
@@ -242,6 +246,12 @@ impl Lane {
             control.close().await;
         }
         end
+    }
+
+    /// Whether one more message may join those that wait for a call.
+    fn has_room(&self, waiting: &[InHand]) -> bool {
+        let bodies = waiting.iter().map(|one| one.received.message.body.len());
+        waiting.len() < self.batch() && bodies.sum::<usize>() < MAX_BATCH_BYTES
     }
 
     fn in_hand(&self, delivery: Delivery, control: &Arc<dyn SubscriptionControl>) -> InHand {
