@@ -36,6 +36,7 @@ mod testkit;
 mod traces;
 mod unroutable;
 mod verify;
+mod wire;
 
 use std::time::Duration;
 
