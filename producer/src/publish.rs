@@ -46,7 +46,7 @@ pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Proble
         kind,
         publication,
     } = event;
-    let published = publish_traced(&*door.broker, vec![publication], |one| one).await;
+    let published = publish_traced(&*door.broker, vec![publication]).await;
     let confirmed = published.into_iter().next();
     confirmed
         .unwrap_or_else(|| Err(PublishError::Nacked))
@@ -71,7 +71,7 @@ pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, 
         accepted.push(Receipt::new(event.id, event.kind));
         publications.push(event.publication);
     }
-    let published = publish_traced(&*door.broker, publications, |one| one).await;
+    let published = publish_traced(&*door.broker, publications).await;
     let mut failed = 0_usize;
     let mut first = None;
     for (outcome, receipt) in published.into_iter().zip(&accepted) {

@@ -5,18 +5,16 @@ use tracing::{Instrument as _, Span};
 use super::{Address, Broker, Publication, PublishError};
 use crate::telemetry::trace;
 
-/// Publishes as [`Broker::publish_all`] does. The context of the trace is written into each message before `finish`
-/// looks at it.
+/// Publishes as [`Broker::publish_all`] does, with the context of the trace written into each message.
 pub async fn publish_traced(
     broker: &dyn Broker,
     publications: Vec<Publication>,
-    finish: impl Fn(Publication) -> Publication,
 ) -> Vec<Result<(), PublishError>> {
     let span = span(&publications);
     let publish = async {
         let outgoing = publications.into_iter().map(|mut one| {
             trace::inject(&mut one.message.headers);
-            finish(one)
+            one
         });
         let answers = broker.publish_all(outgoing.collect()).await;
         if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {

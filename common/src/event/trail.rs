@@ -41,6 +41,17 @@ pub mod header {
     pub const QUEUE: &str = "longshore-queue";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
+    /// What of a message's own headers had to be left out when it was published on.
+    pub const NOTE: &str = "longshore-note";
+    /// The `expiration` that a message had: in force it would end the message in our own queues.
+    pub const EXPIRATION: &str = "longshore-expiration";
+    /// The `reply_to` that a message had, where the broker would take it for a request of ours.
+    pub const REPLY_TO: &str = "longshore-reply-to";
+    /// Size and SHA-256 of the body that a message had, where only its beginning was kept.
+    pub const CUT: &str = "longshore-cut";
+    /// What the broker said about a message that it gave up on itself, for as long as it travels: the newest
+    /// entry of `x-death`, which does not survive a publish.
+    pub const DEATH: &str = "longshore-death";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.

@@ -66,6 +66,12 @@ impl TestBroker {
         taken.remove(0)
     }
 
+    /// The message that it has confirmed last, decoded.
+    pub fn last(&self) -> (Publication, Decoded) {
+        let taken = self.taken.lock().unwrap();
+        taken.last_key_value().unwrap().1.clone()
+    }
+
     /// How many publishes were begun.
     pub fn begun(&self) -> usize {
         self.published.load(Ordering::SeqCst)
@@ -349,6 +355,7 @@ impl Setup {
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             declared: Arc::new(true.into()),
             queues: vec!["longshore.validate".to_owned()],
+            workers: Vec::new(),
             store: Some(self.store),
             store_needed: false,
             metrics: MetricsPage::start(),

@@ -8,12 +8,14 @@
 )]
 
 mod batches;
+mod both_doors;
 mod bounds;
 mod changes;
 mod events;
 mod failures;
 mod fakes;
 mod hostile;
+mod limits;
 mod live;
 mod page;
 mod processing;
