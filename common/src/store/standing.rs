@@ -178,7 +178,10 @@ impl Facts {
         if let Some(letter) = self.letters.iter().rfind(open) {
             return Some((Standing::Dead, Some(letter.into())));
         }
-        let letter = self.letters.last();
+        // A later generation has taken its place, whether or not it is kept still.
+        let is_superseded = |letter: &&LetterFact| letter.state == DeadState::Superseded;
+        let letter = self.letters.iter().rfind(|it| !is_superseded(it));
+        let letter = letter.or(self.letters.last());
         let rejection = self.rejections.last();
         match (letter, rejection) {
             (None, None) => None,
@@ -186,7 +189,9 @@ impl Facts {
                 if rejection.is_none_or(|other| other.rejected_at < letter.last_failed_at) =>
             {
                 Some(match letter.state {
-                    DeadState::Open | DeadState::Discarded => (Standing::Dead, Some(letter.into())),
+                    DeadState::Open | DeadState::Discarded | DeadState::Superseded => {
+                        (Standing::Dead, Some(letter.into()))
+                    }
                     DeadState::Replaying | DeadState::Replayed => (Standing::Delivering, None),
                 })
             }

@@ -3,6 +3,7 @@
 mod counts;
 mod filter;
 mod plans;
+pub(super) mod superseded;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,12 +28,14 @@ pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreE
     let mut rows: Vec<NewLetterRow> = batch.iter().map(NewLetterRow::from).collect();
     // In one order, so that two batches never wait for each other in a circle.
     rows.sort_by_key(|row| row.id);
+    let events = rows.iter().filter_map(|row| row.event).collect();
     let rows: Arc<[NewLetterRow]> = rows.into();
     link.run(move |connection| {
         let rows = Arc::clone(&rows);
         Box::pin(async move { insert(connection, &rows).await })
     })
-    .await
+    .await?;
+    superseded::of_events(link, events).await
 }
 
 async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<(), sqlx::Error> {

@@ -6,8 +6,11 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
 use uuid::Uuid;
 
+use super::dead::superseded;
 use super::link::Link;
-use crate::store::tables::deliveries::{AttemptRow, OutcomeRow, in_order, outcomes};
+use crate::store::tables::deliveries::{
+    AttemptRow, OutcomeRow, in_order, may_have_letters, outcomes,
+};
 use crate::store::{Attempt, DeliveryKey, DeliveryState, StoreError};
 
 pub(super) async fn states(
@@ -43,12 +46,14 @@ pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreEr
     }
     let attempts: Arc<[AttemptRow]> = batch.iter().map(AttemptRow::from).collect();
     let outcomes: Arc<[OutcomeRow]> = outcomes(batch).into();
+    let may_have_letters = may_have_letters(&outcomes);
     link.run(move |connection| {
         let attempts = Arc::clone(&attempts);
         let outcomes = Arc::clone(&outcomes);
         Box::pin(async move { write(connection, &attempts, &outcomes).await })
     })
-    .await
+    .await?;
+    superseded::of_events(link, may_have_letters).await
 }
 
 async fn write(

@@ -2,8 +2,11 @@
 
 use uuid::Uuid;
 
+use super::dead::superseded;
 use super::link::{Link, document};
-use crate::store::tables::deliveries::{AttemptRow, OutcomeRow, in_order, outcomes};
+use crate::store::tables::deliveries::{
+    AttemptRow, OutcomeRow, in_order, may_have_letters, outcomes,
+};
 use crate::store::{Attempt, DeliveryKey, DeliveryState, StoreError};
 
 const STATES: &str = r#"SELECT event_id, destination, generation, status
@@ -69,6 +72,7 @@ pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreEr
     }
     let attempts: Vec<AttemptRow> = batch.iter().map(AttemptRow::from).collect();
     let outcomes: Vec<OutcomeRow> = outcomes(batch);
+    let may_have_letters = may_have_letters(&outcomes);
     let (attempts, outcomes) = (document(&attempts)?, document(&outcomes)?);
     link.write(move |connection, link| {
         Box::pin(async move {
@@ -78,7 +82,7 @@ pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreEr
                     .execute(&mut *connection)
                     .await?;
             }
-            Ok(())
+            superseded::of_events(connection, link, &may_have_letters).await
         })
     })
     .await

@@ -107,6 +107,14 @@ pub(in crate::store) struct OutcomeRow {
     pub last_error: Option<String>,
 }
 
+/// The events that were delivered and may have died on the way before. What goes well at once has no letters,
+/// and is not asked after.
+pub(in crate::store) fn may_have_letters(outcomes: &[OutcomeRow]) -> Vec<Uuid> {
+    let delivered = outcomes.iter().filter(|row| row.delivered_at.is_some());
+    let tried_before = delivered.filter(|row| row.generation > 0 || row.attempts > 1);
+    tried_before.map(|row| row.event).collect()
+}
+
 /// One row for each delivery, in the order of their keys: one statement cannot touch a row twice, and
 /// two of them that lock rows in one order never wait for each other in a circle.
 pub(in crate::store) fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
