@@ -112,5 +112,6 @@ macro_rules! conformance {
 
 conformance! {
     on_postgres: crate::postgres::open;
+    on_a_pooler: crate::postgres::pooler::open;
     on_sqlite: crate::sqlite::open;
 }

@@ -8,8 +8,8 @@ pub(super) mod superseded;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
-use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
@@ -133,17 +133,11 @@ async fn found(
         return Ok(matching);
     };
     let found = link
-        .run(move |connection| {
+        .snapshot(move |connection| {
             let (fingerprint, text) = (fingerprint.clone(), text.clone());
             Box::pin(async move {
-                // All of one moment.
-                let mut moment = connection
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await?;
                 let (fingerprint, text) = (fingerprint.as_deref(), text.as_ref());
-                let found = find(&mut moment, fingerprint, text, as_wholes).await?;
-                moment.commit().await?;
-                Ok(found)
+                find(connection, fingerprint, text, as_wholes).await
             })
         })
         .await?;
