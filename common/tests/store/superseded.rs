@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of};
+use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of, states_of};
 
 async fn state(store: &dyn Store, letter: &DeadLetter) -> DeadState {
     let found = store.dead_letter(letter.id).await.unwrap();
@@ -78,7 +78,7 @@ pub async fn the_newest_generation_alone_is_open(Stores { store, .. }: Stores) {
     let due = [0, 1, 2, 3].map(|generation| key(event, "crm", generation));
     let dead = Some(DeliveryState::Dead);
     assert_eq!(
-        store.deliveries(&due).await.unwrap(),
+        states_of(store, &due).await,
         [dead, dead, dead, Some(DeliveryState::Due)]
     );
 }

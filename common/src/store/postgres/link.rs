@@ -17,6 +17,7 @@ use super::session::{Begin, Settings, Way};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::store::StoreError;
+use crate::tasks;
 
 /// After so many waits for a connection in a row that were in vain, the pool is suspected.
 const SUSPICIOUS: u32 = 3;
@@ -256,7 +257,9 @@ impl Inner {
         let lost = self.lock_pool().replace(self.lazy_pool(way));
         if let Some(lost) = lost {
             // What it still has closes as it comes back; what never comes back is not waited for.
-            tokio::spawn(async move { lost.connections.close().await });
+            tasks::spawn("closing a lost pool", async move {
+                lost.connections.close().await;
+            });
         }
     }
 
