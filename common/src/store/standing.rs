@@ -53,6 +53,7 @@ pub(super) struct DeliveryFact {
     pub generation: u32,
     pub status: DeliveryState,
     pub attempts: u32,
+    pub due_at: Moment,
     pub last_attempt_at: Option<Moment>,
     pub delivered_at: Option<Moment>,
     pub last_error: Option<String>,
@@ -265,6 +266,7 @@ impl From<&DeliveryFact> for DeliveryStatus {
             generation: fact.generation,
             status: fact.status,
             attempts: fact.attempts,
+            due_at: fact.due_at,
             error: fact.last_error.clone(),
             last_attempt_at: fact.last_attempt_at,
         }

@@ -134,8 +134,6 @@ pub(in crate::store) struct OutcomeRow {
     pub generation: i64,
     pub attempts: i64,
     #[serde(serialize_with = "moment")]
-    pub first_attempt_at: OffsetDateTime,
-    #[serde(serialize_with = "moment")]
     pub last_attempt_at: OffsetDateTime,
     #[serde(serialize_with = "moment_if_any")]
     pub delivered_at: Option<OffsetDateTime>,
@@ -166,7 +164,7 @@ pub(in crate::store) fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
         .into_iter()
         .filter_map(|((event, destination, generation), mut attempts)| {
             attempts.sort_by_key(|attempt| (attempt.started_at, attempt.attempt));
-            let (first, last) = (attempts.first()?, attempts.last()?);
+            let last = attempts.last()?;
             Some(OutcomeRow {
                 event,
                 destination: destination.to_owned(),
@@ -175,7 +173,6 @@ pub(in crate::store) fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
                     .iter()
                     .map(|attempt| i64::from(attempt.attempt))
                     .max()?,
-                first_attempt_at: first.started_at,
                 last_attempt_at: last.started_at,
                 delivered_at: attempts
                     .iter()
