@@ -18,6 +18,7 @@ mod settlements;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -62,6 +63,8 @@ pub struct RabbitBroker {
     publisher: Publisher,
     /// The channel that readiness is asked on.
     probe: Mutex<Option<Channel>>,
+    /// It was said what this user may not declare.
+    warned: AtomicBool,
     /// Nothing new is published, what is under way is finished.
     draining: CancellationToken,
     /// Connections end.
@@ -119,6 +122,7 @@ impl RabbitBroker {
             publishing,
             publisher,
             probe: Mutex::new(None),
+            warned: AtomicBool::new(false),
             settings,
             draining,
             closing,
@@ -190,7 +194,13 @@ impl RabbitBroker {
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
-        declare::apply(&self.errands, topology).await
+        let given = declare::apply(&self.errands, topology).await?;
+        if let Some(given) = given
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("{given}");
+        }
+        Ok(())
     }
 
     async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError> {
