@@ -245,6 +245,15 @@ pub trait Broker: Send + Sync {
         Ok(None)
     }
 
+    /// How far the engine's own clock is ahead of that of the machine, if it is: the machine's was set back. `None`
+    /// too where an engine does not tell.
+    ///
+    /// # Errors
+    /// The broker is out of reach.
+    async fn clock_ahead(&self) -> Result<Option<Duration>, BrokerError> {
+        Ok(None)
+    }
+
     /// Reads the history from `from` to what is its end at the time of asking, in order.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 mod amqp_shapes;
 mod broker_faults;
 mod cli;
+mod database;
 mod dead_letter_and_replay;
 mod dead_letters;
 mod decode;

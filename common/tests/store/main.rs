@@ -20,6 +20,7 @@ mod sqlite;
 mod status;
 mod steering;
 mod storing;
+mod superseded;
 mod unmigrated;
 
 /// Every case, for one engine. A new engine adds one line at the end of this file.
@@ -62,6 +63,11 @@ macro_rules! conformance {
                     the_end_of_a_replay_opens_what_it_had_claimed,
                     a_replay_to_elsewhere_makes_nothing_due,
                     a_replay_that_does_not_run_claims_nothing;
+                superseded: the_newest_generation_alone_is_open,
+                    what_was_delivered_has_no_open_letter,
+                    an_early_letter_is_open_while_something_may_hang_on_it,
+                    what_is_opened_again_too_late_is_superseded,
+                    generations_at_once_leave_one_open;
                 finding: each_filter_finds_what_it_says_and_no_more,
                     a_text_is_found_anywhere_in_the_error,
                     a_group_is_found_by_its_fingerprint,
@@ -108,5 +114,6 @@ macro_rules! conformance {
 
 conformance! {
     on_postgres: crate::postgres::open;
+    on_a_pooler: crate::postgres::pooler::open;
     on_sqlite: crate::sqlite::open;
 }

@@ -66,6 +66,6 @@ async fn letter(surveyor: &Surveyor<'_>, id: Uuid) -> Result<Place, Failure> {
     Ok(match letter.map(|letter| letter.state) {
         None => Place::Nowhere(None),
         Some(DeadState::Open | DeadState::Discarded | DeadState::Replaying) => Place::Dead,
-        Some(DeadState::Replayed) => Place::Mended,
+        Some(DeadState::Replayed | DeadState::Superseded) => Place::Mended,
     })
 }
