@@ -10,6 +10,7 @@
 //! (`settle::settlement`) turns outcomes into publications and settlements.
 
 mod call;
+mod carry;
 mod claim;
 mod hold;
 mod lane;
@@ -17,6 +18,7 @@ mod received;
 mod settle;
 mod worker;
 
+pub use carry::{Carried, carry};
 pub use claim::Claim;
 pub use received::Received;
 pub use worker::{Handler, Spec, Worker};

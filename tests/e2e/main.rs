@@ -31,6 +31,7 @@ mod testkit;
 mod traces;
 mod unroutable;
 mod verify;
+mod watch;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ mod declare;
 mod explain;
 mod greeting;
 mod history;
+mod look;
 mod publisher;
 mod settlements;
 
@@ -33,7 +34,7 @@ use self::convert::short;
 use self::publisher::{Pace, Parcel, Publisher};
 use super::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription,
+    PublishError, Subscription, Waiting,
 };
 use crate::config;
 use crate::telemetry::metrics;
@@ -231,6 +232,15 @@ impl Broker for RabbitBroker {
         from: HistoryStart,
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
         history::read(&self.consuming, self.names.history(), from).await
+    }
+
+    async fn look(
+        &self,
+        queue: &str,
+        most: usize,
+        seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        look::look(&self.errands, queue, most, seen).await
     }
 
     fn user(&self) -> Option<&str> {

@@ -124,10 +124,14 @@ fn dead(
         ..received.trail.clone()
     };
     let mut message = received.again(&trail);
-    describe(&mut message, failure.code, place.queue, now);
-    message
-        .headers
-        .set(header::ERROR, cut(&failure.error, LONGEST_ERROR));
+    // A dead letter that the archive cannot take goes on telling of its own death: it will come back.
+    let tells_of_its_own = place.parked.is_some() && message.headers.get(header::QUEUE).is_some();
+    if !tells_of_its_own {
+        describe(&mut message, failure.code, place.queue, now);
+        message
+            .headers
+            .set(header::ERROR, cut(&failure.error, LONGEST_ERROR));
+    }
     let to = match place.parked {
         Some(parked) => Address::Queue(parked.to_owned()),
         None => Address::Fact {
