@@ -103,7 +103,7 @@ async fn under_traffic_what_was_purged_or_swallowed_is_named_and_what_is_delayed
     failing.always(Answer::status(500));
     let slow = Destination::webhook("slow", &failing)
         .types(["processing.*"])
-        .attempts(6, "4s");
+        .attempts(40, "4s");
     let mut system = System::builder()
         .destination(Destination::webhook("crm", &good).types(["signup.*"]))
         .destination(slow)

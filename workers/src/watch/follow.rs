@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use common::bootstrap::Failure;
-use common::broker::{Address, HistoryEntry, Publication, PublishError};
+use common::broker::{Address, Publication, PublishError};
 use common::event::EventId;
 use common::store::{Repair, RepairKey, WatchFinding};
 use common::telemetry::metrics;
@@ -131,15 +131,22 @@ impl Follower {
             usize::MAX
         };
         let began = Instant::now();
-        let mut reader = Reader::open(&*post.broker, window, self.read).await?;
+        // With the last one that was read once more: where it is gone, so is the history that it was in.
+        let again = self.read.and_then(|read| read.checked_sub(1));
+        let mut reader = Reader::open(&*post.broker, window, again).await?;
+        let mut is_gone = self.read.is_some();
         while self.open.len() < MAX_OPEN && left > 0 && began.elapsed() < READING {
             let mut batch: Vec<Identity> = Vec::new();
             while batch.len() < BATCH.min(left) {
                 let Some(entry) = reader.next().await? else {
                     break;
                 };
+                is_gone = false;
+                if Some(entry.offset) <= self.read {
+                    continue;
+                }
                 if post.broker.looks_leave_no_trace() {
-                    self.engine_time = self.engine_time.max(engine_time(&entry));
+                    self.engine_time = self.engine_time.max(entry.time);
                 }
                 batch.push(post.judge.identify(entry));
             }
@@ -163,7 +170,7 @@ impl Follower {
                 self.open.insert(offset, open);
             }
             // Only now: what was not looked up is read again.
-            self.read = read.or(self.read);
+            self.read = if is_gone { None } else { read.or(self.read) };
             if ended && left > 0 {
                 return Ok(true);
             }
@@ -176,6 +183,18 @@ impl Follower {
         let mut settled = HashSet::new();
         for batch in open.chunks(BATCH) {
             settled.extend(known(post, batch.iter().copied()).await?);
+        }
+        for open in self.open.values() {
+            let Identity { offset, letter, .. } = open.identity;
+            let has_no_letter = open.identity.event.map(EventId::uuid) == Some(letter);
+            let is_young = open.seen_at.elapsed() < post.lag() / 2;
+            if settled.contains(&offset) || has_no_letter || is_young {
+                continue;
+            }
+            // One by one, and few: most of what dies has an id of ours, or is looked up with it.
+            if post.store.dead_letter(letter).await?.is_some() {
+                settled.insert(offset);
+            }
         }
         self.settled = self.settled.max(settled.iter().max().copied());
         self.open.retain(|offset, _| !settled.contains(offset));
@@ -304,22 +323,17 @@ impl Follower {
     }
 }
 
-fn engine_time(entry: &HistoryEntry) -> Option<OffsetDateTime> {
-    entry.time
-}
-
 fn was_seen(look: &Look, identity: &Identity) -> bool {
     look.has_event(identity.key()) || look.has_event(identity.letter)
 }
 
-/// The places of those that a table knows.
+/// The places of those that a table knows by the id of an event.
 async fn known(
     post: &Post,
-    identities: impl Iterator<Item = &Identity> + Clone,
+    identities: impl Iterator<Item = &Identity>,
 ) -> Result<HashSet<u64>, Failure> {
     let mut known = HashSet::new();
     let events: Vec<(u64, EventId)> = identities
-        .clone()
         .filter_map(|it| Some((it.offset, it.event?)))
         .collect();
     let ids = |of: &[(u64, EventId)]| of.iter().map(|(_, event)| *event).collect::<Vec<_>>();
@@ -332,14 +346,5 @@ async fn known(
     let standings = post.store.at_rest(&ids(&rest)).await?;
     let stand = rest.iter().zip(standings);
     known.extend(stand.filter_map(|((offset, _), standing)| standing.map(|_| *offset)));
-    for identity in identities {
-        let is_event_of_ours = identity.event.map(EventId::uuid) == Some(identity.letter);
-        if !known.contains(&identity.offset)
-            && !is_event_of_ours
-            && post.store.dead_letter(identity.letter).await?.is_some()
-        {
-            known.insert(identity.offset);
-        }
-    }
     Ok(known)
 }
