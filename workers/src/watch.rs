@@ -27,6 +27,7 @@ use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::config::Config;
 use common::store::{Store, WatchFinding};
+use common::tasks;
 use common::telemetry::metrics;
 use common::topology::{Names, Topology};
 use time::OffsetDateTime;
@@ -132,22 +133,7 @@ pub fn start(
         stop: program.stop.clone(),
         holder: Uuid::now_v7(),
     });
-    tokio::spawn(async move {
-        loop {
-            // A watch that panics begins anew: the program goes on, and says so.
-            let watch = tokio::spawn(Watch::new(Arc::clone(&post)).run());
-            match watch.await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(%error, "the standing watch broke off: beginning anew")
-                }
-            }
-            metrics::watching(false);
-            if !post.pause().await {
-                return;
-            }
-        }
-    });
+    tasks::spawn("watch", Watch::new(post).run());
     Ok(())
 }
 

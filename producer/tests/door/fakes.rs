@@ -19,7 +19,7 @@ use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
+    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
     Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
     StoreError, Stored, Watching,
 };
@@ -64,6 +64,12 @@ impl TestBroker {
         let mut taken = self.taken();
         assert_eq!(taken.len(), 1, "{taken:?}");
         taken.remove(0)
+    }
+
+    /// The message that it has confirmed last, decoded.
+    pub fn last(&self) -> (Publication, Decoded) {
+        let taken = self.taken.lock().unwrap();
+        taken.last_key_value().unwrap().1.clone()
     }
 
     /// How many publishes were begun.
@@ -277,7 +283,8 @@ never_asked! {
     fn remove_schema() -> ();
     fn store(Arc<[NewEvent]>) -> Vec<Stored>;
     fn rejections(EventId) -> Vec<RejectionRecord>;
-    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryState>>;
+    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryRecord>>;
+    fn discard_due(&[DeliveryKey]) -> ();
     fn record_attempts(&[Attempt]) -> ();
     fn keep_dead(&[DeadLetter]) -> ();
     fn keep_rejections(&[NewRejection]) -> ();
@@ -352,6 +359,7 @@ impl Setup {
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             declared: Arc::new(true.into()),
             queues: vec!["longshore.validate".to_owned()],
+            workers: Vec::new(),
             store: Some(self.store),
             store_needed: false,
             metrics: MetricsPage::start(),

@@ -89,6 +89,8 @@ fn array<const N: usize>(file: &mut impl io::Read) -> io::Result<[u8; N]> {
 pub(super) struct Spill {
     file: BufWriter<File>,
     len: u64,
+    /// Whether somebody has read, and the place in the file with it.
+    was_read: bool,
 }
 
 impl Spill {
@@ -97,11 +99,15 @@ impl Spill {
         Ok(Self {
             file: BufWriter::new(tempfile::tempfile()?),
             len: 0,
+            was_read: false,
         })
     }
 
     /// Adds a line at the end.
     pub(super) fn push(&mut self, line: &Line) -> io::Result<()> {
+        if std::mem::take(&mut self.was_read) {
+            self.file.seek(SeekFrom::End(0))?;
+        }
         line.write(&mut self.file)?;
         self.len += 1;
         Ok(())
@@ -115,8 +121,8 @@ impl Spill {
     /// All lines, from the first on.
     pub(super) fn lines(&mut self) -> io::Result<impl Iterator<Item = io::Result<Line>> + use<>> {
         self.file.flush()?;
+        self.was_read = true;
         let mut file = self.file.get_ref().try_clone()?;
-        // The clone shares its place with the one that writes, which goes on at the end.
         file.seek(SeekFrom::Start(0))?;
         let mut file = BufReader::with_capacity(64 * 1024, file.take(self.len * BYTES as u64));
         let mut left = self.len;
@@ -166,7 +172,7 @@ mod tests {
     fn line(key: u128, offset: u64) -> Line {
         Line {
             key,
-            letter: key + 1,
+            letter: key ^ 1,
             offset,
             at: micros(Some(OffsetDateTime::UNIX_EPOCH)),
             kind: 3,

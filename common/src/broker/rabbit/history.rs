@@ -15,8 +15,9 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 
 use super::connection::{Link, close_channel};
-use super::convert::{from_amqp, short};
+use super::convert::short;
 use super::explain::{Fault, NOT_FOUND, within, words};
+use super::wire;
 use crate::broker::{BrokerError, HistoryEntry, HistoryStart};
 
 /// The header in which a stream tells the offset of an entry.
@@ -36,8 +37,9 @@ pub(super) async fn read(
     link: &Arc<Link>,
     name: String,
     from: HistoryStart,
+    body_limit: usize,
 ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
-    let Some(end) = end_of(link, &name).await? else {
+    let Some(end) = end_of(link, &name, body_limit).await? else {
         return Ok(stream::empty().boxed());
     };
     let from = match from {
@@ -50,7 +52,7 @@ pub(super) async fn read(
             AMQPValue::Timestamp(u64::try_from(moment.unix_timestamp()).unwrap_or(0))
         }
     };
-    let mut reader = Reader::open(link, &name, from).await?;
+    let mut reader = Reader::open(link, &name, from, body_limit).await?;
     // Nothing has been received since the moment asked for, if nothing comes.
     let Some(first) = reader.within_a_moment().await? else {
         reader.close().await;
@@ -71,10 +73,14 @@ pub(super) async fn read(
 }
 
 /// The offset of the last entry that is there now; `None` where there is none.
-async fn end_of(link: &Arc<Link>, name: &str) -> Result<Option<u64>, BrokerError> {
+async fn end_of(
+    link: &Arc<Link>,
+    name: &str,
+    body_limit: usize,
+) -> Result<Option<u64>, BrokerError> {
     // First this one: what it gets is behind everything that was there when it asked.
-    let mut news = Reader::open(link, name, text("next")).await?;
-    let mut tail = Reader::open(link, name, text("last")).await?;
+    let mut news = Reader::open(link, name, text("next"), body_limit).await?;
+    let mut tail = Reader::open(link, name, text("last"), body_limit).await?;
     let mut end = None;
     let found = loop {
         tokio::select! {
@@ -105,9 +111,14 @@ struct Reader {
 }
 
 impl Reader {
-    async fn open(link: &Arc<Link>, name: &str, offset: AMQPValue) -> Result<Self, BrokerError> {
+    async fn open(
+        link: &Arc<Link>,
+        name: &str,
+        offset: AMQPValue,
+        body_limit: usize,
+    ) -> Result<Self, BrokerError> {
         let patience = link.settings.patience;
-        let channel = link.channel().await?;
+        let channel = link.channel_with_limit(body_limit).await?;
         let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
         within(patience, "basic.qos", qos).await?;
         let mut arguments = FieldTable::default();
@@ -176,7 +187,8 @@ impl Reader {
             let ack = self.channel.basic_ack(delivery.delivery_tag, options);
             within(self.patience, "writing acks", ack).await?;
         }
-        let message = from_amqp(&delivery.properties, delivery.data);
+        let (routing_key, message) = wire::open(delivery.data)
+            .ok_or_else(|| lost("an entry of the history came without its properties"))?;
         let offset = message
             .headers
             .int(OFFSET)
@@ -185,7 +197,7 @@ impl Reader {
             offset: offset.ok_or_else(|| lost("an entry of the history tells no offset"))?,
             // A stream knows the time of a chunk of entries, but AMQP does not tell it.
             time: None,
-            routing_key: delivery.routing_key.into(),
+            routing_key,
             message,
         })
     }

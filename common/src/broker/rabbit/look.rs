@@ -5,8 +5,9 @@ use std::sync::Arc;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
 
 use super::connection::{Link, close_channel};
-use super::convert::{from_amqp, short};
+use super::convert::short;
 use super::explain::{Fault, NOT_FOUND, within};
+use super::wire;
 use crate::broker::{BrokerError, Waiting};
 use crate::topology::DelayRoute;
 
@@ -30,11 +31,13 @@ pub(super) async fn look(
             Ok(Some(got)) => {
                 let delivery = got.delivery;
                 last = Some(delivery.delivery_tag);
-                let key = delivery.routing_key.as_str();
-                seen(Waiting {
-                    queue: DelayRoute::target(key).unwrap_or(queue).to_owned(),
-                    message: from_amqp(&delivery.properties, delivery.data),
-                });
+                // The library is not shown the properties, and of the key only what it can read.
+                if let Some((key, message)) = wire::open(delivery.data) {
+                    seen(Waiting {
+                        queue: DelayRoute::target(&key).unwrap_or(queue).to_owned(),
+                        message,
+                    });
+                }
             }
             Ok(None) => {
                 looked = Ok(true);
