@@ -36,6 +36,7 @@ macro_rules! conforms {
             what_is_acked_is_gone_and_what_is_given_back_comes_again,
             acks_in_any_order_all_arrive,
             what_a_lost_consumer_held_comes_again_and_is_counted,
+            a_subscription_is_ours_until_it_ends,
             a_cancelled_subscription_ends_after_what_was_under_way,
             a_hold_gives_back_what_is_in_hand_and_goes_on,
             a_missing_queue_is_named,

@@ -336,6 +336,23 @@ pub async fn what_a_lost_consumer_held_comes_again_and_is_counted(world: Arc<Wor
     world.wait_for_depth(&queue, 3).await;
 }
 
+pub async fn a_subscription_is_ours_until_it_ends(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 1).await;
+    let mut subscription = world
+        .broker
+        .subscribe(&queue, 10)
+        .await
+        .expect("subscribed");
+    next(&mut subscription).await;
+    assert!(subscription.control.owns().await, "as the broker just said");
+    // Longer than that is believed: the broker is asked.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert!(subscription.control.owns().await, "as the broker says");
+    subscription.control.close().await;
+    assert!(!subscription.control.owns().await, "it has ended");
+}
+
 pub async fn a_cancelled_subscription_ends_after_what_was_under_way(world: Arc<World>) {
     let queue = world.names.store();
     world.fill(&queue, 20).await;
