@@ -57,6 +57,7 @@ impl From<BrokerError> for Failure {
             BrokerError::Unreachable { .. } | BrokerError::Blocked(_) | BrokerError::Lost(_) => {
                 Self::Unreachable(error.to_string())
             }
+            BrokerError::Distrust { .. } => Self::Usage(error.to_string()),
             _ => Self::Failed(error.into()),
         }
     }
@@ -117,7 +118,11 @@ impl Program {
                     self.declared.store(true, Ordering::Relaxed);
                     return Ok(true);
                 }
-                Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
+                Err(
+                    error @ (BrokerError::Mismatch(_)
+                    | BrokerError::Refused(_)
+                    | BrokerError::Distrust { .. }),
+                ) => {
                     return Err(error.into());
                 }
                 Err(error) => {

@@ -1,5 +1,6 @@
 //! What a message may be at most, the same for every engine: the bounds that AMQP sets.
 
+pub(super) use crate::message::belongs_to_broker;
 use crate::message::{HeaderValue, Message};
 
 /// The most bytes that properties and headers may have together. On RabbitMQ they travel in one
@@ -51,22 +52,6 @@ pub(crate) fn check(message: &Message) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// Whether a header is the broker's own: readable on a delivery, never to be published again. A
-/// leftover `x-death` makes RabbitMQ see a cycle and drop the message without a word, and `CC` and
-/// `BCC` would route copies to wherever a foreign publisher liked.
-pub(super) fn belongs_to_broker(name: &str) -> bool {
-    (name.starts_with("x-") && name.contains("death"))
-        || matches!(
-            name,
-            "x-delivery-count"
-                | "x-acquired-count"
-                | "x-stream-offset"
-                | "x-opt-deaths"
-                | "CC"
-                | "BCC"
-        )
 }
 
 /// How many bytes a value takes in a field table, its type included.

@@ -41,12 +41,10 @@ use super::{
     PublishError, Subscription, bounds,
 };
 use crate::config;
+use crate::config::EMBEDDED_LOGIN;
 use crate::sqlite::{Database, Location};
 use crate::telemetry::metrics;
 use crate::topology::{DelayRoute, LEVELS, Names, Topology};
-
-/// Who has published: whoever may write the file is one of us.
-const USER: &str = "longshore";
 
 /// A broker in one SQLite file.
 pub struct EmbeddedBroker {
@@ -163,7 +161,7 @@ impl EmbeddedBroker {
             exchange,
             routing_key,
             delay: clock::micros(delay),
-            properties: properties::published(&message, USER)?,
+            properties: properties::published(&message, EMBEDDED_LOGIN)?,
             body: message.body,
         })
     }
@@ -263,7 +261,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn user(&self) -> Option<&str> {
-        Some(USER)
+        Some(EMBEDDED_LOGIN)
     }
 
     async fn close(&self) {

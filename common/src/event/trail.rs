@@ -39,6 +39,8 @@ pub mod header {
     pub const QUEUE: &str = "longshore-queue";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
+    /// A digest of the publisher's own headers, where they were too many to travel on.
+    pub const LEFT_OUT: &str = "longshore-left-out";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.
@@ -138,6 +140,22 @@ impl Trail {
             header::FIRST_FAILED_AT,
             self.first_failed_at.map(to_rfc3339),
         );
+    }
+
+    /// The trail of a foreign message from `user` that came `now`: whatever it says of its way is not ours.
+    pub fn of_foreign(user: Option<&str>, now: OffsetDateTime) -> Self {
+        Self {
+            publisher: Some(Publisher::amqp(user)),
+            received_at: Some(now),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the message under this trail carries our event id as its `message_id`: it came through our own
+    /// door, or validation has accepted it.
+    pub fn names_event(&self) -> bool {
+        let foreign = self.publisher.as_ref().is_none_or(Publisher::is_foreign);
+        !foreign || self.accepted_at.is_some()
     }
 
     /// The trail as an event enters its next queue: what belongs to this queue alone (attempts,

@@ -23,7 +23,7 @@ use crate::broker::{
     Address, BrokerError, Delivery, Publication, PublishError, Settlement as Settle, Subscription,
     SubscriptionControl, Tag, bounds,
 };
-use crate::event::{Trail, header, now};
+use crate::event::{Trail, header, headers_word, now};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
 use crate::retry::RetryPolicy;
@@ -247,12 +247,11 @@ impl Lane {
     fn in_hand(&self, delivery: Delivery, control: &Arc<dyn SubscriptionControl>) -> InHand {
         let Delivery { tag, returns, .. } = delivery;
         self.came(1);
-        let user = self.worker.broker.user();
         let claim = Claim::new(Arc::clone(control), self.worker.stop.clone());
         InHand {
             tag,
             returns,
-            received: Received::new(delivery, user, self.worker.spec.door, now(), claim),
+            received: Received::new(delivery, &self.worker.logins, now(), claim),
         }
     }
 
@@ -385,11 +384,13 @@ impl Lane {
         if let Err(problem) = bounds::check(&publication.message) {
             tracing::warn!(queue.name = %self.queue, problem, "publishing without foreign headers");
             let headers = &mut publication.message.headers;
+            let left_out = headers_word(headers);
             headers.retain(|name| name.starts_with(header::PREFIX));
             headers.set(
                 "longshore-note",
                 format!("{problem}; its own headers were left out"),
             );
+            headers.set(header::LEFT_OUT, left_out);
         }
         publication
     }

@@ -185,6 +185,7 @@ mod tests {
             destinations: vec![("crm".to_owned(), vec!["#".to_owned()])],
             longest_delay: longest,
             history: Duration::from_secs(60),
+            logins: crate::event::Logins::default(),
         };
         (Names::new(namespace), Topology::new(&plan))
     }

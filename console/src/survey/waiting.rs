@@ -35,7 +35,7 @@ impl Waiting {
             if messages > 0 {
                 waiting.counts.insert(queue.name.clone(), messages);
             }
-            let aside = Names::without_suspect(&queue.name) != queue.name;
+            let aside = Names::is_suspect(&queue.name);
             match surveyor.names.stage_of(&queue.name) {
                 Some((Stage::Validate | Stage::Store, _)) if !aside => waiting.before += messages,
                 Some((Stage::Integrate, Some(destination))) if !aside => {

@@ -1,7 +1,9 @@
 //! What validating means.
 
 use async_trait::async_trait;
-use common::event::{CloudEvent, Decoded, EventType, Limits, Refused, Trail, Types, decode, now};
+use common::event::{
+    CloudEvent, Decoded, EventType, Limits, Logins, Refused, Trail, Types, decode, now,
+};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::{Failure, Outcome, Rejection};
 use common::reason::ReasonCode;
@@ -17,16 +19,16 @@ use crate::canonical::onward;
 pub struct Validate {
     types: Types,
     limits: Limits,
-    own_user: Option<String>,
+    logins: Logins,
 }
 
 impl Validate {
-    /// Validates against `types`. Our own headers are believed under `own_user` alone.
-    pub fn new(types: Types, limits: Limits, own_user: Option<&str>) -> Self {
+    /// Validates against `types`. Our own headers are believed under `logins` alone.
+    pub fn new(types: Types, limits: Limits, logins: Logins) -> Self {
         Self {
             types,
             limits,
-            own_user: own_user.map(str::to_owned),
+            logins,
         }
     }
 
@@ -39,8 +41,7 @@ impl Validate {
             ..
         } = received;
         let received_at = trail.received_at.unwrap_or_else(now);
-        let own_user = self.own_user.as_deref();
-        let decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
+        let decoded = match decode(message, routing_key, &self.logins, self.limits, received_at) {
             Ok(decoded) => decoded,
             Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
         };
@@ -151,7 +152,7 @@ mod tests {
                 ..Trail::default()
             },
         };
-        Validate::new(Types::built_in(), Limits::default(), Some("us")).judge(&received)
+        Validate::new(Types::built_in(), Limits::default(), Logins::new(["us"])).judge(&received)
     }
 
     #[test]

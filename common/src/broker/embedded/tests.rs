@@ -20,6 +20,7 @@ fn plan() -> Plan {
         destinations: vec![("crm".to_owned(), vec!["signup.*".to_owned()])],
         longest_delay: Duration::from_secs(4),
         history: Duration::from_secs(60),
+        logins: crate::event::Logins::new(["longshore"]),
     }
 }
 

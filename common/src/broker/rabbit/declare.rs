@@ -1,5 +1,7 @@
 //! The topology on the broker: declared, compared, deleted.
 
+mod trust;
+
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -22,6 +24,8 @@ const AT_ONCE: usize = 16;
 /// Declares everything. Two programs may do so at the same time.
 pub(super) async fn apply(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
     let mut desk = Desk::new(link);
+    // First: a program that disagrees about whom to believe changes nothing.
+    trust::declare(&mut desk, &topology.trust).await?;
     let exchanges = names(topology.exchanges.iter())?;
     desk.all("declaring an exchange", &exchanges, |channel, name| {
         exchange_declare(channel, name, false)
@@ -77,6 +81,7 @@ pub(super) async fn verify(
             }
         }
     }
+    differences.extend(trust::compare(&mut desk, &topology.trust).await?);
     desk.close().await;
     Ok(differences)
 }
@@ -90,7 +95,10 @@ pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), 
         channel.queue_delete(name, options).await.map(|_| ())
     })
     .await?;
-    let exchanges = names(topology.exchanges.iter())?;
+    let witness = topology.trust.witness();
+    let marks = [topology.trust.exchange(), witness.as_str()];
+    let exchanges = topology.exchanges.iter().map(String::as_str);
+    let exchanges: Vec<ShortString> = exchanges.chain(marks).map(name).collect::<Result<_, _>>()?;
     desk.all(
         "deleting an exchange",
         &exchanges,

@@ -101,7 +101,7 @@ async fn replay(
     slice: HistorySlice,
 ) -> Result<(), Failure> {
     let broker = app.broker()?;
-    let judge = Judge::new(&app.config, broker.user())?;
+    let judge = Judge::new(&app.config)?;
     let spinner = spinner("read");
     let found = preview(broker.as_ref(), &judge, &slice, || spinner.inc(1)).await;
     spinner.finish_and_clear();
