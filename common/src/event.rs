@@ -1,24 +1,32 @@
 //! Events: CloudEvents 1.0, the shapes they arrive in, their types and their rules.
 
 mod cloud;
+pub mod content;
 mod decode;
 mod email;
+mod foreign;
 mod id;
 mod identity;
+pub mod json;
 mod logins;
+pub mod media;
 mod processing;
+mod read;
+pub mod secrets;
 mod signup;
 mod trail;
 mod types;
 
-pub use cloud::{CloudEvent, InvalidAttribute};
+pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE};
 pub use decode::{Decoded, Limits, Undecodable, decode};
 pub use email::{InvalidEmail, normalise_email};
+pub use foreign::recognise;
 pub use id::{EventId, Publisher, name_based};
-pub(crate) use identity::headers_word;
-pub use identity::{content, event_of, letter_id, plain_id};
+pub(crate) use identity::message_word;
+pub use identity::{event_of, letter_id, plain_id};
 pub use logins::Logins;
 pub use processing::{PROCESSING_REQUESTED, Processing};
+pub use read::{Attribute, Read, Unfit, UnfitKind, binary, structured};
 pub use signup::{SIGNUP_REQUESTED, Signup};
 pub use trail::{Trail, from_rfc3339, header, now, to_rfc3339};
 pub use types::{EventType, InvalidType, Refused, TypeDefinition, Types, topic_matches};

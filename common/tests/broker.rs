@@ -30,6 +30,7 @@ macro_rules! conforms {
     a_batch_is_answered_one_by_one_and_in_order,
             nobody_needs_to_listen_to_what_is_stored,
             what_cannot_be_written_down_harms_nothing_else,
+            a_message_too_full_to_publish_goes_without_its_largest_headers,
             twenty_thousand_publishes_at_once_are_all_confirmed,
             competing_consumers_share_the_work,
             what_is_acked_is_gone_and_what_is_given_back_comes_again,

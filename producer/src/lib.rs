@@ -16,7 +16,6 @@ mod caller;
 mod door;
 mod events;
 mod idempotency;
-mod json;
 mod layers;
 mod live;
 mod media;
@@ -30,6 +29,8 @@ mod routes;
 mod serve;
 mod signup;
 mod status;
+
+use common::event::json;
 
 pub use caller::Caller;
 pub use door::Door;

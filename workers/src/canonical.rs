@@ -109,9 +109,9 @@ pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -
             message_id: message.message_id.clone(),
             kind: Some(kind.to_owned()),
             app_id: message.app_id.clone(),
-            user_id: None,
             timestamp: message.timestamp,
             headers,
+            ..Message::default()
         },
     }
 }

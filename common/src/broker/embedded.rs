@@ -143,7 +143,7 @@ impl EmbeddedBroker {
     }
 
     fn outgoing(&self, publication: Publication) -> Result<Outgoing, String> {
-        let Publication { to, message } = publication;
+        let Publication { to, mut message } = publication;
         let (exchange, routing_key, delay) = match to {
             Address::Fact { fact, routing_key } => {
                 (self.names.exchange(fact), routing_key, Duration::ZERO)
@@ -156,7 +156,7 @@ impl EmbeddedBroker {
         };
         bounds::name("exchange name", &exchange)?;
         bounds::name("routing key", &routing_key)?;
-        bounds::check(&message)?;
+        bounds::fit(&mut message, bounds::MAX_BYTES)?;
         Ok(Outgoing {
             exchange,
             routing_key,

@@ -4,13 +4,13 @@
 //! Two messages that differ in anything that their publishers wrote never get one identity; what is equal in
 //! all of it always does.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use bytes::Bytes;
 use uuid::Uuid;
 
+use super::content::Content;
 use super::id::{Digest, name_based};
 use super::{EventId, Publisher, Trail, header};
-use crate::message::{HeaderValue, Headers, Message, belongs_to_broker};
+use crate::message::{HeaderValue, Message, belongs_to_broker};
 
 /// The event that a message is, by our id for it. Only a message that came through our own door or was
 /// accepted by validation carries that id as its `message_id`; a foreign one's names no event of ours.
@@ -33,7 +33,7 @@ pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &st
             event.uuid().as_bytes(),
             queue.as_bytes(),
             &generation,
-            &content(&message.body),
+            &content_of(&message.body),
         ]),
         None => name_based(&[
             b"dead message",
@@ -45,8 +45,7 @@ pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &st
                 .map_or("", Publisher::as_str)
                 .as_bytes(),
             routing_key.as_bytes(),
-            &properties(message),
-            &message.body,
+            message_word(message).as_bytes(),
         ]),
     }
 }
@@ -58,7 +57,8 @@ pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &st
 pub fn plain_id(message: &Message, routing_key: &str, kind: &str, source: &str) -> Uuid {
     let media = message.content_type.as_deref().unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
-    let rest = properties(&Message {
+    let rest = message_word(&Message {
+        body: Bytes::new(),
         content_type: (!essence.eq_ignore_ascii_case("application/json")).then(|| media.to_owned()),
         // Both are told by `kind` and `source`, and the third is missing.
         kind: None,
@@ -67,81 +67,74 @@ pub fn plain_id(message: &Message, routing_key: &str, kind: &str, source: &str) 
         ..message.clone()
     });
     let mut parts: Vec<&[u8]> = vec![kind.as_bytes(), source.as_bytes(), &message.body];
-    if rest != properties(&Message::default()) || routing_key != kind {
-        parts.extend([routing_key.as_bytes(), &rest]);
+    if rest != message_word(&Message::default()) || routing_key != kind {
+        parts.extend([routing_key.as_bytes(), rest.as_bytes()]);
     }
     name_based(&parts)
 }
 
-/// What tells two contents under one event id apart: type, subject and data, to the byte. Not the time, which
-/// is ours where the publisher gave none. A body that is no event is its own content.
-pub fn content(body: &[u8]) -> [u8; 32] {
-    #[derive(Deserialize)]
-    struct Content<'e> {
-        #[serde(rename = "type")]
-        kind: String,
-        #[serde(default)]
-        subject: Option<String>,
-        #[serde(borrow, default)]
-        data: Option<&'e RawValue>,
-        #[serde(default)]
-        data_base64: Option<String>,
-    }
-    let mut digest = Digest::default();
-    match serde_json::from_slice::<Content<'_>>(body) {
-        Ok(event) => {
-            digest.part(b"event");
-            digest.part(event.kind.as_bytes());
-            digest.optional(event.subject.as_deref());
-            digest.optional(event.data.map(RawValue::get));
-            digest.optional(event.data_base64.as_deref());
-        }
-        Err(_) => {
-            digest.part(b"bytes");
-            digest.part(body);
-        }
-    }
-    digest.finish()
+/// What the event in `body` says; a body that is no event is its own content.
+fn content_of(body: &[u8]) -> [u8; 32] {
+    let content = Content::read(body).and_then(|content| content.fingerprint());
+    content.unwrap_or_else(|_| {
+        let mut digest = Digest::default();
+        digest.part(body);
+        digest.finish()
+    })
 }
 
-/// Every property and header that the publisher of a message wrote; who that was is told elsewhere.
-fn properties(message: &Message) -> [u8; 32] {
-    // Each is named, so that a new one is thought of here.
-    let Message {
-        body: _,
-        content_type,
-        message_id,
-        kind,
-        app_id,
-        user_id: _,
-        timestamp,
-        headers,
-    } = message;
-    let mut digest = Digest::default();
-    for text in [content_type, message_id, kind, app_id] {
-        digest.optional(text.as_deref());
-    }
-    digest.optional(timestamp.map(u64::to_be_bytes).as_ref().map(|it| &it[..]));
-    match headers.text(header::LEFT_OUT) {
-        // They were too many to travel on: their digest does.
-        Some(left_out) => digest.part(left_out.as_bytes()),
-        None => digest.part(headers_word(headers).as_bytes()),
-    }
-    digest.finish()
-}
-
-/// The headers that the publisher wrote, in one word of fixed length: not ours, not the broker's, and not the
-/// trace's, which every program on the way writes anew.
-pub(crate) fn headers_word(headers: &Headers) -> String {
+/// Everything that the publisher of a message wrote, in one word of fixed length; who that was is told
+/// elsewhere. Where the message could not travel on as it came, its word has come along.
+pub(crate) fn message_word(message: &Message) -> String {
     use std::fmt::Write as _;
 
+    if let Some(word) = message.headers.text(header::DIGEST) {
+        return word.to_owned();
+    }
+    // Each is named, so that a new one is thought of here.
+    let Message {
+        body,
+        content_type,
+        content_encoding,
+        message_id,
+        correlation_id,
+        reply_to,
+        kind,
+        app_id,
+        cluster_id,
+        user_id: _,
+        timestamp,
+        priority,
+        expiration,
+        headers,
+        damage,
+    } = message;
+    let mut digest = Digest::default();
+    for text in [
+        content_type,
+        content_encoding,
+        message_id,
+        correlation_id,
+        reply_to,
+        kind,
+        app_id,
+        cluster_id,
+        expiration,
+    ] {
+        digest.optional(text.as_deref());
+    }
+    digest.optional(timestamp.map(u64::to_be_bytes).as_ref());
+    digest.optional(priority.map(u8::to_be_bytes).as_ref());
+    // Not ours, not the broker's, and not the trace's, which every program on the way writes anew.
     let theirs = headers.iter().filter(|(name, _)| {
         !name.starts_with(header::PREFIX)
             && !belongs_to_broker(name)
             && !matches!(*name, header::TRACEPARENT | header::TRACESTATE)
     });
-    let mut digest = Digest::default();
     write_table(&mut digest, theirs.collect());
+    digest.part(body);
+    // What could not be read is quoted there, and of a body that was cut the hash is.
+    digest.optional(damage.as_ref().map(|damage| damage.detail.as_str()));
     digest
         .finish()
         .iter()
@@ -162,14 +155,26 @@ fn write_table(digest: &mut Digest, mut table: Vec<(&str, &HeaderValue)>) {
     }
 }
 
-/// Each kind of value has a mark of its own, so that no text looks like a number.
+/// Each type of value has a mark of its own, AMQP's where there is one, so that no text looks like a number.
 fn write_value(digest: &mut Digest, value: &HeaderValue) {
     match value {
         HeaderValue::Null => digest.part(b"V"),
-        HeaderValue::Bool(value) => digest.part(&[b't', u8::from(*value)]),
+        HeaderValue::Bool(value) => digest.marked(b't', &[u8::from(*value)]),
+        HeaderValue::Int8(value) => digest.marked(b'b', &value.to_be_bytes()),
+        HeaderValue::UInt8(value) => digest.marked(b'B', &value.to_be_bytes()),
+        HeaderValue::Int16(value) => digest.marked(b's', &value.to_be_bytes()),
+        HeaderValue::UInt16(value) => digest.marked(b'u', &value.to_be_bytes()),
+        HeaderValue::Int32(value) => digest.marked(b'I', &value.to_be_bytes()),
+        HeaderValue::UInt32(value) => digest.marked(b'i', &value.to_be_bytes()),
         HeaderValue::Int(value) => digest.marked(b'l', &value.to_be_bytes()),
+        HeaderValue::Float32(value) => digest.marked(b'f', &value.to_bits().to_be_bytes()),
         HeaderValue::Float(value) => digest.marked(b'd', &value.to_bits().to_be_bytes()),
+        HeaderValue::Decimal { scale, value } => {
+            digest.marked(b'D', &[*scale]);
+            digest.part(&value.to_be_bytes());
+        }
         HeaderValue::Text(text) => digest.marked(b'S', text.as_bytes()),
+        HeaderValue::RawText(bytes) => digest.marked(b'R', bytes),
         HeaderValue::Bytes(bytes) => digest.marked(b'x', bytes),
         HeaderValue::Time(seconds) => digest.marked(b'T', &seconds.to_be_bytes()),
         HeaderValue::List(values) => {

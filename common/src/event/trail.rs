@@ -39,8 +39,16 @@ pub mod header {
     pub const QUEUE: &str = "longshore-queue";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
-    /// A digest of the publisher's own headers, where they were too many to travel on.
-    pub const LEFT_OUT: &str = "longshore-left-out";
+    /// What tells a message from every other, where it could not travel on as it came.
+    pub const DIGEST: &str = "longshore-digest";
+    /// What of a message's own headers had to be left out when it was published on.
+    pub const NOTE: &str = "longshore-note";
+    /// The `expiration` that a message had: in force it would end the message in our own queues.
+    pub const EXPIRATION: &str = "longshore-expiration";
+    /// The `reply_to` that a message had, where the broker would take it for a request of ours.
+    pub const REPLY_TO: &str = "longshore-reply-to";
+    /// Size and SHA-256 of the body that a message had, where only its beginning was kept.
+    pub const CUT: &str = "longshore-cut";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.

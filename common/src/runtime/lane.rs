@@ -21,9 +21,9 @@ use super::worker::{BROKER, Worker};
 use super::{Claim, Received};
 use crate::broker::{
     Address, BrokerError, Delivery, Publication, PublishError, Settlement as Settle, Subscription,
-    SubscriptionControl, Tag, bounds,
+    SubscriptionControl, Tag,
 };
-use crate::event::{Trail, header, headers_word, now};
+use crate::event::{Trail, now};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
 use crate::retry::RetryPolicy;
@@ -268,6 +268,13 @@ impl Lane {
             .trail
             .crashes
             .saturating_add(in_hand.returns);
+        if let Some(failure) = self.damage(&in_hand.received) {
+            let lane = Arc::clone(self);
+            let control = Arc::clone(control);
+            let outcome = Outcome::Dead(failure);
+            tasks.spawn(async move { lane.settle(vec![(in_hand, outcome)], &control).await });
+            return None;
+        }
         match self.kind {
             LaneKind::Main if in_hand.returns >= SUSPECT_AT => {
                 let lane = Arc::clone(self);
@@ -285,6 +292,15 @@ impl Lane {
             }
             _ => Some(in_hand),
         }
+    }
+
+    /// Why a message is given up before it is handled: it is not the one that was published. The archive keeps
+    /// it all the same.
+    fn damage(&self, received: &Received) -> Option<Failure> {
+        if self.worker.spec.parked.is_some() {
+            return None;
+        }
+        received.damage()
     }
 
     /// Handles a batch and settles each of it.
@@ -376,22 +392,9 @@ impl Lane {
         }
     }
 
-    /// A publication with the trace's context, within what the broker takes.
+    /// A publication with the trace's context.
     fn outgoing(&self, mut publication: Publication) -> Publication {
         trace::inject(&mut publication.message.headers);
-        // A message that came in can be so full that ours no longer fit beside what it brought: then
-        // only ours go on.
-        if let Err(problem) = bounds::check(&publication.message) {
-            tracing::warn!(queue.name = %self.queue, problem, "publishing without foreign headers");
-            let headers = &mut publication.message.headers;
-            let left_out = headers_word(headers);
-            headers.retain(|name| name.starts_with(header::PREFIX));
-            headers.set(
-                "longshore-note",
-                format!("{problem}; its own headers were left out"),
-            );
-            headers.set(header::LEFT_OUT, left_out);
-        }
         publication
     }
 

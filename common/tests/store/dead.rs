@@ -26,6 +26,14 @@ pub async fn a_dead_letter_comes_back_as_it_was(Stores { store, .. }: Stores) {
         .headers
         .set("bytes", HeaderValue::Bytes(vec![0, 255]));
     odd.message.headers.set("float", HeaderValue::Float(1.5));
+    odd.message.headers.set("small", HeaderValue::Int8(-3));
+    odd.message.headers.set("at", HeaderValue::Time(7));
+    odd.message.content_encoding = Some("gzip".to_owned());
+    odd.message.correlation_id = Some("c".to_owned());
+    odd.message.reply_to = Some("r".to_owned());
+    odd.message.cluster_id = Some("k".to_owned());
+    odd.message.priority = Some(3);
+    odd.message.expiration = Some("60000".to_owned());
     let mut bare = early_letter(EventId::born(), "validate", 20);
     bare.event = None;
     bare.kind = None;

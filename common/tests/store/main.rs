@@ -30,6 +30,7 @@ macro_rules! conformance {
                 storing: an_empty_batch_is_nothing_to_do,
                     refused_data_stores_nothing_of_its_batch,
                     what_is_stored_is_new_then_before_then_in_conflict,
+                    a_row_with_another_fingerprint_is_known_by_its_text,
                     of_one_id_twice_in_a_batch_the_first_wins,
                     of_one_address_twice_in_a_batch_the_first_wins,
                     a_taken_address_leaves_no_trace,

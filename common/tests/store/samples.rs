@@ -119,11 +119,11 @@ pub fn letter(event: EventId, generation: u32, seconds: i64) -> DeadLetter {
             message_id: Some(event.to_string()),
             kind: Some("signup.requested".to_owned()),
             app_id: Some("/shop".to_owned()),
-            user_id: None,
             timestamp: Some(1_700_000_000),
             headers: [("longshore-attempt", HeaderValue::Int(12))]
                 .into_iter()
                 .collect(),
+            ..Message::default()
         },
         state: DeadState::Open,
         replay: None,

@@ -8,12 +8,14 @@ use common::topology::Names;
 use super::outcome::LeftOpen;
 
 /// What a dead letter carried beside the event and its trail: the story of its end.
-const STORY: [&str; 5] = [
+const STORY: [&str; 7] = [
     header::REASON,
     header::ERROR,
     header::ERRORS,
     header::QUEUE,
     header::FAILED_AT,
+    header::DIGEST,
+    header::NOTE,
 ];
 
 /// The queue that a letter is sent to: `to`, else the one it died in. What no stage of ours has accepted goes

@@ -66,6 +66,12 @@ impl TestBroker {
         taken.remove(0)
     }
 
+    /// The message that it has confirmed last, decoded.
+    pub fn last(&self) -> (Publication, Decoded) {
+        let taken = self.taken.lock().unwrap();
+        taken.last_key_value().unwrap().1.clone()
+    }
+
     /// How many publishes were begun.
     pub fn begun(&self) -> usize {
         self.published.load(Ordering::SeqCst)

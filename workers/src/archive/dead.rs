@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use common::event::{from_rfc3339, header, letter_id, now};
-use common::message::{HeaderValue, Headers};
+use common::event::{from_rfc3339, header, letter_id, now, secrets};
+use common::message::{HeaderValue, Headers, Message};
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::store::{DeadLetter, DeadState};
@@ -67,6 +67,10 @@ impl Places {
             is_type.then(|| routing_key.clone())
         });
         let mut original = message.clone();
+        if let Some(expiration) = expired_after(message) {
+            original.expiration.get_or_insert(expiration);
+        }
+        let id = letter_id(&original, trail, routing_key, &death.queue);
         // What the archive has in columns of its own is not the message's.
         for name in [
             header::REASON,
@@ -77,17 +81,22 @@ impl Places {
         ] {
             original.headers.remove(name);
         }
+        let mut error = death.error;
+        if was_refused(death.reason) {
+            secrets::mask_message(&mut original);
+            error = secrets::mask_text(&error);
+        }
         // What came back, or was in hand when a worker died, may have been written and counted before.
         let is_counted = received.redelivered || trail.crashes > 0;
         DeadLetter {
-            id: letter_id(message, trail, routing_key, &death.queue),
+            id,
             event: received.event(),
             kind,
             source: message.app_id.clone(),
             stage: stage.as_str().to_owned(),
             destination: destination.map(str::to_owned),
             reason: death.reason,
-            error: death.error,
+            error,
             attempts: trail.attempt,
             generation: trail.generation,
             first_failed_at: trail.first_failed_at.unwrap_or(death.failed_at),
@@ -166,6 +175,26 @@ impl Places {
             failed_at: now(),
         }
     }
+}
+
+/// Whether validation refused the message: then secrets in it are masked before it is kept. Any other
+/// letter is an event, and is kept as it is, so that it can be replayed.
+fn was_refused(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::Undecodable | ReasonCode::UnknownType | ReasonCode::TooLarge
+    )
+}
+
+/// The `expiration` that the broker took off a message when it had run out.
+fn expired_after(message: &Message) -> Option<String> {
+    let Some(HeaderValue::List(deaths)) = message.headers.get("x-death") else {
+        return None;
+    };
+    deaths.iter().find_map(|death| match death {
+        HeaderValue::Table(death) => death.text("original-expiration").map(str::to_owned),
+        _ => None,
+    })
 }
 
 /// When the broker gave it up.

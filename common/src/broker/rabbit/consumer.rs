@@ -17,9 +17,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::{Link, close_channel};
-use super::convert::{from_amqp, short};
+use super::convert::short;
 use super::explain::{Fault, NOT_FOUND, within, words};
 use super::settlements::{Frame, Settlements};
+use super::wire;
 use crate::broker::{BrokerError, Delivery, Settlement, Subscription, SubscriptionControl, Tag};
 use crate::message::Headers;
 
@@ -31,11 +32,12 @@ pub(super) async fn subscribe(
     link: &Arc<Link>,
     queue: &str,
     prefetch: u16,
+    body_limit: usize,
 ) -> Result<Subscription, BrokerError> {
     let no_queue = || BrokerError::NoSuchQueue(queue.to_owned());
     let name = short("queue name", queue).map_err(|_| no_queue())?;
     let patience = link.settings.patience;
-    let channel = link.channel().await?;
+    let channel = link.channel_with_limit(body_limit).await?;
     // Zero would mean as many as there are.
     let prefetch = prefetch.max(1);
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
@@ -124,16 +126,17 @@ impl Shared {
         self.progress.borrow().lost.clone().map(BrokerError::Lost)
     }
 
-    fn receive(&self, delivery: lapin::message::Delivery) -> Delivery {
+    fn receive(&self, delivery: lapin::message::Delivery) -> Result<Delivery, BrokerError> {
         self.ledger().settlements.delivered(delivery.delivery_tag);
-        let message = from_amqp(&delivery.properties, delivery.data);
-        Delivery {
+        let (routing_key, message) = wire::open(delivery.data)
+            .ok_or_else(|| self.lose("a delivery came without its properties"))?;
+        Ok(Delivery {
             tag: Tag(delivery.delivery_tag),
             returns: returns(delivery.redelivered, &message.headers),
             message,
-            routing_key: delivery.routing_key.into(),
+            routing_key,
             redelivered: delivery.redelivered,
-        }
+        })
     }
 }
 
@@ -152,10 +155,10 @@ fn deliveries(
     stream::unfold(Some((consumer, shared)), |state| async move {
         let (mut consumer, shared) = state?;
         match consumer.next().await {
-            Some(Ok(delivery)) => {
-                let delivery = shared.receive(delivery);
-                Some((Ok(delivery), Some((consumer, shared))))
-            }
+            Some(Ok(delivery)) => Some(match shared.receive(delivery) {
+                Ok(delivery) => (Ok(delivery), Some((consumer, shared))),
+                Err(error) => (Err(error), None),
+            }),
             Some(Err(error)) => Some((Err(shared.lose(&words(&error))), None)),
             None if shared.ending.load(Ordering::SeqCst) => None,
             None => {

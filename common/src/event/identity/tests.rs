@@ -2,28 +2,58 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{header, now};
-use crate::message::{CLOUDEVENTS_JSON, any_header};
+use crate::message::{CLOUDEVENTS_JSON, Damage, Headers, any_header};
 
 const EVENT: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// Any message that a foreign publisher can send, but for the body, which is one of a few.
+/// Any message that a foreign publisher can send, of so few values that equal ones come up.
 fn any_message() -> impl Strategy<Value = Message> {
     (
-        prop::array::uniform4(prop::option::of("[ab]{0,2}")),
-        prop::option::of(0..3_u64),
-        prop::collection::btree_map("[abc]", any_header(), 0..3),
-        "[ab]{0,2}",
+        prop::array::uniform8(prop::option::of("[ab]?")),
+        (
+            prop::option::of("[12]"),
+            prop::option::of(0..2_u64),
+            prop::option::of(0..2_u8),
+        ),
+        prop::collection::btree_map("[ab]", any_header(), 0..2),
+        "[ab]?",
+        prop::option::of(prop_oneof![Just("one"), Just("other")]),
     )
         .prop_map(
-            |([content_type, message_id, kind, app_id], timestamp, headers, body)| Message {
-                body: body.into(),
-                content_type,
-                message_id,
-                kind,
-                app_id,
-                timestamp,
-                headers: headers.into_iter().collect(),
-                ..Message::default()
+            |(texts, (expiration, timestamp, priority), headers, body, damage)| {
+                let [
+                    content_type,
+                    content_encoding,
+                    message_id,
+                    correlation_id,
+                    reply_to,
+                    kind,
+                    app_id,
+                    cluster_id,
+                ] = texts;
+                Message {
+                    body: body.into(),
+                    content_type,
+                    content_encoding,
+                    message_id,
+                    correlation_id,
+                    reply_to,
+                    kind,
+                    app_id,
+                    cluster_id,
+                    user_id: None,
+                    timestamp,
+                    priority,
+                    expiration,
+                    headers: headers.into_iter().collect(),
+                    damage: damage.map(|detail| {
+                        Box::new(Damage {
+                            code: crate::reason::ReasonCode::Undecodable,
+                            detail: detail.to_owned(),
+                            body: None,
+                        })
+                    }),
+                }
             },
         )
 }
@@ -36,9 +66,36 @@ fn of(message: &Message) -> Uuid {
     letter_id(message, &foreign(None), "key", "longshore.validate")
 }
 
-/// Whether two messages say the same: `NaN` is itself here.
+/// Whether two messages say the same: zero is not minus zero here.
 fn are_equal(one: &Message, other: &Message) -> bool {
     format!("{one:?}") == format!("{other:?}")
+}
+
+/// Each way in which `message` can be made another one.
+fn changed(message: &Message) -> Vec<Message> {
+    let mut changed = Vec::new();
+    let mut with = |change: fn(&mut Message)| {
+        let mut other = message.clone();
+        change(&mut other);
+        changed.push(other);
+    };
+    fn text(text: &mut Option<String>) {
+        *text = Some(format!("{}x", text.as_deref().unwrap_or_default()));
+    }
+    with(|it| text(&mut it.content_type));
+    with(|it| text(&mut it.content_encoding));
+    with(|it| text(&mut it.message_id));
+    with(|it| text(&mut it.correlation_id));
+    with(|it| text(&mut it.reply_to));
+    with(|it| text(&mut it.kind));
+    with(|it| text(&mut it.app_id));
+    with(|it| text(&mut it.cluster_id));
+    with(|it| text(&mut it.expiration));
+    with(|it| it.timestamp = Some(it.timestamp.unwrap_or_default() + 1));
+    with(|it| it.priority = Some(it.priority.unwrap_or_default() + 1));
+    with(|it| it.body = [&it.body[..], b"x"].concat().into());
+    with(|it| it.headers.set("x", HeaderValue::Null));
+    changed
 }
 
 proptest! {
@@ -48,6 +105,10 @@ proptest! {
         other in any_message(),
     ) {
         prop_assert_eq!(of(&one) == of(&other), are_equal(&one, &other));
+        prop_assert_eq!(of(&one), of(&one.clone()));
+        for other in changed(&one) {
+            prop_assert_ne!(of(&one), of(&other));
+        }
     }
 
     #[test]
@@ -63,8 +124,14 @@ proptest! {
             ..message.clone()
         };
         let (one, other) = (unnamed(&one), unnamed(&other));
-        let id = |message| plain_id(message, "a.b", "a.b", "/shop");
+        let id = |message: &Message| plain_id(message, "a.b", "a.b", "/shop");
         prop_assert_eq!(id(&one) == id(&other), are_equal(&one, &other));
+        for other in changed(&one) {
+            let is_told_elsewhere = other.kind.is_some() || other.app_id.is_some();
+            if !is_told_elsewhere && other.message_id.is_none() {
+                prop_assert_ne!(id(&one), id(&other));
+            }
+        }
     }
 
     #[test]
@@ -128,35 +195,57 @@ fn a_kind_of_value_is_no_other_kind_that_looks_alike() {
     let values = [
         HeaderValue::Null,
         HeaderValue::Bool(true),
+        HeaderValue::Int8(1),
+        HeaderValue::UInt8(1),
+        HeaderValue::Int16(1),
+        HeaderValue::UInt16(1),
+        HeaderValue::Int32(1),
+        HeaderValue::UInt32(1),
         HeaderValue::Int(1),
+        HeaderValue::Float32(1.0),
         HeaderValue::Float(1.0),
+        HeaderValue::Decimal { scale: 0, value: 1 },
         HeaderValue::Time(1),
+        HeaderValue::RawText(vec![b'1']),
         HeaderValue::from("1"),
         HeaderValue::Bytes(vec![b'1']),
         HeaderValue::List(vec![HeaderValue::from("1")]),
         HeaderValue::Table([("1", HeaderValue::Null)].into_iter().collect()),
     ];
-    let words = values.map(|value| headers_word(&[("a", value)].into_iter().collect()));
+    let words = values.map(|value| {
+        message_word(&Message {
+            headers: [("a", value)].into_iter().collect(),
+            ..Message::default()
+        })
+    });
     let distinct: std::collections::HashSet<_> = words.iter().collect();
     assert_eq!(distinct.len(), words.len());
 }
 
 #[test]
-fn headers_that_were_left_out_count_as_those_that_came() {
-    let mut message = Message::default();
+fn what_could_not_travel_on_counts_as_what_came() {
+    let mut message = Message {
+        body: "all of it".into(),
+        ..Message::default()
+    };
     message.headers.set("theirs", "a lot");
     let id = of(&message);
-    let word = headers_word(&message.headers);
-    message.headers = [(header::LEFT_OUT, word)].into_iter().collect();
+    let word = message_word(&message);
+    message.headers = [(header::DIGEST, word)].into_iter().collect();
+    message.body = "all".into();
     assert_eq!(of(&message), id);
 }
 
 #[test]
 fn the_order_of_headers_does_not_count() {
     let pairs = [("a", HeaderValue::Int(1)), ("b", HeaderValue::Int(2))];
-    let there: Headers = pairs.clone().into_iter().collect();
-    let back: Headers = pairs.into_iter().rev().collect();
-    assert_eq!(headers_word(&there), headers_word(&back));
+    let with = |headers: Headers| Message {
+        headers,
+        ..Message::default()
+    };
+    let there = with(pairs.clone().into_iter().collect());
+    let back = with(pairs.into_iter().rev().collect());
+    assert_eq!(of(&there), of(&back));
 }
 
 /// An event of ours with this body, on its way.

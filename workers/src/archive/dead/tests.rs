@@ -103,6 +103,43 @@ fn a_workers_dead_letter_tells_everything() {
 }
 
 #[test]
+fn secrets_are_masked_in_what_was_refused_and_kept_in_what_was_not() {
+    for (reason, is_kept) in [
+        ("unknown_type", false),
+        ("undecodable", false),
+        ("too_large", false),
+        ("receiver_refused", true),
+        ("delivery_limit", true),
+    ] {
+        let mut headers = by_a_worker();
+        headers.set(header::REASON, reason);
+        headers.set(header::ERROR, r#"found {"password":"hunter2"}"#);
+        headers.set("ce-token", "hunter2");
+        let mut received = ours(headers);
+        received.message.body = r#"{"password":"hunter2","email":"a",}"#.into();
+        let letter = letter(&received);
+        let shown = format!("{letter:?}");
+        assert_eq!(shown.contains("hunter2"), is_kept, "{shown}");
+        assert!(shown.contains("email"), "{shown}");
+    }
+}
+
+#[test]
+fn what_differs_in_a_secret_alone_is_two_letters() {
+    let refused = |password: &str| {
+        let mut headers = by_a_worker();
+        headers.remove(header::ACCEPTED_AT);
+        headers.set(header::REASON, "undecodable");
+        let mut received = ours(headers);
+        received.message.body = format!(r#"{{"password":"{password}",}}"#).into();
+        letter(&received)
+    };
+    let (one, other) = (refused("hunter2"), refused("hunter3"));
+    assert_eq!(one.message.body, other.message.body);
+    assert_ne!(one.id, other.id);
+}
+
+#[test]
 fn one_death_is_one_letter_and_the_next_generation_another() {
     let again = letter(&ours(by_a_worker()));
     assert_eq!(letter(&ours(by_a_worker())).id, again.id);

@@ -1,6 +1,8 @@
 //! Whether a mended body will be taken by the stage that it goes to.
 
-use common::event::{CloudEvent, EventType, Limits, Logins, Refused, Types, decode, now};
+use common::event::{
+    CloudEvent, EventType, Limits, Logins, Read, Refused, Types, decode, now, structured,
+};
 use common::message::CLOUDEVENTS_JSON;
 use common::outcome::FieldError;
 use common::store::{DeadLetter, Editable};
@@ -88,11 +90,8 @@ fn canonical(
             body.len()
         )));
     }
-    let event: CloudEvent = serde_json::from_slice(body)
+    let Read { event, data, .. } = structured(body)
         .map_err(|error| unfit(format!("expected a structured CloudEvent: {error}")))?;
-    event
-        .check_attributes()
-        .map_err(|error| unfit(error.to_string()))?;
     if let Ok(before) = serde_json::from_slice::<CloudEvent>(&letter.message.body) {
         for (attribute, before, after) in [
             ("id", &before.id, &event.id),
@@ -107,8 +106,6 @@ fn canonical(
             }
         }
     }
-    let data = serde_json::from_str(event.data())
-        .map_err(|error| unfit(format!("the data is no JSON that can be read: {error}")))?;
     Ok((event.kind, data))
 }
 
