@@ -2,6 +2,7 @@
 
 mod cloud;
 pub mod content;
+mod death;
 mod decode;
 mod email;
 mod foreign;
@@ -18,6 +19,7 @@ mod trail;
 mod types;
 
 pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE};
+pub use death::{broker_death, carry_death};
 pub use decode::{Decoded, Limits, Undecodable, decode};
 pub use email::{InvalidEmail, normalise_email};
 pub use foreign::recognise;

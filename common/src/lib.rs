@@ -29,5 +29,6 @@ pub mod scheduling;
 pub mod signature;
 pub mod sqlite;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod topology;

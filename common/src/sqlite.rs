@@ -31,6 +31,7 @@ pub(crate) use self::error::Error;
 pub use self::location::Location;
 use self::readers::Readers;
 use self::writer::Job;
+use crate::tasks;
 
 /// So many pieces of work may wait to be written before the next one has to wait to wait.
 const QUEUE: usize = 1024;
@@ -193,7 +194,7 @@ impl Inner {
             return running.jobs.clone();
         }
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(writer::run(self.location.clone(), queue));
+        let task = tasks::spawn("database writer", writer::run(self.location.clone(), queue));
         *writer = Some(Writer {
             jobs: jobs.clone(),
             task,

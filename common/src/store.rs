@@ -43,7 +43,7 @@ pub trait Store: Send + Sync {
     async fn remove_schema(&self) -> Result<(), StoreError>;
 
     /// Asks the database, over a connection of its own, whether work could be done now: it can be
-    /// reached, and its schema is the one this program knows.
+    /// reached, takes a small write, and its schema is the one this program knows.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], or [`StoreError::Schema`] with what to do.

@@ -144,9 +144,9 @@ impl Admitted {
             message_id: Some(id.to_string()),
             kind: Some(event.kind.clone()),
             app_id: Some(event.source).filter(|source| source.len() <= SHORT),
-            user_id: None,
             timestamp: u64::try_from(origin.at.unix_timestamp()).ok(),
             headers,
+            ..Message::default()
         };
         let to = Address::Fact {
             fact: Fact::Received,

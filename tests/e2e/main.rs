@@ -29,6 +29,7 @@ mod shutdown;
 mod signup_page;
 mod testkit;
 mod traces;
+mod trust;
 mod unroutable;
 mod verify;
 

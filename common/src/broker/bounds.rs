@@ -7,7 +7,7 @@ use crate::outcome::FieldError;
 
 /// Maximum bytes of properties and headers together, where nothing sets a lower bound. It leaves room in
 /// RabbitMQ's default frame of 128 KiB for what the broker adds.
-pub(super) const MAX_BYTES: usize = 100_000;
+pub(crate) const MAX_BYTES: usize = 100_000;
 
 /// How deep headers may be nested. Deeper ones are somebody's attempt on our stack.
 pub(super) const DEEPEST: usize = 32;
@@ -141,7 +141,7 @@ pub(crate) fn cut(text: &str, longest: usize) -> &str {
 }
 
 /// How many bytes properties and headers take, as far as they are published.
-pub(super) fn size(message: &Message) -> Result<usize, String> {
+pub(crate) fn size(message: &Message) -> Result<usize, String> {
     // Flags, delivery mode and priority, the time, the table's length.
     let mut bytes = 2 + 2 + 8 + 4;
     for (what, text) in [

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +43,7 @@ use super::{
 use crate::config;
 use crate::config::EMBEDDED_LOGIN;
 use crate::sqlite::{Database, Location};
+use crate::tasks::supervised;
 use crate::telemetry::metrics;
 use crate::topology::{DelayRoute, LEVELS, Names, Topology};
 
@@ -61,6 +62,8 @@ pub struct EmbeddedBroker {
     /// lock tells the next one.
     _dropped: DropGuard,
     tasks: TaskTracker,
+    /// Something of the topology is missing.
+    missed: Notify,
 }
 
 /// What there is once the file is open.
@@ -102,6 +105,7 @@ impl EmbeddedBroker {
             _dropped: closing.clone().drop_guard(),
             closing,
             tasks: TaskTracker::new(),
+            missed: Notify::new(),
         }
     }
 
@@ -136,9 +140,9 @@ impl EmbeddedBroker {
         let engine = Arc::new(Engine::open(database, wakes, self.name.clone()).await?);
         let publisher = Publisher::start(&engine, self.window, &self.tasks, &self.closing);
         let keep = keeper::keep(Arc::clone(&engine), self.closing.clone());
-        self.tasks.spawn(keep);
+        self.tasks.spawn(supervised("keeper of the file", keep));
         let trim = keeper::keep_history_short(Arc::clone(&engine), self.closing.clone());
-        self.tasks.spawn(trim);
+        self.tasks.spawn(supervised("keeper of the history", trim));
         Ok(Open { engine, publisher })
     }
 
@@ -213,12 +217,20 @@ impl Broker for EmbeddedBroker {
         let began = Instant::now();
         let published = self.publish_one(publication).await;
         metrics::published(&published, began.elapsed());
+        if let Err(PublishError::Unroutable { .. }) = published {
+            self.missed.notify_one();
+        }
         published
     }
 
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
         let engine = &self.open().await?.engine;
-        consumer::subscribe(engine, queue, prefetch, &self.tasks, &self.closing).await
+        let subscribed =
+            consumer::subscribe(engine, queue, prefetch, &self.tasks, &self.closing).await;
+        if let Err(BrokerError::NoSuchQueue(_)) = subscribed {
+            self.missed.notify_one();
+        }
+        subscribed
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
@@ -241,6 +253,10 @@ impl Broker for EmbeddedBroker {
             .write(|connection| Box::pin(async move { publish::advance(connection, 0).await }))
             .await?;
         Ok(())
+    }
+
+    async fn missed(&self) {
+        self.missed.notified().await;
     }
 
     async fn product(&self) -> Result<Option<String>, BrokerError> {

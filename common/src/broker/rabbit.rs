@@ -25,7 +25,7 @@ use futures_util::stream::BoxStream;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -68,6 +68,8 @@ pub struct RabbitBroker {
     closing: CancellationToken,
     lanes: TaskTracker,
     links: TaskTracker,
+    /// Something of the topology is missing.
+    missed: Notify,
 }
 
 impl RabbitBroker {
@@ -122,6 +124,7 @@ impl RabbitBroker {
             closing,
             lanes,
             links,
+            missed: Notify::new(),
         })
     }
 
@@ -230,6 +233,9 @@ impl Broker for RabbitBroker {
         let took = began.elapsed();
         for answer in &answers {
             metrics::published(answer, took);
+            if let Err(PublishError::Unroutable { .. }) = answer {
+                self.missed.notify_one();
+            }
         }
         answers
     }
@@ -238,7 +244,11 @@ impl Broker for RabbitBroker {
         let limit = self.body_limit(queue);
         let in_hand = u16::try_from(MAX_IN_HAND / limit.max(1)).unwrap_or(u16::MAX);
         let prefetch = prefetch.min(in_hand.max(1));
-        consumer::subscribe(&self.consuming, queue, prefetch, limit).await
+        let subscribed = consumer::subscribe(&self.consuming, queue, prefetch, limit).await;
+        if let Err(BrokerError::NoSuchQueue(_)) = subscribed {
+            self.missed.notify_one();
+        }
+        subscribed
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
@@ -253,6 +263,10 @@ impl Broker for RabbitBroker {
             Some(reason) => Err(BrokerError::Blocked(reason)),
             None => answer,
         }
+    }
+
+    async fn missed(&self) {
+        self.missed.notified().await;
     }
 
     async fn product(&self) -> Result<Option<String>, BrokerError> {

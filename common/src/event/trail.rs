@@ -49,6 +49,9 @@ pub mod header {
     pub const REPLY_TO: &str = "longshore-reply-to";
     /// Size and SHA-256 of the body that a message had, where only its beginning was kept.
     pub const CUT: &str = "longshore-cut";
+    /// What the broker said about a message that it gave up on itself, for as long as it travels: the newest
+    /// entry of `x-death`, which does not survive a publish.
+    pub const DEATH: &str = "longshore-death";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.

@@ -360,6 +360,7 @@ impl Setup {
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             declared: Arc::new(true.into()),
             queues: vec!["longshore.validate".to_owned()],
+            workers: Vec::new(),
             store: Some(self.store),
             store_needed: false,
             metrics: MetricsPage::start(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use common::event::{from_rfc3339, header, letter_id, now, secrets};
+use common::event::{broker_death, from_rfc3339, header, letter_id, now, secrets};
 use common::message::{HeaderValue, Headers, Message};
 use common::reason::ReasonCode;
 use common::runtime::Received;
@@ -78,6 +78,7 @@ impl Places {
             header::QUEUE,
             header::FAILED_AT,
             header::ROUTING_KEY,
+            header::DEATH,
         ] {
             original.headers.remove(name);
         }
@@ -127,12 +128,7 @@ impl Places {
     /// too, and RabbitMQ before 4.0 then only counts up an entry of the same queue and reason. So of a foreign
     /// message these two are believed, where they name a queue of ours, and nothing else.
     fn by_broker(&self, received: &Received) -> Option<Death> {
-        let Some(HeaderValue::List(deaths)) = received.message.headers.get("x-death") else {
-            return None;
-        };
-        let Some(HeaderValue::Table(death)) = deaths.first() else {
-            return None;
-        };
+        let death = broker_death(&received.message.headers)?;
         let queue = Names::without_suspect(death.text("queue")?);
         let is_vouched = received.event().is_some();
         let is_known =
@@ -188,13 +184,8 @@ fn was_refused(reason: ReasonCode) -> bool {
 
 /// The `expiration` that the broker took off a message when it had run out.
 fn expired_after(message: &Message) -> Option<String> {
-    let Some(HeaderValue::List(deaths)) = message.headers.get("x-death") else {
-        return None;
-    };
-    deaths.iter().find_map(|death| match death {
-        HeaderValue::Table(death) => death.text("original-expiration").map(str::to_owned),
-        _ => None,
-    })
+    let expiration = broker_death(&message.headers)?.text("original-expiration")?;
+    Some(expiration.to_owned())
 }
 
 /// When the broker gave it up.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::store::StoreError;
+use common::tasks;
 use tokio::sync::{mpsc, oneshot};
 
 /// At most so many requests in one batch.
@@ -37,7 +38,7 @@ where
         I: Clone,
     {
         let (requests, queue) = mpsc::channel(4 * BATCH);
-        tokio::spawn(work(gather, make, queue));
+        tasks::spawn("requests to the database", work(gather, make, queue));
         Self(requests)
     }
 

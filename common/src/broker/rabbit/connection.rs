@@ -22,6 +22,7 @@ use super::wire::{self, BodyLimits};
 use crate::broker::BrokerError;
 use crate::config;
 use crate::retry::Waits;
+use crate::tasks;
 use crate::telemetry::metrics;
 
 /// The first and the longest wait before the connection is tried again. A connection that held
@@ -163,7 +164,9 @@ impl Link {
             return Ok(Arc::clone(connection));
         }
         if !self.started.swap(true, Ordering::Relaxed) {
-            self.tasks.spawn(Arc::clone(self).supervise());
+            let supervise = Arc::clone(self).supervise();
+            self.tasks
+                .spawn(tasks::supervised("broker connection", supervise));
         }
         let mut states = self.state.subscribe();
         let verdict = states.wait_for(|state| !matches!(state, State::Connecting));
