@@ -9,6 +9,7 @@ mod differences;
 pub mod embedded;
 mod ownership;
 pub mod rabbit;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use time::OffsetDateTime;
+
+pub use traced::publish_traced;
 
 use crate::message::Message;
 use crate::topology::{Fact, Topology};

@@ -16,10 +16,10 @@ use async_trait::async_trait;
 
 pub use rows::{
     Attempt, AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion,
-    DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryState, DeliveryStatus, Details,
-    Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus, HistorySlice,
-    Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome,
-    ReplayPage, ReplayState, Standing, Stored, Timeline,
+    DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
+    Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
+    HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
+    ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -64,7 +64,13 @@ pub trait Store: Send + Sync {
     async fn deliveries(
         &self,
         keys: &[DeliveryKey],
-    ) -> Result<Vec<Option<DeliveryState>>, StoreError>;
+    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError>;
+
+    /// Marks deliveries as discarded that are due. One that is not due, or not known, stays as it is.
+    ///
+    /// # Errors
+    /// Nothing is marked.
+    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError>;
 
     /// Records attempts and what they made of their deliveries, all in one transaction. A delivery
     /// that is `delivered` stays so.

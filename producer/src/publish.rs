@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use common::broker::PublishError;
+use common::broker::{PublishError, publish_traced};
 use common::event::EventId;
 use common::telemetry::metrics;
 use serde::Serialize;
@@ -46,10 +46,14 @@ pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Proble
         kind,
         publication,
     } = event;
-    door.broker.publish(publication).await.map_err(|error| {
-        tracing::warn!(event.id = %id, event.r#type = kind, %error, "not confirmed");
-        unconfirmed(&error)
-    })?;
+    let published = publish_traced(&*door.broker, vec![publication]).await;
+    let confirmed = published.into_iter().next();
+    confirmed
+        .unwrap_or_else(|| Err(PublishError::Nacked))
+        .map_err(|error| {
+            tracing::warn!(event.id = %id, event.r#type = kind, %error, "not confirmed");
+            unconfirmed(&error)
+        })?;
     metrics::received(&kind, 1);
     let receipt = Receipt::new(id, kind);
     let location = receipt.status_url.clone();
@@ -67,7 +71,7 @@ pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, 
         accepted.push(Receipt::new(event.id, event.kind));
         publications.push(event.publication);
     }
-    let published = door.broker.publish_all(publications).await;
+    let published = publish_traced(&*door.broker, publications).await;
     let mut failed = 0_usize;
     let mut first = None;
     for (outcome, receipt) in published.into_iter().zip(&accepted) {

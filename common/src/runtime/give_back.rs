@@ -110,10 +110,10 @@ impl Lane {
             crashes: SUSPECT_AT,
             ..in_hand.received.trail.clone()
         };
-        let aside = self.outgoing(Publication {
+        let aside = Publication {
             to: Address::Queue(Names::suspect(&self.queue)),
             message: in_hand.received.again(&trail),
-        });
+        };
         match self.worker.broker.publish(aside).await {
             Ok(()) => {
                 tracing::warn!(

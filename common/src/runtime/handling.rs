@@ -11,7 +11,7 @@ use super::call::call;
 use super::hold::Down;
 use super::lane::{InHand, Lane};
 use super::settle::{Settlement, settlement};
-use crate::broker::{Publication, PublishError, Settlement as Settle, SubscriptionControl};
+use crate::broker::{PublishError, Settlement as Settle, SubscriptionControl, publish_traced};
 use crate::event::now;
 use crate::outcome::{Failure, Outcome};
 use crate::telemetry::trace;
@@ -24,15 +24,17 @@ impl Lane {
         permit: OwnedSemaphorePermit,
         control: Arc<dyn SubscriptionControl>,
     ) -> Result<(), Down> {
-        let span = tracing::info_span!("handle", queue.name = %self.queue, events = batch.len());
+        let messages = batch.iter().map(|in_hand| {
+            let message = &in_hand.received.message;
+            (message.message_id.as_deref(), &message.headers)
+        });
+        let traced = trace::processing(&self.queue, messages);
+        let span = tracing::info_span!(parent: &traced, "handle", queue.name = %self.queue, events = batch.len());
         let work = async {
             let (received, tags): (Vec<Received>, Vec<_>) = batch
                 .into_iter()
                 .map(|in_hand| (in_hand.received, (in_hand.tag, in_hand.returns)))
                 .unzip();
-            for event in &received {
-                trace::link(&event.message.headers, &tracing::Span::current());
-            }
             let began = Instant::now();
             let settings = &self.worker.spec.settings;
             let outcomes = call(&*self.worker.handler, &received, settings.timeout).await;
@@ -51,7 +53,7 @@ impl Lane {
             });
             self.settle(each.collect(), &control).await
         };
-        work.instrument(span).await
+        work.instrument(span).instrument(traced).await
     }
 
     /// Does what the outcomes ask for: publishes, confirmed, and only then settles. What the broker has
@@ -75,7 +77,7 @@ impl Lane {
                     failure,
                 } => {
                     let count = publish.len();
-                    publications.extend(publish.into_iter().map(|one| self.outgoing(one)));
+                    publications.extend(publish);
                     finished.push((in_hand, count, outcome, failure));
                 }
                 Settlement::GiveBack => {
@@ -95,7 +97,7 @@ impl Lane {
         let mut answers = if publications.is_empty() {
             Vec::new().into_iter()
         } else {
-            let answers = self.worker.broker.publish_all(publications).await;
+            let answers = publish_traced(&*self.worker.broker, publications).await;
             answers.into_iter()
         };
         for (in_hand, count, outcome, failure) in finished {
@@ -129,12 +131,6 @@ impl Lane {
     fn hold(&self, down: Down) -> Result<(), Down> {
         self.worker.begin_hold(down.clone());
         Err(down)
-    }
-
-    /// A publication with the trace's context, within what the broker takes.
-    pub(super) fn outgoing(&self, mut publication: Publication) -> Publication {
-        trace::inject(&mut publication.message.headers);
-        publication
     }
 
     fn report(&self, received: &Received, outcome: &'static str, failure: Option<&Failure>) {

@@ -75,6 +75,8 @@ pub(super) fn settlement(
                 let trail = Trail {
                     attempt: received.attempt(),
                     first_failed_at: received.trail.first_failed_at.or(Some(now)),
+                    // Nobody has had the next attempt before.
+                    again: false,
                     ..received.trail.clone()
                 };
                 let message = received.again(&trail);

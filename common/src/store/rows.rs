@@ -125,6 +125,19 @@ pub enum DeliveryState {
     Discarded,
 }
 
+/// A delivery as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// The highest number of an attempt that was made at it; 0 before the first.
+    pub attempts: u32,
+    /// The status that the last attempt was answered with, where there was an answer.
+    pub last_status_code: Option<u16>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
+}
+
 /// One attempt at a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {

@@ -29,8 +29,8 @@ pub struct InvalidFilter(String);
 /// the engine tells once and in better words.
 const QUIET: &str = "lapin=off,sqlx=warn";
 
-/// What is exported: the spans there are without further ado.
-const TRACED: &str = "info";
+/// What is exported: the spans there are without further ado, and those that are there for it alone.
+const TRACED: &str = "info,longshore::trace=trace";
 
 impl Telemetry {
     /// Starts logging to standard error and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, exporting

@@ -74,6 +74,10 @@ metrics_table! {
         "How long ago an event came through a door when its stage was done with it.";
     DELIVERIES = "longshore_deliveries_total", "counter", ["destination", "result"],
         "Attempts at destinations: delivered or the reason code.";
+    NOT_TAKEN = "longshore_deliveries_not_taken_total", "counter", ["destination"],
+        "Events that came to a destination which does not take their type: acknowledged and not delivered.";
+    RESENT = "longshore_deliveries_resent_total", "counter", ["destination"],
+        "Requests sent again at once within an attempt, because the receiver had closed the kept connection.";
     DELIVERY_SECONDS = "longshore_delivery_seconds", "histogram", ["destination"],
         "How long an attempt at a destination took.";
     KEPT_DEAD = "longshore_dead_letters_total", "counter", ["queue", "reason", "cause"],
@@ -314,6 +318,16 @@ impl DestinationMetrics {
             took: histogram!(DELIVERY_SECONDS, "destination" => destination.clone()),
             destination,
         }
+    }
+
+    /// An event came that the destination does not take.
+    pub fn not_taken(&self) {
+        counter!(NOT_TAKEN, "destination" => self.destination.clone()).increment(1);
+    }
+
+    /// A request was sent again within its attempt.
+    pub fn resent(&self) {
+        counter!(RESENT, "destination" => self.destination.clone()).increment(1);
     }
 
     /// An attempt ended: delivered, or failed for this reason.

@@ -333,6 +333,23 @@ pub async fn what_a_lost_consumer_held_comes_again_and_is_counted(world: Arc<Wor
     world.wait_for_depth(&queue, 3).await;
 }
 
+pub async fn a_subscription_is_ours_until_it_ends(world: Arc<World>) {
+    let queue = world.names.store();
+    world.fill(&queue, 1).await;
+    let mut subscription = world
+        .broker
+        .subscribe(&queue, 10)
+        .await
+        .expect("subscribed");
+    next(&mut subscription).await;
+    assert!(subscription.control.owns().await, "as the broker just said");
+    // Longer than that is believed: the broker is asked.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert!(subscription.control.owns().await, "as the broker says");
+    subscription.control.close().await;
+    assert!(!subscription.control.owns().await, "it has ended");
+}
+
 pub async fn a_cancelled_subscription_ends_after_what_was_under_way(world: Arc<World>) {
     let queue = world.names.store();
     world.fill(&queue, 20).await;
@@ -464,6 +481,34 @@ pub async fn applying_twice_changes_nothing(world: Arc<World>) {
     assert_eq!(differences, []);
     one.close().await;
     two.close().await;
+}
+
+pub async fn a_destination_that_is_narrowed_gets_less(world: Arc<World>) {
+    let queue = world.names.integrate("crm");
+    let wide = world.topology_with(&["#", "signup.requested"]);
+    let narrow = world.topology_with(&["processing.*"]);
+    let publish = async |id: &str| {
+        let to = Address::Fact {
+            fact: Fact::Stored,
+            routing_key: "signup.requested".to_owned(),
+        };
+        world
+            .broker
+            .publish(publication(to, id))
+            .await
+            .expect("published");
+    };
+    world.broker.apply(&wide).await.expect("applied");
+    publish("wide").await;
+    world.wait_for_depth(&queue, 1).await;
+    // `signup.*` was bound when the world began.
+    world.broker.apply(&narrow).await.expect("applied");
+    publish("narrow").await;
+    tokio::time::sleep(MOMENT).await;
+    world.wait_for_depth(&queue, 1).await;
+    world.broker.apply(&wide).await.expect("applied");
+    publish("wide again").await;
+    world.wait_for_depth(&queue, 2).await;
 }
 
 pub async fn verify_names_what_is_missing(world: Arc<World>) {

@@ -10,7 +10,9 @@ use common::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, De
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, early_letter, event, key, letter, rejection, state_of};
+use crate::samples::{
+    at, delivered, early_letter, event, key, letter, rejection, state_of, states_of,
+};
 
 const ALL: DeadPage = DeadPage {
     after: None,
@@ -134,15 +136,16 @@ pub async fn a_dead_letter_marks_its_delivery_and_no_other(Stores { store, .. }:
     let mut early = early_letter(due.id, "store", 10);
     early.destination = Some("mail".to_owned());
     store.keep_dead(&[early]).await.unwrap();
-    let states = store
-        .deliveries(&[
+    let states = states_of(
+        &*store,
+        &[
             key(due.id, "crm", 0),
             key(due.id, "mail", 0),
             done_key,
             key(stranger, "crm", 2),
-        ])
-        .await
-        .unwrap();
+        ],
+    )
+    .await;
     assert_eq!(
         states,
         [

@@ -42,6 +42,8 @@ macro_rules! conformance {
                 deliveries: states_come_in_the_order_asked,
                     what_was_delivered_stays_delivered,
                     several_attempts_in_one_batch_count_as_several,
+                    a_record_tells_of_the_last_attempt,
+                    only_what_is_due_is_discarded,
                     an_attempt_at_an_unknown_delivery_is_written_down,
                     text_that_a_column_cannot_hold_is_kept_all_the_same,
                     overlapping_records_at_once_all_succeed;

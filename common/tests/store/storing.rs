@@ -8,11 +8,11 @@ use common::event::content::Content;
 use common::store::{DeliveryState, Details, NewEvent, StoreError, Stored};
 
 use crate::engine::Stores;
-use crate::samples::{event, key, signup, state_of};
+use crate::samples::{event, key, signup, state_of, states_of};
 
 pub async fn an_empty_batch_is_nothing_to_do(Stores { store, .. }: Stores) {
     assert_eq!(store.store([].into()).await.unwrap(), []);
-    assert_eq!(store.deliveries(&[]).await.unwrap(), []);
+    assert_eq!(states_of(&*store, &[]).await, []);
     store.record_attempts(&[]).await.unwrap();
     store.keep_dead(&[]).await.unwrap();
     store.keep_rejections(&[]).await.unwrap();
@@ -176,10 +176,7 @@ pub async fn a_replayed_event_is_due_again_once(Stores { store, .. }: Stores) {
         key(first.id, "crm", 2),
     ];
     let due = Some(DeliveryState::Due);
-    assert_eq!(
-        store.deliveries(&keys).await.unwrap(),
-        [due, due, due, None, None]
-    );
+    assert_eq!(states_of(&*store, &keys).await, [due, due, due, None, None]);
     // One that was never stored before begins at the generation it comes with.
     let mut late = event();
     late.generation = 3;

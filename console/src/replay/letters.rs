@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use common::bootstrap::Failure;
+use common::event::header;
 use common::store::DeadLetter;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -175,7 +176,11 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
             continue;
         }
         ids.push(dead.id);
-        let message = letter::again(&dead, logins);
+        let mut message = letter::again(&dead, logins);
+        if run.replay.new_ids {
+            let generation = dead.generation.saturating_add(1);
+            message.headers.set(header::NEW_ID, i64::from(generation));
+        }
         parcels.push(Parcel { queue, message });
     }
     let mut outage = None;

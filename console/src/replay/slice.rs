@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use common::bootstrap::Failure;
-use common::event::topic_matches;
+use common::event::{header, topic_matches};
 use common::store::{EventRecord, HistorySlice};
 use common::topology::Stage;
 use futures_util::StreamExt as _;
@@ -164,8 +164,15 @@ fn message(
     let ours = |name: &str| target.destination.is_none_or(|it| it == name);
     let deliveries = deliveries.iter().filter(|it| ours(&it.destination));
     let generation = generation::next(deliveries, run.replay.started_at);
+    let named = |mut message: common::message::Message| {
+        // What was never sent there has its own id.
+        if run.replay.new_ids && generation > 0 {
+            message.headers.set(header::NEW_ID, i64::from(generation));
+        }
+        message
+    };
     if target.stage == Stage::Validate {
-        return Ok(raw(entry, generation));
+        return Ok(named(raw(entry, generation)));
     }
     let accepted = match &entry.verdict {
         Verdict::Accepted(message) => message,
@@ -176,7 +183,7 @@ fn message(
     {
         return Err(objection);
     }
-    Ok(canonical(accepted.clone(), generation))
+    Ok(named(canonical(accepted.clone(), generation)))
 }
 
 /// Publishes until the broker has all of it, or it shall end. Says how many it has confirmed, and up to where

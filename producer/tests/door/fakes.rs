@@ -19,7 +19,7 @@ use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
+    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
     Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
     StoreError, Stored,
 };
@@ -285,7 +285,8 @@ never_asked! {
     fn remove_schema() -> ();
     fn store(Arc<[NewEvent]>) -> Vec<Stored>;
     fn rejections(EventId) -> Vec<RejectionRecord>;
-    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryState>>;
+    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryRecord>>;
+    fn discard_due(&[DeliveryKey]) -> ();
     fn record_attempts(&[Attempt]) -> ();
     fn keep_dead(&[DeadLetter]) -> ();
     fn keep_rejections(&[NewRejection]) -> ();

@@ -10,10 +10,10 @@ use common::store::StoreError;
 use common::tasks;
 use tokio::sync::{mpsc, oneshot};
 
-/// At most so many requests in one batch.
+/// Maximum of requests in one batch.
 const BATCH: usize = 256;
 
-/// After a batch of so many, there is load: the next one may gather.
+/// How many requests in a batch mean load: the next one may gather.
 const BUSY: usize = 8;
 
 /// The answer to one request.

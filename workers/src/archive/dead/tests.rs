@@ -1,8 +1,6 @@
-use std::time::Duration;
-
-use common::event::{Logins, Trail};
+use common::config::Config;
+use common::event::Trail;
 use common::message::Message;
-use common::namespace::Namespace;
 use common::runtime::Claim;
 use common::topology::Plan;
 
@@ -37,11 +35,8 @@ fn foreign(headers: Headers) -> Received {
 
 fn places() -> Places {
     let plan = Plan {
-        namespace: Namespace::default(),
         destinations: vec![("crm".to_owned(), vec!["#".to_owned()])],
-        longest_delay: Duration::ZERO,
-        history: Duration::from_secs(60),
-        logins: Logins::default(),
+        ..Config::default().plan()
     };
     Places::new(Names::new(plan.namespace.clone()), &Topology::new(&plan))
 }
