@@ -6,6 +6,7 @@
 mod amqp_shapes;
 mod broker_faults;
 mod cli;
+mod database;
 mod dead_letter_and_replay;
 mod dead_letters;
 mod decode;
@@ -37,6 +38,8 @@ mod traces;
 mod trust;
 mod unroutable;
 mod verify;
+mod watch;
+mod wire;
 
 use std::time::Duration;
 

@@ -166,7 +166,11 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
                 continue;
             }
         };
-        if let Some(problem) = run.routes.problem(run, &queue).await? {
+        let problem = match letter::incomplete(&dead) {
+            None => run.routes.problem(run, &queue).await?,
+            problem => problem,
+        };
+        if let Some(problem) = problem {
             let letter = dead.id;
             batch.left_open.push(LeftOpen {
                 letter,

@@ -96,7 +96,15 @@ async fn read(
         Some(reader) => reader,
         None => {
             let window = Window::from(slice);
-            reader.insert(Reader::open(run.replayer.broker, window, position).await?)
+            reader.insert(
+                Reader::open(
+                    run.replayer.broker,
+                    run.replayer.judge.logins(),
+                    window,
+                    position,
+                )
+                .await?,
+            )
         }
     };
     let mut entries = Vec::new();
@@ -172,7 +180,11 @@ fn message(
         message
     };
     if target.stage == Stage::Validate {
-        return Ok(named(raw(entry, generation)));
+        // What was read of it is not what was published.
+        return match entry.received.damage() {
+            Some(damage) => Err(damage.code.as_str()),
+            None => Ok(named(raw(entry, generation))),
+        };
     }
     let accepted = match &entry.verdict {
         Verdict::Accepted(message) => message,

@@ -58,6 +58,7 @@ impl Places {
             .by_worker(received)
             .or_else(|| self.by_broker(received))
             .unwrap_or_else(|| self.by_nobody());
+        let death = self.with_damage(death, received);
         let (stage, destination) = self
             .names
             .stage_of(&death.queue)
@@ -71,6 +72,9 @@ impl Places {
             original.expiration.get_or_insert(expiration);
         }
         let id = letter_id(&original, trail, routing_key, &death.queue);
+        if let Some(body) = original.damage.take().and_then(|damage| damage.body) {
+            original.headers.set(header::CUT, body);
+        }
         // What the archive has in columns of its own is not the message's.
         for name in [
             header::REASON,
@@ -161,6 +165,24 @@ impl Places {
             error: error.to_owned(),
             failed_at: moment(death).filter(|_| is_vouched).unwrap_or_else(now),
         })
+    }
+
+    /// A death with what could not be read of its message, which is the reason where there is no other.
+    fn with_damage(&self, death: Death, received: &Received) -> Death {
+        let Some(damage) = received.damage() else {
+            return death;
+        };
+        if death.queue == self.names.dead() {
+            return Death {
+                reason: damage.code,
+                error: damage.error,
+                ..death
+            };
+        }
+        Death {
+            error: format!("{}; {}", death.error, damage.error),
+            ..death
+        }
     }
 
     fn by_nobody(&self) -> Death {

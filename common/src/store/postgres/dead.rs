@@ -3,13 +3,14 @@
 mod counts;
 mod filter;
 mod plans;
+pub(super) mod superseded;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
-use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
@@ -26,6 +27,7 @@ pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreE
         return Ok(());
     }
     let rows: Arc<[NewLetterRow]> = NewLetterRow::of(batch).into();
+    let events = rows.iter().filter_map(|row| row.event).collect();
     let tried = Arc::new(AtomicBool::new(false));
     link.run(move |connection| {
         let rows = Arc::clone(&rows);
@@ -33,7 +35,8 @@ pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreE
         let counts = !tried.swap(true, Ordering::Relaxed);
         Box::pin(async move { insert(connection, &rows, counts).await })
     })
-    .await
+    .await?;
+    superseded::of_events(link, events).await
 }
 
 async fn insert(
@@ -145,17 +148,11 @@ async fn found(
         return Ok(matching);
     };
     let found = link
-        .run(move |connection| {
+        .snapshot(move |connection| {
             let (fingerprint, text) = (fingerprint.clone(), text.clone());
             Box::pin(async move {
-                // All of one moment.
-                let mut moment = connection
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await?;
                 let (fingerprint, text) = (fingerprint.as_deref(), text.as_ref());
-                let found = find(&mut moment, fingerprint, text, as_wholes).await?;
-                moment.commit().await?;
-                Ok(found)
+                find(connection, fingerprint, text, as_wholes).await
             })
         })
         .await?;

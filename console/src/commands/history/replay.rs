@@ -139,7 +139,7 @@ pub(super) async fn preview(
     slice: &HistorySlice,
     read: impl Fn(),
 ) -> Result<Preview, Failure> {
-    let mut reader = Reader::open(broker, Window::from(slice), None).await?;
+    let mut reader = Reader::open(broker, judge.logins(), Window::from(slice), None).await?;
     let mut preview = Preview::default();
     while let Some(entry) = reader.next().await? {
         read();

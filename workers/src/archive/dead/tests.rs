@@ -1,6 +1,6 @@
 use common::config::Config;
 use common::event::Trail;
-use common::message::Message;
+use common::message::{Damage, Message};
 use common::runtime::Claim;
 use common::topology::Plan;
 
@@ -198,6 +198,32 @@ fn a_queue_that_is_not_ours_is_neither_believed_nor_a_label() {
     let reason = letter(&foreign(x_death("longshore.store", &long)));
     assert!(reason.error.len() < 100, "{}", reason.error);
     assert_eq!(places().label("longshore.store"), "longshore.store");
+}
+
+#[test]
+fn what_could_not_be_read_is_told_and_is_the_reason_where_there_is_no_other() {
+    let damaged = |mut received: Received| {
+        received.message.damage = Some(Box::new(Damage {
+            code: ReasonCode::TooLarge,
+            detail: "too long".to_owned(),
+            body: Some("9 bytes, sha256 00".to_owned()),
+        }));
+        letter(&received)
+    };
+    let without = damaged(foreign(Headers::default()));
+    assert_eq!(
+        (without.reason, without.error.as_str()),
+        (ReasonCode::TooLarge, "too long")
+    );
+    assert_eq!(
+        without.message.headers.text(header::CUT),
+        Some("9 bytes, sha256 00")
+    );
+    let with = damaged(ours(by_a_worker()));
+    assert_eq!(
+        (with.reason, with.error.as_str()),
+        (ReasonCode::ReceiverRefused, "422; too long")
+    );
 }
 
 #[test]

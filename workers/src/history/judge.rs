@@ -3,7 +3,7 @@
 use common::bootstrap::Failure;
 use common::broker::HistoryEntry;
 use common::config::Config;
-use common::event::{EventId, Logins, Trail, Types, letter_id, now};
+use common::event::{EventId, Logins, Trail, Types, event_of, letter_id, now};
 use common::message::Message;
 use common::outcome::Outcome;
 use common::reason::ReasonCode;
@@ -11,11 +11,12 @@ use common::runtime::Received;
 use common::topology::Names;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use workers::validate::Validate;
+
+use crate::validate::Validate;
 
 /// Judges entries as the validate worker does.
 #[derive(Debug)]
-pub(crate) struct Judge {
+pub struct Judge {
     validate: Validate,
     logins: Logins,
     /// The queue that entries went to first.
@@ -24,24 +25,47 @@ pub(crate) struct Judge {
 
 /// An entry, judged.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Its place in the history.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// When it was received, as far as anybody tells.
-    pub(crate) at: Option<OffsetDateTime>,
+    pub at: Option<OffsetDateTime>,
     /// The message as the validate worker found it.
-    pub(crate) received: Received,
+    pub received: Received,
     /// The event it is, where our id for it is known.
-    pub(crate) event: Option<EventId>,
+    pub event: Option<EventId>,
     /// Its type, as far as it names one.
-    pub(crate) kind: String,
-    /// What became of it.
-    pub(crate) verdict: Verdict,
+    pub kind: String,
+    /// What validation makes of it.
+    pub verdict: Verdict,
+}
+
+/// What an entry is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its place in the history.
+    pub offset: u64,
+    /// When it was received, as far as anybody tells who is believed.
+    pub at: Option<OffsetDateTime>,
+    /// The event it is, where our id for it is known.
+    pub event: Option<EventId>,
+    /// The dead letter that it became if it died before its event had an id of ours; for an event that had one
+    /// from the start, that id.
+    pub letter: Uuid,
+    /// Its type, as far as it names one.
+    pub kind: String,
+}
+
+impl Identity {
+    /// The one id that tells it apart.
+    pub fn key(&self) -> Uuid {
+        self.event.map_or(self.letter, EventId::uuid)
+    }
 }
 
 /// What the validate worker makes of an entry.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It goes on, in canonical form.
     Accepted(Message),
     /// A rule refuses it.
@@ -55,7 +79,7 @@ impl Judge {
     ///
     /// # Errors
     /// A configured event type cannot be used.
-    pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
+    pub fn new(config: &Config) -> Result<Self, Failure> {
         let types =
             Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(Self {
@@ -66,7 +90,7 @@ impl Judge {
     }
 
     /// Judges one entry.
-    pub(crate) fn judge(&self, entry: HistoryEntry) -> Entry {
+    pub fn judge(&self, entry: HistoryEntry) -> Entry {
         let HistoryEntry {
             offset,
             time,
@@ -116,12 +140,36 @@ impl Judge {
     }
 
     /// Whose messages are believed.
-    pub(crate) fn logins(&self) -> &Logins {
+    pub fn logins(&self) -> &Logins {
         &self.logins
     }
 
+    /// What an entry is known by. Where it came through our own door, nothing of its body is read.
+    pub fn identify(&self, entry: HistoryEntry) -> Identity {
+        if self.logins.trusts(entry.message.user_id.as_deref())
+            && let Some(event) = event_of(&entry.message, &Trail::read(&entry.message.headers))
+        {
+            return Identity {
+                offset: entry.offset,
+                at: entry.time,
+                event: Some(event),
+                letter: event.uuid(),
+                kind: entry.message.kind.unwrap_or(entry.routing_key),
+            };
+        }
+        let at = entry.time;
+        let entry = self.judge(entry);
+        Identity {
+            offset: entry.offset,
+            at,
+            event: entry.event,
+            letter: self.letter_of(&entry, 0),
+            kind: entry.kind,
+        }
+    }
+
     /// The dead letter that an entry became if it died in its first queue.
-    pub(crate) fn letter_of(&self, entry: &Entry, generation: u32) -> Uuid {
+    pub fn letter_of(&self, entry: &Entry, generation: u32) -> Uuid {
         let Received {
             message,
             trail,
