@@ -32,11 +32,7 @@ async fn run(program: Program) -> Result<(), Failure> {
 pub fn worker(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Store>) -> Worker {
     let config = &program.config;
     let handler = StoreEvents::new(Arc::clone(store), config.destinations.clone());
-    let spec = Spec {
-        queue: Names::new(config.namespace.clone()).store(),
-        settings: config.stage(Stage::Store),
-        door: false,
-        parked: None,
-    };
+    let queue = Names::new(config.namespace.clone()).store();
+    let spec = Spec::new(queue, config.stage(Stage::Store));
     Worker::new(program, Arc::clone(broker), Arc::new(handler), spec)
 }

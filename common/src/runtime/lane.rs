@@ -266,9 +266,8 @@ impl Lane {
         let Delivery { tag, returns, .. } = delivery;
         self.came(1);
         let spec = &self.worker.spec;
-        let user = self.worker.broker.user();
         let claim = Claim::new(Arc::clone(control), self.worker.stop.clone());
-        let mut received = Received::new(delivery, user, spec.door, now(), claim);
+        let mut received = Received::new(delivery, &self.worker.logins, now(), claim);
         if spec.parked.is_some() {
             // A dead letter: whoever gets a copy of it must know as well how it died.
             carry_death(&mut received.message.headers);

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use common::event::{
-    CloudEvent, Decoded, EventType, Limits, Refused, Trail, Types, decode, now, recognise, secrets,
+    CloudEvent, Decoded, EventType, Limits, Logins, Refused, Trail, Types, decode, now, recognise,
+    secrets,
 };
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::{Failure, FieldError, Outcome, Rejection};
@@ -17,16 +18,16 @@ use crate::canonical::onward;
 pub struct Validate {
     types: Types,
     limits: Limits,
-    own_user: Option<String>,
+    logins: Logins,
 }
 
 impl Validate {
-    /// Validates against `types`. Our own headers are believed under `own_user` alone.
-    pub fn new(types: Types, limits: Limits, own_user: Option<&str>) -> Self {
+    /// Validates against `types`. Our own headers are believed under `logins` alone.
+    pub fn new(types: Types, limits: Limits, logins: Logins) -> Self {
         Self {
             types,
             limits,
-            own_user: own_user.map(str::to_owned),
+            logins,
         }
     }
 
@@ -42,8 +43,7 @@ impl Validate {
             return Outcome::Dead(failure);
         }
         let received_at = trail.received_at.unwrap_or_else(now);
-        let own_user = self.own_user.as_deref();
-        let decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
+        let decoded = match decode(message, routing_key, &self.logins, self.limits, received_at) {
             Ok(decoded) => decoded,
             Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
         };
@@ -144,7 +144,7 @@ mod tests {
 
     fn handle(content_type: &str, body: &str, headers: Headers) -> Outcome {
         let received = message(content_type, body, headers);
-        Validate::new(Types::built_in(), Limits::default(), Some("us")).judge(&received)
+        Validate::new(Types::built_in(), Limits::default(), Logins::new(["us"])).judge(&received)
     }
 
     fn message(content_type: &str, body: &str, headers: Headers) -> Received {
@@ -241,7 +241,7 @@ mod tests {
             received.trail.generation = generation;
             let types = json!([{"name": "device.added", "schema": true}]);
             let types = Types::with(&serde_json::from_value::<Vec<_>>(types).unwrap()).unwrap();
-            Validate::new(types, Limits::default(), Some("us")).judge(&received)
+            Validate::new(types, Limits::default(), Logins::new(["us"])).judge(&received)
         };
         assert!(matches!(judge(0), Outcome::Next(_)));
         let Outcome::Dead(failure) = judge(1) else {
