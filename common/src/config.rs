@@ -5,7 +5,9 @@
 
 mod destination;
 pub mod duration;
+mod kubernetes;
 mod load;
+mod mistake;
 mod rate;
 mod secret;
 mod stage;
@@ -20,9 +22,9 @@ use serde::Deserialize;
 pub use destination::{Destination, Webhook};
 pub use load::{ConfigError, load, load_from};
 pub use rate::Rate;
-pub use secret::Secret;
+pub use secret::{Secret, Secrets};
 pub use stage::{StageConfig, StageSettings};
-pub use url::ServiceUrl;
+pub use url::{ServiceUrl, masked};
 
 use crate::event::{Limits, TypeDefinition};
 use crate::namespace::Namespace;
@@ -41,6 +43,8 @@ pub struct Config {
     pub broker: Broker,
     /// The database.
     pub database: Database,
+    /// What is kept from others on the way.
+    pub secrets: Secrets,
     /// What is logged.
     pub log: Log,
     /// Bounds on events.
@@ -361,6 +365,9 @@ impl Config {
             if value == 0 {
                 return wrong(key, "expected at least 1, found 0".to_owned());
             }
+        }
+        if let Some(problem) = self.secrets.problem() {
+            return wrong("secrets.seal", problem);
         }
         for stage in Stage::ALL {
             if let Some((key, problem)) = self.stage(stage).problem() {

@@ -26,6 +26,7 @@ pub mod reason;
 pub mod retry;
 pub mod runtime;
 pub mod scheduling;
+pub mod seal;
 pub mod signature;
 pub mod sqlite;
 pub mod store;

@@ -39,6 +39,8 @@ pub mod header {
     pub const QUEUE: &str = "longshore-queue";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
+    /// The password hash of a signup, sealed; see `common::seal`.
+    pub const SEALED_PASSWORD_HASH: &str = "longshore-sealed-password-hash";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.
