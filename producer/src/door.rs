@@ -5,6 +5,7 @@ use std::sync::Arc;
 use common::broker::Broker;
 use common::config::Config;
 use common::event::{InvalidType, Types};
+use common::seal::Seal;
 use common::store::Store;
 use common::telemetry::health::Health;
 use tokio::sync::Semaphore;
@@ -32,6 +33,8 @@ pub struct Inner {
     pub(crate) health: Health,
     pub(crate) types: Types,
     pub(crate) hasher: Hasher,
+    /// What hashes of passwords leave the door in.
+    pub(crate) seal: Seal,
     /// Requests that may still begin.
     pub(crate) requests: Arc<Semaphore>,
     /// Bytes of bodies that may still be read.
@@ -44,15 +47,16 @@ pub struct Inner {
 
 impl Door {
     /// A door to the broker that `health` looks at. Its store is asked for the status of events and
-    /// for nothing else.
+    /// for nothing else. Hashes of passwords leave it in `seal`.
     ///
     /// # Errors
     /// A configured event type cannot be used.
-    pub fn new(config: Arc<Config>, health: Health) -> Result<Self, InvalidType> {
+    pub fn new(config: Arc<Config>, health: Health, seal: Seal) -> Result<Self, InvalidType> {
         let memory = config.limits.request_bytes.saturating_mul(BODIES);
         Ok(Self(Arc::new(Inner {
             types: Types::with(&config.types)?,
             hasher: Hasher::new(config.producer.concurrent_hashes),
+            seal,
             requests: semaphore(config.producer.concurrent_requests),
             memory: semaphore(memory),
             lookups: Semaphore::new(LOOKUPS),

@@ -7,7 +7,7 @@ mod binary;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use common::event::{CloudEvent, to_rfc3339};
+use common::event::{CloudEvent, PasswordHash, take_password_hash, to_rfc3339};
 use common::outcome::FieldError;
 
 use crate::admit::{self, Admitted, Origin, Refusal};
@@ -89,12 +89,18 @@ fn complete(
         return Err(Refusal::unknown_type(door));
     }
     admit::check(door, &event.kind, event.data()).map_err(|refusal| refusal.below("/data"))?;
-    let body = match canonical.filter(|_| event.time.is_some()) {
+    let hash = take_password_hash(&mut event);
+    let as_written = event.time.is_some() && matches!(hash, PasswordHash::Unsaid);
+    let body = match canonical.filter(|_| as_written) {
         Some(bytes) => bytes,
         None => {
             event.time.get_or_insert_with(|| to_rfc3339(origin.at));
             admit::write(&event)?
         }
     };
-    Admitted::foreign(door, origin, event, body)
+    let hash = match &hash {
+        PasswordHash::Given(hash) => Some(hash),
+        PasswordHash::Unsaid | PasswordHash::Absent => None,
+    };
+    Admitted::foreign(door, origin, event, body)?.with_password_hash(door, hash)
 }

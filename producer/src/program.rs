@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
 use common::outcome::chain;
+use common::seal::Seal;
 use common::telemetry::health::Health;
 use common::topology::Names;
 
@@ -35,8 +36,9 @@ async fn run(program: Program) -> Result<(), Failure> {
         store_needed: false,
         metrics: program.metrics.clone(),
     };
-    let door =
-        Door::new(Arc::clone(&config), health).map_err(|error| Failure::Usage(chain(&error)))?;
+    let seal = Seal::of(&config).map_err(anyhow::Error::from)?;
+    let door = Door::new(Arc::clone(&config), health, seal)
+        .map_err(|error| Failure::Usage(chain(&error)))?;
 
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {

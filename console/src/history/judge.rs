@@ -8,6 +8,7 @@ use common::message::Message;
 use common::outcome::Outcome;
 use common::reason::ReasonCode;
 use common::runtime::Received;
+use common::seal::Seal;
 use common::topology::Names;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -55,12 +56,13 @@ impl Judge {
     /// Judges by the types and limits of a configuration; `own_user` is the broker user that we publish as.
     ///
     /// # Errors
-    /// A configured event type cannot be used.
+    /// A configured event type or the sealing key cannot be used.
     pub(crate) fn new(config: &Config, own_user: Option<&str>) -> Result<Self, Failure> {
         let types =
             Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
+        let seal = Seal::of(config).map_err(anyhow::Error::from)?;
         Ok(Self {
-            validate: Validate::new(types, config.limits.events(), own_user),
+            validate: Validate::new(types, config.limits.events(), own_user, seal),
             own_user: own_user.map(str::to_owned),
             queue: Names::new(config.namespace.clone()).validate(),
         })

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use common::bootstrap::Failure;
-use common::event::topic_matches;
+use common::event::{header, topic_matches};
 use common::store::{EventRecord, HistorySlice};
 use common::topology::Stage;
 use futures_util::StreamExt as _;
@@ -176,7 +176,12 @@ fn message(
     {
         return Err(objection);
     }
-    Ok(canonical(accepted.clone(), generation))
+    let mut message = canonical(accepted.clone(), generation);
+    if target.stage == Stage::Integrate {
+        // For the store stage alone.
+        message.headers.remove(header::SEALED_PASSWORD_HASH);
+    }
+    Ok(message)
 }
 
 /// Publishes until the broker has all of it, or it shall end. Says how many it has confirmed, and up to where

@@ -7,25 +7,32 @@ use common::event::{
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
+use common::seal::Seal;
 use common::store::{Details, NewEvent};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::password;
 use crate::canonical::{Canonical, read};
 
 /// The rows of an event.
 ///
 /// # Errors
 /// It is no event that validation can have let through: a dead letter.
-pub(super) fn rows(received: &Received, destinations: &[Destination]) -> Result<NewEvent, Failure> {
-    let Canonical { id, event } = read(received)?;
+pub(super) fn rows(
+    received: &Received,
+    destinations: &[Destination],
+    seal: &Seal,
+) -> Result<NewEvent, Failure> {
+    let Canonical { id, mut event } = read(received)?;
+    let (password_hash, body) = password::open(&received.message, id, &mut event, seal)?;
     let data: Value = serde_json::from_str(event.data())
         .map_err(|error| Failure::new(ReasonCode::Undecodable, format!("its data: {error}")))?;
     let fingerprint = fingerprint(&event.kind, event.subject.as_deref(), &data);
-    let details = details(&event.kind, data)?;
+    let details = details(&event.kind, data, password_hash)?;
     let trail = &received.trail;
     let received_at = trail.received_at.unwrap_or_else(now);
-    let body = std::str::from_utf8(&received.message.body)
+    let body = String::from_utf8(body.into_owned())
         .map_err(|error| Failure::new(ReasonCode::Undecodable, error.to_string()))?;
     Ok(NewEvent {
         id,
@@ -48,12 +55,12 @@ pub(super) fn rows(received: &Received, destinations: &[Destination]) -> Result<
         received_at,
         accepted_at: trail.accepted_at.unwrap_or(received_at),
         fingerprint,
-        body: body.to_owned(),
+        body,
         details,
     })
 }
 
-fn details(kind: &str, data: Value) -> Result<Details, Failure> {
+fn details(kind: &str, data: Value, password_hash: Option<String>) -> Result<Details, Failure> {
     let wrong = |error: String| Failure::new(ReasonCode::Undecodable, format!("its data: {error}"));
     match kind {
         SIGNUP_REQUESTED => {
@@ -72,7 +79,7 @@ fn details(kind: &str, data: Value) -> Result<Details, Failure> {
                 name: signup.name,
                 plan: signup.plan,
                 locale: signup.locale,
-                password_hash: signup.password_hash,
+                password_hash,
                 attributes: attributes.map_err(|error| wrong(error.to_string()))?,
             })
         }

@@ -1,12 +1,17 @@
 //! What validating means.
 
 use async_trait::async_trait;
-use common::event::{CloudEvent, Decoded, EventType, Limits, Refused, Trail, Types, decode, now};
-use common::message::{CLOUDEVENTS_JSON, Message};
+use common::event::{
+    CloudEvent, Decoded, EventId, EventType, Limits, PasswordHash, Refused, Trail, Types, decode,
+    header, now, take_password_hash,
+};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::{Failure, Outcome, Rejection};
 use common::reason::ReasonCode;
 use common::runtime::{Handler, Received};
+use common::seal::{Seal, Unsealable};
 use common::topology::Fact;
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -18,15 +23,18 @@ pub struct Validate {
     types: Types,
     limits: Limits,
     own_user: Option<String>,
+    seal: Seal,
 }
 
 impl Validate {
-    /// Validates against `types`. Our own headers are believed under `own_user` alone.
-    pub fn new(types: Types, limits: Limits, own_user: Option<&str>) -> Self {
+    /// Validates against `types`. Our own headers are believed under `own_user` alone. `seal` seals the
+    /// password hash of a signup that brings it in its data.
+    pub fn new(types: Types, limits: Limits, own_user: Option<&str>, seal: Seal) -> Self {
         Self {
             types,
             limits,
             own_user: own_user.map(str::to_owned),
+            seal,
         }
     }
 
@@ -40,10 +48,15 @@ impl Validate {
         } = received;
         let received_at = trail.received_at.unwrap_or_else(now);
         let own_user = self.own_user.as_deref();
-        let decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
+        let mut decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
             Ok(decoded) => decoded,
             Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
         };
+        // Whatever else becomes of it, the hash goes on sealed or not at all.
+        let hash = take_password_hash(&mut decoded.event);
+        if !matches!(hash, PasswordHash::Unsaid) {
+            decoded.body = written(&decoded.event).into();
+        }
         match self.types.check(&decoded.event.kind, &decoded.data) {
             Ok(()) => {
                 let trail = Trail {
@@ -53,7 +66,14 @@ impl Validate {
                     ..received.onward()
                 };
                 let kind = decoded.event.kind.clone();
-                let event = canonical(received, decoded);
+                let id = decoded.id;
+                let mut event = canonical(received, decoded);
+                if let Err(error) = self.seal(hash, id, &mut event.headers) {
+                    return Outcome::Retry {
+                        after: None,
+                        failure: Failure::new(ReasonCode::HandlerFailed, error.to_string()),
+                    };
+                }
                 Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
             }
             Err(Refused::Unknown) => {
@@ -77,6 +97,32 @@ impl Validate {
             }
         }
     }
+}
+
+impl Validate {
+    /// Puts the password hash that stood in the data of a signup into the header that only the store stage
+    /// opens. A door of ours has put it there already.
+    fn seal(
+        &self,
+        hash: PasswordHash,
+        event: EventId,
+        headers: &mut Headers,
+    ) -> Result<(), Unsealable> {
+        match hash {
+            PasswordHash::Unsaid => {}
+            PasswordHash::Absent => headers.remove(header::SEALED_PASSWORD_HASH),
+            PasswordHash::Given(hash) => {
+                let sealed = self.seal.seal(event, hash.expose_secret())?;
+                headers.set(header::SEALED_PASSWORD_HASH, sealed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The canonical form. Writing what was read a moment ago cannot fail; an empty text still hides all of it.
+fn written(event: &CloudEvent) -> String {
+    serde_json::to_string(event).unwrap_or_default()
 }
 
 #[async_trait]
@@ -118,17 +164,16 @@ fn masked(decoded: Decoded) -> String {
     } = decoded;
     if let Value::Object(fields) = &mut data {
         fields.insert("password".to_owned(), Value::from("***"));
+        fields.remove("password_hash");
     }
     event.data = RawValue::from_string(data.to_string()).ok();
-    // Writing what was read a moment ago cannot fail; an empty body still hides the password.
-    serde_json::to_string(&event).unwrap_or_default()
+    written(&event)
 }
 
 #[cfg(test)]
 mod tests {
     use common::broker::Address;
     use common::event::Publisher;
-    use common::message::Headers;
     use common::runtime::Claim;
 
     use super::*;
@@ -151,7 +196,8 @@ mod tests {
                 ..Trail::default()
             },
         };
-        Validate::new(Types::built_in(), Limits::default(), Some("us")).judge(&received)
+        let seal = Seal::new(["a secret of the tests"]);
+        Validate::new(Types::built_in(), Limits::default(), Some("us"), seal).judge(&received)
     }
 
     #[test]
@@ -197,13 +243,42 @@ mod tests {
 
     #[test]
     fn a_password_in_the_clear_travels_no_further() {
-        let body = r#"{"email":"a@b.example","name":"A","password":"hunter2"}"#;
+        let body =
+            r#"{"email":"a@b.example","name":"A","password":"hunter2","password_hash":"hunter2"}"#;
         let outcome = handle("application/json", body, Headers::default());
         assert!(!format!("{outcome:?}").contains("hunter2"));
         let Outcome::Rejected(rejection) = outcome else {
             panic!("expected a rejection")
         };
         assert_eq!(rejection.code, ReasonCode::PlaintextPassword);
+    }
+
+    #[test]
+    fn a_password_hash_is_sealed_for_the_store_stage() {
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
+        let body = format!(r#"{{"email":"a@b.example","password_hash":"{hash}","name":"A"}}"#);
+        let outcome = handle("application/json", &body, Headers::default());
+        assert!(!format!("{outcome:?}").contains("argon2id"), "{outcome:?}");
+        let Outcome::Next(next) = outcome else {
+            panic!("expected it to go on")
+        };
+        let message = &next[0].message;
+        let id = message.message_id.as_deref().unwrap().parse().unwrap();
+        let sealed = message.headers.text(header::SEALED_PASSWORD_HASH).unwrap();
+        let opened = Seal::new(["a secret of the tests"])
+            .open(id, sealed)
+            .unwrap();
+        assert_eq!(opened.expose(), hash);
+        let event: CloudEvent = serde_json::from_slice(&message.body).unwrap();
+        assert_eq!(event.data(), r#"{"email":"a@b.example","name":"A"}"#);
+    }
+
+    #[test]
+    fn a_rejection_does_not_tell_the_hash() {
+        let body = r#"{"email":"nobody","name":"A","password_hash":"$argon2id$x"}"#;
+        let outcome = handle("application/json", body, Headers::default());
+        assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
+        assert!(!format!("{outcome:?}").contains("argon2id"), "{outcome:?}");
     }
 
     #[test]
