@@ -131,7 +131,7 @@ async fn work(
 
     let stop = &program.stop;
     let serving = async {
-        let router = producer::router(door);
+        let router = producer::router(door.clone());
         let ended = producer::serve(listener, router, stop.clone(), config.worker.drain).await;
         stop.cancel();
         ended.map_err(|error| Failure::from(anyhow::Error::from(error)))
@@ -141,7 +141,7 @@ async fn work(
         stop.cancel();
         ended
     };
-    let (served, worked) = tokio::join!(serving, working);
+    let (served, worked, ()) = tokio::join!(serving, working, door.keep_queue(stop));
     worked.and(served)
 }
 

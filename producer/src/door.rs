@@ -9,9 +9,11 @@ use common::seal::Seal;
 use common::store::Store;
 use common::telemetry::health::Health;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::live;
 use crate::password::Hasher;
+use crate::work_queue::WorkQueue;
 
 /// How many of the largest bodies fit into memory at once: what is on its way in beyond that is
 /// told to come back.
@@ -28,6 +30,8 @@ pub struct Door(Arc<Inner>);
 /// What is behind a [`Door`].
 pub struct Inner {
     pub(crate) broker: Arc<dyn Broker>,
+    /// The queue that what is published has to reach.
+    pub(crate) queue: WorkQueue,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
@@ -61,11 +65,17 @@ impl Door {
             memory: semaphore(memory),
             lookups: Semaphore::new(LOOKUPS),
             live: live::Bounds::default(),
+            queue: WorkQueue::new(Arc::clone(&health.broker), &config),
             broker: Arc::clone(&health.broker),
             store: health.store.clone(),
             config,
             health,
         })))
+    }
+
+    /// Keeps the queue that the door publishes to, and its binding, until `stop`. Runs beside the server.
+    pub async fn keep_queue(&self, stop: &CancellationToken) {
+        self.queue.keep(&self.health.declared, stop).await;
     }
 
     /// What the health routes look at.

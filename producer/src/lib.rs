@@ -30,6 +30,7 @@ mod routes;
 mod serve;
 mod signup;
 mod status;
+mod work_queue;
 
 pub use caller::Caller;
 pub use door::Door;

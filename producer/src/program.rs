@@ -43,12 +43,16 @@ async fn run(program: Program) -> Result<(), Failure> {
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {
         let stop = program.stop.clone();
-        serve(listener, router(door), stop, config.worker.drain)
+        serve(listener, router(door.clone()), stop, config.worker.drain)
             .await
             .map_err(|error| Failure::from(anyhow::Error::from(error)))
     };
     let declaring = program.declare(broker.as_ref());
-    let done = tokio::try_join!(serving, declaring).map(|_| ());
+    let keeping = async {
+        door.keep_queue(&program.stop).await;
+        Ok(())
+    };
+    let done = tokio::try_join!(serving, declaring, keeping).map(|_| ());
     broker.close().await;
     store.close().await;
     done

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::config;
 use crate::telemetry::metrics;
-use crate::topology::{DelayRoute, Names, Topology};
+use crate::topology::{Binding, DelayRoute, Names, Topology};
 
 /// An exchange that every RabbitMQ has, to ask for.
 const ALWAYS_THERE: &str = "amq.topic";
@@ -54,6 +54,8 @@ pub struct RabbitBroker {
     publisher: Publisher,
     /// The channel that readiness is asked on.
     probe: Mutex<Option<Channel>>,
+    /// The channel for questions that are asked all the time.
+    kept: Mutex<Option<Channel>>,
     /// Nothing new is published, what is under way is finished.
     draining: CancellationToken,
     /// Connections end.
@@ -106,6 +108,7 @@ impl RabbitBroker {
             publishing,
             publisher,
             probe: Mutex::new(None),
+            kept: Mutex::new(None),
             settings,
             draining,
             closing,
@@ -137,6 +140,23 @@ impl RabbitBroker {
             properties: convert::to_amqp(&publication.message, self.settings.user.as_deref())?,
             body: publication.message.body,
         })
+    }
+
+    /// Asks the broker something on a channel that is kept for such questions: opening one takes longer than
+    /// they do.
+    async fn on_kept_channel<T>(
+        &self,
+        ask: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        let mut kept = self.kept.lock().await;
+        // Taken out: whoever goes away in the middle leaves no channel with an answer still to come.
+        let channel = match kept.take() {
+            Some(channel) if channel.status().connected() => channel,
+            _ => self.errands.channel().await?,
+        };
+        let answer = ask(&channel).await?;
+        *kept = Some(channel);
+        Ok(answer)
     }
 
     /// Asks the broker something small on the publishing connection.
@@ -210,6 +230,20 @@ impl Broker for RabbitBroker {
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         declare::depth(&self.errands, queue).await
+    }
+
+    async fn has_queue(&self, queue: &str) -> Result<bool, BrokerError> {
+        self.on_kept_channel(async |channel| {
+            declare::look(channel, queue, self.settings.patience).await
+        })
+        .await
+    }
+
+    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        self.on_kept_channel(async |channel| {
+            declare::bind_all(channel, bindings, self.settings.patience).await
+        })
+        .await
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {
