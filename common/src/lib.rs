@@ -17,6 +17,7 @@
 pub mod bootstrap;
 pub mod broker;
 pub mod config;
+pub mod descriptors;
 pub mod event;
 pub mod fingerprint;
 pub mod message;

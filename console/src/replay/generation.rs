@@ -37,6 +37,7 @@ mod tests {
             generation,
             status,
             attempts,
+            reason: None,
             error: None,
             last_attempt_at: at.map(Moment),
         };

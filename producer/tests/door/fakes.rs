@@ -73,7 +73,7 @@ impl TestBroker {
     }
 
     /// The engine, with everything declared.
-    async fn real(&self) -> &EmbeddedBroker {
+    pub async fn real(&self) -> &EmbeddedBroker {
         let declare = async || {
             let topology = Topology::new(&self.config.plan());
             self.real.apply(&topology).await.unwrap();

@@ -10,9 +10,11 @@
 mod batches;
 mod bounds;
 mod changes;
+mod crowd;
 mod events;
 mod failures;
 mod fakes;
+mod framing;
 mod hostile;
 mod live;
 mod page;
@@ -22,3 +24,4 @@ mod secrets;
 mod signups;
 mod status;
 mod wire;
+mod work_queue;

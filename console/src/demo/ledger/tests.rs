@@ -45,6 +45,7 @@ fn status(
                 DeliveryState::Dead
             },
             attempts: 2,
+            reason: None,
             error: None,
             last_attempt_at: None,
         }],
@@ -54,6 +55,7 @@ fn status(
             errors: Vec::new(),
             dead_letter: None,
         }),
+        conflicts: Vec::new(),
     }
 }
 
