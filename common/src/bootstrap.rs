@@ -1,11 +1,12 @@
 //! How every program starts and ends: configuration, engines, telemetry, signals, exit code.
 
+mod declaring;
 mod engines;
 
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -16,9 +17,9 @@ use crate::broker::{Broker, BrokerError};
 use crate::config::{Config, ConfigError};
 use crate::retry::Waits;
 use crate::store::{Store, StoreError};
-use crate::telemetry::Telemetry;
+use crate::tasks;
 use crate::telemetry::metrics::MetricsPage;
-use crate::topology::Topology;
+use crate::telemetry::{Telemetry, stderr};
 
 /// How a program ends; the exit codes of every Longshore program.
 #[derive(Debug, thiserror::Error)]
@@ -103,34 +104,6 @@ impl Program {
         Ok(engines::store(&self.config)?)
     }
 
-    /// Declares the topology, waiting for the broker as long as it takes; `false` when the program
-    /// was stopped before.
-    ///
-    /// # Errors
-    /// Something is declared otherwise already: no waiting mends that.
-    pub async fn declare(&self, broker: &dyn Broker) -> Result<bool, Failure> {
-        let topology = Topology::new(&self.config.plan());
-        let mut waits = self.waits();
-        loop {
-            match broker.apply(&topology).await {
-                Ok(()) => {
-                    self.declared.store(true, Ordering::Relaxed);
-                    return Ok(true);
-                }
-                Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    let wait = waits.next_wait();
-                    tracing::warn!(%error, wait_ms = millis(wait), "waiting for the broker");
-                    if !self.pause(wait).await {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-    }
-
     /// The waits between two looks at a dependency that is down.
     pub fn waits(&self) -> Waits {
         Waits::between(self.config.worker.probe_first, self.config.worker.probe_max)
@@ -170,7 +143,7 @@ where
     match config.and_then(|config| start(name, config, work)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{name}: {}", describe(&failure));
+            stderr::say(&format!("{name}: {}", describe(&failure)));
             ExitCode::from(failure.code())
         }
     }
@@ -215,7 +188,20 @@ where
             database = %program.config.database.url,
             "started"
         );
-        work(program).await
+        let stop = program.stop.clone();
+        let drain = program.config.worker.drain;
+        let work = work(program);
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            panic = tasks::panicked() => {
+                tracing::error!(panic, "stopping: a task that the program cannot do without has ended");
+                stop.cancel();
+                // What still works may finish; the rest will come again.
+                let _ = tokio::time::timeout(drain, work).await;
+                Err(Failure::Failed(anyhow::anyhow!("{panic}; this is a bug in this program")))
+            }
+        }
     });
     // Whatever still runs has nothing to settle any more.
     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -230,7 +216,7 @@ fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Resu
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
+    tasks::spawn("signals", async move {
         let mut either = async || {
             tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -254,10 +240,44 @@ fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Resu
     reason = "asked for twice, or out of time; the broker still has everything"
 )]
 fn exit_at_once() -> ! {
+    stderr::flush();
     std::process::exit(1)
 }
 
 /// A duration in whole milliseconds, for log fields.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_of<F>(work: impl FnOnce(Program) -> F) -> String
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
+        let mut config = Config::default();
+        config.worker.drain = Duration::from_secs(1);
+        format!("{:?}", run_with("longshore-test", Ok(config), work))
+    }
+
+    #[test]
+    fn a_background_task_that_panics_ends_the_program_with_1() {
+        let ended = code_of(async |program: Program| {
+            tasks::spawn("publisher", async { panic!("on purpose") });
+            program.stop.cancelled().await;
+            Ok(())
+        });
+        assert_eq!(ended, format!("{:?}", ExitCode::from(1)));
+    }
+
+    #[test]
+    fn work_that_cannot_end_without_the_task_is_not_waited_for() {
+        let ended = code_of(async |_| {
+            tasks::spawn("publisher", async { panic!("on purpose") });
+            std::future::pending().await
+        });
+        assert_eq!(ended, format!("{:?}", ExitCode::from(1)));
+    }
 }

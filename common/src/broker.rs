@@ -7,7 +7,9 @@
 pub(crate) mod bounds;
 mod differences;
 pub mod embedded;
+mod ownership;
 pub mod rabbit;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use time::OffsetDateTime;
+
+pub use traced::publish_traced;
 
 use crate::message::Message;
 use crate::topology::{Binding, Fact, Topology};
@@ -108,8 +112,9 @@ pub trait SubscriptionControl: Send + Sync {
     /// delivery whose link was lost in the meantime is settled in vain and will come again.
     fn settle(&self, tag: Tag, settlement: Settlement);
 
-    /// Whether the broker still counts what is unsettled as ours: the link is up, as far as a look that is
-    /// recent enough to act on can tell.
+    /// Whether the broker still counts what is unsettled as ours. Answers from memory while the broker has
+    /// proven it within the last two seconds, and else asks, so that the answer is right also for a process
+    /// that stood still in the meantime.
     async fn owns(&self) -> bool;
 
     /// Waits until everything settled so far has been handed to the broker.
@@ -244,6 +249,12 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// It would not, and why.
     async fn ready(&self) -> Result<(), BrokerError>;
+
+    /// Waits until something of the topology turns out to be missing: a message that nothing took, a queue
+    /// that is not there. Every such finding ends one wait.
+    async fn missed(&self) {
+        std::future::pending().await
+    }
 
     /// What the engine is and in which version, such as "RabbitMQ 3.13.7"; `None` where it does not
     /// tell.

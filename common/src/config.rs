@@ -27,7 +27,9 @@ pub use stage::{StageConfig, StageSettings};
 pub use url::{ServiceUrl, masked};
 
 use crate::event::{Limits, TypeDefinition};
+use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED};
 use crate::namespace::Namespace;
+use crate::retry::LONGEST_WAIT;
 use crate::topology::{Plan, Stage};
 
 /// The whole configuration.
@@ -296,16 +298,21 @@ impl Config {
     /// What shapes the topology.
     pub fn plan(&self) -> Plan {
         let stages = Stage::ALL.map(|stage| self.stage(stage).retry.longest());
-        let destinations = self
-            .destinations
-            .iter()
-            .map(|destination| destination.retry.longest());
+        let destinations = self.destinations.iter().map(|destination| {
+            let turn = destination.rate.map(Rate::interval).unwrap_or_default();
+            destination.retry.longest().max(turn.min(LONGEST_WAIT))
+        });
         Plan {
             namespace: self.namespace.clone(),
             destinations: self
                 .destinations
                 .iter()
                 .map(|destination| (destination.name.clone(), destination.types.clone()))
+                .collect(),
+            known_types: [SIGNUP_REQUESTED, PROCESSING_REQUESTED]
+                .into_iter()
+                .chain(self.types.iter().map(|kind| kind.name.as_str()))
+                .map(str::to_owned)
                 .collect(),
             longest_delay: stages
                 .into_iter()

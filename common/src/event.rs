@@ -1,21 +1,31 @@
 //! Events: CloudEvents 1.0, the shapes they arrive in, their types and their rules.
 
 mod cloud;
+pub mod content;
+mod death;
 mod decode;
 mod email;
+mod foreign;
 mod id;
+pub mod json;
+pub mod media;
 mod password_hash;
 mod processing;
+mod read;
+pub mod secrets;
 mod signup;
 mod trail;
 mod types;
 
-pub use cloud::{CloudEvent, InvalidAttribute};
+pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE};
+pub use death::{broker_death, carry_death};
 pub use decode::{Decoded, Limits, Undecodable, decode};
 pub use email::{InvalidEmail, normalise_email};
+pub use foreign::recognise;
 pub use id::{EventId, Publisher, name_based};
 pub use password_hash::{PasswordHash, take_password_hash};
 pub use processing::{PROCESSING_REQUESTED, Processing};
+pub use read::{Attribute, Read, Unfit, UnfitKind, binary, structured};
 pub use signup::{SIGNUP_REQUESTED, Signup};
 pub use trail::{Trail, from_rfc3339, header, now, to_rfc3339};
 pub use types::{EventType, InvalidType, Refused, TypeDefinition, Types, topic_matches};

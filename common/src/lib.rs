@@ -31,5 +31,6 @@ pub mod seal;
 pub mod signature;
 pub mod sqlite;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod topology;

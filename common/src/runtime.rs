@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! queue ─> lane ─> call (batch, timeout, panics contained) ─> outcome ─> settle ─> publish ─> ack
-//!            │                                                   └─ hold: give back, probe, go on
+//!            │                                                   └─ hold: give back, probe, try one, go on
 //!            └─ came back twice ─> queue.suspect ─> lane of one, nothing else running
 //! ```
 //!
@@ -11,12 +11,17 @@
 
 mod call;
 mod claim;
+mod give_back;
+mod handling;
 mod hold;
+mod keeper;
 mod lane;
 mod received;
 mod settle;
+mod standing;
 mod worker;
 
 pub use claim::Claim;
 pub use received::Received;
+pub use standing::Standing;
 pub use worker::{Handler, Spec, Worker};

@@ -1,9 +1,20 @@
 //! Webhook signatures by the Standard Webhooks scheme (version 1.0.0, symmetric `v1`).
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+
+/// How a secret is read: as the public verifiers do, which ask for no padding and overlook stray last bits. The
+/// URL-safe alphabet is refused: one of them does so as well, and the other silently reads another key.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The key that one receiver's deliveries are signed with.
 #[derive(Clone)]
@@ -23,7 +34,7 @@ impl SigningKey {
         let encoded = text
             .strip_prefix("whsec_")
             .ok_or(InvalidSigningKey("no such prefix"))?;
-        let key = STANDARD
+        let key = LENIENT
             .decode(encoded)
             .map_err(|_| InvalidSigningKey("no base64 after it"))?;
         if !(24..=64).contains(&key.len()) {
@@ -69,8 +80,43 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_read_with_and_without_its_padding() {
+        let sign = |secret: &str| {
+            let key = SigningKey::parse(secret).unwrap_or_else(|error| panic!("{secret}: {error}"));
+            key.sign("msg_1", 1_614_265_330, b"{}")
+        };
+        for (padded, bare) in [
+            (
+                "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA==",
+                "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA",
+            ),
+            (
+                "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk=",
+                "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk",
+            ),
+        ] {
+            assert_eq!(sign(padded), sign(bare));
+        }
+        // Computed with both public verifiers.
+        assert_eq!(
+            sign("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA"),
+            "v1,y+QuBas1E9778c6BYziKckwPNn/KHkrARB9IZFdHTJ4="
+        );
+        // Stray bits in the last letter: both read the same key.
+        assert_eq!(
+            sign("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGB"),
+            sign("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA")
+        );
+    }
+
+    #[test]
     fn what_is_no_key_is_refused_without_being_repeated() {
-        for bad in ["hunter2hunter2", "whsec_?hunter2?", "whsec_aHVudGVyMg=="] {
+        for bad in [
+            "hunter2hunter2",
+            "whsec_?hunter2?",
+            "whsec_aHVudGVyMg==",
+            "whsec_hunter2-_-_-_-_-_-_-_-_-_-_-_-_-_",
+        ] {
             let error = SigningKey::parse(bad)
                 .map(|_| ())
                 .map_err(|error| error.to_string());

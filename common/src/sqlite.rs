@@ -34,6 +34,7 @@ pub(crate) use self::private::FILE as PRIVATE_FILE;
 pub use self::private::{make_private, make_private_folder};
 use self::readers::Readers;
 use self::writer::Job;
+use crate::tasks;
 
 /// So many pieces of work may wait to be written before the next one has to wait to wait.
 const QUEUE: usize = 1024;
@@ -196,7 +197,7 @@ impl Inner {
             return running.jobs.clone();
         }
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(writer::run(self.location.clone(), queue));
+        let task = tasks::spawn("database writer", writer::run(self.location.clone(), queue));
         *writer = Some(Writer {
             jobs: jobs.clone(),
             task,

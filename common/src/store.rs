@@ -16,10 +16,10 @@ use async_trait::async_trait;
 
 pub use rows::{
     Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
-    DeadQuestion, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryState, DeliveryStatus,
-    Details, Discard, DiscardRecord, EditRecord, Edited, EventRecord, EventStatus, HistorySlice,
-    Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome,
-    ReplayPage, ReplayState, Standing, Stored, Timeline,
+    DeadQuestion, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
+    DeliveryStatus, Details, Discard, DiscardRecord, EditRecord, Edited, EventRecord, EventStatus,
+    HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
+    ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub trait Store: Send + Sync {
     async fn remove_schema(&self) -> Result<(), StoreError>;
 
     /// Asks the database, over a connection of its own, whether work could be done now: it can be
-    /// reached, and its schema is the one this program knows.
+    /// reached, takes a small write, and its schema is the one this program knows.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], or [`StoreError::Schema`] with what to do.
@@ -64,7 +64,13 @@ pub trait Store: Send + Sync {
     async fn deliveries(
         &self,
         keys: &[DeliveryKey],
-    ) -> Result<Vec<Option<DeliveryState>>, StoreError>;
+    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError>;
+
+    /// Marks deliveries as discarded that are due. One that is not due, or not known, stays as it is.
+    ///
+    /// # Errors
+    /// Nothing is marked.
+    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError>;
 
     /// Records attempts and what they made of their deliveries, all in one transaction. A delivery
     /// that is `delivered` stays so.

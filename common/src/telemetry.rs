@@ -3,6 +3,7 @@
 pub mod health;
 mod log;
 pub mod metrics;
+pub mod stderr;
 pub mod trace;
 
 pub use log::{InvalidFilter, Telemetry};

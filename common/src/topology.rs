@@ -8,6 +8,7 @@ mod delay;
 mod diagram;
 mod names;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -30,6 +31,11 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// What leads where.
     pub bindings: Vec<Binding>,
+    /// What may lead somewhere since a destination was configured otherwise, and is taken away. AMQP cannot list
+    /// bindings, so these are the patterns that a destination is likely to have had: `#`, each known type, and all
+    /// under each of its prefixes.
+    #[serde(skip)]
+    pub former: Vec<Binding>,
 }
 
 /// One queue.
@@ -91,7 +97,7 @@ pub struct Binding {
 }
 
 /// The far end of a binding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// A queue.
@@ -107,6 +113,8 @@ pub struct Plan {
     pub namespace: Namespace,
     /// Each destination's name and its topic patterns of event types.
     pub destinations: Vec<(String, Vec<String>)>,
+    /// The names of all event types that are known.
+    pub known_types: Vec<String>,
     /// The longest delay anyone may ask for.
     pub longest_delay: Duration,
     /// How long the history is kept.
@@ -174,6 +182,7 @@ impl Topology {
             exchanges: Vec::new(),
             queues: Vec::new(),
             bindings,
+            former: Vec::new(),
         }
     }
 
@@ -198,6 +207,7 @@ impl Topology {
             exchanges: exchanges.cloned().collect(),
             queues: queues.cloned().collect(),
             bindings,
+            former: Vec::new(),
         }
     }
 
@@ -208,6 +218,7 @@ impl Topology {
             exchanges: Vec::new(),
             queues: Vec::new(),
             bindings: Vec::new(),
+            former: Vec::new(),
         };
         topology
             .exchanges
@@ -219,7 +230,20 @@ impl Topology {
         topology.add_work(&names, &names.rejected(), Fact::Rejected, &every);
         topology.add_work(&names, &names.dead(), Fact::Dead, &every);
         for (destination, types) in &plan.destinations {
-            topology.add_work(&names, &names.integrate(destination), Fact::Stored, types);
+            let queue = names.integrate(destination);
+            topology.add_work(&names, &queue, Fact::Stored, types);
+            let former = likely_patterns(&plan.known_types).into_iter();
+            topology
+                .former
+                .extend(
+                    former
+                        .filter(|pattern| !types.contains(pattern))
+                        .map(|pattern| Binding {
+                            exchange: names.exchange(Fact::Stored),
+                            pattern,
+                            to: Target::Queue(queue.clone()),
+                        }),
+                );
         }
         topology.queues.push(Queue {
             name: names.parked(),
@@ -283,6 +307,18 @@ impl Topology {
     }
 }
 
+/// The patterns that a destination for some of these types is likely to have.
+fn likely_patterns(types: &[String]) -> BTreeSet<String> {
+    let mut patterns = BTreeSet::from(["#".to_owned(), "*".to_owned()]);
+    for kind in types {
+        patterns.insert(kind.clone());
+        for (at, _) in kind.match_indices('.') {
+            patterns.extend(["*", "#"].map(|rest| format!("{}.{rest}", &kind[..at])));
+        }
+    }
+    patterns
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -293,8 +329,41 @@ mod tests {
         Plan {
             namespace: Namespace::default(),
             destinations: vec![("crm".to_owned(), vec!["signup.*".to_owned()])],
+            known_types: vec!["signup.requested".to_owned(), "a.b.c".to_owned()],
             longest_delay,
             history: Duration::from_secs(3600),
+        }
+    }
+
+    #[test]
+    fn what_a_destination_may_have_been_bound_to_is_taken_away() {
+        let topology = Topology::new(&plan(Duration::from_secs(60)));
+        let patterns: Vec<&str> = topology
+            .former
+            .iter()
+            .map(|it| it.pattern.as_str())
+            .collect();
+        assert_eq!(
+            patterns,
+            [
+                "#",
+                "*",
+                "a.#",
+                "a.*",
+                "a.b.#",
+                "a.b.*",
+                "a.b.c",
+                "signup.#",
+                "signup.requested"
+            ]
+        );
+        for former in &topology.former {
+            assert_eq!(former.exchange, "longshore.stored");
+            assert_eq!(
+                former.to,
+                Target::Queue("longshore.integrate.crm".to_owned())
+            );
+            assert!(!topology.bindings.contains(former));
         }
     }
 

@@ -231,6 +231,7 @@ async fn replay(
             rate: None,
             stop_when: None,
             slice: None,
+            new_ids: false,
         };
         replayed += replayer.begin(&replay, |_| {}).await?.replayed;
     }

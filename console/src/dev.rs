@@ -109,7 +109,7 @@ async fn work(
 ) -> Result<(), Failure> {
     store.migrate().await?;
     broker.ready().await?;
-    if !program.declare(broker.as_ref()).await? {
+    if !program.declare(broker).await? {
         return Ok(());
     }
     let workers = workers(program, broker, store)?;
@@ -117,6 +117,7 @@ async fn work(
         broker: Arc::clone(broker),
         declared: Arc::clone(&program.declared),
         queues: workers.iter().map(|it| it.queue().to_owned()).collect(),
+        workers: workers.iter().map(Worker::standing).collect(),
         store: Some(Arc::clone(store)),
         // Unlike the door alone, the whole is not ready without it.
         store_needed: true,

@@ -116,6 +116,7 @@ impl Replayer<'_> {
                     rate: replay.rate,
                     stop_when: replay.stop_when,
                     slice: replay.slice,
+                    new_ids: replay.new_ids,
                 };
                 self.store.begin_replay(&next).await?;
                 if let Some(position) = replay.position {

@@ -31,6 +31,7 @@ pub(crate) fn topology(destinations: &[&str]) -> Topology {
     Topology::new(&Plan {
         namespace: Namespace::default(),
         destinations: destinations.iter().map(all).collect(),
+        known_types: vec!["signup.requested".to_owned()],
         longest_delay: Duration::from_secs(1),
         history: Duration::from_secs(60),
     })

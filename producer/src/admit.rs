@@ -4,7 +4,8 @@ use axum::http::{Extensions, HeaderMap};
 use bytes::Bytes;
 use common::broker::{Address, Publication};
 use common::event::{
-    CloudEvent, EventId, EventType, Publisher, Refused, Trail, header, now, to_rfc3339,
+    CloudEvent, EventId, EventType, Publisher, Refused, Trail, Unfit, UnfitKind, header, now,
+    to_rfc3339,
 };
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::FieldError;
@@ -12,6 +13,7 @@ use common::reason::ReasonCode;
 use common::telemetry::trace;
 use common::topology::Fact;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -167,9 +169,9 @@ impl Admitted {
             message_id: Some(id.to_string()),
             kind: Some(event.kind.clone()),
             app_id: Some(event.source).filter(|source| source.len() <= SHORT),
-            user_id: None,
             timestamp: u64::try_from(origin.at.unix_timestamp()).ok(),
             headers,
+            ..Message::default()
         };
         let to = Address::Fact {
             fact: Fact::Received,
@@ -197,26 +199,42 @@ pub(crate) fn write(event: &CloudEvent) -> Result<Bytes, Refusal> {
     })
 }
 
-/// Checks an event's data exactly as the validate worker does, and for what no database can keep.
+/// Checks data that is written as JSON exactly as the validate worker does.
 ///
 /// # Errors
 /// Everything that is wrong, as pointers into the data.
-pub(crate) fn check(door: &Door, kind: &str, data: &str) -> Result<(), Refusal> {
+pub(crate) fn check_text(door: &Door, kind: &str, data: &str) -> Result<(), Refusal> {
     let data = json::value(data.as_bytes()).map_err(|wrong| Refusal::wrong("", wrong))?;
-    let mut errors = json::nul_characters(&data);
-    match door.types.check(kind, &data) {
-        Ok(()) if errors.is_empty() => Ok(()),
-        Ok(()) => Err(Refusal::invalid(errors)),
+    check(door, kind, &data)
+}
+
+/// Checks an event's data exactly as the validate worker does.
+///
+/// # Errors
+/// Everything that is wrong, as pointers into the data.
+pub(crate) fn check(door: &Door, kind: &str, data: &Value) -> Result<(), Refusal> {
+    match door.types.check(kind, data) {
+        Ok(()) => Ok(()),
         Err(Refused::Unknown) => Err(Refusal::unknown_type(door)),
-        Err(Refused::Rejected(rejection)) => {
-            let code = match rejection.code {
+        Err(Refused::Rejected(rejection)) => Err(Refusal {
+            code: match rejection.code {
                 ReasonCode::PlaintextPassword => Code::PlaintextPassword,
                 _ => Code::Invalid,
-            };
-            let known: Vec<_> = rejection.errors.iter().map(|e| e.pointer.clone()).collect();
-            errors.retain(|error| !known.contains(&error.pointer));
-            errors.splice(0..0, rejection.errors);
-            Err(Refusal { code, errors })
+            },
+            errors: rejection.errors,
+        }),
+    }
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        Self {
+            code: match unfit.kind {
+                UnfitKind::MediaType => Code::UnsupportedMediaType,
+                UnfitKind::Malformed => Code::MalformedJson,
+                UnfitKind::Invalid => Code::Invalid,
+            },
+            errors: unfit.errors,
         }
     }
 }
@@ -232,14 +250,7 @@ impl Refusal {
 
     /// The text at `pointer` is not what it should be.
     pub(crate) fn wrong(pointer: &str, wrong: Wrong) -> Self {
-        let (code, detail) = match wrong {
-            Wrong::Malformed(detail) => (Code::MalformedJson, detail),
-            Wrong::Kind(detail) => (Code::Invalid, detail),
-        };
-        Self {
-            code,
-            errors: vec![FieldError::new(pointer, detail)],
-        }
+        Unfit::wrong(pointer, wrong).into()
     }
 
     /// The event is over the limit on events.
@@ -277,15 +288,18 @@ impl Refusal {
     pub(crate) fn into_problem(self) -> Problem {
         let detail = match self.code {
             Code::MalformedJson => {
-                "expected JSON in UTF-8, each name once in an object, nested at most 128 deep; \
+                "expected JSON in UTF-8, each name once in an object, nested at most 127 deep; \
                  `errors` says where it is not"
             }
             Code::Internal => "the event could not be written; nothing was taken",
             Code::TooLarge => "expected smaller events; `errors` says which are over the limit",
             Code::UnknownType => "expected a type that is built in or configured, found another",
             Code::PlaintextPassword => {
-                "expected no password in the clear; send it to /v1/signups, which hashes it, or \
-                 send an argon2id hash as `password_hash`"
+                "expected no password or other secret in the clear; a signup's password belongs \
+                 in `password` of /v1/signups, which hashes it"
+            }
+            Code::UnsupportedMediaType => {
+                "expected the media type to say what the data is; `errors` says where it does not"
             }
             _ => {
                 "expected data that follows its type's schema and rules; `errors` lists every \

@@ -1,21 +1,17 @@
 //! `POST /v1/events`: CloudEvents of any known type, structured, binary or in batches.
 
-mod attributes;
 mod batch;
 mod binary;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use common::event::{CloudEvent, PasswordHash, take_password_hash, to_rfc3339};
-use common::outcome::FieldError;
+use common::event::{PasswordHash, Read, structured, take_password_hash, to_rfc3339};
 
 use crate::admit::{self, Admitted, Origin, Refusal};
 use crate::door::Door;
 use crate::problem::Problem;
 use crate::{body, idempotency, media, publish};
-
-use attributes::Read;
 
 /// Takes one event or a batch.
 ///
@@ -24,18 +20,20 @@ use attributes::Read;
 pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     idempotency::expect_none(&parts.headers)?;
-    let essence = media::essence(&parts.headers)?;
+    let media = media::given(&parts.headers)?;
     let limits = &door.config.limits;
-    match essence.as_deref() {
-        Some("application/cloudevents+json") => {
+    match &media {
+        Some(media) if media.is_event() => {
+            media::expect_utf8(media)?;
             let whole = body::read(&door, &parts, body, limits.event_bytes).await?;
             let _room = whole.room;
             let origin = Origin::of(&parts.headers, &parts.extensions);
-            let event = structured(&door, &origin, &Bytes::from(whole.bytes), None)
+            let event = one(&door, &origin, &Bytes::from(whole.bytes), None)
                 .map_err(Refusal::into_problem)?;
             publish::one(&door, event).await
         }
-        Some("application/cloudevents-batch+json") => {
+        Some(media) if media.essence() == "application/cloudevents-batch+json" => {
+            media::expect_utf8(media)?;
             let whole = body::read(&door, &parts, body, limits.request_bytes).await?;
             let _room = whole.room;
             let origin = Origin::of(&parts.headers, &parts.extensions);
@@ -43,11 +41,11 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
             publish::all(&door, events).await
         }
         other => {
-            binary::expect(&parts.headers, other)?;
+            binary::expect(&parts.headers, other.as_ref())?;
             let whole = body::read(&door, &parts, body, limits.event_bytes).await?;
             let _room = whole.room;
             let origin = Origin::of(&parts.headers, &parts.extensions);
-            let event = binary::read(&door, &origin, &parts.headers, whole.bytes)
+            let event = binary::read(&door, &origin, &parts.headers, &whole.bytes)
                 .map_err(Refusal::into_problem)?;
             publish::one(&door, event).await
         }
@@ -56,7 +54,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
 
 /// Reads one structured event. `element` is the part of `whole` that holds it, where that is not
 /// all of it.
-fn structured(
+fn one(
     door: &Door,
     origin: &Origin,
     whole: &Bytes,
@@ -67,28 +65,27 @@ fn structured(
     if text.len() > limit {
         return Err(Refusal::too_large(limit, text.len()));
     }
-    let Read { event, as_written } = attributes::read(text)?;
+    let read = structured(text)?;
     // What the event is, byte for byte, if it says everything that the canonical form says.
-    let canonical = as_written.then(|| whole.slice_ref(text));
-    complete(door, origin, event, canonical)
+    let canonical = read.as_written.then(|| whole.slice_ref(text));
+    complete(door, origin, read, canonical)
 }
 
-/// Checks an event whose attributes have been read, and gives it its canonical form.
+/// Checks the data of an event against its type, and gives the event its canonical form.
 fn complete(
     door: &Door,
     origin: &Origin,
-    mut event: CloudEvent,
+    read: Read,
     canonical: Option<Bytes>,
 ) -> Result<Admitted, Refusal> {
-    if let Err(invalid) = event.check_attributes() {
-        let pointer = attributes::pointer(&invalid.attribute);
-        let error = FieldError::new(pointer, invalid.problem);
-        return Err(Refusal::invalid(vec![error]));
-    }
+    let Read {
+        mut event, data, ..
+    } = read;
     if door.types.get(&event.kind).is_none() {
         return Err(Refusal::unknown_type(door));
     }
-    admit::check(door, &event.kind, event.data()).map_err(|refusal| refusal.below("/data"))?;
+    admit::check(door, &event.kind, &data)
+        .map_err(|refusal| refusal.below(event.data_pointer()))?;
     let hash = take_password_hash(&mut event);
     let as_written = event.time.is_some() && matches!(hash, PasswordHash::Unsaid);
     let body = match canonical.filter(|_| as_written) {

@@ -16,7 +16,6 @@ mod caller;
 mod door;
 mod events;
 mod idempotency;
-mod json;
 mod layers;
 mod live;
 mod media;
@@ -31,6 +30,8 @@ mod serve;
 mod signup;
 mod status;
 mod work_queue;
+
+use common::event::json;
 
 pub use caller::Caller;
 pub use door::Door;

@@ -2,14 +2,15 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use common::event::media::MediaType;
 
 use crate::problem::{Code, Problem};
 
-/// The media type of a body, without parameters, in lower case; `None` where none is given.
+/// The media type of a body; `None` where none is given.
 ///
 /// # Errors
-/// The header is there twice or unreadable, or the body is encoded otherwise than as plain UTF-8.
-pub(crate) fn essence(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The header is there twice or unreadable, or the body is compressed.
+pub(crate) fn given(headers: &HeaderMap) -> Result<Option<MediaType<'_>>, Problem> {
     // Every line, and every coding in it.
     let encodings = headers.get_all(CONTENT_ENCODING).iter();
     let mut encodings = encodings.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -26,24 +27,20 @@ pub(crate) fn essence(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             "expected one Content-Type header in plain ASCII",
         ));
     };
-    let mut parts = text.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    for parameter in parts {
-        let Some((name, value)) = parameter.split_once('=') else {
-            continue;
-        };
-        let charset = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("charset")
-            && !["utf-8", "utf8", "us-ascii"]
-                .iter()
-                .any(|known| charset.eq_ignore_ascii_case(known))
-        {
-            return Err(unsupported(
-                "expected charset utf-8, found another; JSON is UTF-8",
-            ));
-        }
+    Ok(Some(MediaType::read(text)))
+}
+
+/// Expects UTF-8.
+///
+/// # Errors
+/// The charset is another.
+pub(crate) fn expect_utf8(media: &MediaType<'_>) -> Result<(), Problem> {
+    if media.is_utf8() {
+        return Ok(());
     }
-    Ok(Some(essence))
+    Err(unsupported(
+        "expected charset utf-8, found another; JSON is UTF-8",
+    ))
 }
 
 /// Expects plain JSON.
@@ -51,8 +48,8 @@ pub(crate) fn essence(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// # Errors
 /// It is something else, or nothing is said.
 pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
-    match essence(headers)?.as_deref() {
-        Some("application/json") => Ok(()),
+    match given(headers)? {
+        Some(media) if media.essence() == "application/json" => expect_utf8(&media),
         Some(_) => Err(unsupported(
             "expected Content-Type: application/json, found another",
         )),
@@ -60,11 +57,6 @@ pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
             "expected Content-Type: application/json, found no Content-Type",
         )),
     }
-}
-
-/// Whether a media type (without parameters, in lower case) is JSON, and not an event around it.
-pub(crate) fn is_json(essence: &str) -> bool {
-    matches!(essence, "application/json" | "text/json") || essence.ends_with("+json")
 }
 
 /// The answer to a media type that is not taken.

@@ -25,7 +25,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
     let whole = body::read(&door, &parts, body, door.config.limits.event_bytes).await?;
     let _room = whole.room;
     let data = utf8(whole.bytes).map_err(Refusal::into_problem)?;
-    admit::check(&door, PROCESSING_REQUESTED, &data).map_err(Refusal::into_problem)?;
+    admit::check_text(&door, PROCESSING_REQUESTED, &data).map_err(Refusal::into_problem)?;
     let data = RawValue::from_string(data).map_err(|error| {
         tracing::error!(error.category = ?error.classify(), "data could not be written");
         Problem::new(Code::Internal, "the event could not be written")
@@ -39,7 +39,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
 ///
 /// # Errors
 /// It is no UTF-8.
-pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String, Refusal> {
+fn utf8(bytes: Vec<u8>) -> Result<String, Refusal> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let detail = format!("expected UTF-8, found other bytes after the first {at}");

@@ -31,6 +31,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         declared: Arc::clone(&program.declared),
         // The history alone would take an event too, and then nobody would.
         queues: vec![Names::new(config.namespace.clone()).validate()],
+        workers: Vec::new(),
         store: Some(Arc::clone(&store)),
         // Nothing on the way to a 202 needs it.
         store_needed: false,
@@ -47,7 +48,7 @@ async fn run(program: Program) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::from(anyhow::Error::from(error)))
     };
-    let declaring = program.declare(broker.as_ref());
+    let declaring = program.declare(&broker);
     let keeping = async {
         door.keep_queue(&program.stop).await;
         Ok(())

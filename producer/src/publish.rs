@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use common::broker::PublishError;
+use common::broker::{PublishError, publish_traced};
 use common::event::EventId;
 use common::telemetry::metrics;
 use serde::Serialize;
@@ -48,7 +48,9 @@ pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Proble
     } = event;
     let published = async {
         let ticket = door.queue.ticket().await?;
-        door.broker.publish(publication).await?;
+        let published = publish_traced(&*door.broker, vec![publication]).await;
+        let confirmed = published.into_iter().next();
+        confirmed.unwrap_or_else(|| Err(PublishError::Nacked))?;
         door.queue.has_taken(ticket).await
     };
     published.await.map_err(|error| {
@@ -75,7 +77,7 @@ pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, 
     let ticket = door.queue.ticket().await;
     let ticket =
         ticket.map_err(|error| unconfirmed_batch(&error, accepted.len(), accepted.len()))?;
-    let mut published = door.broker.publish_all(publications).await;
+    let mut published = publish_traced(&*door.broker, publications).await;
     if published.iter().all(Result::is_ok)
         && let Err(error) = door.queue.has_taken(ticket).await
     {

@@ -45,7 +45,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
         mut errors,
     } = Form::read(&text).map_err(Refusal::into_problem)?;
     drop(text);
-    if let Err(refusal) = admit::check(&door, SIGNUP_REQUESTED, &data) {
+    if let Err(refusal) = admit::check_text(&door, SIGNUP_REQUESTED, &data) {
         if refusal.code != Code::Invalid {
             return Err(refusal.into_problem());
         }

@@ -8,6 +8,7 @@ mod broker_faults;
 mod cli;
 mod dead_letter_and_replay;
 mod dead_letters;
+mod deliveries;
 mod demo;
 mod dev;
 mod duplicates;

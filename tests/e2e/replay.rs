@@ -82,7 +82,7 @@ async fn a_replay_rides_out_a_private_broker_and_a_private_database_that_are_kil
     ledger.all_completed(&accepted, LATER).await?;
     let successes = receiver.successes();
     for event in &accepted {
-        let times = successes.get(&format!("{event}-r1"));
+        let times = successes.get(&event.to_string());
         ensure!(times.is_some(), "{event} was marked and not delivered");
     }
     system.finish().await
@@ -267,7 +267,10 @@ async fn a_new_destination_gets_the_past_out_of_the_history() -> Result<()> {
         "{first:?}"
     );
     // Again, on purpose: a generation on.
-    system.longshore(&with(&["--yes"])).await?.success()?;
+    system
+        .longshore(&with(&["--yes", "--new-ids"]))
+        .await?
+        .success()?;
     news.await_successes(2 * EVENTS, LATER).await?;
     let second = news.successes();
     ensure!(

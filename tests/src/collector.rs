@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value},
-    trace::v1,
+    trace::v1::{self, span::SpanKind, status::StatusCode},
 };
 use prost::Message as _;
 
@@ -44,11 +44,15 @@ pub struct Span {
     pub service: String,
     /// Its name.
     pub name: String,
+    /// `server`, `client`, `producer`, `consumer` or `internal`.
+    pub kind: &'static str,
+    /// Whether it failed.
+    pub is_error: bool,
     /// What names it.
     pub context: Context,
     /// What it names as its causes.
     pub links: Vec<Context>,
-    /// Those of its attributes that are texts.
+    /// Those of its attributes that are texts or numbers, as texts.
     pub texts: HashMap<String, String>,
 }
 
@@ -121,6 +125,12 @@ fn read(request: &Request) -> Result<Vec<Span>> {
 }
 
 impl Span {
+    /// An attribute; empty if there is none.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> &str {
+        self.texts.get(name).map_or("", String::as_str)
+    }
+
     fn new(service: &str, span: v1::Span) -> Self {
         let links = span.links.into_iter().map(|link| Context {
             trace: link.trace_id,
@@ -128,6 +138,16 @@ impl Span {
         });
         Self {
             service: service.to_owned(),
+            kind: match SpanKind::try_from(span.kind) {
+                Ok(SpanKind::Server) => "server",
+                Ok(SpanKind::Client) => "client",
+                Ok(SpanKind::Producer) => "producer",
+                Ok(SpanKind::Consumer) => "consumer",
+                _ => "internal",
+            },
+            is_error: span
+                .status
+                .is_some_and(|status| status.code == StatusCode::Error as i32),
             name: span.name,
             context: Context {
                 trace: span.trace_id,
@@ -142,9 +162,12 @@ impl Span {
 fn texts(attributes: Vec<KeyValue>) -> HashMap<String, String> {
     let mut texts = HashMap::new();
     for KeyValue { key, value, .. } in attributes {
-        if let Some(Value::StringValue(text)) = value.and_then(|value| value.value) {
-            texts.insert(key, text);
-        }
+        let text = match value.and_then(|value| value.value) {
+            Some(Value::StringValue(text)) => text,
+            Some(Value::IntValue(number)) => number.to_string(),
+            _ => continue,
+        };
+        texts.insert(key, text);
     }
     texts
 }

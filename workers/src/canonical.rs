@@ -44,9 +44,9 @@ pub(crate) fn read(received: &Received) -> Result<Canonical, Failure> {
     Ok(Canonical { id, event })
 }
 
-/// The id of a canonical event that is passed on as it is: what is in it is looked through, not copied.
+/// Id and type of a canonical event that is passed on as it is: what is in it is looked through, not copied.
 /// Fails as [`read`] does.
-pub(crate) fn passed_on(received: &Received) -> Result<EventId, Failure> {
+pub(crate) fn passed_on(received: &Received) -> Result<(EventId, Cow<'_, str>), Failure> {
     let id = id(received)?;
     let event: Envelope<'_> = serde_json::from_slice(&received.message.body)
         .map_err(|error| no_event(&error.to_string()))?;
@@ -56,12 +56,12 @@ pub(crate) fn passed_on(received: &Received) -> Result<EventId, Failure> {
         source,
         kind,
     } = event;
-    if specversion != "1.0" || [own_id, source, kind].iter().any(|text| text.is_empty()) {
+    if specversion != "1.0" || [&own_id, &source, &kind].iter().any(|text| text.is_empty()) {
         return Err(no_event(
             "expected specversion 1.0, an id, a source and a type",
         ));
     }
-    Ok(id)
+    Ok((id, kind))
 }
 
 fn id(received: &Received) -> Result<EventId, Failure> {
@@ -104,9 +104,9 @@ pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -
             message_id: message.message_id.clone(),
             kind: Some(kind.to_owned()),
             app_id: message.app_id.clone(),
-            user_id: None,
             timestamp: message.timestamp,
             headers,
+            ..Message::default()
         },
     }
 }
@@ -140,7 +140,8 @@ mod tests {
         let body =
             r#"{"specversion":"1.0","id":"7","source":"/sh\u006fp","type":"a.b","data":{"x":[1]}}"#;
         let event = received(CLOUDEVENTS_JSON, ID, body);
-        assert_eq!(passed_on(&event).unwrap().to_string(), ID);
+        let (id, kind) = passed_on(&event).unwrap();
+        assert_eq!((id.to_string().as_str(), &*kind), (ID, "a.b"));
         assert_eq!(read(&event).unwrap().id.to_string(), ID);
     }
 

@@ -2,9 +2,13 @@
 //! that one broken system slows nobody else.
 
 mod answer;
+mod chain;
 mod client;
 mod deliver;
 mod guard;
+mod pace;
+mod recorder;
+mod tap;
 mod together;
 mod turns;
 mod webhook;
@@ -25,9 +29,12 @@ pub use deliver::Deliver;
 /// How long a delivery may take beside the receiver's own time: the database is asked and told.
 const BESIDE: Duration = Duration::from_secs(60);
 
-/// How long an event may wait in a worker's hands for its turn. The broker takes events back after
-/// thirty minutes; far less is enough to keep a destination busy.
+/// How long an event may wait in a worker's hands for its turn; what has to wait longer waits on the broker. The
+/// broker takes events back after thirty minutes; far less is enough to keep a destination busy.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
+
+/// How many turns of a rate are in hand: those of this time. What waits in hand is lost to other processes.
+const PACED: Duration = Duration::from_secs(30);
 
 /// How many events are in hand for each that a destination takes at once.
 const AHEAD: usize = 16;
@@ -136,11 +143,12 @@ pub fn worker(
 /// database before and after takes none.
 fn settings(destination: &Destination, most: u16) -> StageSettings {
     // What is in hand must have its turn in time, however slow the receiver or small the rate.
-    let turns = |each: Duration| (LONGEST_TURN.as_secs_f64() / each.as_secs_f64()) as usize;
-    let by_timeout = destination.concurrency * turns(destination.timeout).clamp(1, AHEAD);
+    let turns = |time: Duration, each: Duration| (time.as_secs_f64() / each.as_secs_f64()) as usize;
+    let by_timeout =
+        destination.concurrency * turns(LONGEST_TURN, destination.timeout).clamp(1, AHEAD);
     let by_rate = destination
         .rate
-        .map_or(usize::MAX, |rate| turns(rate.interval()));
+        .map_or(usize::MAX, |rate| turns(PACED, rate.interval()));
     let prefetch = by_timeout.min(by_rate).clamp(1, usize::from(most));
     let prefetch = u16::try_from(prefetch).unwrap_or(most);
     StageSettings {
@@ -180,7 +188,7 @@ mod tests {
             .unwrap()
         };
         let slow = settings(&destination("1/min"), 300);
-        assert_eq!((slow.prefetch, slow.concurrency), (5, 5));
+        assert_eq!((slow.prefetch, slow.concurrency), (1, 1));
         let fast = settings(&destination("1000/s"), 300);
         assert_eq!((fast.prefetch, fast.concurrency), (300, 300));
     }

@@ -43,6 +43,7 @@ pub async fn serve(
             .iter()
             .map(|worker| worker.queue().to_owned())
             .collect(),
+        workers: workers.iter().map(Worker::standing).collect(),
         store: store.clone(),
         store_needed: true,
         metrics: program.metrics.clone(),
@@ -56,7 +57,7 @@ pub async fn serve(
         .map_err(|error| Failure::Failed(error.into()))
     };
     let worked = async {
-        let ended = if program.declare(&*broker).await? {
+        let ended = if program.declare(&broker).await? {
             work(&program, workers).await
         } else {
             Ok(())

@@ -22,7 +22,7 @@ pub fn broker(config: &Config, name: &str) -> Result<Arc<dyn Broker>, BrokerErro
         return Ok(Arc::new(EmbeddedBroker::new(&config.broker, names, name)?));
     }
     let levels = levels_for(config.plan().longest_delay);
-    let broker = RabbitBroker::new(&config.broker, names, levels, name)?;
+    let broker = RabbitBroker::new(&config.broker, names, levels, config.limits.events(), name)?;
     Ok(Arc::new(broker))
 }
 

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +42,7 @@ use super::{
 };
 use crate::config;
 use crate::sqlite::{Database, Location};
+use crate::tasks::supervised;
 use crate::telemetry::metrics;
 use crate::topology::{Binding, DelayRoute, LEVELS, Names, Target, Topology};
 
@@ -63,6 +64,8 @@ pub struct EmbeddedBroker {
     /// lock tells the next one.
     _dropped: DropGuard,
     tasks: TaskTracker,
+    /// Something of the topology is missing.
+    missed: Notify,
 }
 
 /// What there is once the file is open.
@@ -104,6 +107,7 @@ impl EmbeddedBroker {
             _dropped: closing.clone().drop_guard(),
             closing,
             tasks: TaskTracker::new(),
+            missed: Notify::new(),
         }
     }
 
@@ -138,14 +142,14 @@ impl EmbeddedBroker {
         let engine = Arc::new(Engine::open(database, wakes, self.name.clone()).await?);
         let publisher = Publisher::start(&engine, self.window, &self.tasks, &self.closing);
         let keep = keeper::keep(Arc::clone(&engine), self.closing.clone());
-        self.tasks.spawn(keep);
+        self.tasks.spawn(supervised("keeper of the file", keep));
         let trim = keeper::keep_history_short(Arc::clone(&engine), self.closing.clone());
-        self.tasks.spawn(trim);
+        self.tasks.spawn(supervised("keeper of the history", trim));
         Ok(Open { engine, publisher })
     }
 
     fn outgoing(&self, publication: Publication) -> Result<Outgoing, String> {
-        let Publication { to, message } = publication;
+        let Publication { to, mut message } = publication;
         let (exchange, routing_key, delay) = match to {
             Address::Fact { fact, routing_key } => {
                 (self.names.exchange(fact), routing_key, Duration::ZERO)
@@ -158,7 +162,7 @@ impl EmbeddedBroker {
         };
         bounds::name("exchange name", &exchange)?;
         bounds::name("routing key", &routing_key)?;
-        bounds::check(&message)?;
+        bounds::fit(&mut message, bounds::MAX_BYTES)?;
         Ok(Outgoing {
             exchange,
             routing_key,
@@ -215,12 +219,20 @@ impl Broker for EmbeddedBroker {
         let began = Instant::now();
         let published = self.publish_one(publication).await;
         metrics::published(&published, began.elapsed());
+        if let Err(PublishError::Unroutable { .. }) = published {
+            self.missed.notify_one();
+        }
         published
     }
 
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
         let engine = &self.open().await?.engine;
-        consumer::subscribe(engine, queue, prefetch, &self.tasks, &self.closing).await
+        let subscribed =
+            consumer::subscribe(engine, queue, prefetch, &self.tasks, &self.closing).await;
+        if let Err(BrokerError::NoSuchQueue(_)) = subscribed {
+            self.missed.notify_one();
+        }
+        subscribed
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
@@ -268,6 +280,10 @@ impl Broker for EmbeddedBroker {
             .write(|connection| Box::pin(async move { publish::advance(connection, 0).await }))
             .await?;
         Ok(())
+    }
+
+    async fn missed(&self) {
+        self.missed.notified().await;
     }
 
     async fn product(&self) -> Result<Option<String>, BrokerError> {

@@ -15,6 +15,7 @@ mod greeting;
 mod history;
 mod publisher;
 mod settlements;
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,29 +25,36 @@ use futures_util::stream::BoxStream;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connection::{Link, Settings};
 use self::convert::short;
 use self::publisher::{Pace, Parcel, Publisher};
+use super::bounds;
 use super::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
     PublishError, Subscription,
 };
 use crate::config;
+use crate::event::Limits;
 use crate::telemetry::metrics;
-use crate::topology::{Binding, DelayRoute, Names, Topology};
+use crate::topology::{Binding, DelayRoute, Names, Stage, Topology};
 
 /// An exchange that every RabbitMQ has, to ask for.
 const ALWAYS_THERE: &str = "amq.topic";
+
+/// Maximum bytes of bodies that one consumer is given before it settles any: its prefetch is lowered until as
+/// many bodies of the largest size fit. With the default limits that is next to no lowering at all.
+const MAX_IN_HAND: usize = 384 * 1024 * 1024;
 
 /// A RabbitMQ broker.
 pub struct RabbitBroker {
     settings: Arc<Settings>,
     names: Names,
     levels: usize,
+    limits: Limits,
     confirm_timeout: Duration,
     publishing: Arc<Link>,
     consuming: Arc<Link>,
@@ -62,6 +70,8 @@ pub struct RabbitBroker {
     closing: CancellationToken,
     lanes: TaskTracker,
     links: TaskTracker,
+    /// Something of the topology is missing.
+    missed: Notify,
 }
 
 impl RabbitBroker {
@@ -71,7 +81,8 @@ impl RabbitBroker {
     ///
     /// `names` are those of the namespace, `levels` is how many delay levels its topology declares
     /// (`topology::levels_for(plan.longest_delay)`), and `name` is what operators see beside each
-    /// connection. Must be called within a tokio runtime.
+    /// connection. Must be called within a tokio runtime. Of bodies over `limits` only beginning, size and
+    /// hash arrive.
     ///
     /// # Errors
     /// The URL is no AMQP URL.
@@ -79,9 +90,10 @@ impl RabbitBroker {
         config: &config::Broker,
         names: Names,
         levels: usize,
+        limits: Limits,
         name: &str,
     ) -> Result<Self, BrokerError> {
-        let settings = Arc::new(Settings::new(config, name)?);
+        let settings = Arc::new(Settings::new(config, name, limits.canonical_bytes())?);
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let (lanes, links) = (TaskTracker::new(), TaskTracker::new());
         let link = |purpose| {
@@ -102,6 +114,7 @@ impl RabbitBroker {
         Ok(Self {
             names,
             levels,
+            limits,
             confirm_timeout: config.confirm_timeout,
             consuming: link("consuming"),
             errands: link("errands"),
@@ -114,6 +127,7 @@ impl RabbitBroker {
             closing,
             lanes,
             links,
+            missed: Notify::new(),
         })
     }
 
@@ -131,7 +145,9 @@ impl RabbitBroker {
         }
     }
 
-    fn parcel(&self, publication: Publication) -> Result<Parcel, String> {
+    /// A message as it is written down, in at most `room` bytes of properties and headers.
+    fn parcel(&self, mut publication: Publication, room: usize) -> Result<Parcel, String> {
+        bounds::fit(&mut publication.message, room)?;
         let (exchange, routing_key) = self.route(&publication.to);
         Ok(Parcel {
             exchange: short("exchange name", &exchange)?,
@@ -157,6 +173,15 @@ impl RabbitBroker {
         let answer = ask(&channel).await?;
         *kept = Some(channel);
         Ok(answer)
+    }
+
+    /// How large a body may be that `queue` hands out: outsiders publish to the validate worker's, and what
+    /// they send may be no larger than an event.
+    fn body_limit(&self, queue: &str) -> usize {
+        match self.names.stage_of(Names::without_suspect(queue)) {
+            Some((Stage::Validate, _)) => self.limits.event_bytes,
+            _ => self.limits.canonical_bytes(),
+        }
     }
 
     /// Asks the broker something small on the publishing connection.
@@ -205,10 +230,18 @@ impl Broker for RabbitBroker {
 
     async fn publish_all(&self, publications: Vec<Publication>) -> Vec<Result<(), PublishError>> {
         let began = Instant::now();
+        let room = match self.publishing.header_room().await {
+            Ok(room) => room,
+            Err(error) => {
+                let error = publisher::publish_error(error);
+                return publications.iter().map(|_| Err(error.clone())).collect();
+            }
+        };
         let mut parcels = Vec::with_capacity(publications.len());
         let mut answers: Vec<_> = publications
             .into_iter()
-            .map(|publication| self.parcel(publication).map(|parcel| parcels.push(parcel)))
+            .map(|publication| self.parcel(publication, room))
+            .map(|written| written.map(|parcel| parcels.push(parcel)))
             .map(|written| written.map_err(PublishError::Invalid))
             .collect();
         let mut published = self.publisher.publish(parcels).await.into_iter();
@@ -220,12 +253,22 @@ impl Broker for RabbitBroker {
         let took = began.elapsed();
         for answer in &answers {
             metrics::published(answer, took);
+            if let Err(PublishError::Unroutable { .. }) = answer {
+                self.missed.notify_one();
+            }
         }
         answers
     }
 
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
-        consumer::subscribe(&self.consuming, queue, prefetch).await
+        let limit = self.body_limit(queue);
+        let in_hand = u16::try_from(MAX_IN_HAND / limit.max(1)).unwrap_or(u16::MAX);
+        let prefetch = prefetch.min(in_hand.max(1));
+        let subscribed = consumer::subscribe(&self.consuming, queue, prefetch, limit).await;
+        if let Err(BrokerError::NoSuchQueue(_)) = subscribed {
+            self.missed.notify_one();
+        }
+        subscribed
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
@@ -256,6 +299,10 @@ impl Broker for RabbitBroker {
         }
     }
 
+    async fn missed(&self) {
+        self.missed.notified().await;
+    }
+
     async fn product(&self) -> Result<Option<String>, BrokerError> {
         greeting::product(&self.settings).await
     }
@@ -264,7 +311,8 @@ impl Broker for RabbitBroker {
         &self,
         from: HistoryStart,
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
-        history::read(&self.consuming, self.names.history(), from).await
+        let limit = self.limits.event_bytes;
+        history::read(&self.consuming, self.names.history(), from, limit).await
     }
 
     fn user(&self) -> Option<&str> {

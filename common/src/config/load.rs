@@ -100,13 +100,15 @@ pub fn load_from(
                 problem,
             })?;
     }
-    let config = parse(&table).map_err(|mistake| match &file {
+    let mut config = parse(&table).map_err(|mistake| match &file {
         Some(path) => in_file(path, mistake),
         None => ConfigError {
             place: "configuration".to_owned(),
             problem: mistake.problem,
         },
     })?;
+    let folder = file.as_deref().and_then(Path::parent);
+    read_schema_files(&mut config, folder.unwrap_or(Path::new(".")))?;
     match config.problem() {
         None => Ok(config),
         Some((key, problem)) => {
@@ -132,27 +134,30 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
     })?;
     let wrong = |error| in_file(path, Mistake::new(error, Some(&text)));
     let _: Config = toml::from_str(&text).map_err(wrong)?;
-    let mut table: Table = toml::from_str(&text).map_err(wrong)?;
-    read_schema_files(&mut table, path.parent().unwrap_or(Path::new("."))).map_err(fail)?;
-    Ok(table)
+    toml::from_str(&text).map_err(wrong)
 }
 
-/// Puts the contents of `schema_file` in the place of its name.
-fn read_schema_files(table: &mut Table, folder: &Path) -> Result<(), String> {
-    let Some(Value::Array(types)) = table.get_mut("type") else {
-        return Ok(());
-    };
-    for definition in types.iter_mut().filter_map(Value::as_table_mut) {
-        let Some(Value::String(name)) = definition.remove("schema_file") else {
+/// Reads the schemas that stand in files of their own. They are JSON, which can say what TOML cannot: null.
+fn read_schema_files(config: &mut Config, folder: &Path) -> Result<(), ConfigError> {
+    for definition in &mut config.types {
+        let Some(name) = definition.schema_file.take() else {
             continue;
         };
-        let path = folder.join(&name);
+        let path = folder.join(name);
+        let fail = |problem: String| ConfigError {
+            place: format!("type {:?}, schema_file {}", definition.name, path.display()),
+            problem,
+        };
+        if definition.schema.is_some() {
+            return Err(fail(
+                "expected `schema` or `schema_file`, found both".to_owned(),
+            ));
+        }
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("schema_file {name:?}: {}: {error}", path.display()))?;
-        let schema: Value = serde_json::from_str(&text).map_err(|error| {
-            format!("schema_file {name:?}: expected JSON without null: {error}")
-        })?;
-        definition.insert("schema".to_owned(), schema);
+            .map_err(|error| fail(format!("expected a file that can be read: {error}")))?;
+        let schema = serde_json::from_str(&text)
+            .map_err(|error| fail(format!("expected a JSON Schema: {error}")))?;
+        definition.schema = Some(schema);
     }
     Ok(())
 }
@@ -429,6 +434,39 @@ mod tests {
             assert!(
                 !error.contains("hunter2") && error.contains("expected"),
                 "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_schema_is_any_json_schema() {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let path = folder.path().join("longshore.toml");
+        let schema = r#"{"type": ["string", "null"], "default": null, "maximum": 1e30}"#;
+        for (file, text) in [
+            (
+                "longshore.toml",
+                "[[type]]\nname = \"a.b\"\nschema_file = \"a.json\"\n[[type]]\nname = \"a.c\"\nschema = true\n",
+            ),
+            ("a.json", schema),
+        ] {
+            std::fs::write(folder.path().join(file), text)
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
+        let path = path.to_string_lossy().into_owned();
+        let config = with(&[(FILE, &path)]).unwrap_or_else(|error| panic!("{error}"));
+        let expected = serde_json::from_str(schema).ok();
+        assert_eq!(config.types[0].schema, expected);
+        assert_eq!(config.types[1].schema, Some(true.into()));
+        for (text, word) in [("{", "JSON Schema"), ("{\"type\": 7}", "a.b")] {
+            std::fs::write(folder.path().join("a.json"), text)
+                .unwrap_or_else(|error| panic!("{error}"));
+            let error = with(&[(FILE, &path)]).map(|_| ());
+            assert!(
+                error
+                    .clone()
+                    .is_err_and(|error| error.to_string().contains(word)),
+                "{error:?}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Rates as people write them: `"50/s"`, `"600/min"`.
+//! Rates as people write them: `"50/s"`, `"600/min"`, `"1/10min"`.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -7,35 +7,34 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// So many a second, a minute or an hour.
+use super::duration;
+use crate::retry::LONGEST_WAIT;
+
+/// How many in a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rate {
     /// How many.
     pub count: NonZeroU32,
-    unit: Unit,
+    period: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Second,
-    Minute,
-    Hour,
-}
+/// The times that have a short name.
+const UNITS: [(&str, Duration); 3] = [
+    ("s", Duration::from_secs(1)),
+    ("min", Duration::from_secs(60)),
+    ("h", Duration::from_secs(3600)),
+];
 
 impl Rate {
     /// In which time.
     pub fn period(self) -> Duration {
-        Duration::from_secs(match self.unit {
-            Unit::Second => 1,
-            Unit::Minute => 60,
-            Unit::Hour => 3600,
-        })
+        self.period
     }
 
     /// The time between two at this rate.
     pub fn interval(self) -> Duration {
-        self.period() / self.count.get()
+        self.period / self.count.get()
     }
 }
 
@@ -44,18 +43,21 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            format!("expected a rate such as \"50/s\", \"600/min\" or \"1000/h\", found {text:?}")
+            format!("expected a rate such as \"50/s\", \"600/min\" or \"1/10min\", found {text:?}")
         };
-        let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
-        let unit = match unit.trim() {
-            "s" => Unit::Second,
-            "min" => Unit::Minute,
-            "h" => Unit::Hour,
-            _ => return Err(wrong()),
+        let (count, period) = text.split_once('/').ok_or_else(wrong)?;
+        let period = period.trim();
+        let unit = UNITS.into_iter().find(|(name, _)| *name == period);
+        let period = match unit {
+            Some((_, period)) => period,
+            None => duration::parse(period).map_err(|_| wrong())?,
         };
+        if period.is_zero() || period > LONGEST_WAIT {
+            return Err(wrong());
+        }
         Ok(Self {
             count: count.trim().parse().map_err(|_| wrong())?,
-            unit,
+            period,
         })
     }
 }
@@ -76,12 +78,15 @@ impl From<Rate> for String {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.unit {
-            Unit::Second => "s",
-            Unit::Minute => "min",
-            Unit::Hour => "h",
-        };
-        write!(f, "{}/{unit}", self.count)
+        match UNITS.into_iter().find(|(_, period)| *period == self.period) {
+            Some((name, _)) => write!(f, "{}/{name}", self.count),
+            None => write!(
+                f,
+                "{}/{}",
+                self.count,
+                humantime::format_duration(self.period)
+            ),
+        }
     }
 }
 
@@ -91,12 +96,18 @@ mod tests {
 
     #[test]
     fn rates_read_and_write() {
-        for (text, interval_ms) in [("50/s", 20), ("600/min", 100), ("3600/h", 1000)] {
+        for (text, interval_ms) in [
+            ("50/s", 20),
+            ("600/min", 100),
+            ("3600/h", 1000),
+            ("1/10m", 600_000),
+            ("1/7days", 604_800_000),
+        ] {
             let rate: Rate = text.parse().unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(rate.interval(), Duration::from_millis(interval_ms));
             assert_eq!(rate.to_string(), text);
         }
-        for bad in ["50", "0/s", "-1/s", "50/day", "", "x/s"] {
+        for bad in ["50", "0/s", "-1/s", "50/day", "", "x/s", "1/0s", "1/60days"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad:?}");
         }
     }

@@ -1,28 +1,43 @@
 //! From a message to an event: the three shapes in which events arrive over AMQP.
 //!
 //! 1. `application/cloudevents+json`: a structured CloudEvent;
-//! 2. `cloudEvents:*` or `cloudEvents_*` headers (CloudEvents AMQP binding 1.0.2, whose attribute
-//!    prefixes are used on AMQP 0-9-1 headers): the body is the data;
+//! 2. binary: attributes in headers, the body is the data (see [`PREFIXES`]);
 //! 3. plain `application/json`: the body is the data, the message's properties say the rest.
 //!
-//! Nothing here panics, whatever the bytes: what is no event leaves with a reason.
+//! The content type decides first: a structured event is read from its body alone, whatever headers stand
+//! beside it. Nothing here panics, whatever the bytes: what is not an event leaves with a reason.
 
 use bytes::Bytes;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::cloud::{clip, is_json};
+use super::cloud::clip;
+use super::foreign::recognise;
 use super::id::name_based;
+use super::media::MediaType;
+use super::read::{self, Attribute, Read, Unfit};
 use super::{CloudEvent, EventId, Publisher, Trail, to_rfc3339};
-use crate::message::{CLOUDEVENTS_JSON, HeaderValue, Message};
+use crate::message::{CLOUDEVENTS_JSON, HeaderValue, Headers, Message};
 use crate::reason::ReasonCode;
+
+/// How the headers of a binary event begin, without regard to case: as the CloudEvents AMQP binding 1.0.2
+/// has it, and as its bindings for RabbitMQ do, which took it from HTTP.
+const PREFIXES: [&str; 4] = ["cloudEvents:", "cloudEvents_", "ce-", "ce_"];
 
 /// Bounds on what is taken for an event at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body, in bytes.
     pub event_bytes: usize,
+}
+
+impl Limits {
+    /// Maximum bytes of an accepted event in its canonical form: its data may be in base64 by then, and its
+    /// attributes in the body.
+    pub fn canonical_bytes(&self) -> usize {
+        let data = self.event_bytes.saturating_add(self.event_bytes / 3);
+        data.saturating_add(64 * 1024)
+    }
 }
 
 impl Default for Limits {
@@ -40,7 +55,7 @@ pub struct Decoded {
     pub id: EventId,
     /// The event.
     pub event: CloudEvent,
-    /// Its data, parsed.
+    /// Its data as the schema of its type sees it, see [`Read::data`].
     pub data: Value,
     /// Its canonical form, a structured CloudEvent: the very bytes that came, where they are that.
     pub body: Bytes,
@@ -48,7 +63,7 @@ pub struct Decoded {
     pub trail: Trail,
 }
 
-/// Why a message is no event.
+/// Why a message is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Undecodable {
@@ -103,12 +118,19 @@ pub fn decode(
         .unwrap_or_else(|| Publisher::amqp(user));
     let received_at = *trail.received_at.get_or_insert(now);
 
-    let (mut event, unchanged) = read_shape(message, routing_key, &publisher)?;
-    let unchanged = unchanged && event.time.is_some();
+    let read = read_shape(message, routing_key, &publisher).map_err(|detail| {
+        undecodable(match recognise(message) {
+            Some(sight) => format!("{detail}; {sight}"),
+            None => detail,
+        })
+    })?;
+    let Read {
+        mut event,
+        data,
+        as_written,
+    } = read;
+    let unchanged = as_written && event.time.is_some();
     event.time.get_or_insert_with(|| to_rfc3339(received_at));
-    event
-        .check_attributes()
-        .map_err(|error| undecodable(error.to_string()))?;
 
     let id = if publisher.is_ourselves() {
         event
@@ -118,8 +140,6 @@ pub fn decode(
     } else {
         EventId::derived(&publisher, &event.source, &event.id)
     };
-    let data = serde_json::from_str(event.data())
-        .map_err(|error| undecodable(format!("the data is no JSON that can be read: {error}")))?;
     let body = if unchanged {
         message.body.clone()
     } else {
@@ -137,77 +157,68 @@ pub fn decode(
     })
 }
 
-/// The event, and whether the body is its canonical form already.
-fn read_shape(
-    message: &Message,
-    routing_key: &str,
-    publisher: &Publisher,
-) -> Result<(CloudEvent, bool), Undecodable> {
-    let content_type = message.content_type.as_deref().unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(CLOUDEVENTS_JSON) {
-        let event = serde_json::from_slice(&message.body)
-            .map_err(|error| undecodable(format!("expected a structured CloudEvent: {error}")))?;
-        return Ok((event, true));
+/// Reads the event in whichever shape it has.
+///
+/// # Errors
+/// What was expected and what was found.
+fn read_shape(message: &Message, routing_key: &str, publisher: &Publisher) -> Result<Read, String> {
+    let told = |what: &'static str| move |unfit: Unfit| format!("expected {what}: {unfit}");
+    let content_type = message.content_type.as_deref();
+    let media = MediaType::read(content_type.unwrap_or_default());
+    if media.is_event() && media.is_utf8() {
+        return read::structured(&message.body).map_err(told("a structured CloudEvent"));
     }
-    if let Some(event) = read_binary(message)? {
-        return Ok((event, false));
+    if !media.is_any_event() {
+        let attributes = attributes(&message.headers);
+        if !attributes.is_empty() {
+            return read::binary(attributes, content_type, &message.body)
+                .map_err(told("a CloudEvent with its attributes in headers"));
+        }
+        if media.is_json() && media.is_utf8() {
+            let event = plain(message, routing_key, publisher);
+            return read::plain(event, &message.body).map_err(told("plain JSON data"));
+        }
     }
-    if is_json(content_type) && !essence.starts_with("application/cloudevents") {
-        return Ok((read_plain(message, routing_key, publisher)?, false));
-    }
-    Err(undecodable(format!(
-        "expected content type {CLOUDEVENTS_JSON}, cloudEvents headers, or application/json, \
-         found {:?}",
-        clip(content_type)
-    )))
+    Err(format!(
+        "expected content type {CLOUDEVENTS_JSON}, CloudEvents headers, or application/json, each in \
+         UTF-8, found {:?}",
+        clip(content_type.unwrap_or_default())
+    ))
 }
 
-/// Shape 2. `None` where no header is a CloudEvents attribute.
-fn read_binary(message: &Message) -> Result<Option<CloudEvent>, Undecodable> {
-    let mut attributes = serde_json::Map::new();
-    for (name, value) in message.headers.iter() {
-        let attribute = name
-            .strip_prefix("cloudEvents:")
-            .or(name.strip_prefix("cloudEvents_"));
+/// The attributes of shape 2; none where it is another shape.
+fn attributes(headers: &Headers) -> Vec<Attribute> {
+    let mut attributes: Vec<Attribute> = Vec::new();
+    for (name, value) in headers.iter() {
+        let attribute = PREFIXES.iter().find_map(|prefix| {
+            let (start, attribute) = name.split_at_checked(prefix.len())?;
+            start.eq_ignore_ascii_case(prefix).then_some(attribute)
+        });
         let Some(attribute) = attribute else { continue };
         let value = match value {
-            // AMQP has a type for moments; CloudEvents' JSON format writes them as text.
-            HeaderValue::Time(seconds) => Value::from(seconds_to_rfc3339(*seconds)),
             HeaderValue::Null => continue,
+            // AMQP has a type for moments; CloudEvents' JSON format writes them as text.
+            HeaderValue::Time(seconds) => Ok(Value::from(seconds_to_rfc3339(*seconds))),
             HeaderValue::List(_) | HeaderValue::Table(_) | HeaderValue::Bytes(_) => {
-                return Err(undecodable(format!(
-                    "header {:?}: expected text, a number or a truth value",
-                    clip(name)
-                )));
+                Err("expected text, a number or a truth value in the header".to_owned())
             }
-            other => other.to_json(),
+            other => Ok(other.to_json()),
         };
-        if matches!(attribute, "data" | "data_base64") {
-            return Err(undecodable(format!(
-                "header {name:?}: the data belongs in the body"
-            )));
+        let attribute = attribute.to_ascii_lowercase();
+        match attributes.iter_mut().find(|(known, _)| *known == attribute) {
+            None => attributes.push((attribute, value)),
+            // Some publishers write both prefixes.
+            Some((_, known)) if *known == value => {}
+            Some((_, known)) => {
+                *known = Err("expected one value, found headers that differ".into())
+            }
         }
-        attributes.insert(attribute.to_owned(), value);
     }
-    if attributes.is_empty() {
-        return Ok(None);
-    }
-    let mut event: CloudEvent = serde_json::from_value(Value::Object(attributes))
-        .map_err(|error| undecodable(format!("the cloudEvents headers: {error}")))?;
-    // In binary mode the content type is the data's own.
-    event.datacontenttype.clone_from(&message.content_type);
-    event.data = Some(read_data(&message.body)?);
-    Ok(Some(event))
+    attributes
 }
 
-/// Shape 3.
-fn read_plain(
-    message: &Message,
-    routing_key: &str,
-    publisher: &Publisher,
-) -> Result<CloudEvent, Undecodable> {
-    let data = read_data(&message.body)?;
+/// The attributes of shape 3.
+fn plain(message: &Message, routing_key: &str, publisher: &Publisher) -> CloudEvent {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let kind = given(&message.kind).unwrap_or_else(|| routing_key.to_owned());
     let source = given(&message.app_id).unwrap_or_else(|| publisher.as_str().to_owned());
@@ -215,14 +226,15 @@ fn read_plain(
     let id = given(&message.message_id).unwrap_or_else(|| {
         name_based(&[kind.as_bytes(), source.as_bytes(), &message.body]).to_string()
     });
-    let mut event = CloudEvent::new(id, &source, &kind, String::new(), data);
-    event.time = message.timestamp.map(seconds_to_rfc3339);
-    Ok(event)
-}
-
-fn read_data(body: &[u8]) -> Result<Box<RawValue>, Undecodable> {
-    serde_json::from_slice(body)
-        .map_err(|error| undecodable(format!("expected JSON data in the body: {error}")))
+    CloudEvent {
+        specversion: "1.0".to_owned(),
+        id,
+        source,
+        kind,
+        time: message.timestamp.map(seconds_to_rfc3339),
+        datacontenttype: Some("application/json".to_owned()),
+        ..read::blank()
+    }
 }
 
 /// Seconds since 1970 as RFC 3339; what no calendar holds stays a number, and fails the check of the
@@ -279,8 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn binary_headers_with_either_prefix_make_the_same_event() {
-        for prefix in ["cloudEvents:", "cloudEvents_"] {
+    fn binary_headers_with_any_prefix_make_the_same_event() {
+        for prefix in [
+            "cloudEvents:",
+            "cloudEvents_",
+            "ce-",
+            "ce_",
+            "CE-",
+            "CloudEvents:",
+        ] {
             let mut binary = message("application/json", &br#"{"email": "a@b.example"}"#[..]);
             binary.headers = Headers::from_iter([
                 (format!("{prefix}specversion"), HeaderValue::from("1.0")),
@@ -367,8 +386,14 @@ mod tests {
                 message("application/cloudevents-batch+json", "[]"),
                 "content type",
             ),
+            (message("application/json; charset=latin1", "{}"), "UTF-8"),
+            (
+                message("application/cloudevents+json; charset=latin1", "{}"),
+                "UTF-8",
+            ),
             (message("application/json", "{"), "JSON"),
-            (message("application/json", &b"\xff\xfe{\0}\0"[..]), "JSON"),
+            (message("application/json", ""), "JSON"),
+            (message("application/json", &b"\xff\xfe{\0}\0"[..]), "UTF-8"),
             (message("application/json", deep), "recursion"),
             (message(CLOUDEVENTS_JSON, "{}"), "specversion"),
             (message(CLOUDEVENTS_JSON, "[1]"), "CloudEvent"),
@@ -377,7 +402,8 @@ mod tests {
             (ce(r#","data_base64":"AA==""#), "data_base64"),
             (ce(r#","subject":"""#), "subject"),
             (ce(r#","datacontenttype":"text/xml""#), "JSON media type"),
-            (ce(r#","data":{}"#), "duplicate"),
+            (ce(r#","data":{}"#), "once"),
+            (ce(r#","ext":1.5"#), "whole number"),
         ] {
             match read(&bad) {
                 Err(error) => {
@@ -387,6 +413,73 @@ mod tests {
                 Ok(decoded) => panic!("expected an error about {word}, found {decoded:?}"),
             }
         }
+    }
+
+    fn with_headers<const N: usize>(headers: [(&str, HeaderValue); N]) -> Message {
+        let mut message = message("application/json", &b"{}"[..]);
+        message.headers = Headers::from_iter([
+            ("ce-specversion".to_owned(), HeaderValue::from("1.0")),
+            ("ce-id".to_owned(), HeaderValue::from("7")),
+            ("ce-source".to_owned(), HeaderValue::from("/shop")),
+            ("ce-type".to_owned(), HeaderValue::from("signup.requested")),
+        ]);
+        for (name, value) in headers {
+            message.headers.set(name.to_owned(), value);
+        }
+        message
+    }
+
+    #[test]
+    fn the_same_attribute_under_two_prefixes_has_one_value() {
+        let both = with_headers([("cloudEvents:id", "7".into()), ("Ce-Id", "7".into())]);
+        assert_eq!(good(&both).event.id, "7");
+        let differ = with_headers([("cloudEvents_id", "8".into())]);
+        assert!(read(&differ).is_err_and(|error| error.detail.contains("/id")));
+    }
+
+    #[test]
+    fn headers_beside_a_structured_event_say_nothing() {
+        let mut both = with_headers([]);
+        both.content_type = structured().content_type;
+        both.body = structured().body;
+        both.headers.set("ce-id", "8");
+        let decoded = good(&both);
+        assert_eq!(decoded.event.id, "7");
+        assert_eq!(decoded.body, both.body);
+    }
+
+    #[test]
+    fn a_header_has_a_type_that_json_has() {
+        let event = good(&with_headers([
+            ("ce-count", HeaderValue::Int(7)),
+            ("ce-none", HeaderValue::Null),
+            ("ce-on", HeaderValue::Bool(true)),
+        ]));
+        assert_eq!(event.event.extensions["count"], json!(7));
+        assert_eq!(event.event.extensions.len(), 2);
+        for wrong in [
+            HeaderValue::Float(1.5),
+            HeaderValue::Float(f64::NAN),
+            HeaderValue::Bytes(vec![0xff]),
+            HeaderValue::List(Vec::new()),
+            HeaderValue::Table(Headers::default()),
+        ] {
+            assert!(
+                read(&with_headers([("ce-ext", wrong.clone())])).is_err(),
+                "{wrong:?}"
+            );
+        }
+        assert!(read(&with_headers([("ce-id", HeaderValue::Int(7))])).is_err());
+    }
+
+    #[test]
+    fn a_binary_event_may_have_no_data() {
+        let mut bare = with_headers([]);
+        bare.body = Bytes::new();
+        let decoded = good(&bare);
+        assert!(decoded.event.data.is_none() && decoded.data.is_null());
+        let again = good(&message(CLOUDEVENTS_JSON, decoded.body));
+        assert!(again.event.data.is_none());
     }
 
     proptest! {

@@ -15,6 +15,8 @@ pub mod header {
     pub const ATTEMPT: &str = "longshore-attempt";
     /// How often the event has been replayed; absent means never.
     pub const GENERATION: &str = "longshore-generation";
+    /// The generation in which an operator asked for another `webhook-id`; absent means the event's own.
+    pub const NEW_ID: &str = "longshore-new-id";
     /// Who published the event.
     pub const PUBLISHER: &str = "longshore-publisher";
     /// When the event came through a door (RFC 3339).
@@ -41,6 +43,17 @@ pub mod header {
     pub const ROUTING_KEY: &str = "longshore-routing-key";
     /// The password hash of a signup, sealed; see `common::seal`.
     pub const SEALED_PASSWORD_HASH: &str = "longshore-sealed-password-hash";
+    /// What of a message's own headers had to be left out when it was published on.
+    pub const NOTE: &str = "longshore-note";
+    /// The `expiration` that a message had: in force it would end the message in our own queues.
+    pub const EXPIRATION: &str = "longshore-expiration";
+    /// The `reply_to` that a message had, where the broker would take it for a request of ours.
+    pub const REPLY_TO: &str = "longshore-reply-to";
+    /// Size and SHA-256 of the body that a message had, where only its beginning was kept.
+    pub const CUT: &str = "longshore-cut";
+    /// What the broker said about a message that it gave up on itself, for as long as it travels: the newest
+    /// entry of `x-death`, which does not survive a publish.
+    pub const DEATH: &str = "longshore-death";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.
@@ -65,6 +78,9 @@ pub struct Trail {
     pub attempt: u32,
     /// How often the event has been replayed.
     pub generation: u32,
+    /// The generation that the receiver's `webhook-id` names: the last one that was replayed with a new id. 0 is the
+    /// event's own id.
+    pub new_id: u32,
     /// Who published it.
     pub publisher: Option<Publisher>,
     /// When it came through a door.
@@ -93,6 +109,7 @@ impl Trail {
         Self {
             attempt: count(header::ATTEMPT),
             generation: count(header::GENERATION),
+            new_id: count(header::NEW_ID),
             publisher: headers.text(header::PUBLISHER).map(Publisher::trusted),
             received_at: moment(header::RECEIVED_AT),
             accepted_at: moment(header::ACCEPTED_AT),
@@ -113,6 +130,11 @@ impl Trail {
             headers,
             header::GENERATION,
             (self.generation > 0).then_some(self.generation),
+        );
+        set(
+            headers,
+            header::NEW_ID,
+            (self.new_id > 0).then_some(self.new_id),
         );
         set(
             headers,
@@ -206,7 +228,8 @@ mod tests {
     fn a_trail_survives_headers() {
         let trail = Trail {
             attempt: 3,
-            generation: 1,
+            generation: 2,
+            new_id: 1,
             publisher: Some(Publisher::http("crm")),
             received_at: Some(now()),
             accepted_at: None,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{PROCESSING_REQUESTED, Processing, SIGNUP_REQUESTED, Signup, signup};
+use super::{PROCESSING_REQUESTED, Processing, SIGNUP_REQUESTED, Signup, json, secrets, signup};
 use crate::outcome::{FieldError, Rejection};
 use crate::reason::ReasonCode;
 
-/// At most this many field errors are listed: enough for any person, bounded for any header.
-const MOST_ERRORS: usize = 50;
+/// Maximum number of field errors that are listed: enough for any person, bounded for any header.
+pub(super) const MAX_ERRORS: usize = 50;
 
 /// One event type with its schema, compiled.
 pub struct EventType {
@@ -64,7 +64,7 @@ impl EventType {
             ));
         }
         let validator = jsonschema::validator_for(&schema)
-            .map_err(|error| invalid(format!("its schema cannot be used: {error}")))?;
+            .map_err(|error| invalid(format!("its schema cannot be used: {}", unusable(&error))))?;
         Ok(Self {
             name: name.to_owned(),
             schema,
@@ -83,7 +83,7 @@ impl EventType {
         &self.schema
     }
 
-    /// Everything that is wrong with `data`, by schema and by rule.
+    /// Everything that is wrong with `data`, by schema, by rule, and because no database can keep it.
     pub fn errors(&self, data: &Value) -> Vec<FieldError> {
         let mut errors = if self.validator.is_valid(data) {
             // Nearly always, and told much faster than what is wrong with it.
@@ -91,22 +91,25 @@ impl EventType {
         } else {
             self.schema_errors(data)
         };
-        for error in (self.rules)(data) {
+        let more = (self.rules)(data)
+            .into_iter()
+            .chain(json::nul_characters(data));
+        for error in more {
             if errors.iter().all(|known| known.pointer != error.pointer) {
                 errors.push(error);
             }
         }
-        errors.truncate(MOST_ERRORS);
+        errors.truncate(MAX_ERRORS);
         errors
     }
 
     fn schema_errors(&self, data: &Value) -> Vec<FieldError> {
-        let errors = self.validator.iter_errors(data).take(MOST_ERRORS);
+        let errors = self.validator.iter_errors(data).take(MAX_ERRORS);
         // Values are masked: what is wrong may well be secret.
         let errors = errors.map(|error| {
             FieldError::new(
-                error.instance_path().to_string(),
-                error.masked().to_string(),
+                error.instance_path().to_string().replace('\0', "\u{fffd}"),
+                error.masked().to_string().replace('\0', "\u{fffd}"),
             )
         });
         errors.collect()
@@ -164,13 +167,12 @@ impl Types {
         let Some(event_type) = self.get(kind) else {
             return Err(Refused::Unknown);
         };
-        // A password in the clear is told apart first: its error must not be drowned in others.
-        if kind == SIGNUP_REQUESTED && data.get("password").is_some() {
-            let detail =
-                "expected an argon2id hash in `password_hash`, found a password in the clear";
+        // A secret in the clear is told apart first: its error must not be drowned in others.
+        let secrets = secrets_in_the_clear(kind, data);
+        if !secrets.is_empty() {
             return Err(Refused::Rejected(Rejection {
                 code: ReasonCode::PlaintextPassword,
-                errors: vec![FieldError::new("/password", detail)],
+                errors: secrets,
                 event: None,
             }));
         }
@@ -210,6 +212,41 @@ pub enum Refused {
     Unknown,
     /// The data is wrong.
     Rejected(Rejection),
+}
+
+/// Why a schema cannot be used.
+fn unusable(error: &jsonschema::ValidationError<'_>) -> String {
+    match error.kind() {
+        jsonschema::error::ValidationErrorKind::Referencing(error) => format!(
+            "expected references into the schema itself, such as #/$defs/name, found another, and no other \
+             document is fetched: {error}"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// The secrets in the clear in the data of a built-in type: a password, and what has the name of a secret
+/// where anything may stand. The fields of other types are their owners' business.
+fn secrets_in_the_clear(kind: &str, data: &Value) -> Vec<FieldError> {
+    let (field, mut errors) = match kind {
+        SIGNUP_REQUESTED => ("attributes", password(data)),
+        PROCESSING_REQUESTED => ("payload", Vec::new()),
+        _ => return Vec::new(),
+    };
+    if let Some(free) = data.get(field) {
+        errors.extend(secrets::find(free, &json::pointer(field)));
+        errors.truncate(MAX_ERRORS);
+    }
+    errors
+}
+
+fn password(data: &Value) -> Vec<FieldError> {
+    let detail = "expected an argon2id hash in `password_hash`, found a password in the clear";
+    let found = data.get("password").is_some();
+    found
+        .then(|| FieldError::new("/password", detail))
+        .into_iter()
+        .collect()
 }
 
 fn is_type_name(name: &str) -> bool {
@@ -310,6 +347,117 @@ mod tests {
             }
             other => panic!("expected a rejection, found {other:?}"),
         }
+    }
+
+    #[test]
+    fn secrets_are_refused_where_anything_may_stand() {
+        for (kind, data, pointer) in [
+            (
+                SIGNUP_REQUESTED,
+                json!({"email": "a@b.example", "name": "x", "attributes": {"a": [{"Pass-Word": "hunter2"}]}}),
+                "/attributes/a/0/Pass-Word",
+            ),
+            (
+                PROCESSING_REQUESTED,
+                json!({"task": "t", "payload": {"api_key": "hunter2"}}),
+                "/payload/api_key",
+            ),
+        ] {
+            match Types::built_in().check(kind, &data) {
+                Err(Refused::Rejected(rejection)) => {
+                    assert_eq!(rejection.code, ReasonCode::PlaintextPassword);
+                    assert_eq!(rejection.errors[0].pointer, pointer);
+                    assert!(!format!("{rejection:?}").contains("hunter2"));
+                }
+                other => panic!("expected a rejection, found {other:?}"),
+            }
+        }
+        let fine = json!({"task": "t", "payload": {"token": null, "password": true, "tokens": 7}});
+        assert_eq!(errors_of(PROCESSING_REQUESTED, &fine), [""; 0]);
+    }
+
+    #[test]
+    fn a_nul_character_is_an_error_with_its_place() {
+        let data = json!({"task": "t", "payload": {"a": "x\0", "b\0": 1}});
+        let mut pointers = errors_of(PROCESSING_REQUESTED, &data);
+        pointers.sort();
+        assert_eq!(pointers, ["/payload", "/payload/a"]);
+        let data = json!({"email": "a@b.example", "name": "x", "c\0": 1});
+        assert!(
+            errors_of(SIGNUP_REQUESTED, &data)
+                .iter()
+                .all(|pointer| !pointer.contains('\0'))
+        );
+    }
+
+    #[test]
+    fn any_json_schema_is_one() {
+        let takes = |schema: Value, good: Value, bad: Value| {
+            let event_type = EventType::new("a.b", schema.clone())
+                .unwrap_or_else(|error| panic!("{schema}: {error}"));
+            assert_eq!(event_type.errors(&good), [], "{schema}");
+            assert!(
+                bad.is_null() || !event_type.errors(&bad).is_empty(),
+                "{schema}"
+            );
+        };
+        takes(
+            json!({"type": ["string", "null"], "default": null}),
+            json!(null),
+            json!(1),
+        );
+        takes(json!(true), json!([1]), json!(null));
+        takes(json!({}), json!("a"), json!(null));
+        takes(json!({"const": null}), json!(null), json!(0));
+        takes(json!({"enum": [null, 1]}), json!(1), json!(2));
+        takes(
+            json!({"$defs": {"n": {"type": "number"}}, "$ref": "#/$defs/n"}),
+            json!(1),
+            json!("a"),
+        );
+        takes(
+            json!({"$id": "https://a.example/s", "$ref": "https://a.example/s#/$defs/n", "$defs": {"n": {"type": "number"}}}),
+            json!(1),
+            json!("a"),
+        );
+        takes(
+            json!({"maximum": 123_456_789_012_345_678_901_234_567_890.0}),
+            json!(1),
+            json!(1e300),
+        );
+        for draft in [
+            "http://json-schema.org/draft-04/schema#",
+            "http://json-schema.org/draft-06/schema#",
+            "http://json-schema.org/draft-07/schema#",
+            "https://json-schema.org/draft/2019-09/schema",
+            "https://json-schema.org/draft/2020-12/schema",
+        ] {
+            takes(
+                json!({"$schema": draft, "type": "object"}),
+                json!({}),
+                json!(1),
+            );
+        }
+        let never = EventType::new("a.b", json!(false)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!never.errors(&json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_reference_to_another_document_is_refused_with_the_reason() {
+        for reference in [
+            "https://a.example/s.json",
+            "other.json",
+            "file:///etc/passwd",
+            "#/$defs/none",
+        ] {
+            let error = EventType::new("a.b", json!({"properties": {"x": {"$ref": reference}}}));
+            let error = error
+                .err()
+                .unwrap_or_else(|| panic!("expected an error about {reference}"));
+            assert!(error.problem.contains("into the schema itself"), "{error}");
+        }
+        let unknown = json!({"$schema": "https://a.example/meta", "type": "object"});
+        assert!(EventType::new("a.b", unknown).is_err());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Calls of a handler, with its panics contained and its time bounded.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -9,9 +8,10 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use super::{Handler, Received};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
+use crate::tasks::panic_message;
 
-/// So many events of a batch that failed are handled at once, each alone: one after the other, 256 that
-/// all run out of time would be in hand for longer than the broker allows.
+/// How many events of a failed batch are handled at once, each alone. In sequence, 256 timeouts would exceed
+/// the broker's consumer timeout.
 const ALONE_AT_ONCE: usize = 16;
 
 /// Handles a batch and returns one outcome for each event, in order, whatever the handler does.
@@ -48,8 +48,8 @@ pub(super) async fn call(
     }
 }
 
-/// Asks whether a dependency answers again. A probe that panics or takes too long has not found that it
-/// does: were it believed to be under way for ever, the worker would hold for ever.
+/// Asks whether a dependency answers again. A probe that panics or times out counts as failed; otherwise a
+/// stuck probe would hold the worker for ever.
 pub(super) async fn probe(
     handler: &dyn Handler,
     dependency: &'static str,
@@ -58,7 +58,7 @@ pub(super) async fn probe(
     let contained = AssertUnwindSafe(handler.probe(dependency)).catch_unwind();
     match tokio::time::timeout(timeout, contained).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(panic)) => Err(format!("the probe panicked: {}", what_it_said(&*panic))),
+        Ok(Err(panic)) => Err(format!("the probe panicked: {}", panic_message(&*panic))),
         Err(_) => Err(format!("the probe took longer than {timeout:?}")),
     }
 }
@@ -89,7 +89,7 @@ async fn try_call(
     let outcomes = match tokio::time::timeout(timeout, contained).await {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(panic)) => {
-            let error = format!("the handler panicked: {}", what_it_said(&*panic));
+            let error = format!("the handler panicked: {}", panic_message(&*panic));
             return Err(Failure::new(ReasonCode::Panicked, error));
         }
         Err(_) => {
@@ -102,14 +102,6 @@ async fn try_call(
         return Err(Failure::new(ReasonCode::HandlerFailed, error));
     }
     Ok(outcomes)
-}
-
-fn what_it_said(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
 
 #[cfg(test)]

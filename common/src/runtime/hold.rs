@@ -1,28 +1,67 @@
 //! Holding: while something that every event needs is down, the worker takes nothing.
 
+use std::time::Instant;
+
 use tokio::sync::watch;
 
-/// What is down and how it shows; `None` while the worker works.
-type State = Option<(&'static str, String)>;
+/// The broker's name, as operators know it.
+pub(super) const BROKER: &str = "rabbitmq";
+
+/// A dependency that is down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Down {
+    /// Its name, as an operator knows it.
+    pub(super) dependency: &'static str,
+    /// How it shows.
+    pub(super) error: String,
+}
+
+impl Down {
+    /// The broker, which the runtime itself needs.
+    pub(super) fn broker(error: impl ToString) -> Self {
+        Self {
+            dependency: BROKER,
+            error: error.to_string(),
+        }
+    }
+}
 
 /// The switch between working and holding, shared by all lanes of a worker.
 #[derive(Debug)]
-pub(super) struct Hold(watch::Sender<State>);
+pub(super) struct Hold(watch::Sender<Option<Held>>);
+
+#[derive(Debug, Clone)]
+struct Held {
+    down: Down,
+    since: Instant,
+}
 
 impl Hold {
     pub(super) fn new() -> Self {
         Self(watch::Sender::new(None))
     }
 
-    /// Begins to hold; `true` for the one who began it.
-    pub(super) fn begin(&self, dependency: &'static str, error: &str) -> bool {
-        self.0.send_if_modified(|state| {
-            let begins = state.is_none();
+    /// Begins to hold; `true` for the caller who began it.
+    pub(super) fn begin(&self, down: Down) -> bool {
+        self.0.send_if_modified(|held| {
+            let begins = held.is_none();
             if begins {
-                *state = Some((dependency, error.to_owned()));
+                *held = Some(Held {
+                    down,
+                    since: Instant::now(),
+                });
             }
             begins
         })
+    }
+
+    /// The hold goes on, now for this reason.
+    pub(super) fn go_on(&self, down: Down) {
+        self.0.send_modify(|held| {
+            if let Some(held) = held {
+                held.down = down;
+            }
+        });
     }
 
     /// The dependency answers: work goes on.
@@ -30,12 +69,21 @@ impl Hold {
         self.0.send_replace(None);
     }
 
-    /// Waits until the worker holds; says what for.
-    pub(super) async fn begun(&self) -> (&'static str, String) {
+    /// What the worker holds for, in words; `None` while it works.
+    pub(super) fn problem(&self) -> Option<String> {
+        let held = self.0.borrow();
+        let Held { down, since } = held.as_ref()?;
+        let Down { dependency, error } = down;
+        let seconds = since.elapsed().as_secs();
+        Some(format!("holding for {dependency} for {seconds} s: {error}"))
+    }
+
+    /// Waits until the worker holds; returns what for.
+    pub(super) async fn begun(&self) -> Down {
         let mut state = self.0.subscribe();
         loop {
-            if let Some(down) = state.borrow_and_update().clone() {
-                return down;
+            if let Some(held) = &*state.borrow_and_update() {
+                return held.down.clone();
             }
             // Cannot fail: the sender is `self`.
             let _ = state.changed().await;
@@ -53,14 +101,25 @@ impl Hold {
 mod tests {
     use super::*;
 
+    fn down(dependency: &'static str) -> Down {
+        Down {
+            dependency,
+            error: "gone".to_owned(),
+        }
+    }
+
     #[tokio::test]
     async fn only_the_first_begins_and_everybody_waits_for_the_end() {
         let hold = Hold::new();
         hold.ended().await;
-        assert!(hold.begin("postgres", "gone"));
-        assert!(!hold.begin("rabbitmq", "gone too"));
-        assert_eq!(hold.begun().await.0, "postgres");
+        assert_eq!(hold.problem(), None);
+        assert!(hold.begin(down("postgres")));
+        assert!(!hold.begin(down("rabbitmq")));
+        assert_eq!(hold.begun().await.dependency, "postgres");
+        hold.go_on(down("rabbitmq"));
+        let problem = hold.problem().unwrap();
+        assert_eq!(problem, "holding for rabbitmq for 0 s: gone");
         tokio::join!(hold.ended(), async { hold.end() });
-        assert!(hold.begin("rabbitmq", "gone"));
+        assert!(hold.begin(down("rabbitmq")));
     }
 }

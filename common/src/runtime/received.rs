@@ -6,6 +6,7 @@ use super::Claim;
 use crate::broker::{Delivery, Tag};
 use crate::event::{Publisher, Trail, header};
 use crate::message::Message;
+use crate::outcome::Failure;
 
 /// A message that was delivered, and what is known of its way.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +107,12 @@ impl Received {
             again: !self.is_fresh(),
             ..self.trail.onward()
         }
+    }
+
+    /// Why no stage can handle it, if so: it is not the message that was published.
+    pub fn damage(&self) -> Option<Failure> {
+        let damage = self.message.damage.as_ref()?;
+        Some(Failure::new(damage.code, damage.detail.as_str()))
     }
 
     /// Which attempt this is; 1 is the first.

@@ -3,10 +3,11 @@
 use time::OffsetDateTime;
 
 use super::Received;
+use crate::broker::bounds::{cut, errors_as_json};
 use crate::broker::{Address, Publication};
 use crate::event::{Trail, header, to_rfc3339};
 use crate::message::Message;
-use crate::outcome::{Failure, FieldError, Outcome, Rejection};
+use crate::outcome::{Failure, Outcome, Rejection};
 use crate::reason::ReasonCode;
 use crate::retry::RetryPolicy;
 use crate::topology::{Fact, Names};
@@ -125,9 +126,12 @@ fn dead(
     };
     let mut message = received.again(&trail);
     describe(&mut message, failure.code, place.queue, now);
-    message
-        .headers
-        .set(header::ERROR, cut(&failure.error, LONGEST_ERROR));
+    let error = cut(&failure.error, LONGEST_ERROR).replace('\0', "\u{fffd}");
+    message.headers.set(header::ERROR, error);
+    let damage = received.message.damage.as_ref();
+    if let Some(body) = damage.and_then(|damage| damage.body.as_deref()) {
+        message.headers.set(header::CUT, body);
+    }
     let to = match place.parked {
         Some(parked) => Address::Queue(parked.to_owned()),
         None => Address::Fact {
@@ -153,9 +157,10 @@ fn rejected(
         .retain(|name| !name.starts_with(header::PREFIX));
     received.trail.onward().write(&mut message.headers);
     describe(&mut message, rejection.code, queue, now);
-    message
-        .headers
-        .set(header::ERRORS, errors_as_json(rejection.errors));
+    message.headers.set(
+        header::ERRORS,
+        errors_as_json(rejection.errors, LONGEST_ERRORS),
+    );
     let routing_key = message
         .kind
         .clone()
@@ -193,24 +198,6 @@ fn routing_key(received: &Received) -> String {
     }
 }
 
-fn errors_as_json(mut errors: Vec<FieldError>) -> String {
-    loop {
-        let text = serde_json::to_string(&errors).unwrap_or_default();
-        if text.len() <= LONGEST_ERRORS || errors.is_empty() {
-            return text;
-        }
-        errors.truncate(errors.len() / 2);
-    }
-}
-
-/// The beginning of `text`, at most `longest` bytes of it.
-fn cut(text: &str, longest: usize) -> String {
-    let end = (0..=longest.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at));
-    text[..end.unwrap_or_default()].replace('\0', "\u{fffd}")
-}
-
 #[cfg(test)]
 mod tests {
     use crate::runtime::Claim;
@@ -218,6 +205,7 @@ mod tests {
 
     use super::*;
     use crate::event::now;
+    use crate::outcome::FieldError;
 
     const QUEUE: &str = "longshore.store";
 
@@ -399,7 +387,7 @@ mod tests {
                 .is_some_and(|text| text.len() <= LONGEST_ERROR)
         );
         let errors = vec![FieldError::new("/x", "y".repeat(1000)); 50];
-        assert!(errors_as_json(errors).len() <= LONGEST_ERRORS);
+        assert!(errors_as_json(errors, LONGEST_ERRORS).len() <= LONGEST_ERRORS);
     }
 
     #[test]

@@ -1,22 +1,25 @@
 //! A worker: two lanes, one for the queue and one for its suspects, and what they share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::hold::Hold;
+use super::Received;
+use super::hold::{Down, Hold};
 use super::lane::{Lane, LaneKind};
-use super::{Received, call};
+use super::standing::{Consuming, Standing};
 use crate::bootstrap::{Failure, Program, millis};
 use crate::broker::Broker;
 use crate::config::StageSettings;
 use crate::outcome::Outcome;
 use crate::retry::Waits;
+use crate::tasks;
 use crate::telemetry::metrics::QueueMetrics;
 use crate::topology::{Names, Topology};
 
@@ -68,18 +71,21 @@ pub struct Worker {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) spec: Spec,
     pub(super) stop: CancellationToken,
-    pub(super) hold: Hold,
+    pub(super) hold: Arc<Hold>,
+    /// Trials of held workers that are under way.
+    pub(super) trials: TaskTracker,
+    /// How many events went through so far.
+    through: AtomicU64,
+    main: Arc<Consuming>,
+    suspects: Arc<Consuming>,
     /// One permit for each call of the handler; a suspect takes them all.
     pub(super) slots: Arc<Semaphore>,
     pub(super) metrics: QueueMetrics,
-    topology: Topology,
+    pub(super) topology: Topology,
     probe_first: Duration,
     probe_max: Duration,
     drain: Duration,
 }
-
-/// The dependency that the runtime itself needs.
-pub(super) const BROKER: &str = "rabbitmq";
 
 impl Worker {
     /// A worker of `program`. It starts to work in [`Worker::run`].
@@ -94,7 +100,11 @@ impl Worker {
             broker,
             handler,
             stop: program.stop.clone(),
-            hold: Hold::new(),
+            hold: Arc::new(Hold::new()),
+            trials: TaskTracker::new(),
+            through: AtomicU64::new(0),
+            main: Consuming::new(&spec.queue),
+            suspects: Consuming::new(&Names::suspect(&spec.queue)),
             slots: Arc::new(Semaphore::new(spec.settings.concurrency)),
             metrics: QueueMetrics::new(&spec.queue),
             topology: Topology::new(&program.config.plan()),
@@ -110,6 +120,12 @@ impl Worker {
         &self.spec.queue
     }
 
+    /// How it stands, also while it runs.
+    pub fn standing(&self) -> Standing {
+        let lanes = [&self.main, &self.suspects].map(Arc::clone);
+        Standing::new(&self.spec.queue, Arc::clone(&self.hold), lanes)
+    }
+
     /// Works until the program is told to stop, then finishes what is running and gives the rest
     /// back.
     ///
@@ -118,91 +134,52 @@ impl Worker {
     /// out again.
     pub async fn run(self) -> Result<(), Failure> {
         let worker = Arc::new(self);
-        let keeper = tokio::spawn(Arc::clone(&worker).keep());
-        let suspects = Names::suspect(&worker.spec.queue);
-        let lanes = [
-            (LaneKind::Main, worker.spec.queue.clone()),
-            (LaneKind::Suspects, suspects),
-        ];
+        let queue = &worker.spec.queue;
+        let lane = |kind, queue| Lane::new(&worker, kind, queue);
+        let main = lane(LaneKind::Main, queue.clone()).run(Arc::clone(&worker.main));
+        let suspects = lane(LaneKind::Suspects, Names::suspect(queue));
+        let suspects = suspects.run(Arc::clone(&worker.suspects));
         // Tasks of their own: the runtime's threads take up what arrives, and no other has to be woken.
-        let lanes = lanes.map(|(kind, queue)| {
-            let lane = Lane::new(&worker, kind, queue);
-            AbortOnDropHandle::new(tokio::spawn(lane.run()))
-        });
-        let lanes = async {
-            for ended in join_all(lanes).await {
-                // A lane that is called off is no longer waited for: what else ends it is its panic.
-                if let Err(error) = ended
-                    && let Ok(panic) = error.try_into_panic()
-                {
-                    std::panic::resume_unwind(panic);
-                }
-            }
-        };
-        tokio::pin!(lanes);
+        let all = [
+            tasks::spawn("keeper of holds", Arc::clone(&worker).keep()),
+            tasks::spawn("lane", main),
+            tasks::spawn("lane of suspects", suspects),
+        ];
+        let all = join_all(all.map(AbortOnDropHandle::new));
+        tokio::pin!(all);
         let ended = tokio::select! {
-            () = &mut lanes => true,
+            ended = &mut all => ended,
             () = async {
                 worker.stop.cancelled().await;
                 tokio::time::sleep(worker.drain).await;
-            } => false,
-        };
-        keeper.abort();
-        if ended {
-            return Ok(());
-        }
-        Err(Failure::Failed(anyhow::anyhow!(
-            "what was running on {} did not end within {:?}; the broker will give it out again",
-            worker.spec.queue,
-            worker.drain
-        )))
-    }
-
-    /// Begins to hold, said once.
-    pub(super) fn begin_hold(&self, dependency: &'static str, error: &str) {
-        if self.hold.begin(dependency, error) {
-            self.metrics.hold(dependency);
-            self.metrics.holding(true);
-            tracing::warn!(
-                queue.name = %self.spec.queue, dependency, error,
-                "holding: giving events back until it answers"
-            );
-        }
-    }
-
-    /// Ends each hold when its dependency answers again.
-    async fn keep(self: Arc<Self>) {
-        loop {
-            let (dependency, _) = self.hold.begun().await;
-            let mut waits = self.waits();
-            loop {
-                tokio::time::sleep(waits.next_wait()).await;
-                match self.probe(dependency).await {
-                    Ok(()) => break,
-                    Err(error) => {
-                        tracing::debug!(queue.name = %self.spec.queue, dependency, error, "still down");
-                    }
-                }
+            } => {
+                return Err(Failure::Failed(anyhow::anyhow!(
+                    "what was running on {queue} did not end within {:?}; the broker will give it out again",
+                    worker.drain
+                )));
             }
-            tracing::info!(queue.name = %self.spec.queue, dependency, "it answers: working again");
-            self.metrics.holding(false);
-            self.hold.end();
+        };
+        for task in ended {
+            task.map_err(|error| anyhow::anyhow!("a task of {queue} failed: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Begins to hold, if it does not already.
+    pub(super) fn begin_hold(&self, down: Down) {
+        if self.hold.begin(down) {
+            self.metrics.holding(true);
         }
     }
 
-    async fn probe(&self, dependency: &'static str) -> Result<(), String> {
-        if dependency != BROKER {
-            return call::probe(&*self.handler, dependency, self.spec.settings.timeout).await;
-        }
-        self.broker
-            .ready()
-            .await
-            .map_err(|error| error.to_string())?;
-        // Somebody may have deleted what we publish to.
-        self.broker
-            .apply(&self.topology)
-            .await
-            .map_err(|error| error.to_string())
+    /// An event went through.
+    pub(super) fn went_through(&self) {
+        self.through.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many events went through so far.
+    pub(super) fn through(&self) -> u64 {
+        self.through.load(Ordering::Relaxed)
     }
 
     pub(super) fn waits(&self) -> Waits {

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::link::Link;
 use super::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadStory,
-    DeadSummary, DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent,
+    DeadSummary, DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent,
     NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState,
     Standing, Store, StoreError, Stored,
 };
@@ -77,8 +77,12 @@ impl Store for PostgresStore {
     async fn deliveries(
         &self,
         keys: &[DeliveryKey],
-    ) -> Result<Vec<Option<DeliveryState>>, StoreError> {
-        deliveries::states(&self.link, keys).await
+    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
+        deliveries::records(&self.link, keys).await
+    }
+
+    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError> {
+        deliveries::discard(&self.link, keys).await
     }
 
     async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError> {

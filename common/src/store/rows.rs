@@ -42,8 +42,7 @@ pub struct NewEvent {
     pub received_at: OffsetDateTime,
     /// When it was accepted.
     pub accepted_at: OffsetDateTime,
-    /// What tells another content under the same id apart: SHA-256 over what the publisher said,
-    /// without what we added (such as the salted hash of a password).
+    /// What tells another content under the same id apart: see [`content`](crate::event::content).
     pub fingerprint: [u8; 32],
     /// The canonical event, byte for byte.
     pub body: String,
@@ -92,6 +91,9 @@ pub enum Stored {
     /// It was stored before, with the same content. For a generation above 0 its deliveries of that
     /// generation are due now.
     Before,
+    /// It is stored with the same content, by this very call or before: the answer to a commit was lost, so
+    /// nobody can tell. Who passes it on says that this may be a repetition.
+    NewOrBefore,
     /// Another content is stored under this id: the first one stands.
     Conflict,
     /// Another signup has this e-mail address.
@@ -121,6 +123,19 @@ pub enum DeliveryState {
     Dead,
     /// An operator decided that it shall not be made.
     Discarded,
+}
+
+/// A delivery as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// The highest number of an attempt that was made at it; 0 before the first.
+    pub attempts: u32,
+    /// The status that the last attempt was answered with, where there was an answer.
+    pub last_status_code: Option<u16>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
 }
 
 /// One attempt at a delivery.
@@ -321,6 +336,9 @@ pub struct EventRecord {
     pub source: String,
     /// The canonical event.
     pub event: Value,
+    /// The same, byte for byte.
+    #[serde(skip)]
+    pub body: String,
 }
 
 /// A moment that serialises as RFC 3339.

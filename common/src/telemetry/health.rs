@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::MetricsPage;
 use crate::broker::{Broker, BrokerError};
 use crate::outcome::chain;
+use crate::runtime::Standing;
 use crate::store::Store;
+use crate::tasks;
 
 /// How long `/readyz` waits for one dependency to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -33,6 +36,8 @@ pub struct Health {
     /// The queues that the program feeds or takes from: without one of them there is nothing to be
     /// ready for.
     pub queues: Vec<String>,
+    /// The workers of the program: each must take from its queue.
+    pub workers: Vec<Standing>,
     /// The database, where the program uses one.
     pub store: Option<Arc<dyn Store>>,
     /// Whether the program is not ready without the database. The producer is: it goes on accepting,
@@ -45,8 +50,8 @@ pub struct Health {
 /// What became of asking one dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// `broker` or `database`.
-    pub name: &'static str,
+    /// `broker`, `database`, `tasks`, or the queue of a worker.
+    pub name: String,
     /// What is wrong, if anything.
     pub problem: Option<String>,
     /// Whether the program is not ready without it.
@@ -69,8 +74,16 @@ impl Health {
                 answer.map(|answer| answer.map_err(|error| chain(&error))),
             ))
         };
-        let (broker, store) = tokio::join!(broker, store);
-        std::iter::once(broker).chain(store).collect()
+        let workers = join_all(self.workers.iter().map(|worker| async {
+            let standing = async { worker.problem().await.map_or(Ok(()), Err) };
+            let answer = tokio::time::timeout(PATIENCE, standing).await;
+            check(worker.queue(), true, answer)
+        }));
+        let (broker, store, workers) = tokio::join!(broker, store, workers);
+        // One that panicked ends the program soon.
+        let panicked = tasks::panic_so_far().map(|problem| check("tasks", true, Ok(Err(problem))));
+        let checks = std::iter::once(broker).chain(store);
+        checks.chain(workers).chain(panicked).collect()
     }
 
     async fn ask_broker(&self) -> Result<(), String> {
@@ -113,7 +126,7 @@ impl Health {
 }
 
 fn check(
-    name: &'static str,
+    name: &str,
     needed: bool,
     answer: Result<Result<(), String>, tokio::time::error::Elapsed>,
 ) -> Check {
@@ -123,7 +136,7 @@ fn check(
         Err(_) => Some(format!("no answer within {PATIENCE:?}")),
     };
     Check {
-        name,
+        name: name.to_owned(),
         problem,
         needed,
     }
@@ -143,7 +156,7 @@ async fn ready(State(health): State<Health>) -> Response {
         .into_iter()
         .map(|check| {
             (
-                check.name.to_owned(),
+                check.name,
                 check.problem.unwrap_or_else(|| "ok".into()).into(),
             )
         })

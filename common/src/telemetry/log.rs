@@ -10,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use super::stderr;
 use crate::config::{Log, LogFormat};
 
 /// Logging and tracing of this process, until it is dropped.
@@ -28,8 +29,8 @@ pub struct InvalidFilter(String);
 /// the engine tells once and in better words.
 const QUIET: &str = "lapin=off,sqlx=warn";
 
-/// What is exported: the spans there are without further ado.
-const TRACED: &str = "info";
+/// What is exported: the spans there are without further ado, and those that are there for it alone.
+const TRACED: &str = "info,longshore::trace=trace";
 
 impl Telemetry {
     /// Starts logging to standard error and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, exporting
@@ -39,7 +40,7 @@ impl Telemetry {
     /// The filter cannot be read.
     pub fn start(program: &str, config: &Log) -> Result<Self, InvalidFilter> {
         let filter = filter_of(&config.filter)?;
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = tracing_subscriber::fmt::layer().with_writer(|| stderr::Line);
         let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let lines = match config.format {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -60,6 +61,7 @@ impl Telemetry {
             ),
             None => None,
         };
+        stderr::log_panics();
         // A second start in one process (tests, all in one) keeps what the first one set up.
         let _ = tracing_subscriber::registry()
             .with(lines.with_filter(filter))
@@ -84,6 +86,7 @@ impl Drop for Telemetry {
             // There is nobody left to tell.
             let _ = traces.shutdown();
         }
+        stderr::flush();
     }
 }
 
@@ -102,7 +105,9 @@ fn exporter(program: &str) -> Option<SdkTracerProvider> {
         Ok(exporter) => exporter,
         Err(error) => {
             // Telemetry is not set up yet, so this goes where logs will go.
-            eprintln!("OTEL_EXPORTER_OTLP_ENDPOINT: traces are not exported: {error}");
+            stderr::say(&format!(
+                "OTEL_EXPORTER_OTLP_ENDPOINT: traces are not exported: {error}"
+            ));
             return None;
         }
     };

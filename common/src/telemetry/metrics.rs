@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::broker::PublishError;
 use crate::reason::ReasonCode;
+use crate::tasks;
 
 /// One metric, for `/metrics` and for the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,27 +55,35 @@ metrics_table! {
     BLOCKED = "longshore_broker_blocked", "gauge", [],
         "1 while the broker takes no messages.";
     OUTCOMES = "longshore_outcomes_total", "counter", ["queue", "outcome", "reason"],
-        "What came of handling events: done, next, rejected, retry, dead or hold.";
+        "What came of handling events: done, next, rejected, retry, snooze, give_back, dead or hold.";
     HANDLE_SECONDS = "longshore_handle_seconds", "histogram", ["queue"],
         "How long one call of a handler took.";
     BATCH = "longshore_batch_events", "histogram", ["queue"],
         "How many events one call of a handler took.";
     IN_FLIGHT = "longshore_in_flight_events", "gauge", ["queue"],
         "Events that this process holds and has not settled.";
+    CONSUMING = "longshore_consuming", "gauge", ["queue"],
+        "1 while this process takes messages from the queue.";
     HOLDING = "longshore_holding", "gauge", ["queue"],
         "1 while the worker waits for a dependency that is down.";
     HOLDS = "longshore_holds_total", "counter", ["queue", "dependency"],
-        "How often the worker began to wait for a dependency.";
+        "How often the worker began to wait for a dependency. A wait that begins again at once is the same.";
     SUSPECTS = "longshore_suspects_total", "counter", ["queue"],
         "Messages put aside to be handled alone, because they came back twice.";
     AGE_SECONDS = "longshore_event_age_seconds", "histogram", ["queue"],
         "How long ago an event came through a door when its stage was done with it.";
     DELIVERIES = "longshore_deliveries_total", "counter", ["destination", "result"],
         "Attempts at destinations: delivered or the reason code.";
+    NOT_TAKEN = "longshore_deliveries_not_taken_total", "counter", ["destination"],
+        "Events that came to a destination which does not take their type: acknowledged and not delivered.";
+    RESENT = "longshore_deliveries_resent_total", "counter", ["destination"],
+        "Requests sent again at once within an attempt, because the receiver had closed the kept connection.";
     DELIVERY_SECONDS = "longshore_delivery_seconds", "histogram", ["destination"],
         "How long an attempt at a destination took.";
     KEPT_DEAD = "longshore_dead_letters_total", "counter", ["queue", "reason", "cause"],
         "Dead letters kept in the archive.";
+    LOG_LINES_DROPPED = "longshore_log_lines_dropped_total", "counter", [],
+        "Log lines that were dropped because nobody read standard error.";
     KEPT_REJECTED = "longshore_rejections_total", "counter", ["reason", "cause"],
         "Rejections kept in the archive.";
 }
@@ -108,7 +117,7 @@ impl MetricsPage {
             }
         }
         let upkeep = handle.clone();
-        tokio::spawn(async move {
+        tasks::spawn("metrics", async move {
             let mut every = tokio::time::interval(Duration::from_secs(5));
             loop {
                 every.tick().await;
@@ -188,6 +197,16 @@ pub fn connected(role: &'static str, up: bool) {
 /// The broker takes no messages, or takes them again.
 pub fn blocked(blocked: bool) {
     gauge!(BLOCKED).set(f64::from(u8::from(blocked)));
+}
+
+/// This process takes messages from `queue`, or does not.
+pub fn consuming(queue: &str, consuming: bool) {
+    gauge!(CONSUMING, "queue" => queue.to_owned()).set(f64::from(u8::from(consuming)));
+}
+
+/// Log lines were dropped.
+pub(crate) fn log_lines_dropped(count: u64) {
+    counter!(LOG_LINES_DROPPED).increment(count);
 }
 
 /// The metrics of one queue's worker. What is recorded for every event is looked up once.
@@ -299,6 +318,16 @@ impl DestinationMetrics {
             took: histogram!(DELIVERY_SECONDS, "destination" => destination.clone()),
             destination,
         }
+    }
+
+    /// An event came that the destination does not take.
+    pub fn not_taken(&self) {
+        counter!(NOT_TAKEN, "destination" => self.destination.clone()).increment(1);
+    }
+
+    /// A request was sent again within its attempt.
+    pub fn resent(&self) {
+        counter!(RESENT, "destination" => self.destination.clone()).increment(1);
     }
 
     /// An attempt ended: delivered, or failed for this reason.

@@ -183,6 +183,7 @@ mod tests {
         let plan = super::super::Plan {
             namespace: namespace.clone(),
             destinations: vec![("crm".to_owned(), vec!["#".to_owned()])],
+            known_types: vec!["signup.requested".to_owned()],
             longest_delay: longest,
             history: Duration::from_secs(60),
         };

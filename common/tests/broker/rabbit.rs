@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use common::broker::rabbit::RabbitBroker;
 use common::broker::{Address, Broker, BrokerError, PublishError, Settlement};
 use common::config::{self, ServiceUrl};
+use common::event::Limits;
 use common::message::HeaderValue;
 use common::topology::{Fact, Names, Plan, Topology, levels_for};
 use futures_util::StreamExt as _;
@@ -35,7 +36,7 @@ fn config(url: &str) -> config::Broker {
 fn connect(config: &config::Broker, plan: &Plan) -> Arc<RabbitBroker> {
     let levels = levels_for(plan.longest_delay);
     let names = Names::new(plan.namespace.clone());
-    let broker = RabbitBroker::new(config, names, levels, "conformance");
+    let broker = RabbitBroker::new(config, names, levels, Limits::default(), "conformance");
     Arc::new(broker.expect("a broker"))
 }
 
@@ -496,11 +497,11 @@ async fn a_foreign_message_is_read_whatever_its_headers() {
         let delivery = next(&mut subscription).await;
         assert_eq!(id(&delivery), "foreign");
         let headers = &delivery.message.headers;
-        assert_eq!(headers.int("short"), Some(-3));
-        assert_eq!(headers.int("long"), Some(7));
+        assert_eq!(headers.get("short"), Some(&HeaderValue::Int8(-3)));
+        assert_eq!(headers.get("long"), Some(&HeaderValue::UInt32(7)));
         assert_eq!(
             headers.get("bytes"),
-            Some(&HeaderValue::Bytes(vec![0xff, 0xfe]))
+            Some(&HeaderValue::RawText(vec![0xff, 0xfe]))
         );
         assert_eq!(headers.get("void"), Some(&HeaderValue::Null));
         assert_eq!(delivery.message.user_id, None);

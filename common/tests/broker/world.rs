@@ -43,6 +43,7 @@ pub fn plan() -> Plan {
     Plan {
         namespace: namespace(),
         destinations: vec![("crm".to_owned(), vec!["signup.*".to_owned()])],
+        known_types: vec!["signup.requested".to_owned()],
         longest_delay: Duration::from_secs(4),
         history: Duration::from_secs(60),
     }
@@ -80,6 +81,15 @@ impl World {
     /// Another program's broker on the same messages.
     pub fn client(&self) -> Arc<dyn Broker> {
         (self.engine)(&self.plan)
+    }
+
+    /// The topology with other types for its destination.
+    pub fn topology_with(&self, types: &[&str]) -> Topology {
+        let types = types.iter().map(|&pattern| pattern.to_owned()).collect();
+        Topology::new(&Plan {
+            destinations: vec![("crm".to_owned(), types)],
+            ..self.plan.clone()
+        })
     }
 
     /// Publishes `count` messages straight into a queue; their ids are 0, 1, 2 and so on.

@@ -10,7 +10,9 @@ use common::store::{DeadFilter, DeadPage, DeadState, DeadSummary, DeliveryState}
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, early_letter, event, key, letter, rejection, state_of};
+use crate::samples::{
+    at, delivered, early_letter, event, key, letter, rejection, state_of, states_of,
+};
 
 const ALL: DeadPage = DeadPage {
     after: None,
@@ -26,6 +28,14 @@ pub async fn a_dead_letter_comes_back_as_it_was(Stores { store, .. }: Stores) {
         .headers
         .set("bytes", HeaderValue::Bytes(vec![0, 255]));
     odd.message.headers.set("float", HeaderValue::Float(1.5));
+    odd.message.headers.set("small", HeaderValue::Int8(-3));
+    odd.message.headers.set("at", HeaderValue::Time(7));
+    odd.message.content_encoding = Some("gzip".to_owned());
+    odd.message.correlation_id = Some("c".to_owned());
+    odd.message.reply_to = Some("r".to_owned());
+    odd.message.cluster_id = Some("k".to_owned());
+    odd.message.priority = Some(3);
+    odd.message.expiration = Some("60000".to_owned());
     let mut bare = early_letter(EventId::born(), "validate", 20);
     bare.event = None;
     bare.kind = None;
@@ -94,15 +104,16 @@ pub async fn a_dead_letter_marks_its_delivery_and_no_other(Stores { store, .. }:
     let mut early = early_letter(due.id, "store", 10);
     early.destination = Some("mail".to_owned());
     store.keep_dead(&[early]).await.unwrap();
-    let states = store
-        .deliveries(&[
+    let states = states_of(
+        &*store,
+        &[
             key(due.id, "crm", 0),
             key(due.id, "mail", 0),
             done_key,
             key(stranger, "crm", 2),
-        ])
-        .await
-        .unwrap();
+        ],
+    )
+    .await;
     assert_eq!(
         states,
         [

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use common::event::EventId;
-use common::store::{DeliveryKey, DeliveryState};
+use common::store::{DeliveryKey, DeliveryRecord, DeliveryState};
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, event, failed, key, letter, state_of};
+use crate::samples::{at, delivered, event, failed, key, letter, state_of, states_of};
 
 pub async fn states_come_in_the_order_asked(Stores { store, .. }: Stores) {
     let events = [event(), event(), event()];
@@ -29,7 +29,7 @@ pub async fn states_come_in_the_order_asked(Stores { store, .. }: Stores) {
     let due = Some(DeliveryState::Due);
     let done = Some(DeliveryState::Delivered);
     assert_eq!(
-        store.deliveries(&asked).await.unwrap(),
+        states_of(&*store, &asked).await,
         [due, None, done, due, None, done]
     );
 }
@@ -86,6 +86,50 @@ pub async fn several_attempts_in_one_batch_count_as_several(Stores { store, .. }
     );
 }
 
+pub async fn a_record_tells_of_the_last_attempt(Stores { store, .. }: Stores) {
+    let event = event();
+    store.store([event.clone()].into()).await.unwrap();
+    let key = key(event.id, "crm", 0);
+    let record = async || store.deliveries(std::slice::from_ref(&key)).await.unwrap()[0].clone();
+    let mut expected = DeliveryRecord {
+        state: DeliveryState::Due,
+        attempts: 0,
+        last_status_code: None,
+        last_error: None,
+    };
+    assert_eq!(record().await.as_ref(), Some(&expected));
+    let batch = [failed(&key, 1, 10), failed(&key, 2, 20)];
+    store.record_attempts(&batch).await.unwrap();
+    expected.attempts = 2;
+    expected.last_status_code = Some(503);
+    expected.last_error = Some("answered 503 to attempt 2".to_owned());
+    assert_eq!(record().await, Some(expected));
+}
+
+pub async fn only_what_is_due_is_discarded(Stores { store, .. }: Stores) {
+    let events = [event(), event()];
+    store.store(events.clone().into()).await.unwrap();
+    let [due, made] = events.map(|event| key(event.id, "crm", 0));
+    let other = key(due.event, "mail", 0);
+    let unknown = key(EventId::born(), "crm", 0);
+    store
+        .record_attempts(&[delivered(&made, 1, 10), failed(&other, 1, 10)])
+        .await
+        .unwrap();
+    let asked = [due.clone(), made.clone(), unknown.clone()];
+    store.discard_due(&asked).await.unwrap();
+    store.discard_due(&[]).await.unwrap();
+    assert_eq!(
+        states_of(&*store, &[due, made, unknown, other]).await,
+        [
+            Some(DeliveryState::Discarded),
+            Some(DeliveryState::Delivered),
+            None,
+            Some(DeliveryState::Due)
+        ]
+    );
+}
+
 pub async fn an_attempt_at_an_unknown_delivery_is_written_down(Stores { store, .. }: Stores) {
     // Somebody else published the event to `stored`.
     let [first, second] = [EventId::born(), EventId::born()].map(|id| key(id, "crm", 0));
@@ -94,7 +138,7 @@ pub async fn an_attempt_at_an_unknown_delivery_is_written_down(Stores { store, .
         .await
         .unwrap();
     assert_eq!(
-        store.deliveries(&[first, second]).await.unwrap(),
+        states_of(&*store, &[first, second]).await,
         [Some(DeliveryState::Due), Some(DeliveryState::Delivered)]
     );
 }

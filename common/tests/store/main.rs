@@ -30,6 +30,7 @@ macro_rules! conformance {
                 storing: an_empty_batch_is_nothing_to_do,
                     refused_data_stores_nothing_of_its_batch,
                     what_is_stored_is_new_then_before_then_in_conflict,
+                    a_row_with_another_fingerprint_is_known_by_its_text,
                     of_one_id_twice_in_a_batch_the_first_wins,
                     of_one_address_twice_in_a_batch_the_first_wins,
                     a_taken_address_leaves_no_trace,
@@ -41,6 +42,8 @@ macro_rules! conformance {
                 deliveries: states_come_in_the_order_asked,
                     what_was_delivered_stays_delivered,
                     several_attempts_in_one_batch_count_as_several,
+                    a_record_tells_of_the_last_attempt,
+                    only_what_is_due_is_discarded,
                     an_attempt_at_an_unknown_delivery_is_written_down,
                     text_that_a_column_cannot_hold_is_kept_all_the_same,
                     overlapping_records_at_once_all_succeed;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::engine::Stores;
 use crate::finding::every;
-use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of};
+use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of, states_of};
 
 /// What Ada gives up.
 pub fn discard(filter: DeadFilter) -> Discard {
@@ -143,7 +143,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
         Some(DeliveryState::Discarded),
         Some(DeliveryState::Delivered),
     );
-    assert_eq!(store.deliveries(&keys).await.unwrap(), [gone, gone, made]);
+    assert_eq!(states_of(&*store, &keys).await, [gone, gone, made]);
     let standing = store.at_rest(&[events[0].id]).await.unwrap();
     assert_eq!(standing, [Some(Standing::Completed)]);
     let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
@@ -163,7 +163,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     };
     assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 1);
     assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 0);
-    let states = store.deliveries(&keys[..2]).await.unwrap();
+    let states = states_of(&*store, &keys[..2]).await;
     assert_eq!(states, [Some(DeliveryState::Dead), gone]);
     let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
     assert_eq!(story.letter.state, DeadState::Open);

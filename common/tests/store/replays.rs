@@ -9,7 +9,7 @@ use common::store::{
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{early_letter, key, letter, replay, state_of};
+use crate::samples::{early_letter, key, letter, replay, state_of, states_of};
 
 fn ids(letters: &[DeadLetter]) -> Vec<Uuid> {
     letters.iter().map(|letter| letter.id).collect()
@@ -56,15 +56,16 @@ pub async fn a_replay_claims_the_oldest_first_and_makes_them_due_again(stores: S
     assert_eq!(claimed[0].replay, Some(replay.id));
     assert_eq!(claimed[0].message, oldest.message);
     let event = |letter: &DeadLetter| letter.event.unwrap();
-    let states = store
-        .deliveries(&[
+    let states = states_of(
+        &*store,
+        &[
             key(event(&oldest), "crm", 1),
             key(event(&middle), "crm", 5),
             key(event(&newest), "crm", 1),
             key(event(&oldest), "crm", 0),
-        ])
-        .await
-        .unwrap();
+        ],
+    )
+    .await;
     assert_eq!(
         states,
         [
@@ -210,14 +211,15 @@ pub async fn the_end_of_a_replay_opens_what_it_had_claimed(Stores { store, .. }:
     assert!(progress.ended_at.is_some());
     assert_eq!(count(&*store, DeadState::Replayed).await, 1);
     assert_eq!(count(&*store, DeadState::Open).await, 2);
-    let states = store
-        .deliveries(&[
+    let states = states_of(
+        &*store,
+        &[
             key(sent.event.unwrap(), "crm", 1),
             tried_key,
             key(unsent.event.unwrap(), "crm", 1),
-        ])
-        .await
-        .unwrap();
+        ],
+    )
+    .await;
     let due = Some(DeliveryState::Due);
     assert_eq!(states, [due, due, None]);
     let status = store.status(unsent.event.unwrap()).await.unwrap().unwrap();
@@ -240,7 +242,7 @@ pub async fn a_replay_to_elsewhere_makes_nothing_due(Stores { store, .. }: Store
         key(on_its_way.event.unwrap(), "crm", 1),
         key(early.event.unwrap(), "crm", 1),
     ];
-    assert_eq!(store.deliveries(&keys).await.unwrap(), [None, None]);
+    assert_eq!(states_of(&*store, &keys).await, [None, None]);
 }
 
 pub async fn a_replay_that_does_not_run_claims_nothing(Stores { store, .. }: Stores) {

@@ -6,8 +6,8 @@ use common::message::{HeaderValue, Message};
 use common::outcome::FieldError;
 use common::reason::ReasonCode;
 use common::store::{
-    Attempt, DeadFilter, DeadLetter, DeadState, DeliveryKey, DeliveryState, Details, NewEvent,
-    NewRejection, Replay, Store,
+    Attempt, DeadFilter, DeadLetter, DeadState, DeliveryKey, DeliveryRecord, DeliveryState,
+    Details, NewEvent, NewRejection, Replay, Store,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -119,11 +119,11 @@ pub fn letter(event: EventId, generation: u32, seconds: i64) -> DeadLetter {
             message_id: Some(event.to_string()),
             kind: Some("signup.requested".to_owned()),
             app_id: Some("/shop".to_owned()),
-            user_id: None,
             timestamp: Some(1_700_000_000),
             headers: [("longshore-attempt", HeaderValue::Int(12))]
                 .into_iter()
                 .collect(),
+            ..Message::default()
         },
         state: DeadState::Open,
         replay: None,
@@ -169,6 +169,7 @@ pub fn replay(filter: DeadFilter) -> Replay {
         rate: None,
         stop_when: None,
         slice: None,
+        new_ids: false,
     }
 }
 
@@ -178,4 +179,13 @@ pub async fn state_of(store: &dyn Store, key: &DeliveryKey) -> Option<DeliverySt
         .deliveries(std::slice::from_ref(key))
         .await
         .expect("the store answers")[0]
+        .as_ref()
+        .map(|record| record.state)
+}
+
+/// Where several deliveries stand.
+pub async fn states_of(store: &dyn Store, keys: &[DeliveryKey]) -> Vec<Option<DeliveryState>> {
+    let records = store.deliveries(keys).await.expect("the store answers");
+    let state = |record: Option<DeliveryRecord>| record.map(|record| record.state);
+    records.into_iter().map(state).collect()
 }

@@ -41,6 +41,7 @@ pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores
             to: Moment(at(3600)),
             kind: Some("signup.*".to_owned()),
         }),
+        new_ids: true,
         ..replay(DeadFilter::default())
     };
     begun(&*store, full.clone()).await;
@@ -48,6 +49,7 @@ pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores
     assert_eq!(found.rate, full.rate);
     assert_eq!(found.stop_when, full.stop_when);
     assert_eq!(found.slice, full.slice);
+    assert!(found.new_ids);
     assert_eq!(found.to_queue, full.to_queue);
     assert_eq!((found.replayed, found.position), (0, None));
     let filter = DeadFilter {

@@ -167,6 +167,7 @@ async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure
         // As every bulk replay is watched.
         stop_when: Some(20),
         slice: None,
+        new_ids: false,
     };
     let begun = Instant::now();
     let outcome = replayer.begin(&all, |_| {}).await?;

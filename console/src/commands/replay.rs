@@ -143,6 +143,10 @@ async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
             ("why", progress.why.clone().unwrap_or_default()),
             ("rate", rate.unwrap_or_default()),
             ("stops when", stop_when.unwrap_or_default()),
+            (
+                "ids",
+                if progress.new_ids { "new" } else { "as before" }.to_owned(),
+            ),
             ("began", moment(progress.started_at.0)),
             ("ended", maybe(progress.ended_at)),
             (

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::event::content;
 use serde_json::Value;
 
 /// A destination of the demo.
@@ -82,15 +83,11 @@ fn billing(wish: Option<&str>, nth: u32, mended: bool) -> Answer {
     }
 }
 
-/// A number made from the event's content (FNV-1a), so that a run is like the one before. A password
-/// hash is salted, so it is left out.
+/// A number made from the event's content (FNV-1a), so that a run is like the one before.
 fn luck(data: &Value) -> u64 {
-    let mut data = data.clone();
-    if let Some(members) = data.as_object_mut() {
-        members.remove("password_hash");
-    }
+    let data = content::canonical(&data.to_string()).unwrap_or_default();
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = data.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    let hash = data.into_iter().fold(0xcbf2_9ce4_8422_2325, step);
     // The low bits alone follow the last byte closely.
     hash ^ (hash >> 32)
 }

@@ -71,6 +71,7 @@ mod tests {
         let trail = Trail {
             attempt: 3,
             generation: 1,
+            new_id: 1,
             publisher: Some(Publisher::ourselves()),
             received_at: Some(now()),
             accepted_at: Some(now()),

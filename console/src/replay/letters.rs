@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use common::bootstrap::Failure;
+use common::event::header;
 use common::store::DeadLetter;
 use common::topology::Names;
 use futures_util::StreamExt as _;
@@ -171,7 +172,11 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
             continue;
         }
         ids.push(dead.id);
-        let message = letter::again(&dead, run.replayer.broker.user());
+        let mut message = letter::again(&dead, run.replayer.broker.user());
+        if run.replay.new_ids {
+            let generation = dead.generation.saturating_add(1);
+            message.headers.set(header::NEW_ID, i64::from(generation));
+        }
         parcels.push(Parcel { queue, message });
     }
     let mut outage = None;

@@ -1,9 +1,8 @@
 //! The message that an entry of the history becomes again.
 
-use common::event::{Trail, header};
+use common::event::{Trail, content, header};
 use common::message::Message;
 use common::store::EventRecord;
-use serde_json::Value;
 
 use super::letter::is_brokers;
 use crate::history::Entry;
@@ -49,28 +48,8 @@ impl Knowledge<'_> {
     pub(crate) fn objection(&self, message: &Message) -> Option<&'static str> {
         match self.0 {
             None => Some("not_stored"),
-            Some(record) if is_same(&record.event, message) => None,
+            Some(record) if content::is_same(record.body.as_bytes(), &message.body) => None,
             Some(_) => Some("other_content"),
         }
     }
-}
-
-/// Whether a canonical event says what the stored one says, by what the store compares: not the time,
-/// which is ours where the publisher gave none, nor a password's hash, which is salted.
-fn is_same(stored: &Value, message: &Message) -> bool {
-    let Ok(event) = serde_json::from_slice::<Value>(&message.body) else {
-        return false;
-    };
-    let content = |event: &Value| {
-        let mut data = event.get("data").cloned();
-        if let Some(Value::Object(fields)) = &mut data {
-            fields.remove("password_hash");
-        }
-        (
-            event.get("type").cloned(),
-            event.get("subject").cloned(),
-            data,
-        )
-    };
-    content(stored) == content(&event)
 }

@@ -164,8 +164,15 @@ fn message(
     let ours = |name: &str| target.destination.is_none_or(|it| it == name);
     let deliveries = deliveries.iter().filter(|it| ours(&it.destination));
     let generation = generation::next(deliveries, run.replay.started_at);
+    let named = |mut message: common::message::Message| {
+        // What was never sent there has its own id.
+        if run.replay.new_ids && generation > 0 {
+            message.headers.set(header::NEW_ID, i64::from(generation));
+        }
+        message
+    };
     if target.stage == Stage::Validate {
-        return Ok(raw(entry, generation));
+        return Ok(named(raw(entry, generation)));
     }
     let accepted = match &entry.verdict {
         Verdict::Accepted(message) => message,
@@ -181,7 +188,7 @@ fn message(
         // For the store stage alone.
         message.headers.remove(header::SEALED_PASSWORD_HASH);
     }
-    Ok(message)
+    Ok(named(message))
 }
 
 /// Publishes until the broker has all of it, or it shall end. Says how many it has confirmed, and up to where

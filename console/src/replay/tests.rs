@@ -78,6 +78,7 @@ impl World {
             rate: None,
             stop_when: None,
             slice: None,
+            new_ids: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use common::outcome::FieldError;
 
-use super::structured;
+use super::one;
 use crate::admit::{Admitted, Origin, Refusal};
 use crate::door::Door;
 use crate::json;
@@ -28,7 +28,7 @@ pub(super) fn read(door: &Door, origin: &Origin, whole: &Bytes) -> Result<Vec<Ad
     let mut errors: Vec<FieldError> = Vec::new();
     let mut code = None;
     for (index, element) in elements.into_iter().enumerate() {
-        match structured(door, origin, whole, Some(element.get())) {
+        match one(door, origin, whole, Some(element.get())) {
             Ok(event) => events.push(event),
             Err(refusal) => {
                 // One code where all agree on it.

@@ -3,39 +3,35 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use common::outcome::FieldError;
+use common::event::media::MediaType;
+use common::event::{Attribute, binary};
 use serde_json::Value;
 
-use super::attributes::{blank, data, missing, pointer, set};
 use super::complete;
 use crate::admit::{Admitted, Origin, Refusal};
 use crate::door::Door;
 use crate::media;
 use crate::problem::Problem;
-use crate::processing::utf8;
 
 const PREFIX: &str = "ce-";
 
-/// Expects a binary event with JSON data.
+/// Expects a binary event.
 ///
 /// # Errors
-/// The headers are none of an event's, or the data is of another type.
-pub(super) fn expect(headers: &HeaderMap, essence: Option<&str>) -> Result<(), Problem> {
+/// The headers are not those of an event, or the body is JSON in another charset than UTF-8.
+pub(super) fn expect(headers: &HeaderMap, media: Option<&MediaType<'_>>) -> Result<(), Problem> {
     let is_event = headers.keys().any(|name| name.as_str().starts_with(PREFIX));
-    if essence.is_some_and(|essence| essence.starts_with("application/cloudevents")) || !is_event {
+    if media.is_some_and(MediaType::is_any_event) || !is_event {
         return Err(media::unsupported(
             "expected Content-Type: application/cloudevents+json, \
-             application/cloudevents-batch+json, or application/json with ce-* headers; found \
+             application/cloudevents-batch+json, or that of the data with ce-* headers; found \
              none of these",
         ));
     }
-    if essence.is_some_and(|essence| !media::is_json(essence)) {
-        return Err(media::unsupported(
-            "expected an event with JSON data, such as Content-Type: application/json, found \
-             another type",
-        ));
+    match media {
+        Some(media) if media.is_json() => media::expect_utf8(media),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Reads a binary event. Pointers in errors go into the same event in structured form.
@@ -43,48 +39,27 @@ pub(super) fn read(
     door: &Door,
     origin: &Origin,
     headers: &HeaderMap,
-    body: Vec<u8>,
+    body: &[u8],
 ) -> Result<Admitted, Refusal> {
-    let mut event = blank();
-    let mut given = Vec::new();
-    let mut errors = Vec::new();
+    let mut attributes: Vec<Attribute> = Vec::new();
     for name in headers.keys() {
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else {
             continue;
         };
         let mut values = headers.get_all(name).iter();
         let value = values.next().map_or(&b""[..], |value| value.as_bytes());
-        let result = if values.next().is_some() {
+        let value = if values.next().is_some() {
             Err("expected the header once, found it twice".to_owned())
         } else {
-            decode(value)
+            decode(value).map(Value::from)
         };
-        let result = match result {
-            Ok(_) if matches!(attribute, "data" | "datacontenttype") => {
-                Err("expected no such header: the data is the body, its type Content-Type".into())
-            }
-            other => other,
-        };
-        match result.map_err(|detail| FieldError::new(pointer(attribute), detail)) {
-            Ok(text) => errors.extend(set(&mut event, attribute, Value::String(text)).err()),
-            Err(error) => errors.push(error),
-        }
-        given.push(attribute.to_owned());
-    }
-    missing(&given, &mut errors);
-    if !errors.is_empty() {
-        return Err(Refusal::invalid(errors));
+        attributes.push((attribute.to_owned(), value));
     }
     // In binary mode the content type is the data's own.
-    event.datacontenttype = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    if !body.is_empty() {
-        let text = utf8(body).map_err(|refusal| refusal.below("/data"))?;
-        event.data = Some(data(text)?).filter(|raw| raw.get() != "null");
-    }
-    complete(door, origin, event, None)
+    let content_type = headers.get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let read = binary(attributes, content_type, body)?;
+    complete(door, origin, read, None)
 }
 
 /// The text a header value stands for: unquoted, then percent-decoded, then read as UTF-8.

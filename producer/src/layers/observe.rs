@@ -40,16 +40,20 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         .get::<MatchedPath>()
         .and_then(|path| ROUTES.into_iter().find(|route| *route == path.as_str()))
         .unwrap_or(NO_ROUTE);
+    let served = trace::serving(request.method().as_str(), route);
+    trace::link(&trace_context(request.headers()), &served);
     let span = tracing::info_span!(
+        parent: &served,
         "http.request",
         http.request.method = %request.method(),
         http.route = route,
         request.id = id.to_str().unwrap_or_default(),
     );
-    trace::link(&trace_context(request.headers()), &span);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let handled = next.run(request).instrument(span.clone());
+    let mut response = handled.instrument(served.clone()).await;
 
     let status = response.status();
+    trace::answered(&served, status.as_u16(), status.is_server_error());
     let took = begun.elapsed();
     metrics::http_answered(route, status.as_u16(), took);
     let code = response

@@ -2,7 +2,7 @@ use axum::http::StatusCode;
 use common::event::{EventId, Publisher};
 use serde_json::{Value, json};
 
-use crate::fakes::{Setup, testbed};
+use crate::fakes::{Setup, Testbed, testbed};
 use crate::request::{EVENT, JSON, event};
 
 fn derived(id: &str) -> EventId {
@@ -12,7 +12,7 @@ fn derived(id: &str) -> EventId {
 #[tokio::test]
 async fn attributes_that_are_missing_or_wrong_are_listed_at_once() {
     let bed = testbed();
-    let wrong = json!({"specversion": 1, "type": "signup.requested", "ext": {}, "data_base64": ""});
+    let wrong = json!({"specversion": 1, "type": "signup.requested", "ext": {}, "data_base64": 1});
     let answer = bed.post("/v1/events", &[EVENT], wrong.to_string()).await;
     assert_eq!(answer.code(), "invalid");
     assert_eq!(
@@ -25,6 +25,9 @@ async fn attributes_that_are_missing_or_wrong_are_listed_at_once() {
         ("time", json!("noon")),
         ("Tenant", json!("a")),
         ("datacontenttype", json!("text/xml")),
+        ("datacontenttype", json!("xml")),
+        ("data_base64", json!("AAEC")),
+        ("ext", json!(1.5)),
         ("source", json!("a\u{1}b")),
     ] {
         let mut wrong = event("1");
@@ -160,7 +163,10 @@ async fn what_is_no_event_mode_is_refused() {
             ("content-type", "application/cloudevents+xml"),
             ("ce-id", "1"),
         ],
-        &[("content-type", "text/plain"), ("ce-id", "1")],
+        &[
+            ("content-type", "application/json; charset=latin1"),
+            ("ce-id", "1"),
+        ],
     ] {
         let answer = bed
             .post("/v1/events", headers, event("1").to_string())
@@ -188,6 +194,75 @@ async fn a_long_source_is_kept_in_the_event_and_left_out_of_the_short_property()
     let answer = bed.post("/v1/events", &[EVENT], event.to_string()).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     assert_eq!(bed.broker.only().0.message.app_id, None);
+}
+
+/// A door that knows a type whose data may be anything, and one whose data is text.
+fn with_free_types() -> Testbed {
+    let mut setup = Setup::default();
+    let types = json!([
+        {"name": "note.added", "schema": {"type": "string"}},
+        {"name": "thing.seen", "schema": {"type": ["string", "null"], "default": null}},
+    ]);
+    setup.config.types = serde_json::from_value(types).unwrap();
+    setup.build()
+}
+
+#[tokio::test]
+async fn text_and_binary_data_are_taken_where_the_schema_takes_a_text() {
+    let head = |kind| {
+        [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "7"),
+            ("ce-source", "/shop"),
+            ("ce-type", kind),
+        ]
+    };
+    for (content_type, body, field, expected) in [
+        (
+            "text/plain",
+            "gr\u{fc}\u{df}e\r\n\"".as_bytes(),
+            "data",
+            "gr\u{fc}\u{df}e\r\n\"",
+        ),
+        ("application/octet-stream", b"\0\xff", "data_base64", "AP8="),
+        ("text/plain; charset=latin1", b"\xfc", "data_base64", "/A=="),
+    ] {
+        let bed = with_free_types();
+        let mut headers = head("note.added").to_vec();
+        headers.push(("content-type", content_type));
+        let answer = bed.post("/v1/events", &headers, body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        let (publication, decoded) = bed.broker.only();
+        let event: Value = serde_json::from_slice(&publication.message.body).unwrap();
+        assert_eq!(
+            (&event[field], &event["datacontenttype"]),
+            (&json!(expected), &json!(content_type))
+        );
+        assert_eq!(decoded.data, json!(expected));
+
+        let mut headers = head("signup.requested").to_vec();
+        headers.push(("content-type", content_type));
+        let answer = bed.post("/v1/events", &headers, body).await;
+        assert_eq!(answer.code(), "invalid");
+        assert_eq!(answer.pointers(), [format!("/{field}")]);
+    }
+}
+
+#[tokio::test]
+async fn null_and_no_data_are_two_things() {
+    let bed = with_free_types();
+    let mut thing = event("1");
+    thing["type"] = json!("thing.seen");
+    thing["data"] = Value::Null;
+    let answer = bed.post("/v1/events", &[EVENT], thing.to_string()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let (publication, decoded) = bed.broker.last();
+    assert_eq!(publication.message.body, thing.to_string().as_bytes());
+    assert!(decoded.event.data.is_some());
+    thing.as_object_mut().unwrap().remove("data");
+    let answer = bed.post("/v1/events", &[EVENT], thing.to_string()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert!(bed.broker.last().1.event.data.is_none());
 }
 
 #[tokio::test]

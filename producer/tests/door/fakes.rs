@@ -20,7 +20,7 @@ use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryState, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
+    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
     Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
     StoreError, Stored,
 };
@@ -65,6 +65,12 @@ impl TestBroker {
         let mut taken = self.taken();
         assert_eq!(taken.len(), 1, "{taken:?}");
         taken.remove(0)
+    }
+
+    /// The message that it has confirmed last, decoded.
+    pub fn last(&self) -> (Publication, Decoded) {
+        let taken = self.taken.lock().unwrap();
+        taken.last_key_value().unwrap().1.clone()
     }
 
     /// How many publishes were begun.
@@ -274,7 +280,8 @@ never_asked! {
     fn remove_schema() -> ();
     fn store(Arc<[NewEvent]>) -> Vec<Stored>;
     fn rejections(EventId) -> Vec<RejectionRecord>;
-    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryState>>;
+    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryRecord>>;
+    fn discard_due(&[DeliveryKey]) -> ();
     fn record_attempts(&[Attempt]) -> ();
     fn keep_dead(&[DeadLetter]) -> ();
     fn keep_rejections(&[NewRejection]) -> ();
@@ -349,6 +356,7 @@ impl Setup {
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             declared: Arc::new(true.into()),
             queues: vec!["longshore.validate".to_owned()],
+            workers: Vec::new(),
             store: Some(self.store),
             store_needed: false,
             metrics: MetricsPage::start(),

@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod both_doors;
 mod bounds;
 mod changes;
 mod crowd;

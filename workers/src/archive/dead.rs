@@ -1,6 +1,8 @@
 //! From a message on the dead queue to a dead letter. Whatever it is, it becomes one.
 
-use common::event::{EventId, Publisher, Trail, from_rfc3339, header, name_based, now};
+use common::event::{
+    EventId, Publisher, Trail, broker_death, from_rfc3339, header, name_based, now, secrets,
+};
 use common::message::{HeaderValue, Headers, Message};
 use common::reason::ReasonCode;
 use common::runtime::Received;
@@ -41,8 +43,14 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
         header::QUEUE,
         header::FAILED_AT,
         header::ROUTING_KEY,
+        header::DEATH,
     ] {
         original.headers.remove(name);
+    }
+    let mut error = death.error.clone();
+    if was_refused(death.reason) {
+        secrets::mask_message(&mut original);
+        error = secrets::mask_text(&error);
     }
     DeadLetter {
         id: id(event, received, &death, trail),
@@ -52,7 +60,7 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
         stage: stage.as_str().to_owned(),
         destination: destination.map(str::to_owned),
         reason: death.reason,
-        error: death.error,
+        error,
         attempts: trail.attempt,
         generation: trail.generation,
         first_failed_at: trail.first_failed_at.unwrap_or(death.failed_at),
@@ -63,6 +71,15 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
         state: DeadState::Open,
         replay: None,
     }
+}
+
+/// Whether validation refused the message: then secrets in it are masked before it is kept. Any other
+/// letter is an event, and is kept as it is, so that it can be replayed.
+fn was_refused(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::Undecodable | ReasonCode::UnknownType | ReasonCode::TooLarge
+    )
 }
 
 fn by_worker(received: &Received) -> Option<Death> {
@@ -80,12 +97,7 @@ fn by_worker(received: &Received) -> Option<Death> {
 
 /// RabbitMQ tells of its own dead letters in `x-death`, the newest first.
 fn by_broker(headers: &Headers) -> Option<Death> {
-    let Some(HeaderValue::List(deaths)) = headers.get("x-death") else {
-        return None;
-    };
-    let Some(HeaderValue::Table(death)) = deaths.first() else {
-        return None;
-    };
+    let death = broker_death(headers)?;
     let queue = death.text("queue")?;
     let said = death.text("reason").unwrap_or("for no given reason");
     let routing_key = match death.get("routing-keys") {
@@ -220,6 +232,28 @@ mod tests {
         );
         assert_eq!(letter.message.headers.text("theirs"), Some("kept"));
         assert_eq!(letter.message.headers.get(header::REASON), None);
+    }
+
+    #[test]
+    fn secrets_are_masked_in_what_was_refused_and_kept_in_what_was_not() {
+        for (reason, is_kept) in [
+            ("unknown_type", false),
+            ("undecodable", false),
+            ("too_large", false),
+            ("receiver_refused", true),
+            ("delivery_limit", true),
+        ] {
+            let mut headers = by_a_worker();
+            headers.set(header::REASON, reason);
+            headers.set(header::ERROR, r#"found {"password":"hunter2"}"#);
+            headers.set("ce-token", "hunter2");
+            let mut received = received(headers);
+            received.message.body = r#"{"password":"hunter2","email":"a",}"#.into();
+            let letter = letter(&received, &names());
+            let shown = format!("{letter:?}");
+            assert_eq!(shown.contains("hunter2"), is_kept, "{shown}");
+            assert!(shown.contains("email"), "{shown}");
+        }
     }
 
     #[test]

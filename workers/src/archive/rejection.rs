@@ -1,6 +1,6 @@
 //! From a message on the rejected queue to a rejection.
 
-use common::event::{EventId, from_rfc3339, header, name_based, now};
+use common::event::{EventId, from_rfc3339, header, name_based, now, secrets};
 use common::message::Message;
 use common::outcome::{Failure, FieldError};
 use common::reason::ReasonCode;
@@ -61,7 +61,7 @@ pub(super) fn read(received: &Received, names: &Names) -> Result<NewRejection, F
         stage: stage.map_or("", |(stage, _)| stage.as_str()).to_owned(),
         received_at: trail.received_at,
         rejected_at,
-        body: message.body.clone(),
+        body: secrets::mask(&message.body).into_owned().into(),
     })
 }
 

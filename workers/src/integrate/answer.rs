@@ -6,7 +6,6 @@ use common::outcome::Failure;
 use common::reason::ReasonCode;
 use http::StatusCode;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,17 +55,15 @@ pub(super) fn verdict(
     }
 }
 
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date in any of the three forms of section 5.6.7.
+/// What is neither asks for nothing, and neither does a date that has passed.
 fn wait_asked_for(text: &str, now: OffsetDateTime) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Digits alone that are not a number of 64 bits are a larger one: the policy's maximum bounds it.
+        return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
     }
-    // An HTTP date is an RFC 2822 one but for the name of the zone.
-    let date = text
-        .strip_suffix("GMT")
-        .map(|date| format!("{date}+0000"))?;
-    let until = OffsetDateTime::parse(&date, &Rfc2822).ok()? - now;
+    let until = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?) - now;
     until.try_into().ok()
 }
 
@@ -108,15 +105,29 @@ mod tests {
             ("120", Some(120)),
             (" 0 ", Some(0)),
             ("Fri, 02 Jan 2026 03:05:05 GMT", Some(60)),
+            ("Friday, 02-Jan-26 03:05:05 GMT", Some(60)),
+            ("Fri Jan  2 03:05:05 2026", Some(60)),
             ("Fri, 02 Jan 2026 03:03:05 GMT", None),
+            ("18446744073709551615", Some(u64::MAX)),
             ("soon", None),
+            ("", None),
             ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("1e3", None),
+            ("Fri, 32 Jan 2026 03:05:05 GMT", None),
         ] {
             assert_eq!(
                 wait_asked_for(text, NOW),
                 seconds.map(Duration::from_secs),
                 "{text}"
             );
+        }
+        for text in [
+            "18446744073709551616",
+            "99999999999999999999999999999999999999999",
+        ] {
+            assert_eq!(wait_asked_for(text, NOW), Some(Duration::MAX), "{text}");
         }
     }
 }

@@ -1,49 +1,217 @@
 //! The HTTP client behind a webhook: pooled connections to where the guard lets them go, and nothing that
 //! would lead around it. It follows no redirect and knows no proxy.
 
+use std::error::Error as _;
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::Uri;
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
 use super::guard::Guard;
+use super::tap::{Seen, Tap};
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a connection may be silent before TCP asks whether the other side is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How often HTTP/2 asks that, and how long it waits for the answer.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum of header lines in an answer. Of one that has more, the status counts alone.
+const MAX_HEADERS: usize = 256;
+/// Maximum of the headers' size in an HTTP/2 answer, in bytes.
+const MAX_HEADER_LIST: u32 = 256 * 1024;
+
+type Connected = TokioIo<Tap<MaybeHttpsStream<TokioIo<TcpStream>>>>;
+type Pool = legacy::Client<Connector, Full<Bytes>>;
 
 /// Sends requests over HTTP/1.1, or over HTTP/2 where TLS agrees on it.
-pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
+pub(super) struct Client {
+    kept: Pool,
+    /// A connection for one request.
+    fresh: Pool,
+}
 
-/// A client that goes where `guard` lets it and waits `patience` for a connection.
-///
-/// # Errors
-/// The roots of trust of this machine cannot be read.
-pub(super) fn client(guard: Guard, patience: Duration) -> Result<Client, rustls::Error> {
-    let mut http = HttpConnector::new_with_resolver(guard);
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_keepalive(Some(KEEPALIVE));
-    http.set_connect_timeout(Some(patience));
-    let https = HttpsConnectorBuilder::new()
-        .try_with_platform_verifier()?
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(http);
-    Ok(legacy::Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE)
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .build(Connector { https, patience }))
+/// What came back.
+pub(super) enum Answer {
+    /// An answer whose head could be read.
+    Whole(Response<Incoming>),
+    /// An answer whose head is too large to be read, but for its status.
+    StatusOnly(StatusCode),
+}
+
+/// An answer, and what it took.
+pub(super) struct Answered {
+    pub(super) answer: Answer,
+    /// The request was sent twice: the first time over a connection that was kept too long.
+    pub(super) again: bool,
+}
+
+impl Client {
+    /// A client that goes where `guard` lets it and waits `patience` for a connection.
+    ///
+    /// # Errors
+    /// The roots of trust of this machine cannot be read.
+    pub(super) fn new(guard: Guard, patience: Duration) -> Result<Self, rustls::Error> {
+        Self::with(guard, patience, |_| {})
+    }
+
+    fn with(
+        guard: Guard,
+        patience: Duration,
+        settle: impl FnOnce(&mut legacy::Builder),
+    ) -> Result<Self, rustls::Error> {
+        let mut http = HttpConnector::new_with_resolver(guard);
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(KEEPALIVE));
+        http.set_connect_timeout(Some(patience));
+        let https = HttpsConnectorBuilder::new()
+            .try_with_platform_verifier()?
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(http);
+        let connector = Connector { https, patience };
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http1_max_headers(MAX_HEADERS)
+            .http2_max_header_list_size(MAX_HEADER_LIST)
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_keep_alive_while_idle(true);
+        settle(&mut builder);
+        let kept = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
+        Ok(Self { kept, fresh })
+    }
+
+    /// Sends what `request` makes. It is sent again, once, over a new connection, where the first went over a kept
+    /// one that broke before any byte of an answer came: that is how a receiver looks that closed the connection
+    /// just then. It may have got the request all the same, and would know it by its `webhook-id`.
+    ///
+    /// Dropped before the answer is there, it leaves a connection that is not used again.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub(super) async fn send(
+        &self,
+        request: impl Fn() -> Request<Full<Bytes>>,
+    ) -> Result<Answered, legacy::Error> {
+        let (first, was_kept) = exchange(&self.kept, request()).await;
+        let error = match first {
+            Ok(answer) => {
+                return Ok(Answered {
+                    answer,
+                    again: false,
+                });
+            }
+            Err(error) => error,
+        };
+        if !(was_kept && is_broken_off(&error)) {
+            return Err(error);
+        }
+        tracing::debug!(%error, "a kept connection was closed: sending once more over a new one");
+        let (answer, _) = exchange(&self.fresh, request()).await;
+        answer.map(|answer| Answered {
+            answer,
+            again: true,
+        })
+    }
+}
+
+/// Sends one request over one connection. Says with it whether that had served a request before, and has brought
+/// nothing since.
+async fn exchange(
+    pool: &Pool,
+    mut request: Request<Full<Bytes>>,
+) -> (Result<Answer, legacy::Error>, bool) {
+    let mut under_way = UnderWay {
+        capture: capture_connection(&mut request),
+        is_over: false,
+    };
+    let answer = pool.request(request).await;
+    under_way.is_over = true;
+    let seen = Seen::of(&under_way.capture);
+    let was_kept = seen.as_ref().is_some_and(Seen::is_silent_since_an_answer);
+    let answer = match (answer, &seen) {
+        (Ok(response), seen) => {
+            if let Some(seen) = seen {
+                seen.answered();
+            }
+            Ok(Answer::Whole(response))
+        }
+        (Err(error), Some(seen)) if is_too_large(&error) => {
+            seen.status().map(Answer::StatusOnly).ok_or(error)
+        }
+        (Err(error), _) => Err(error),
+    };
+    (answer, was_kept)
+}
+
+/// A request whose answer is waited for. A connection that let it wait in vain is not used again: what is silent
+/// for one request is silent for the next, and over HTTP/2 all of them share it.
+struct UnderWay {
+    capture: CaptureConnection,
+    is_over: bool,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.is_over
+            && let Some(connection) = self.capture.connection_metadata().as_ref()
+        {
+            connection.poison();
+        }
+    }
+}
+
+/// Whether the head of the answer has more lines or bytes than are read.
+fn is_too_large(error: &legacy::Error) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_parse_too_large)
+    })
+}
+
+/// Whether it was the connection that ended, and not what came over it.
+fn is_broken_off(error: &legacy::Error) -> bool {
+    !error.is_connect()
+        && causes(error).any(|cause| {
+            if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+                // A timeout within the client is that of HTTP/2's pings.
+                return error.is_incomplete_message()
+                    || error.is_closed()
+                    || error.is_canceled()
+                    || error.is_timeout()
+                    || error.is_body_write_aborted();
+            }
+            if let Some(error) = cause.downcast_ref::<h2::Error>() {
+                return error.is_go_away()
+                    || error.is_io()
+                    || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            }
+            cause.is::<io::Error>()
+        })
+}
+
+/// The causes of an error, outermost first.
+fn causes(error: &legacy::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
 }
 
 /// Connects, TLS included, within a time: a client may go on to connect for later requests when nobody
@@ -55,7 +223,7 @@ pub(super) struct Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector<Guard>> as Service<Uri>>::Response;
+    type Response = Connected;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -68,9 +236,13 @@ impl Service<Uri> for Connector {
         let patience = self.patience;
         Box::pin(async move {
             let connected = tokio::time::timeout(patience, connecting).await;
-            connected.unwrap_or_else(|_| {
+            let connected = connected.unwrap_or_else(|_| {
                 Err(format!("expected a connection within {patience:?}, found none").into())
-            })
+            })?;
+            Ok(TokioIo::new(Tap::new(connected)))
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

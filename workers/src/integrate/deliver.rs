@@ -5,38 +5,56 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use common::config::Destination;
-use common::event::now;
+use common::event::{Trail, now};
 use common::outcome::{Failure, Outcome};
+use common::retry;
 use common::runtime::{Handler, Received};
-use common::store::{Attempt, DeliveryKey, DeliveryState, Store, StoreError};
+use common::store::{Attempt, DeliveryKey, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::LONGEST_TURN;
 use super::answer::Verdict;
-use super::together::Together;
-use super::turns::Turns;
+use super::chain::{Step, step};
+use super::pace::Pace;
+use super::recorder::Recorder;
+use super::turns::{Turn, Turns};
 use super::webhook::{UnusableWebhook, Webhook};
 use crate::canonical::passed_on;
 use crate::database::refused;
 
-/// How long attempts gather under load before they are written down. No receiver waits for it, and an
-/// attempt that is not yet recorded takes no place from another.
-const GATHER: Duration = Duration::from_millis(15);
+/// How long what is known of a delivery stays true while it waits for its turn. After that the database is asked
+/// again: a link may have been lost meanwhile, or the process frozen, and another process may have delivered it.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
+
+/// How long a delivery that found no place in time is put off.
+const NO_PLACE: Duration = Duration::from_secs(1);
 
 /// Delivers events to one destination.
 pub struct Deliver {
-    destination: String,
+    destination: Destination,
     webhook: Webhook,
     /// One for each delivery that may be under way.
     places: Semaphore,
-    rate: Option<DefaultDirectRateLimiter>,
-    store: Arc<dyn Store>,
+    pace: Option<Pace>,
     turns: Turns,
-    known: Together<DeliveryKey, Option<DeliveryState>>,
-    recorded: Together<Attempt, ()>,
+    recorder: Recorder,
+    store: Arc<dyn Store>,
     metrics: DestinationMetrics,
+}
+
+/// A delivery before its request.
+enum Prepared<'d> {
+    /// It is its turn.
+    Ready {
+        /// No copy of it is under way.
+        turn: Turn,
+        /// One of the destination's places.
+        place: SemaphorePermit<'d>,
+    },
+    /// There is nothing to send, or not now.
+    Over(Outcome),
 }
 
 impl Deliver {
@@ -50,86 +68,124 @@ impl Deliver {
         store: Arc<dyn Store>,
     ) -> Result<Self, UnusableWebhook> {
         let webhook = Webhook::new(&destination.webhook, destination.timeout, allow)?;
-        let rate = destination.rate.and_then(|rate| {
-            // One at a time: a burst would be all that the rate is there to prevent.
-            let quota = Quota::with_period(rate.interval())?;
-            Some(RateLimiter::direct(quota))
-        });
-        let rows = Arc::clone(&store);
-        let known = Together::start(Duration::ZERO, move |keys: Arc<Vec<DeliveryKey>>| {
-            let store = Arc::clone(&rows);
-            async move { store.deliveries(&keys).await }
-        });
-        let rows = Arc::clone(&store);
-        let recorded = Together::start(GATHER, move |attempts: Arc<Vec<Attempt>>| {
-            let store = Arc::clone(&rows);
-            async move {
-                store.record_attempts(&attempts).await?;
-                Ok(vec![(); attempts.len()])
-            }
-        });
-        let metrics = DestinationMetrics::new(&destination.name);
         Ok(Self {
-            destination: destination.name,
             webhook,
             places: Semaphore::new(destination.concurrency),
-            rate,
-            store,
+            pace: destination.rate.map(|rate| Pace::new(rate.interval())),
             turns: Turns::default(),
-            known,
-            recorded,
-            metrics,
+            recorder: Recorder::start(Arc::clone(&store)),
+            store,
+            metrics: DestinationMetrics::new(&destination.name),
+            destination,
         })
     }
 
     async fn deliver(&self, received: &Received) -> Result<Outcome, StoreError> {
-        let event = match passed_on(received) {
-            Ok(event) => event,
+        let (event, kind) = match passed_on(received) {
+            Ok(known) => known,
             Err(failure) => return Ok(Outcome::Dead(failure)),
         };
         let key = DeliveryKey {
             event,
-            destination: self.destination.clone(),
+            destination: self.destination.name.clone(),
             generation: received.trail.generation,
         };
-        // At least once means that a copy may come; the receiver shall not see it. Of a fresh event
-        // there can be no copy from before this process began to remember; of any other the database
-        // knows.
-        let turn = self.turns.take(&key).await;
-        if turn.is_made() || (!received.is_fresh() && !self.is_due(&key).await?) {
+        // Bindings of a former configuration may still lead here. A replay was sent here on purpose.
+        if key.generation == 0 && !self.destination.takes(&kind) {
+            tracing::info!(
+                event.id = %event,
+                event.type = %kind,
+                destination.name = %self.destination.name,
+                "the destination does not take events of this type: not delivered"
+            );
+            self.recorder.discard(key).await?;
+            self.metrics.not_taken();
             return Ok(Outcome::Done);
         }
-        let (attempt, verdict) = {
-            // Never closed.
-            let _place = self.places.acquire().await;
-            if let Some(rate) = &self.rate {
-                rate.until_ready().await;
+        let prepared = tokio::select! {
+            biased;
+            // What has not begun when the program is told to stop, somebody else does.
+            () = received.claim.called_back() => return Ok(Outcome::GiveBack),
+            // Waiting is no attempt, and the broker does not let a message be in hand for ever.
+            prepared = tokio::time::timeout(LONGEST_TURN, self.prepare(&key, received)) => {
+                prepared.unwrap_or(Ok(Prepared::Over(Outcome::Snooze(NO_PLACE))))?
             }
-            self.attempt(key, received).await
         };
-        self.recorded.request(attempt).await?;
-        if verdict == Verdict::Delivered {
-            turn.made();
+        let (turn, place) = match prepared {
+            Prepared::Ready { turn, place } => (turn, place),
+            Prepared::Over(outcome) => return Ok(outcome),
+        };
+        turn.tried();
+        let (attempt, verdict) = self.attempt(key, received).await;
+        drop(place);
+        self.recorder.record(attempt).await?;
+        drop(turn);
+        // Its copy finds what is recorded, and goes on from there: two would make two chains of retries.
+        if verdict != Verdict::Delivered && !received.claim.holds().await {
+            return Ok(Outcome::GiveBack);
         }
-        Ok(match verdict {
-            Verdict::Delivered => Outcome::Done,
-            Verdict::Later { after, failure } => Outcome::Retry { after, failure },
-            Verdict::Never(failure) => Outcome::Dead(failure),
-        })
+        Ok(outcome_of(verdict))
     }
 
-    async fn is_due(&self, key: &DeliveryKey) -> Result<bool, StoreError> {
-        let known = self.known.request(key.clone()).await?;
-        Ok(!matches!(
-            known,
-            Some(DeliveryState::Delivered | DeliveryState::Discarded)
-        ))
+    /// Waits until it is the delivery's turn, and makes sure right before it that there is still a request to send,
+    /// that it is ours to send, and that it can be recorded.
+    async fn prepare(
+        &self,
+        key: &DeliveryKey,
+        received: &Received,
+    ) -> Result<Prepared<'_>, StoreError> {
+        let over = |outcome| Ok(Prepared::Over(outcome));
+        let turn = self.turns.take(key).await;
+        // Of a fresh event there can be no copy from before this process began to remember. Of any other the
+        // database knows, and it is asked for any while it may be down: what cannot be recorded is not sent.
+        let mut known_at =
+            (received.is_fresh() && !turn.is_tried() && self.recorder.is_sure()).then(Instant::now);
+        if known_at.is_none() {
+            if let Some(outcome) = self.look_up(key, received).await? {
+                return over(outcome);
+            }
+            known_at = Some(Instant::now());
+        }
+        // The semaphore is never closed.
+        let Ok(place) = self.places.acquire().await else {
+            return over(Outcome::GiveBack);
+        };
+        if let Some(pace) = &self.pace {
+            match pace.take(LONGEST_TURN) {
+                Ok(turn) => tokio::time::sleep_until(turn).await,
+                Err(wait) => return over(Outcome::Snooze(wait.min(retry::LONGEST_WAIT))),
+            }
+        }
+        let is_known = known_at.is_some_and(|at| at.elapsed() < KNOWN_FOR);
+        if !(is_known && self.recorder.is_sure())
+            && let Some(outcome) = self.look_up(key, received).await?
+        {
+            return over(outcome);
+        }
+        if !received.claim.holds().await {
+            return over(Outcome::GiveBack);
+        }
+        Ok(Prepared::Ready { turn, place })
+    }
+
+    /// Asks the database what is left to do. `None` is a request to send.
+    async fn look_up(
+        &self,
+        key: &DeliveryKey,
+        received: &Received,
+    ) -> Result<Option<Outcome>, StoreError> {
+        let record = self.recorder.look_up(key).await?;
+        Ok(match step(received, record.as_ref(), now()) {
+            Step::Send => None,
+            Step::GoOn(verdict) => Some(outcome_of(verdict)),
+            Step::Drop => Some(Outcome::Done),
+        })
     }
 
     async fn attempt(&self, key: DeliveryKey, received: &Received) -> (Attempt, Verdict) {
         let started_at = now();
         let began = Instant::now();
-        let id = webhook_id(&key);
+        let id = webhook_id(&key, &received.trail);
         let sent = self
             .webhook
             .send(&id, key.event, started_at, received)
@@ -142,6 +198,9 @@ impl Deliver {
         };
         self.metrics
             .attempt(failure.map(|failure| failure.code), took);
+        if sent.again {
+            self.metrics.resent();
+        }
         let attempt = Attempt {
             key,
             attempt: received.attempt(),
@@ -156,10 +215,20 @@ impl Deliver {
     }
 }
 
-/// What the receiver knows the delivery by: the same in every attempt, another one in a replay,
-/// which is sent on purpose. Holds no dot, as Standard Webhooks asks.
-fn webhook_id(key: &DeliveryKey) -> String {
-    match key.generation {
+/// What follows from what came of an attempt.
+fn outcome_of(verdict: Verdict) -> Outcome {
+    match verdict {
+        Verdict::Delivered => Outcome::Done,
+        Verdict::Later { after, failure } => Outcome::Retry { after, failure },
+        Verdict::Never(failure) => Outcome::Dead(failure),
+    }
+}
+
+/// What the receiver knows the delivery by: the same in every attempt and every replay, so that a receiver that
+/// did take it can tell. Another one only where an operator asked for that. Holds no dot, as Standard Webhooks
+/// asks.
+fn webhook_id(key: &DeliveryKey, trail: &Trail) -> String {
+    match trail.new_id {
         0 => key.event.to_string(),
         generation => format!("{}-r{generation}", key.event),
     }
@@ -176,6 +245,9 @@ impl Handler for Deliver {
     }
 
     async fn probe(&self, _: &'static str) -> Result<(), String> {
+        // What was sent is recorded before anything else is taken in hand.
+        let caught_up = self.recorder.catch_up().await;
+        caught_up.map_err(|error| error.to_string())?;
         self.store.ready().await.map_err(|error| error.to_string())
     }
 }

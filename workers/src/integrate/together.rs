@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::store::StoreError;
+use common::tasks;
 use tokio::sync::{mpsc, oneshot};
 
-/// At most so many requests in one batch.
+/// Maximum of requests in one batch.
 const BATCH: usize = 256;
 
-/// After a batch of so many, there is load: the next one may gather.
+/// How many requests in a batch mean load: the next one may gather.
 const BUSY: usize = 8;
 
 /// The answer to one request.
@@ -37,7 +38,7 @@ where
         I: Clone,
     {
         let (requests, queue) = mpsc::channel(4 * BATCH);
-        tokio::spawn(work(gather, make, queue));
+        tasks::spawn("requests to the database", work(gather, make, queue));
         Self(requests)
     }
 

@@ -1,5 +1,5 @@
 //! Turns: two copies of one delivery are never under way at once in one process, and a copy that
-//! follows soon after finds here that the receiver has it already.
+//! follows soon after is known here as one.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,15 +11,15 @@ use tokio::sync::OwnedMutexGuard;
 /// What tells deliveries to one destination apart: the event, and how often it has been replayed.
 type Key = (EventId, u32);
 
-/// So many deliveries are remembered once they are made.
+/// How many deliveries are remembered once they were tried.
 const REMEMBERED: usize = 4096;
 
-/// The deliveries that are under way, and those that were made lately.
+/// The deliveries that are under way, and those that were tried lately.
 #[derive(Default)]
 struct Book {
     under_way: HashMap<Key, Arc<tokio::sync::Mutex<()>>>,
-    made: HashSet<Key>,
-    /// What is in `made`, the oldest first.
+    tried: HashSet<Key>,
+    /// What is in `tried`, the oldest first.
     order: VecDeque<Key>,
 }
 
@@ -51,21 +51,21 @@ impl Turns {
 }
 
 impl Turn {
-    /// Whether this process made the delivery lately.
-    pub(super) fn is_made(&self) -> bool {
-        open(&self.book).made.contains(&self.key)
+    /// Whether this process tried the delivery lately.
+    pub(super) fn is_tried(&self) -> bool {
+        open(&self.book).tried.contains(&self.key)
     }
 
-    /// The delivery is made, and that is written down.
-    pub(super) fn made(&self) {
+    /// The delivery is being tried.
+    pub(super) fn tried(&self) {
         let mut book = open(&self.book);
-        if book.made.insert(self.key) {
+        if book.tried.insert(self.key) {
             book.order.push_back(self.key);
         }
         if book.order.len() > REMEMBERED
             && let Some(oldest) = book.order.pop_front()
         {
-            book.made.remove(&oldest);
+            book.tried.remove(&oldest);
         }
     }
 }
@@ -120,16 +120,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_made_is_remembered_for_a_while() {
+    async fn what_was_tried_is_remembered_for_a_while() {
         let turns = Turns::default();
         for generation in 0..5000 {
             let turn = turns.take(&key(generation)).await;
-            assert!(!turn.is_made());
-            turn.made();
-            turn.made();
+            assert!(!turn.is_tried());
+            turn.tried();
+            turn.tried();
         }
-        assert!(turns.take(&key(4999)).await.is_made());
-        assert!(!turns.take(&key(0)).await.is_made());
-        assert_eq!(open(&turns.0).made.len(), REMEMBERED);
+        assert!(turns.take(&key(4999)).await.is_tried());
+        assert!(!turns.take(&key(0)).await.is_tried());
+        assert_eq!(open(&turns.0).tried.len(), REMEMBERED);
     }
 }

@@ -13,24 +13,29 @@ use common::outcome::{Failure, chain};
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::signature::SigningKey;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use common::telemetry::trace;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use url::Url;
 
 use super::answer::{Verdict, verdict};
-use super::client::{Client, client};
+use super::client::{Answer, Client};
 use super::guard::{Forbidden, Guard};
 
-/// So much of an answer is read, in bytes; what is over that is left unread.
+/// Maximum of an answer's body that is read, in bytes; what is over that is left unread.
 const MOST_READ: usize = 16 * 1024;
 /// How long the body of an answer is waited for once its status is there.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
-/// So much of it is kept, in bytes.
+/// Maximum of it that is kept, in bytes.
 const EXCERPT: usize = 1024;
 
 const USER_AGENT: HeaderValue =
@@ -42,12 +47,15 @@ const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const EVENT_ID: HeaderName = HeaderName::from_static("longshore-event-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Room for all headers of a request.
 const HEADERS: usize = 16;
 
 /// A webhook ready to be called.
 pub(super) struct Webhook {
     url: Url,
+    /// The URL without anything that may be a secret.
+    shown: String,
     uri: Uri,
     /// From a user name and password in the URL.
     authorization: Option<HeaderValue>,
@@ -67,6 +75,8 @@ pub(super) struct Sent {
     pub(super) verdict: Verdict,
     pub(super) status: Option<u16>,
     pub(super) excerpt: Option<String>,
+    /// The request was sent twice, as a kept connection had been closed.
+    pub(super) again: bool,
 }
 
 impl Webhook {
@@ -90,10 +100,11 @@ impl Webhook {
             .parse()
             .map_err(|error| UnusableWebhook(format!("its URL: {error}")))?;
         let guard = Guard::new(&webhook.url, allow);
-        let client = client(guard.clone(), timeout)
+        let client = Client::new(guard.clone(), timeout)
             .map_err(|error| UnusableWebhook(format!("its TLS: {error}")))?;
         Ok(Self {
             url: webhook.url.clone(),
+            shown: shown(bare.clone()),
             uri,
             authorization,
             client,
@@ -114,19 +125,62 @@ impl Webhook {
         if let Err(forbidden) = self.guard.check_url(&self.url) {
             return unanswered(ReasonCode::DestinationForbidden, forbidden.to_string());
         }
-        let request = self.request(id, event, at.unix_timestamp(), received);
+        let span = self.span();
         let exchange = async {
-            let response = self.client.request(request).await?;
-            Ok(read(response).await)
+            let request = || self.request(id, event, at.unix_timestamp(), received);
+            let answered = self.client.send(request).await?;
+            let sent = match answered.answer {
+                Answer::Whole(response) => read(response).await,
+                Answer::StatusOnly(status) => Sent {
+                    verdict: verdict(status, None, now()),
+                    status: Some(status.as_u16()),
+                    excerpt: None,
+                    again: false,
+                },
+            };
+            Ok(Sent {
+                again: answered.again,
+                ..sent
+            })
         };
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(Ok(sent)) => sent,
-            Ok(Err(error)) => unsent(&error),
+        let exchange = tokio::time::timeout(self.timeout, exchange);
+        match exchange.instrument(span.clone()).await {
+            Ok(Ok(sent)) => {
+                if let Some(status) = sent.status {
+                    trace::answered(&span, status, status >= StatusCode::BAD_REQUEST.as_u16());
+                }
+                if sent.again {
+                    span.record("http.request.resend_count", 1);
+                }
+                sent
+            }
+            Ok(Err(error)) => {
+                trace::failed(&span, "connection_error");
+                unsent(&error)
+            }
             Err(_) => {
+                trace::failed(&span, "timeout");
                 let error = format!("expected an answer within {:?}, found none", self.timeout);
                 unanswered(ReasonCode::ReceiverFailing, error)
             }
         }
+    }
+
+    /// The span of one call.
+    fn span(&self) -> Span {
+        tracing::trace_span!(
+            target: trace::TARGET,
+            "POST",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            error.type = Empty,
+            http.request.method = "POST",
+            http.request.resend_count = Empty,
+            http.response.status_code = Empty,
+            server.address = self.url.host_str(),
+            server.port = self.url.port_or_known_default(),
+            url.full = self.shown,
+        )
     }
 
     /// The request for an event.
@@ -146,12 +200,14 @@ impl Webhook {
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
+        let context = trace::outgoing(&received.message.headers);
         let signature = self.key.as_ref().map(|key| key.sign(id, timestamp, &body));
         for (name, text) in [
             (WEBHOOK_ID, Some(id)),
             (EVENT_ID, Some(&*event.to_string())),
             (WEBHOOK_SIGNATURE, signature.as_deref()),
-            (TRACEPARENT, received.message.headers.text("traceparent")),
+            (TRACEPARENT, context.parent.as_deref()),
+            (TRACESTATE, context.state.as_deref()),
         ] {
             // Only a trace's context, which is a publisher's, can be no header: then it stays behind.
             if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
@@ -164,6 +220,20 @@ impl Webhook {
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// A URL as traces show it: without user and password, and with the names of its query alone.
+fn shown(mut bare: Url) -> String {
+    let names: Vec<String> = bare
+        .query_pairs()
+        .map(|(name, _)| name.into_owned())
+        .collect();
+    if !names.is_empty() {
+        let hidden = names.iter().map(|name| (name.as_str(), "REDACTED"));
+        bare.query_pairs_mut().clear().extend_pairs(hidden);
+    }
+    bare.set_fragment(None);
+    bare.into()
 }
 
 /// Basic authentication (RFC 7617) for the user name and password of a URL.
@@ -214,6 +284,7 @@ async fn read(response: Response<Incoming>) -> Sent {
         verdict: verdict(status, retry_after.as_deref(), now()),
         status: Some(status.as_u16()),
         excerpt: Some(text).filter(|text| !text.is_empty()),
+        again: false,
     }
 }
 
@@ -244,6 +315,7 @@ fn unanswered(code: ReasonCode, error: String) -> Sent {
         },
         status: None,
         excerpt: None,
+        again: false,
     }
 }
 
@@ -300,6 +372,27 @@ mod tests {
         let request = webhook("https://crm.example/hook").request("an-id", id, 1000, &received);
         assert_eq!(header(&request, "traceparent"), None);
         assert_eq!(header(&request, "webhook-id"), Some("an-id"));
+    }
+
+    #[tokio::test]
+    async fn the_state_of_a_trace_goes_with_its_parent() {
+        let id = EventId::born();
+        let mut received = signup(id, "ada@example.com");
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        received.message.headers.set("traceparent", parent);
+        received.message.headers.set("tracestate", "shop=7");
+        let request = webhook("https://crm.example/hook").request("an-id", id, 1000, &received);
+        assert_eq!(header(&request, "tracestate"), Some("shop=7"));
+    }
+
+    #[test]
+    fn a_trace_shows_no_secret_of_a_url() {
+        let url = |text: &str| shown(text.parse().unwrap());
+        assert_eq!(
+            url("https://crm.example/hook?token=abc&a=b#c"),
+            "https://crm.example/hook?token=REDACTED&a=REDACTED"
+        );
+        assert_eq!(url("https://crm.example/hook"), "https://crm.example/hook");
     }
 
     #[tokio::test]

@@ -1,16 +1,17 @@
 //! From an event to its rows.
 
+use std::fmt::Display;
+
 use common::config::Destination;
-use common::event::{
-    PROCESSING_REQUESTED, Processing, SIGNUP_REQUESTED, Signup, from_rfc3339, normalise_email, now,
-};
+use common::event::content::Content;
+use common::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED, from_rfc3339, normalise_email, now};
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::seal::Seal;
 use common::store::{Details, NewEvent};
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::password;
 use crate::canonical::{Canonical, read};
@@ -26,10 +27,10 @@ pub(super) fn rows(
 ) -> Result<NewEvent, Failure> {
     let Canonical { id, mut event } = read(received)?;
     let (password_hash, body) = password::open(&received.message, id, &mut event, seal)?;
-    let data: Value = serde_json::from_str(event.data())
-        .map_err(|error| Failure::new(ReasonCode::Undecodable, format!("its data: {error}")))?;
-    let fingerprint = fingerprint(&event.kind, event.subject.as_deref(), &data);
-    let details = details(&event.kind, data, password_hash)?;
+    let fingerprint = Content::from(&event)
+        .fingerprint()
+        .map_err(|error| wrong(&error))?;
+    let details = details(&event.kind, event.data(), password_hash)?;
     let trail = &received.trail;
     let received_at = trail.received_at.unwrap_or_else(now);
     let body = String::from_utf8(body.into_owned())
@@ -60,19 +61,35 @@ pub(super) fn rows(
     })
 }
 
-fn details(kind: &str, data: Value, password_hash: Option<String>) -> Result<Details, Failure> {
-    let wrong = |error: String| Failure::new(ReasonCode::Undecodable, format!("its data: {error}"));
+/// What a signup's row is made of. What has no column of its own is kept as it was written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignupData<'d> {
+    email: String,
+    name: String,
+    #[serde(default)]
+    plan: Option<String>,
+    #[serde(default)]
+    locale: Option<String>,
+    #[serde(borrow, default)]
+    attributes: Option<&'d RawValue>,
+}
+
+/// What the row of a request for processing is made of.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcessingData<'d> {
+    task: String,
+    #[serde(borrow)]
+    payload: &'d RawValue,
+}
+
+fn details(kind: &str, data: &str, password_hash: Option<String>) -> Result<Details, Failure> {
     match kind {
         SIGNUP_REQUESTED => {
-            let signup: Signup =
-                serde_json::from_value(data).map_err(|error| wrong(error.to_string()))?;
-            let email_normalised =
-                normalise_email(&signup.email).map_err(|error| wrong(error.to_string()))?;
-            let attributes = signup
-                .attributes
-                .as_ref()
-                .map(serde_json::to_string)
-                .transpose();
+            let signup: SignupData<'_> =
+                serde_json::from_str(data).map_err(|error| wrong(&error))?;
+            let email_normalised = normalise_email(&signup.email).map_err(|error| wrong(&error))?;
             Ok(Details::Signup {
                 email: signup.email,
                 email_normalised,
@@ -80,71 +97,62 @@ fn details(kind: &str, data: Value, password_hash: Option<String>) -> Result<Det
                 plan: signup.plan,
                 locale: signup.locale,
                 password_hash,
-                attributes: attributes.map_err(|error| wrong(error.to_string()))?,
+                attributes: signup.attributes.map(object).transpose()?,
             })
         }
         PROCESSING_REQUESTED => {
-            let processing: Processing =
-                serde_json::from_value(data).map_err(|error| wrong(error.to_string()))?;
-            let payload = serde_json::to_string(&processing.payload);
-            let payload = payload.map_err(|error| wrong(error.to_string()))?;
+            let processing: ProcessingData<'_> =
+                serde_json::from_str(data).map_err(|error| wrong(&error))?;
             Ok(Details::Processing {
                 task: processing.task,
-                payload,
+                payload: object(processing.payload)?,
             })
         }
         _ => Ok(Details::None),
     }
 }
 
-/// What tells another content under the same id apart. Not the time, which is ours where the
-/// publisher gave none; and not a password's hash, which is salted anew on each try.
-fn fingerprint(kind: &str, subject: Option<&str>, data: &Value) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in [kind, subject.unwrap_or_default()] {
-        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(part);
+/// The text of an object, byte for byte.
+fn object(value: &RawValue) -> Result<String, Failure> {
+    if value.get().starts_with('{') {
+        Ok(value.get().to_owned())
+    } else {
+        Err(wrong(&"expected an object, found another value"))
     }
-    match data {
-        Value::Object(fields) if fields.contains_key("password_hash") => {
-            let mut fields = fields.clone();
-            fields.remove("password_hash");
-            hash.update(text(&Value::Object(fields)));
-        }
-        data => hash.update(text(data)),
-    }
-    hash.finalize().into()
 }
 
-/// JSON on one line. What was parsed can be written: the empty text never comes of it.
-fn text(data: &Value) -> Vec<u8> {
-    serde_json::to_vec(data).unwrap_or_default()
+fn wrong(error: &dyn Display) -> Failure {
+    Failure::new(ReasonCode::Undecodable, format!("its data: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn the_fingerprint_sees_content_and_nothing_else() {
-        let of = |data: Value| fingerprint("signup.requested", None, &data);
-        let ada = of(json!({"name": "Ada", "email": "a@b.example"}));
-        assert_eq!(
-            ada,
-            of(json!({"email": "a@b.example", "name": "Ada"})),
-            "order"
-        );
-        assert_eq!(
-            of(json!({"name": "Ada", "email": "a@b.example", "password_hash": "1"})),
-            of(json!({"name": "Ada", "email": "a@b.example", "password_hash": "2"})),
-            "the salt of a hash"
-        );
-        assert_ne!(ada, of(json!({"name": "Bob", "email": "a@b.example"})));
-        assert_ne!(
-            fingerprint("a", Some("b"), &Value::Null),
-            fingerprint("ab", None, &Value::Null)
-        );
+    fn what_has_no_column_of_its_own_is_kept_byte_for_byte() {
+        let payload = r#"{"z": 1234567890123456.78, "a":1e2,"b":"\u00e9" , "c":9007199254740993}"#;
+        let data = format!(r#"{{"task":"t","payload": {payload} }}"#);
+        let kept = Details::Processing {
+            task: "t".to_owned(),
+            payload: payload.to_owned(),
+        };
+        assert_eq!(details(PROCESSING_REQUESTED, &data, None), Ok(kept));
+        let data = format!(r#"{{"email":"a@b.example","name":"A","attributes":{payload}}}"#);
+        let Ok(Details::Signup { attributes, .. }) = details(SIGNUP_REQUESTED, &data, None) else {
+            panic!("expected a signup")
+        };
+        assert_eq!(attributes.as_deref(), Some(payload));
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_no_payload() {
+        for payload in ["7", "null", "[{}]", "\"{}\""] {
+            let data = format!(r#"{{"task":"t","payload":{payload}}}"#);
+            assert!(
+                details(PROCESSING_REQUESTED, &data, None).is_err(),
+                "{payload}"
+            );
+        }
     }
 }

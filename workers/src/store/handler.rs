@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use common::broker::Publication;
 use common::config::Destination;
-use common::event::header;
+use common::event::{Trail, header};
 use common::message::Message;
 use common::outcome::{Failure, FieldError, Outcome, Rejection};
 use common::reason::ReasonCode;
@@ -92,13 +92,21 @@ impl Handler for StoreEvents {
 }
 
 fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreError>) -> Outcome {
-    let next = || Outcome::Next(vec![stored_event(received, event)]);
+    let next = || Outcome::Next(vec![stored_event(received, event, received.onward())]);
     match stored {
         Ok(Stored::New) => next(),
         // Sent twice: the message that brought the row in has the duty to hand it on, and it will,
         // in this life or when it is given out again. This one has it only if it may be that one.
         Ok(Stored::Before) if received.is_fresh() => Outcome::Done,
         Ok(Stored::Before) => next(),
+        // It may have gone on long ago, or it has to go on now: later stages ask.
+        Ok(Stored::NewOrBefore) => {
+            let trail = Trail {
+                again: true,
+                ..received.onward()
+            };
+            Outcome::Next(vec![stored_event(received, event, trail)])
+        }
         Ok(Stored::Conflict) => rejected(
             passed_on(received, event),
             ReasonCode::IdempotencyConflict,
@@ -115,13 +123,9 @@ fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreEr
     }
 }
 
-fn stored_event(received: &Received, event: &NewEvent) -> Publication {
-    onward(
-        Fact::Stored,
-        &passed_on(received, event),
-        &event.kind,
-        &received.onward(),
-    )
+fn stored_event(received: &Received, event: &NewEvent, trail: Trail) -> Publication {
+    let message = passed_on(received, event);
+    onward(Fact::Stored, &message, &event.kind, &trail)
 }
 
 /// The message as it may leave this stage: without the password hash, in its body or sealed.

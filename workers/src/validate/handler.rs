@@ -3,17 +3,15 @@
 use async_trait::async_trait;
 use common::event::{
     CloudEvent, Decoded, EventId, EventType, Limits, PasswordHash, Refused, Trail, Types, decode,
-    header, now, take_password_hash,
+    header, now, recognise, secrets, take_password_hash,
 };
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
-use common::outcome::{Failure, Outcome, Rejection};
+use common::outcome::{Failure, FieldError, Outcome, Rejection};
 use common::reason::ReasonCode;
 use common::runtime::{Handler, Received};
 use common::seal::{Seal, Unsealable};
 use common::topology::Fact;
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::canonical::onward;
 
@@ -46,6 +44,9 @@ impl Validate {
             trail,
             ..
         } = received;
+        if let Some(failure) = received.damage() {
+            return Outcome::Dead(failure);
+        }
         let received_at = trail.received_at.unwrap_or_else(now);
         let own_user = self.own_user.as_deref();
         let mut decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
@@ -78,18 +79,24 @@ impl Validate {
             }
             Err(Refused::Unknown) => {
                 let known: Vec<&str> = self.types.iter().map(EventType::name).collect();
-                let error = format!(
+                let mut error = format!(
                     "expected one of the types {}, found {:?}",
                     known.join(", "),
                     decoded.event.kind
                 );
+                if let Some(sight) = recognise(message) {
+                    error.push_str("; ");
+                    error.push_str(&sight);
+                }
                 Outcome::Dead(Failure::new(ReasonCode::UnknownType, error))
             }
-            Err(Refused::Rejected(rejection)) => {
-                let mut event = canonical(received, decoded.clone());
-                if rejection.code == ReasonCode::PlaintextPassword {
-                    event.body = masked(decoded).into();
+            Err(Refused::Rejected(mut rejection)) => {
+                if let Some(sight) = recognise(message) {
+                    rejection.errors.push(FieldError::new("", sight));
                 }
+                // It is kept and announced, but nothing of it is secret any more.
+                let mut event = canonical(received, decoded);
+                secrets::mask_message(&mut event);
                 Outcome::Rejected(Rejection {
                     event: Some(Box::new(event)),
                     ..rejection
@@ -150,24 +157,9 @@ fn canonical(received: &Received, decoded: Decoded) -> Message {
         // AMQP bounds it; the event itself holds it whole.
         app_id: Some(source).filter(|source| source.len() <= 255),
         timestamp: received.message.timestamp,
-        user_id: None,
         headers: received.message.headers.clone(),
+        ..Message::default()
     }
-}
-
-/// The event with its password in the clear taken out: it shall travel no further.
-fn masked(decoded: Decoded) -> String {
-    let Decoded {
-        mut event,
-        mut data,
-        ..
-    } = decoded;
-    if let Value::Object(fields) = &mut data {
-        fields.insert("password".to_owned(), Value::from("***"));
-        fields.remove("password_hash");
-    }
-    event.data = RawValue::from_string(data.to_string()).ok();
-    written(&event)
 }
 
 #[cfg(test)]
@@ -279,6 +271,41 @@ mod tests {
         let outcome = handle("application/json", body, Headers::default());
         assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
         assert!(!format!("{outcome:?}").contains("argon2id"), "{outcome:?}");
+    }
+
+    #[test]
+    fn no_secret_of_a_refused_event_is_kept() {
+        for body in [
+            r#"{"email":"nobody","name":"A","apiKey":"hunter2"}"#,
+            r#"{"email":"a@b.example","name":"A","attributes":{"x":[{"secret":"hunter2"}]}}"#,
+        ] {
+            let headers = Headers::from_iter([("authorization", "hunter2")]);
+            let outcome = handle("application/json", body, headers);
+            assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
+            assert!(!format!("{outcome:?}").contains("hunter2"), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_names_what_it_saw() {
+        let celery = r#"{"task":"shop.add","id":"7","args":[],"kwargs":{}}"#;
+        let Outcome::Rejected(rejection) = handle("application/json", celery, Headers::default())
+        else {
+            panic!("expected a rejection")
+        };
+        let told = rejection.errors.iter().map(|error| error.detail.as_str());
+        assert!(told.collect::<String>().contains("a Celery task"));
+        let headers = Headers::from_iter([
+            ("cloudEvents:specversion", "1.0"),
+            ("cloudEvents:id", "7"),
+            ("cloudEvents:source", "/"),
+            ("cloudEvents:type", "nope"),
+        ]);
+        let Outcome::Dead(failure) = handle("application/json", celery, headers) else {
+            panic!("expected a dead letter")
+        };
+        assert_eq!(failure.code, ReasonCode::UnknownType);
+        assert!(failure.error.contains("a Celery task"), "{}", failure.error);
     }
 
     #[test]

@@ -21,9 +21,11 @@ use super::owner::{self, Owner};
 use super::queue::{self, Rest, Taken};
 use super::wakes::Waiter;
 use super::{clock, lock, properties};
+use crate::broker::ownership::Ownership;
 use crate::broker::{BrokerError, Delivery, Settlement, Subscription, SubscriptionControl, Tag};
 use crate::message::Message;
 use crate::sqlite::Error;
+use crate::tasks::supervised;
 
 /// The most messages taken at once.
 const MOST: usize = 256;
@@ -44,6 +46,7 @@ pub(super) async fn subscribe(
         return Err(BrokerError::Refused(refused));
     }
     let (owner, queue) = (engine.owner.clone(), found.id);
+    let ownership = Ownership::new();
     let begun = engine.write(move |connection| Box::pin(begin(connection, owner, queue)));
     let consumer = begun.await?.ok_or_else(missing)?;
     let prefetch = usize::from(prefetch.max(1));
@@ -65,11 +68,14 @@ pub(super) async fn subscribe(
         waiter: engine.wakes.wait_for(queue),
         ended: ended.clone(),
     };
-    tasks.spawn(pump.run(sender));
+    tasks.spawn(supervised("subscription", pump.run(sender)));
     Ok(Subscription {
         deliveries: deliveries(receiver),
         control: Arc::new(Control {
             shared,
+            engine: Arc::clone(engine),
+            consumer,
+            ownership,
             ended: ended.drop_guard(),
         }),
     })
@@ -363,10 +369,22 @@ pub(super) fn message(properties: &str, body: Bytes) -> Message {
 /// Our side of a subscription.
 struct Control {
     shared: Arc<Shared>,
+    engine: Arc<Engine>,
+    consumer: i64,
+    ownership: Ownership,
     ended: DropGuard,
 }
 
 impl Control {
+    /// Whether the file still knows the consumer.
+    async fn is_known(&self) -> bool {
+        let consumer = self.consumer;
+        let known = self
+            .engine
+            .read(move |connection| Box::pin(queue::is_consumer(connection, consumer)));
+        known.await.unwrap_or(false)
+    }
+
     /// Waits for the task; why it will do nothing more, if so.
     async fn wait_for(&self, reached: impl Fn(&Progress) -> bool) -> Result<(), BrokerError> {
         let mut progress = self.shared.progress.subscribe();
@@ -384,7 +402,8 @@ impl Control {
 #[async_trait]
 impl SubscriptionControl for Control {
     async fn owns(&self) -> bool {
-        self.shared.progress.borrow().lost.is_none()
+        let lost = self.shared.progress.borrow().lost.is_some();
+        !lost && self.ownership.holds(|| self.is_known()).await
     }
 
     fn settle(&self, tag: Tag, settlement: Settlement) {

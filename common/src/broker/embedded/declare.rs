@@ -1,5 +1,7 @@
 //! The topology in the file: declared, compared, deleted.
 
+use std::collections::HashSet;
+
 use sqlx::SqliteConnection;
 
 use super::routes::{Routes, arguments};
@@ -14,6 +16,8 @@ pub(super) async fn apply(
 ) -> Result<Vec<String>, Error> {
     const BIND: &str =
         "INSERT INTO bindings (exchange, pattern, target, to_queue) VALUES (?, ?, ?, ?)";
+    const UNBIND: &str =
+        "DELETE FROM bindings WHERE exchange = ? AND pattern = ? AND to_queue AND target = ?";
     let routes = Routes::load(connection).await?;
     let problems: Vec<String> = topology
         .queues
@@ -52,10 +56,43 @@ pub(super) async fn apply(
             changed = true;
         }
     }
+    // What an earlier configuration has bound. The file is ours alone: no binding in it is another's.
+    for (exchange, pattern, queue) in superfluous(&routes, topology) {
+        sqlx::query(UNBIND)
+            .bind(exchange.to_owned())
+            .bind(pattern.to_owned())
+            .bind(queue.to_owned())
+            .execute(&mut *connection)
+            .await?;
+        changed = true;
+    }
     if changed {
         changed_now(connection).await?;
     }
     Ok(Vec::new())
+}
+
+/// Exchange, pattern and queue of what leads to the topology's queues without being in it.
+fn superfluous<'r>(
+    routes: &'r Routes,
+    topology: &'r Topology,
+) -> impl Iterator<Item = (&'r str, &'r str, &'r str)> {
+    let ours: HashSet<_> = topology
+        .bindings
+        .iter()
+        .map(|it| (it.exchange.as_str(), it.pattern.as_str(), &it.to))
+        .collect();
+    let queues: HashSet<&str> = topology.queues.iter().map(|it| it.name.as_str()).collect();
+    routes
+        .bindings()
+        .filter_map(move |(exchange, pattern, to)| match to {
+            Target::Queue(queue)
+                if queues.contains(queue.as_str()) && !ours.contains(&(exchange, pattern, to)) =>
+            {
+                Some((exchange, pattern, queue.as_str()))
+            }
+            _ => None,
+        })
 }
 
 async fn declare(connection: &mut SqliteConnection, queue: &Queue) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use super::engine::{Engine, publish_error};
 use super::publish::{Outgoing, publish};
 use super::routes::Nowhere;
 use crate::broker::PublishError;
+use crate::tasks::supervised;
 use crate::telemetry::metrics;
 
 /// The most messages that one transaction publishes.
@@ -37,7 +38,8 @@ impl Publisher {
         closing: &CancellationToken,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(window.max(1));
-        tasks.spawn(run(Arc::clone(engine), queue, closing.clone()));
+        let work = run(Arc::clone(engine), queue, closing.clone());
+        tasks.spawn(supervised("publisher", work));
         Self { jobs }
     }
 

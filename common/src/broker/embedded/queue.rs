@@ -137,6 +137,18 @@ pub(super) async fn give_back(
     Ok(held.len() == messages.len())
 }
 
+/// Whether a consumer is known: what it holds is its own then.
+pub(super) async fn is_consumer(
+    connection: &mut SqliteConnection,
+    consumer: i64,
+) -> Result<bool, Error> {
+    const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM consumers WHERE id = ?)";
+    Ok(sqlx::query_scalar(KNOWN)
+        .bind(consumer)
+        .fetch_one(connection)
+        .await?)
+}
+
 /// Ends a consumer; what it holds goes back.
 pub(super) async fn end_consumer(
     connection: &mut SqliteConnection,

@@ -197,6 +197,14 @@ impl Routes {
         self.queues.values().filter(|queue| queue.is_stream())
     }
 
+    /// Exchange, pattern and target of every binding.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = (&str, &str, &Target)> {
+        self.bindings.iter().flat_map(|(exchange, bound)| {
+            let each = bound.iter();
+            each.map(move |(pattern, to)| (exchange.as_str(), pattern.as_str(), to))
+        })
+    }
+
     pub(super) fn is_bound(&self, exchange: &str, pattern: &str, to: &Target) -> bool {
         self.bindings.get(exchange).is_some_and(|bound| {
             bound

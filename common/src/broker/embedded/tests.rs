@@ -18,6 +18,7 @@ fn plan() -> Plan {
     Plan {
         namespace: Namespace::default(),
         destinations: vec![("crm".to_owned(), vec!["signup.*".to_owned()])],
+        known_types: vec!["signup.requested".to_owned()],
         longest_delay: Duration::from_secs(4),
         history: Duration::from_secs(60),
     }

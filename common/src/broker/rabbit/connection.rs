@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::explain::{Fault, within, words};
+use super::wire::{self, BodyLimits};
 use crate::broker::BrokerError;
 use crate::config;
 use crate::retry::Waits;
+use crate::tasks;
 use crate::telemetry::metrics;
 
 /// The first and the longest wait before the connection is tried again. A connection that held
@@ -36,6 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// the size from the broker it grows them, which touches all 8 MiB of each connection.
 const FRAME_MAX: u32 = 131_072;
 
+/// How many bytes of a header frame are not properties: frame, class, weight, size of the body, flags.
+const FRAME_OVERHEAD: usize = 8 + 2 + 2 + 8 + 2;
+
 /// How and as whom to connect.
 pub(super) struct Settings {
     pub(super) uri: AMQPUri,
@@ -46,11 +51,17 @@ pub(super) struct Settings {
     name: String,
     /// How long to wait for any one answer.
     pub(super) patience: Duration,
+    /// How large a body that is delivered may be, where its queue has no lower limit.
+    body_limit: usize,
 }
 
 impl Settings {
     /// Reads the configuration. `name` is what operators see.
-    pub(super) fn new(config: &config::Broker, name: &str) -> Result<Self, BrokerError> {
+    pub(super) fn new(
+        config: &config::Broker,
+        name: &str,
+        body_limit: usize,
+    ) -> Result<Self, BrokerError> {
         let address = config.url.address();
         let mut uri: AMQPUri =
             config
@@ -80,6 +91,7 @@ impl Settings {
             user,
             name: name.to_owned(),
             patience: config.connect_timeout,
+            body_limit,
         })
     }
 }
@@ -103,6 +115,8 @@ enum State {
     /// It is there.
     Up {
         connection: Arc<Connection>,
+        /// How large bodies may be on it.
+        limits: Arc<BodyLimits>,
         /// Why the broker takes no messages, while it does not.
         blocked: Option<String>,
     },
@@ -119,6 +133,8 @@ pub(super) struct Link {
     purpose: &'static str,
     state: watch::Sender<State>,
     started: AtomicBool,
+    /// The frame size that was agreed on with the broker last.
+    frame_max: AtomicU32,
     /// The connection is worn and to be replaced, see [`Link::channel`].
     worn: Notify,
     closing: CancellationToken,
@@ -138,6 +154,7 @@ impl Link {
             purpose,
             state: watch::Sender::new(State::Connecting),
             started: AtomicBool::new(false),
+            frame_max: AtomicU32::new(FRAME_MAX),
             worn: Notify::new(),
             closing,
             tasks,
@@ -151,7 +168,9 @@ impl Link {
             return Ok(Arc::clone(connection));
         }
         if !self.started.swap(true, Ordering::Relaxed) {
-            self.tasks.spawn(Arc::clone(self).supervise());
+            let supervise = Arc::clone(self).supervise();
+            self.tasks
+                .spawn(tasks::supervised("broker connection", supervise));
         }
         let mut states = self.state.subscribe();
         let verdict = states.wait_for(|state| !matches!(state, State::Connecting));
@@ -163,6 +182,23 @@ impl Link {
             },
             Ok(Err(_)) | Err(_) => Err(self.unreachable("still connecting")),
         }
+    }
+
+    /// How many bytes of properties and headers a message may have that is published on it: what fits into one
+    /// frame of the agreed size, with room for what the broker adds when it dead-letters.
+    ///
+    /// # Errors
+    /// There is no connection, so no size was agreed on.
+    pub(super) async fn header_room(self: &Arc<Self>) -> Result<usize, BrokerError> {
+        self.connection().await?;
+        let frame = match self.frame_max.load(Ordering::Relaxed) {
+            // The broker sets no bound.
+            0 => FRAME_MAX,
+            frame => frame.min(FRAME_MAX),
+        };
+        let user = self.settings.user.as_ref().map_or(0, String::len);
+        let frame = usize::try_from(frame).unwrap_or_default();
+        Ok((frame - frame / 4).saturating_sub(FRAME_OVERHEAD + 1 + user))
     }
 
     /// Whether a publish would be taken now: connected and not blocked.
@@ -180,6 +216,18 @@ impl Link {
             State::Up { blocked, .. } => blocked.clone(),
             _ => None,
         }
+    }
+
+    /// A new channel on which nothing larger than `limit` bytes is delivered whole.
+    pub(super) async fn channel_with_limit(
+        self: &Arc<Self>,
+        limit: usize,
+    ) -> Result<Channel, BrokerError> {
+        let channel = self.channel().await?;
+        if let State::Up { limits, .. } = &*self.state.borrow() {
+            limits.set(channel.id(), limit);
+        }
+        Ok(channel)
     }
 
     /// A new channel.
@@ -214,7 +262,7 @@ impl Link {
                 attempt = self.connect() => attempt,
             };
             match attempt {
-                Ok(connection) => {
+                Ok((connection, limits)) => {
                     reported = false;
                     let since = Instant::now();
                     tracing::info!(
@@ -223,7 +271,7 @@ impl Link {
                         "connected to the broker"
                     );
                     metrics::connected(purpose, true);
-                    match self.watch(Arc::new(connection)).await {
+                    match self.watch(Arc::new(connection), limits).await {
                         End::Closing => break,
                         End::Worn => continue,
                         End::Lost(detail) => {
@@ -277,7 +325,7 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, BrokerError> {
+    async fn connect(&self) -> Result<(Connection, Arc<BodyLimits>), BrokerError> {
         let settings = &self.settings;
         let name = format!("{} ({})", settings.name, self.purpose);
         let properties = ConnectionProperties::default()
@@ -287,21 +335,26 @@ impl Link {
                 "version".into(),
                 LongString::from(env!("CARGO_PKG_VERSION")),
             );
-        let connect = Connection::connect_uri(settings.uri.clone(), properties);
-        within(settings.patience, "connecting", connect)
+        let limits = BodyLimits::new(settings.body_limit);
+        let connect = wire::connect(settings.uri.clone(), properties, Arc::clone(&limits));
+        let connection = within(settings.patience, "connecting", connect)
             .await
             .map_err(|fault| match BrokerError::from(fault.clone()) {
                 BrokerError::Refused(detail) => BrokerError::Refused(detail),
                 _ => self.unreachable(&fault.words()),
-            })
+            })?;
+        let frame_max = connection.configuration().frame_max();
+        self.frame_max.store(frame_max, Ordering::Relaxed);
+        Ok((connection, limits))
     }
 
     /// Publishes how the connection stands until it ends.
-    async fn watch(&self, connection: Arc<Connection>) -> End {
+    async fn watch(&self, connection: Arc<Connection>, limits: Arc<BodyLimits>) -> End {
         // The only listener: lapin's listeners take events from each other.
         let mut events = std::pin::pin!(connection.events_listener());
         self.state.send_replace(State::Up {
             connection: Arc::clone(&connection),
+            limits,
             blocked: None,
         });
         let mut look = tokio::time::interval(LOOK_EVERY);

@@ -17,11 +17,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::{Link, close_channel};
-use super::convert::{from_amqp, short};
+use super::convert::short;
 use super::explain::{Fault, NOT_FOUND, within, words};
 use super::settlements::{Frame, Settlements};
+use super::wire;
+use crate::broker::ownership::Ownership;
 use crate::broker::{BrokerError, Delivery, Settlement, Subscription, SubscriptionControl, Tag};
 use crate::message::Headers;
+use crate::tasks;
 
 /// The header in which a quorum queue counts how often it gave a message out in vain.
 const DELIVERY_COUNT: &str = "x-delivery-count";
@@ -31,11 +34,13 @@ pub(super) async fn subscribe(
     link: &Arc<Link>,
     queue: &str,
     prefetch: u16,
+    body_limit: usize,
 ) -> Result<Subscription, BrokerError> {
     let no_queue = || BrokerError::NoSuchQueue(queue.to_owned());
     let name = short("queue name", queue).map_err(|_| no_queue())?;
     let patience = link.settings.patience;
-    let channel = link.channel().await?;
+    let channel = link.channel_with_limit(body_limit).await?;
+    let ownership = Ownership::new();
     // Zero would mean as many as there are.
     let prefetch = prefetch.max(1);
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
@@ -63,9 +68,13 @@ pub(super) async fn subscribe(
         ledger: Mutex::default(),
         due: Notify::new(),
         progress: watch::Sender::default(),
+        ownership,
     });
     let ended = CancellationToken::new();
-    tokio::spawn(send_settlements(Arc::clone(&shared), ended.clone()));
+    tasks::spawn(
+        "settlements",
+        send_settlements(Arc::clone(&shared), ended.clone()),
+    );
     Ok(Subscription {
         deliveries: deliveries(consumer, Arc::clone(&shared)),
         control: Arc::new(Control {
@@ -87,6 +96,7 @@ struct Shared {
     /// There is something to send, or nothing will ever be again.
     due: Notify,
     progress: watch::Sender<Progress>,
+    ownership: Ownership,
 }
 
 #[derive(Default)]
@@ -124,16 +134,37 @@ impl Shared {
         self.progress.borrow().lost.clone().map(BrokerError::Lost)
     }
 
-    fn receive(&self, delivery: lapin::message::Delivery) -> Delivery {
+    /// Waits until the link is gone; returns why.
+    async fn until_lost(&self) -> BrokerError {
+        let mut progress = self.progress.subscribe();
+        // The sender is in `self`, so this cannot fail.
+        let _ = progress.wait_for(|progress| progress.lost.is_some()).await;
+        self.lost()
+            .unwrap_or_else(|| BrokerError::Lost("the link is lost".to_owned()))
+    }
+
+    /// Asks the broker something that changes nothing. It handles a channel's frames in order, so an answer
+    /// says that it has all that was written before.
+    async fn echo(&self) -> Result<(), BrokerError> {
+        let echo = self
+            .channel
+            .basic_qos(self.prefetch, BasicQosOptions::default());
+        within(self.patience, "an echo", echo)
+            .await
+            .map_err(|fault| self.lose(&fault.words()))
+    }
+
+    fn receive(&self, delivery: lapin::message::Delivery) -> Result<Delivery, BrokerError> {
         self.ledger().settlements.delivered(delivery.delivery_tag);
-        let message = from_amqp(&delivery.properties, delivery.data);
-        Delivery {
+        let (routing_key, message) = wire::open(delivery.data)
+            .ok_or_else(|| self.lose("a delivery came without its properties"))?;
+        Ok(Delivery {
             tag: Tag(delivery.delivery_tag),
             returns: returns(delivery.redelivered, &message.headers),
             message,
-            routing_key: delivery.routing_key.into(),
+            routing_key,
             redelivered: delivery.redelivered,
-        }
+        })
     }
 }
 
@@ -151,11 +182,17 @@ fn deliveries(
 ) -> stream::BoxStream<'static, Result<Delivery, BrokerError>> {
     stream::unfold(Some((consumer, shared)), |state| async move {
         let (mut consumer, shared) = state?;
-        match consumer.next().await {
-            Some(Ok(delivery)) => {
-                let delivery = shared.receive(delivery);
-                Some((Ok(delivery), Some((consumer, shared))))
-            }
+        let next = tokio::select! {
+            biased;
+            next = consumer.next() => next,
+            // The link may be lost without a word, as an echo without an answer tells.
+            error = shared.until_lost() => return Some((Err(error), None)),
+        };
+        match next {
+            Some(Ok(delivery)) => Some(match shared.receive(delivery) {
+                Ok(delivery) => (Ok(delivery), Some((consumer, shared))),
+                Err(error) => (Err(error), None),
+            }),
             Some(Err(error)) => Some((Err(shared.lose(&words(&error))), None)),
             None if shared.ending.load(Ordering::SeqCst) => None,
             None => {
@@ -257,7 +294,14 @@ struct Control {
 #[async_trait]
 impl SubscriptionControl for Control {
     async fn owns(&self) -> bool {
-        self.shared.lost().is_none() && self.shared.channel.status().connected()
+        let shared = &self.shared;
+        if shared.lost().is_some() || !shared.channel.status().connected() {
+            return false;
+        }
+        shared
+            .ownership
+            .holds(|| async { shared.echo().await.is_ok() })
+            .await
     }
 
     fn settle(&self, tag: Tag, settlement: Settlement) {
@@ -282,13 +326,8 @@ impl SubscriptionControl for Control {
         if let Some(lost) = self.shared.lost() {
             return Err(lost);
         }
-        // Written is not received. The broker handles a channel's frames in order, so its answer to
-        // this one, which changes nothing, says that it has the others.
-        let again = BasicQosOptions::default();
-        let echo = self.shared.channel.basic_qos(self.shared.prefetch, again);
-        within(self.shared.patience, "acks", echo)
-            .await
-            .map_err(|fault| self.shared.lose(&fault.words()))
+        // Written is not received.
+        self.shared.echo().await
     }
 
     async fn cancel(&self) -> Result<(), BrokerError> {

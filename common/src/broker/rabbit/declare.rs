@@ -39,7 +39,22 @@ pub(super) async fn apply(link: &Arc<Link>, topology: &Topology) -> Result<(), B
         .map(Bound::new)
         .collect::<Result<Vec<_>, _>>()?;
     desk.all("binding", &bindings, bind).await?;
+    unbind_former(&mut desk, topology).await?;
     desk.close().await;
+    Ok(())
+}
+
+/// Takes away what an earlier configuration has bound. That is no reason to fail: the worker of a destination asks
+/// for itself what it takes.
+async fn unbind_former(desk: &mut Desk<'_>, topology: &Topology) -> Result<(), BrokerError> {
+    let former = topology
+        .former
+        .iter()
+        .map(Bound::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Err(error) = desk.all("unbinding", &former, unbind).await {
+        tracing::debug!(%error, "bindings of an earlier configuration may remain");
+    }
     Ok(())
 }
 
@@ -303,6 +318,18 @@ async fn bind(channel: Channel, binding: Bound) -> lapin::Result<()> {
             .exchange_bind(to, exchange, pattern, options, arguments)
             .await
     }
+}
+
+/// Unbinds a queue. What is not bound is fine.
+async fn unbind(channel: Channel, binding: Bound) -> lapin::Result<()> {
+    let Bound {
+        exchange,
+        pattern,
+        to,
+        ..
+    } = binding;
+    let arguments = FieldTable::default();
+    channel.queue_unbind(to, exchange, pattern, arguments).await
 }
 
 /// A binding whose names fit AMQP.

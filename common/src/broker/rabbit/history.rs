@@ -15,8 +15,9 @@ use lapin::{Channel, Consumer};
 use time::OffsetDateTime;
 
 use super::connection::{Link, close_channel};
-use super::convert::{from_amqp, short};
+use super::convert::short;
 use super::explain::{Fault, NOT_FOUND, within, words};
+use super::wire;
 use crate::broker::{BrokerError, HistoryEntry, HistoryStart};
 use crate::event::Trail;
 use crate::message::Message;
@@ -35,9 +36,10 @@ pub(super) async fn read(
     link: &Arc<Link>,
     name: String,
     from: HistoryStart,
+    body_limit: usize,
 ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
     let last = AMQPValue::LongString("last".into());
-    let mut tail = Reader::open(link, &name, last).await?;
+    let mut tail = Reader::open(link, &name, last, body_limit).await?;
     let mut end = None;
     while let Some(entry) = tail.within_a_moment().await? {
         end = Some(entry.offset);
@@ -56,7 +58,7 @@ pub(super) async fn read(
             AMQPValue::Timestamp(u64::try_from(moment.unix_timestamp()).unwrap_or(0))
         }
     };
-    let mut reader = Reader::open(link, &name, from).await?;
+    let mut reader = Reader::open(link, &name, from, body_limit).await?;
     // Nothing has been received since the moment asked for, if nothing comes.
     let Some(first) = reader.within_a_moment().await? else {
         reader.close().await;
@@ -84,9 +86,14 @@ struct Reader {
 }
 
 impl Reader {
-    async fn open(link: &Arc<Link>, name: &str, offset: AMQPValue) -> Result<Self, BrokerError> {
+    async fn open(
+        link: &Arc<Link>,
+        name: &str,
+        offset: AMQPValue,
+        body_limit: usize,
+    ) -> Result<Self, BrokerError> {
         let patience = link.settings.patience;
-        let channel = link.channel().await?;
+        let channel = link.channel_with_limit(body_limit).await?;
         let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
         within(patience, "basic.qos", qos).await?;
         let mut arguments = FieldTable::default();
@@ -145,7 +152,8 @@ impl Reader {
             .basic_ack(delivery.delivery_tag, BasicAckOptions::default());
         // It gives credit for the next ones; the entry itself stays where it is.
         within(self.patience, "writing acks", ack).await?;
-        let message = from_amqp(&delivery.properties, delivery.data);
+        let (routing_key, message) = wire::open(delivery.data)
+            .ok_or_else(|| lost("an entry of the history came without its properties"))?;
         let offset = message
             .headers
             .int(OFFSET)
@@ -153,7 +161,7 @@ impl Reader {
         Ok(HistoryEntry {
             offset: offset.ok_or_else(|| lost("an entry of the history tells no offset"))?,
             time: received_at(&message),
-            routing_key: delivery.routing_key.into(),
+            routing_key,
             message,
         })
     }

@@ -26,6 +26,7 @@ use self::flight::Flight;
 use super::connection::{Link, close_channel};
 use super::explain::within;
 use crate::broker::{BrokerError, PublishError};
+use crate::tasks::supervised;
 
 /// A message, ready to be written.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Publisher {
                     ready: VecDeque::new(),
                     draining: draining.clone(),
                 };
-                tasks.spawn(lane.run());
+                tasks.spawn(supervised("publisher", lane.run()));
                 sender
             })
             .collect();

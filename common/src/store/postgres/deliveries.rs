@@ -7,25 +7,27 @@ use sqlx::postgres::PgBindIterExt as _;
 use uuid::Uuid;
 
 use super::link::Link;
-use crate::store::tables::deliveries::{AttemptRow, OutcomeRow, in_order, outcomes};
-use crate::store::{Attempt, DeliveryKey, DeliveryState, StoreError};
+use crate::store::tables::deliveries::{
+    AttemptRow, DeliveryRow, KeyRow, OutcomeRow, in_order, outcomes,
+};
+use crate::store::{Attempt, DeliveryKey, DeliveryRecord, StoreError};
 
-pub(super) async fn states(
+pub(super) async fn records(
     link: &Link,
     keys: &[DeliveryKey],
-) -> Result<Vec<Option<DeliveryState>>, StoreError> {
+) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
     let events: Arc<[Uuid]> = keys.iter().map(|key| key.event.uuid()).collect();
-    let rows: Vec<(Uuid, String, i64, String)> = link
+    let rows: Vec<DeliveryRow> = link
         .run(move |connection| {
             let events = Arc::clone(&events);
             Box::pin(async move {
                 // By the first column of the primary key alone: a join with a list of keys is planned
                 // once, while the table is small, as a scan of all of it.
                 sqlx::query_as(
-                    "SELECT event_id, destination, generation, status
+                    "SELECT event_id, destination, generation, status, attempts, last_status_code, last_error
                     FROM deliveries WHERE event_id = ANY($1)",
                 )
                 .bind(&events[..])
@@ -35,6 +37,32 @@ pub(super) async fn states(
         })
         .await?;
     in_order(rows, keys)
+}
+
+pub(super) async fn discard(link: &Link, keys: &[DeliveryKey]) -> Result<(), StoreError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let keys: Arc<[KeyRow]> = keys.iter().map(KeyRow::from).collect();
+    link.run(move |connection| {
+        let keys = Arc::clone(&keys);
+        Box::pin(async move {
+            sqlx::query(
+                "UPDATE deliveries AS known SET status = 'discarded'
+                FROM UNNEST($1::uuid[], $2::text[], $3::bigint[])
+                     AS given (event_id, destination, generation)
+                WHERE known.event_id = given.event_id AND known.destination = given.destination
+                      AND known.generation = given.generation AND known.status = 'due'",
+            )
+            .bind(keys.iter().map(|key| key.event).bind_iter())
+            .bind(keys.iter().map(|key| key.destination.as_str()).bind_iter())
+            .bind(keys.iter().map(|key| key.generation).bind_iter())
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+    })
+    .await
 }
 
 pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::link::Link;
-use crate::store::tables::events::{Processing, Signup, due, waves};
+use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
 use crate::store::{NewEvent, StoreError, Stored};
 
 pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
@@ -22,14 +22,15 @@ pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Sto
         return Ok(Vec::new());
     }
     let waves: Arc<[Vec<usize>]> = waves(&batch).into();
+    // A connection that broke during the commit leaves open whether it took place. What is there then may be
+    // this very batch, which nobody else will hand on, or may have been there before.
     let committing = Arc::new(AtomicBool::new(false));
-    link.transaction(move |connection| {
+    let unknown = Arc::clone(&committing);
+    let stored = link.transaction(move |connection| {
         let batch = Arc::clone(&batch);
         let waves = Arc::clone(&waves);
         let committing = Arc::clone(&committing);
         Box::pin(async move {
-            // A connection that broke during the commit leaves open whether it took place: what is
-            // there now may be this very batch, and nobody else will hand it on.
             let perhaps_ours = committing.load(Ordering::Relaxed);
             let mut outcomes = vec![Stored::Before; batch.len()];
             for wave in waves.iter() {
@@ -37,7 +38,7 @@ pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Sto
                 let stored = store_wave(connection, &events).await?;
                 for (&index, outcome) in wave.iter().zip(stored) {
                     outcomes[index] = match outcome {
-                        Stored::Before if perhaps_ours => Stored::New,
+                        Stored::Before if perhaps_ours => Stored::NewOrBefore,
                         outcome => outcome,
                     };
                 }
@@ -45,8 +46,16 @@ pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Sto
             committing.store(true, Ordering::Relaxed);
             Ok(outcomes)
         })
+    });
+    stored.await.map_err(|error| {
+        if unknown.load(Ordering::Relaxed) {
+            // Whatever kept it from being tried again: the caller must not take the batch for one that is
+            // surely not stored.
+            StoreError::Unavailable(format!("nobody knows whether a batch was stored: {error}"))
+        } else {
+            error
+        }
     })
-    .await
 }
 
 /// Stores events of which no two have the same id or address.
@@ -233,8 +242,9 @@ async fn compare(
     connection: &mut PgConnection,
     events: &[&NewEvent],
 ) -> Result<HashMap<Uuid, bool>, sqlx::Error> {
-    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
-        "SELECT event_id, events.fingerprint = given.fingerprint
+    let rows: Vec<(Uuid, Option<String>)> = sqlx::query_as(
+        "SELECT event_id,
+                CASE WHEN events.fingerprint <> given.fingerprint THEN events.body::text END
         FROM UNNEST($1::uuid[], $2::bytea[]) AS given (event_id, fingerprint)
         JOIN events USING (event_id)",
     )
@@ -247,7 +257,7 @@ async fn compare(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().collect())
+    Ok(same_content(events, rows))
 }
 
 /// Writes down the deliveries of replayed events as due.

@@ -2,6 +2,7 @@
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
 
@@ -25,7 +26,7 @@ pub(super) enum Kind {
 /// What an error means.
 pub(super) fn kind(error: &sqlx::Error) -> Kind {
     match error {
-        sqlx::Error::Database(error) => error.code().as_deref().map_or(Kind::Fault, of_code),
+        sqlx::Error::Database(error) => of_database(error.as_ref()),
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Kind::Broken,
         sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
@@ -38,25 +39,67 @@ pub(super) fn kind(error: &sqlx::Error) -> Kind {
     }
 }
 
-/// What an SQLSTATE means.
+fn of_database(error: &dyn DatabaseError) -> Kind {
+    match error.code().as_deref() {
+        Some(LIMIT_EXCEEDED) if is_of_a_row(error) => Kind::Data,
+        code => code.map_or(Kind::Fault, of_code),
+    }
+}
+
+/// Beyond a limit of the program: mostly the database's own (it protects itself against wraparound), but a
+/// row or an index entry that is too large has the same code.
+const LIMIT_EXCEEDED: &str = "54000";
+
+/// Whether a limit was exceeded by a row. The functions of the server that say so, in any language.
+fn is_of_a_row(error: &dyn DatabaseError) -> bool {
+    const BY_A_ROW: [&str; 7] = [
+        "RelationGetBufferForTuple",
+        "_bt_check_third_page",
+        "index_form_tuple_context",
+        "index_form_tuple",
+        "GinFormTuple",
+        "ginHeapTupleFastInsert",
+        "convertJsonbObject",
+    ];
+    let routine = error
+        .try_downcast_ref::<PgDatabaseError>()
+        .and_then(PgDatabaseError::routine);
+    error.constraint().is_some() || routine.is_some_and(|routine| BY_A_ROW.contains(&routine))
+}
+
+/// What an SQLSTATE means. Only what the data itself causes is `Data`: everything that an operator can mend
+/// is waited for.
 fn of_code(code: &str) -> Kind {
     match code {
-        // Serialization failure, deadlock.
-        "40001" | "40P01" => Kind::Clash,
-        // Ended by an operator, a crash, or for standing idle; a plan from before a migration.
-        "57P01" | "57P02" | "57P05" | "25P03" | "0A000" | "26000" => Kind::Broken,
-        // Statement timeout, starting up, read only, lock not available.
-        "57014" | "57P03" | "25006" | "55P03" => Kind::Unavailable,
+        // Ended for standing idle in a transaction; the transaction failed before; a plan or a statement
+        // from before a migration; a commit that nobody knows the end of.
+        "25P02" | "25P03" | "0A000" | "26000" | "40003" => Kind::Broken,
+        // Ended by an operator, by a crash, or for standing idle.
+        "57P01" | "57P02" | "57P05" => Kind::Broken,
+        // A constraint at the end of the transaction.
+        "40002" => Kind::Data,
         // Unknown table, schema or column; no such key to conflict on.
         "42P01" | "3F000" | "42703" | "42P10" => Kind::Schema,
-        // The role may not. An operator can mend it; no event is to blame.
+        // The role may not.
         "42501" => Kind::Unavailable,
+        // Damaged data, a damaged index.
+        "XX001" | "XX002" => Kind::Unavailable,
+        // A statement that is too complex for the stack: a value is nested too deeply.
+        "54001" => Kind::Data,
+        // Too many columns or arguments.
+        "54011" | "54023" => Kind::Fault,
         _ => match code.get(..2) {
             Some("08") => Kind::Broken,
-            // Out of resources; system errors; may not log in; no such database.
-            Some("53" | "58" | "28" | "3D") => Kind::Unavailable,
-            // Data exceptions; constraints; more than the database can hold.
-            Some("22" | "23" | "54") => Kind::Data,
+            // Serialization failure, deadlock, rolled back.
+            Some("40") => Kind::Clash,
+            // Read only or in a state that is not for writing; out of a limit of the database's own; out of
+            // disk, memory or connections; not in the state for it, or a lock that is not to be had; an
+            // operator steps in: shutdown, starting up, timeout; system errors; a broken configuration.
+            Some("25" | "54" | "53" | "55" | "57" | "58" | "F0") => Kind::Unavailable,
+            // May not log in; no such database; a snapshot that is too old.
+            Some("28" | "3D" | "72") => Kind::Unavailable,
+            // Data exceptions; constraints; a check of a view.
+            Some("22" | "23" | "44") => Kind::Data,
             _ => Kind::Fault,
         },
     }
@@ -138,20 +181,28 @@ mod tests {
     fn every_class_of_errors_has_its_consequence() {
         for (kind, codes) in [
             (Kind::Clash, &["40001", "40P01"][..]),
-            (Kind::Broken, &["57P01", "57P02", "08006", "08003", "0A000"]),
+            (
+                Kind::Broken,
+                &[
+                    "57P01", "57P02", "08006", "08003", "0A000", "40003", "25P02",
+                ],
+            ),
             (
                 Kind::Unavailable,
                 &[
-                    "57P03", "57014", "53300", "53100", "25006", "55P03", "28P01", "3D000",
-                    "42501", "58030",
+                    "57P03", "57014", "53300", "53100", "53200", "25006", "55P03", "55000",
+                    "28P01", "3D000", "42501", "58030", "58P01", "54000", "25P04", "57P04",
+                    "XX001", "F0000",
                 ],
             ),
             (Kind::Schema, &["42P01", "3F000", "42703"]),
             (
                 Kind::Data,
-                &["22021", "22P02", "23505", "23514", "54000", "54001"],
+                &[
+                    "22021", "22P02", "23505", "23514", "54001", "40002", "44000",
+                ],
             ),
-            (Kind::Fault, &["42601", "XX000", "99", ""]),
+            (Kind::Fault, &["42601", "XX000", "P0001", "99", ""]),
         ] {
             for code in codes {
                 assert_eq!(of_code(code), kind, "{code}");

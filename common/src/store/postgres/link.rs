@@ -18,6 +18,7 @@ use super::failure::{Kind, classify, kind};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::store::StoreError;
+use crate::tasks;
 
 /// After so many waits for a connection in a row that were in vain, the pool is suspected.
 const SUSPICIOUS: u32 = 3;
@@ -223,7 +224,7 @@ impl Inner {
         let fresh = lazy_pool(&self.options, self.max_connections, self.connect_timeout);
         let lost = std::mem::replace(&mut *self.lock_pool(), fresh);
         // What it still has closes as it comes back; what never comes back is not waited for.
-        tokio::spawn(async move { lost.close().await });
+        tasks::spawn("closing a lost pool", async move { lost.close().await });
     }
 
     fn pool(&self) -> PgPool {

@@ -21,8 +21,9 @@ pub(super) async fn begin(link: &Link, replay: &Replay) -> Result<(), StoreError
         let row = row.clone();
         Box::pin(async move {
             sqlx::query(
-                "INSERT INTO replays (replay_id, filter, to_queue, who, why, rate, stop_when, slice)
-                VALUES ($1, $2::text::json, $3, $4, $5, $6, $7, $8::text::json)
+                "INSERT INTO replays
+                     (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids)
+                VALUES ($1, $2::text::json, $3, $4, $5, $6, $7, $8::text::json, $9)
                 ON CONFLICT (replay_id) DO NOTHING",
             )
             .bind(row.id)
@@ -33,6 +34,7 @@ pub(super) async fn begin(link: &Link, replay: &Replay) -> Result<(), StoreError
             .bind(row.rate)
             .bind(row.stop_when)
             .bind(row.slice)
+            .bind(row.new_ids)
             .execute(connection)
             .await?;
             Ok(())
@@ -47,7 +49,7 @@ pub(super) async fn progress(link: &Link, id: Uuid) -> Result<Option<Progress>, 
             Box::pin(async move {
                 sqlx::query_as(
                     "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
-                            slice::text, position, replayed, started_at, ended_at
+                            slice::text, new_ids, position, replayed, started_at, ended_at
                     FROM replays WHERE replay_id = $1",
                 )
                 .bind(id)
@@ -66,7 +68,7 @@ pub(super) async fn page(link: &Link, page: ReplayPage) -> Result<Vec<Progress>,
             Box::pin(async move {
                 sqlx::query_as(
                     "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
-                            slice::text, position, replayed, started_at, ended_at
+                            slice::text, new_ids, position, replayed, started_at, ended_at
                     FROM replays
                     WHERE $1::timestamptz IS NULL OR (started_at, replay_id) < ($1, $2::uuid)
                     ORDER BY started_at DESC, replay_id DESC LIMIT $3",

@@ -115,13 +115,20 @@ pub(super) async fn product(link: &Link) -> Result<String, StoreError> {
     Ok(format!("PostgreSQL {version}"))
 }
 
-/// Whether the database can be reached and its schema is one this program can work with: every
-/// migration it knows is applied. One that it does not know is fine: migrations never break the
+/// Whether the database can be reached, takes writes, and its schema is one this program can work with:
+/// every migration it knows is applied. One that it does not know is fine: migrations never break the
 /// program before them, so that a new release can migrate while the old one runs.
 pub(super) async fn ready(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
+    let newest = MIGRATIONS.iter().map(|known| known.version).max();
     let applied: Vec<i64> = link
-        .direct(|connection| {
+        .direct(move |connection| {
             Box::pin(async move {
+                // A write that changes nothing, committed: a database that can only be read, that is full
+                // or that protects itself refuses it.
+                sqlx::query("UPDATE _sqlx_migrations SET success = success WHERE version = $1")
+                    .bind(newest)
+                    .execute(&mut *connection)
+                    .await?;
                 sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
                     .fetch_all(connection)
                     .await

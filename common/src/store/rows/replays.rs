@@ -26,6 +26,8 @@ pub struct Replay {
     /// The part of the history it sends, for a replay of the history: it claims no dead letters, and
     /// its filter is empty.
     pub slice: Option<HistorySlice>,
+    /// Receivers get what it sends under another `webhook-id` than before.
+    pub new_ids: bool,
 }
 
 /// A part of the history.
@@ -76,6 +78,8 @@ pub struct Progress {
     pub stop_when: Option<u8>,
     /// The part of the history it sends, for a replay of the history.
     pub slice: Option<HistorySlice>,
+    /// Whether receivers get what it sends under another `webhook-id` than before.
+    pub new_ids: bool,
     /// How many letters or events it has sent.
     pub replayed: u64,
     /// How far it has come in the history; everything up to this position was sent.

@@ -3,12 +3,18 @@
 use uuid::Uuid;
 
 use super::link::{Link, document};
-use crate::store::tables::deliveries::{AttemptRow, OutcomeRow, in_order, outcomes};
-use crate::store::{Attempt, DeliveryKey, DeliveryState, StoreError};
+use crate::store::tables::deliveries::{AttemptRow, KeyRow, OutcomeRow, in_order, outcomes};
+use crate::store::{Attempt, DeliveryKey, DeliveryRecord, StoreError};
 
-const STATES: &str = r#"SELECT event_id, destination, generation, status
+const RECORDS: &str = r#"SELECT event_id, destination, generation, status, attempts, last_status_code,
+           last_error
     FROM "NAMESPACE.deliveries"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+
+const DISCARD: &str = r#"UPDATE "NAMESPACE.deliveries" SET status = 'discarded'
+    WHERE status = 'due' AND (event_id, destination, generation) IN (
+        SELECT unhex(value ->> 'event', '-'), value ->> 'destination', value ->> 'generation'
+        FROM json_each($1))"#;
 
 const INSERT_ATTEMPTS: &str = r#"INSERT INTO "NAMESPACE.delivery_attempts"
     (event_id, destination, generation, attempt, started_at, duration_ms, status_code, error,
@@ -41,15 +47,15 @@ const RECORD: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
                           THEN known.last_error
                           ELSE excluded.last_error END"#;
 
-pub(super) async fn states(
+pub(super) async fn records(
     link: &Link,
     keys: &[DeliveryKey],
-) -> Result<Vec<Option<DeliveryState>>, StoreError> {
+) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
     let events: Vec<Uuid> = keys.iter().map(|key| key.event.uuid()).collect();
-    let (query, events) = (link.sql(STATES), document(&events)?);
+    let (query, events) = (link.sql(RECORDS), document(&events)?);
     let rows = link
         .read(move |connection| {
             Box::pin(async move {
@@ -61,6 +67,24 @@ pub(super) async fn states(
         })
         .await?;
     in_order(rows, keys)
+}
+
+pub(super) async fn discard(link: &Link, keys: &[DeliveryKey]) -> Result<(), StoreError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
+    let keys = document(&keys)?;
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            sqlx::query(link.sql(DISCARD))
+                .bind(keys)
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+    })
+    .await
 }
 
 pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {

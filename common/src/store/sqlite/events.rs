@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
-use crate::store::tables::events::{Processing, Signup, due, waves};
+use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
 use crate::store::tables::text::{hex, moment, moment_if_any};
 use crate::store::{Details, NewEvent, StoreError, Stored};
 
@@ -48,8 +48,11 @@ const INSERT_DUE: &str = r#"INSERT INTO "NAMESPACE.deliveries"
 const DELETE: &str = r#"DELETE FROM "NAMESPACE.events"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
 
-const FINGERPRINTS: &str = r#"SELECT event_id, fingerprint FROM "NAMESPACE.events"
-    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+/// The body only of those whose fingerprint is another.
+const COMPARE: &str = r#"SELECT event_id,
+        CASE WHEN fingerprint <> unhex(given.value ->> 'fingerprint') THEN body END
+    FROM jsonb_each($1) AS given
+    JOIN "NAMESPACE.events" ON event_id = unhex(given.value ->> 'id', '-')"#;
 
 pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
     if batch.is_empty() {
@@ -141,6 +144,23 @@ impl<'a> From<&&'a NewEvent> for Row<'a> {
             accepted_at: event.accepted_at,
             fingerprint: event.fingerprint,
             body: &event.body,
+        }
+    }
+}
+
+/// What a stored event is compared with.
+#[derive(Serialize)]
+struct Given {
+    id: Uuid,
+    #[serde(serialize_with = "hex")]
+    fingerprint: [u8; 32],
+}
+
+impl From<&&NewEvent> for Given {
+    fn from(event: &&NewEvent) -> Self {
+        Self {
+            id: event.id.uuid(),
+            fingerprint: event.fingerprint,
         }
     }
 }
@@ -241,19 +261,12 @@ async fn compare(
     if events.is_empty() {
         return Ok(HashMap::new());
     }
-    let ids: Vec<Uuid> = events.iter().map(|event| event.id.uuid()).collect();
-    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(link.sql(FINGERPRINTS))
-        .bind(document(&ids)?)
+    let given: Vec<Given> = events.iter().map(Given::from).collect();
+    let rows: Vec<(Uuid, Option<String>)> = sqlx::query_as(link.sql(COMPARE))
+        .bind(document(&given)?)
         .fetch_all(connection)
         .await?;
-    let stored: HashMap<Uuid, Vec<u8>> = rows.into_iter().collect();
-    Ok(events
-        .iter()
-        .filter_map(|event| {
-            let fingerprint = stored.get(&event.id.uuid())?;
-            Some((event.id.uuid(), *fingerprint == event.fingerprint))
-        })
-        .collect())
+    Ok(same_content(events, rows))
 }
 
 /// Writes deliveries down as due.

@@ -104,12 +104,13 @@ impl Link {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(text) => Self::Unavailable(text),
+            // A damaged file is restored by somebody; no event is to blame.
+            Error::Unavailable(text) | Error::Damaged(text) => Self::Unavailable(text),
             Error::Missing(text) => Self::Schema(format!(
                 "the schema is not the one this program needs ({text}): run `longshore migrate`"
             )),
             Error::Data(text) => Self::Data(text),
-            Error::Damaged(text) | Error::Fault(text) => Self::Fault(text),
+            Error::Fault(text) => Self::Fault(text),
         }
     }
 }

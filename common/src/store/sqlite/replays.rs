@@ -16,8 +16,8 @@ use crate::store::{
 };
 
 const BEGIN: &str = r#"INSERT INTO "NAMESPACE.replays"
-    (replay_id, filter, to_queue, who, why, rate, stop_when, slice, started_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, started_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (replay_id) DO NOTHING"#;
 
 const REPLAY: &str = r#"SELECT * FROM "NAMESPACE.replays" WHERE replay_id = $1"#;
@@ -149,6 +149,7 @@ pub(super) async fn begin(link: &Link, replay: &Replay) -> Result<(), StoreError
                 .bind(row.rate)
                 .bind(row.stop_when)
                 .bind(row.slice)
+                .bind(row.new_ids)
                 .bind(now()?)
                 .execute(connection)
                 .await?;

@@ -23,6 +23,8 @@ const MADE: &str = r#"CREATE TABLE IF NOT EXISTS "NAMESPACE._migrations" (
 const APPLIED: &str = r#"SELECT version, checksum FROM "NAMESPACE._migrations""#;
 const WRITE_DOWN: &str = r#"INSERT INTO "NAMESPACE._migrations"
     (version, description, checksum, applied_at) VALUES ($1, $2, $3, $4)"#;
+const TOUCH: &str =
+    r#"UPDATE "NAMESPACE._migrations" SET description = description WHERE version = $1"#;
 const VERSIONS: &str = r#"SELECT version FROM "NAMESPACE._migrations""#;
 
 const UNPRINTED: &str = r#"SELECT dead_letter_id, error FROM "NAMESPACE.dead_letters"
@@ -127,8 +129,8 @@ pub(super) async fn product(link: &Link) -> Result<String, StoreError> {
     Ok(format!("SQLite {version}"))
 }
 
-/// Whether the database can be opened and its tables are ones this program can work with: every
-/// migration it knows is applied. One that it does not know is fine: migrations never break the
+/// Whether the database can be opened, takes writes, and its tables are ones this program can work with:
+/// every migration it knows is applied. One that it does not know is fine: migrations never break the
 /// program before them.
 pub(super) async fn ready(link: &Link) -> Result<(), StoreError> {
     let versions = link.sql(VERSIONS);
@@ -142,13 +144,28 @@ pub(super) async fn ready(link: &Link) -> Result<(), StoreError> {
         .filter(|known| !applied.contains(&known.version))
         .count();
     if missing == 0 {
-        return Ok(());
+        return touch(link).await;
     }
     Err(StoreError::Schema(format!(
         "the schema {namespace:?} lacks {missing} of the {} migrations this program needs: run `longshore migrate`",
         MIGRATIONS.iter().count(),
         namespace = link.namespace().as_str(),
     )))
+}
+
+/// Writes without changing anything: only that shows whether there is room and the right to write.
+async fn touch(link: &Link) -> Result<(), StoreError> {
+    let newest = MIGRATIONS.iter().map(|known| known.version).max();
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            sqlx::query(link.sql(TOUCH))
+                .bind(newest)
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+    })
+    .await
 }
 
 /// Removes the tables and everything in them.

@@ -109,5 +109,6 @@ pub(super) async fn event(link: &Link, id: EventId) -> Result<Option<EventRecord
         publisher,
         source,
         event: json("events.body", &body)?,
+        body,
     }))
 }

@@ -7,27 +7,63 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::text::{keepable, moment, moment_if_any, number, word};
-use crate::store::{Attempt, AttemptRecord, DeliveryKey, DeliveryState, Moment, StoreError};
+use crate::store::{Attempt, AttemptRecord, DeliveryKey, DeliveryRecord, Moment, StoreError};
 
-/// The states of deliveries in the order of `keys`, out of rows of event, destination, generation and
-/// status in any order.
+/// One delivery.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct DeliveryRow {
+    event_id: Uuid,
+    destination: String,
+    generation: i64,
+    status: String,
+    attempts: i64,
+    last_status_code: Option<i32>,
+    last_error: Option<String>,
+}
+
+/// The deliveries in the order of `keys`, out of rows in any order.
 pub(in crate::store) fn in_order(
-    rows: Vec<(Uuid, String, i64, String)>,
+    rows: Vec<DeliveryRow>,
     keys: &[DeliveryKey],
-) -> Result<Vec<Option<DeliveryState>>, StoreError> {
+) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
     let mut known = HashMap::with_capacity(rows.len());
-    for (event, destination, generation, status) in rows {
-        known.insert((event, destination, generation), word(&status)?);
+    for row in rows {
+        let record = DeliveryRecord {
+            state: word(&row.status)?,
+            attempts: number("deliveries.attempts", row.attempts)?,
+            // A number that is not a status says nothing.
+            last_status_code: row.last_status_code.and_then(|code| code.try_into().ok()),
+            last_error: row.last_error,
+        };
+        known.insert((row.event_id, row.destination, row.generation), record);
     }
-    let state = |key: &DeliveryKey| {
+    let record = |key: &DeliveryKey| {
         let key = (
             key.event.uuid(),
             key.destination.clone(),
             i64::from(key.generation),
         );
-        known.get(&key).copied()
+        known.get(&key).cloned()
     };
-    Ok(keys.iter().map(state).collect())
+    Ok(keys.iter().map(record).collect())
+}
+
+/// Names one delivery.
+#[derive(Serialize)]
+pub(in crate::store) struct KeyRow {
+    pub event: Uuid,
+    pub destination: String,
+    pub generation: i64,
+}
+
+impl From<&DeliveryKey> for KeyRow {
+    fn from(key: &DeliveryKey) -> Self {
+        Self {
+            event: key.event.uuid(),
+            destination: key.destination.clone(),
+            generation: key.generation.into(),
+        }
+    }
 }
 
 /// One request that was made.

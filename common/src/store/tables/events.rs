@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::event::content::Content;
 use crate::store::{Details, NewEvent};
 
 /// Splits a batch so that no id and no address comes twice in one wave, and what came later in the
@@ -41,6 +42,27 @@ fn email(event: &NewEvent) -> Option<&str> {
         } => Some(email_normalised),
         Details::Processing { .. } | Details::None => None,
     }
+}
+
+/// Of events that are stored, whether the content is the same: their rows hold the stored event where its
+/// fingerprint is another. That may be so for one that is the same, where a version that made fingerprints in
+/// another way has stored it; such rows stay, so the text itself decides, for as long as there are any.
+pub(in crate::store) fn same_content(
+    events: &[&NewEvent],
+    rows: Vec<(Uuid, Option<String>)>,
+) -> HashMap<Uuid, bool> {
+    let is_same = |(id, body): (Uuid, Option<String>)| {
+        let Some(body) = body else {
+            return (id, true);
+        };
+        let stored = Content::read(body.as_bytes()).and_then(|content| content.fingerprint());
+        let given = events.iter().find(|event| event.id.uuid() == id);
+        (
+            id,
+            given.is_some_and(|given| stored == Ok(given.fingerprint)),
+        )
+    };
+    rows.into_iter().map(is_same).collect()
 }
 
 /// A row of `signups`.

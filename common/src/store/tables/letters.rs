@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use super::replays::ReplayRow;
 use super::text::{hex, json, keepable, moment, number, word};
 use crate::event::EventId;
 use crate::fingerprint::fingerprint;
-use crate::message::{HeaderValue, Headers, Message};
+use crate::message::{HeaderTypes, Headers, Message};
 use crate::reason::ReasonCode;
 use crate::store::{
     DeadEdit, DeadFilter, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord,
@@ -73,7 +74,7 @@ pub(in crate::store) struct NewLetterRow {
     pub body: Bytes,
 }
 
-/// The properties of a message that have no column of their own.
+/// The properties of a message that have no column of their own, and what the column of its headers leaves open.
 #[derive(Serialize, Deserialize)]
 struct Properties {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,18 +87,66 @@ struct Properties {
     user_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timestamp: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply_to: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiration: Option<String>,
+    #[serde(default, skip_serializing_if = "HeaderTypes::is_empty")]
+    header_types: HeaderTypes,
 }
 
-impl From<&DeadLetter> for NewLetterRow {
-    fn from(letter: &DeadLetter) -> Self {
-        let message = &letter.message;
-        let properties = Properties {
+impl Properties {
+    fn of(message: &Message) -> Self {
+        Self {
             message_id: message.message_id.clone(),
             kind: message.kind.clone(),
             app_id: message.app_id.clone(),
             user_id: message.user_id.clone(),
             timestamp: message.timestamp,
-        };
+            content_encoding: message.content_encoding.clone(),
+            correlation_id: message.correlation_id.clone(),
+            reply_to: message.reply_to.clone(),
+            cluster_id: message.cluster_id.clone(),
+            priority: message.priority,
+            expiration: message.expiration.clone(),
+            header_types: message.headers.types(),
+        }
+    }
+
+    /// The message with these properties.
+    fn message(self, content_type: Option<String>, headers: &Value, body: Bytes) -> Message {
+        Message {
+            headers: Headers::from_json(headers, &self.header_types),
+            body,
+            content_type,
+            content_encoding: self.content_encoding,
+            message_id: self.message_id,
+            correlation_id: self.correlation_id,
+            reply_to: self.reply_to,
+            kind: self.kind,
+            app_id: self.app_id,
+            cluster_id: self.cluster_id,
+            user_id: self.user_id,
+            timestamp: self.timestamp,
+            priority: self.priority,
+            expiration: self.expiration,
+            damage: None,
+        }
+    }
+}
+
+impl From<&DeadLetter> for NewLetterRow {
+    fn from(letter: &DeadLetter) -> Self {
+        let message = &letter.message;
+        let properties = Properties::of(message);
         Self {
             id: letter.id,
             event: letter.event.map(EventId::uuid),
@@ -115,7 +164,7 @@ impl From<&DeadLetter> for NewLetterRow {
             last_failed_at: letter.last_failed_at,
             routing_key: keepable(&letter.routing_key),
             content_type: message.content_type.as_deref().map(keepable),
-            // Texts and a number: this cannot fail.
+            // Texts and numbers: this cannot fail.
             properties: serde_json::to_string(&properties).unwrap_or_else(|_| "{}".to_owned()),
             headers: message.headers.to_json().to_string(),
             body: message.body.clone(),
@@ -154,11 +203,7 @@ impl TryFrom<LetterRow> for DeadLetter {
 
     fn try_from(row: LetterRow) -> Result<Self, StoreError> {
         let properties: Properties = json("dead_letters.properties", row.properties.get())?;
-        let headers: serde_json::Value = json("dead_letters.headers", row.headers.get())?;
-        let headers = match HeaderValue::from_json(&headers) {
-            HeaderValue::Table(headers) => headers,
-            _ => Headers::default(),
-        };
+        let headers: Value = json("dead_letters.headers", row.headers.get())?;
         Ok(Self {
             id: row.dead_letter_id,
             event: row.event_id.map(EventId),
@@ -174,16 +219,7 @@ impl TryFrom<LetterRow> for DeadLetter {
             first_failed_at: row.first_failed_at,
             last_failed_at: row.last_failed_at,
             routing_key: row.routing_key,
-            message: Message {
-                body: row.body.into(),
-                content_type: row.content_type,
-                message_id: properties.message_id,
-                kind: properties.kind,
-                app_id: properties.app_id,
-                user_id: properties.user_id,
-                timestamp: properties.timestamp,
-                headers,
-            },
+            message: properties.message(row.content_type, &headers, row.body.into()),
             state: word(&row.state)?,
             replay: row.replay_id,
         })
@@ -340,8 +376,23 @@ impl TryFrom<SummaryRow> for DeadSummary {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::message::any_message;
     use crate::reason::Cause;
+
+    proptest! {
+        #[test]
+        fn any_message_comes_back_out_of_its_columns(message in any_message()) {
+            let properties = serde_json::to_string(&Properties::of(&message)).unwrap();
+            let headers = message.headers.to_json().to_string();
+            let read: Properties = serde_json::from_str(&properties).unwrap();
+            let headers = serde_json::from_str(&headers).unwrap();
+            let back = read.message(message.content_type.clone(), &headers, message.body.clone());
+            prop_assert_eq!(back, message);
+        }
+    }
 
     #[test]
     fn a_pattern_means_the_text_itself() {

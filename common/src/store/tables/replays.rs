@@ -17,6 +17,7 @@ pub(in crate::store) struct NewReplayRow {
     pub rate: Option<i64>,
     pub stop_when: Option<i16>,
     pub slice: Option<String>,
+    pub new_ids: bool,
 }
 
 impl TryFrom<&Replay> for NewReplayRow {
@@ -38,6 +39,7 @@ impl TryFrom<&Replay> for NewReplayRow {
             rate: replay.rate.map(i64::from),
             stop_when: replay.stop_when.map(i16::from),
             slice: slice.transpose().map_err(no_json("slice"))?,
+            new_ids: replay.new_ids,
         })
     }
 }
@@ -54,6 +56,7 @@ pub(in crate::store) struct ReplayRow {
     rate: Option<i64>,
     stop_when: Option<i16>,
     slice: Option<String>,
+    new_ids: bool,
     position: Option<i64>,
     replayed: i64,
     started_at: OffsetDateTime,
@@ -77,6 +80,7 @@ impl TryFrom<ReplayRow> for Progress {
             // The column has a check on its range.
             stop_when: row.stop_when.and_then(|share| share.try_into().ok()),
             slice: slice.transpose()?,
+            new_ids: row.new_ids,
             replayed: row.replayed.unsigned_abs(),
             position: row.position.map(i64::unsigned_abs),
             started_at: Moment(row.started_at),

@@ -49,6 +49,9 @@ pub struct ReplayArgs {
     /// turns it off [default: 20% for more than 100 letters]
     #[arg(long, value_name = "PERCENT", value_parser = stop_when)]
     stop_when: Option<StopWhen>,
+    /// Let receivers see another `webhook-id` than before, for those that would throw away what they know
+    #[arg(long)]
+    new_ids: bool,
     /// Only say what would be sent
     #[arg(long)]
     dry_run: bool,
@@ -56,7 +59,7 @@ pub struct ReplayArgs {
     send: SendArgs,
     /// The same as `longshore replay resume`
     #[arg(long, value_name = "REPLAY_ID", conflicts_with_all = [
-        "ids", "queue", "destination", "kind", "reason", "cause", "event", "since", "until", "fingerprint", "text", "all", "to", "dry_run", "why", "rate", "stop_when",
+        "ids", "queue", "destination", "kind", "reason", "cause", "event", "since", "until", "fingerprint", "text", "all", "to", "dry_run", "why", "rate", "stop_when", "new_ids",
     ])]
     resume: Option<Uuid>,
 }
@@ -168,6 +171,7 @@ fn plan(app: &App, args: &ReplayArgs) -> Result<Replay, Failure> {
         rate: args.send.rate,
         stop_when: None,
         slice: None,
+        new_ids: args.new_ids,
     })
 }
 

@@ -147,12 +147,19 @@ fn message(letter: &DeadLetter) -> Value {
     mask::mask(&mut headers);
     json!({
         "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
         "message_id": message.message_id,
+        "correlation_id": message.correlation_id,
+        "reply_to": message.reply_to,
         "type": message.kind,
         "app_id": message.app_id,
         "user_id": message.user_id,
+        "cluster_id": message.cluster_id,
         "timestamp": message.timestamp,
+        "priority": message.priority,
+        "expiration": message.expiration,
         "headers": headers,
+        "header_types": message.headers.types(),
         "body": mask::body(&message.body),
     })
 }

@@ -44,6 +44,9 @@ pub struct HistoryReplayArgs {
     /// Send them to this queue: `validate`, `store` or `integrate.NAME`
     #[arg(long, value_name = "QUEUE")]
     queue: String,
+    /// Let receivers see another `webhook-id` than before, for those that would throw away what they know
+    #[arg(long)]
+    new_ids: bool,
     /// Only say what would be sent
     #[arg(long)]
     dry_run: bool,
@@ -124,6 +127,7 @@ async fn replay(
         rate: args.send.rate,
         stop_when: None,
         slice: Some(slice),
+        new_ids: args.new_ids,
     };
     send(app, store, Work::Begin(&replay), found.matching, &args.send).await
 }

@@ -25,6 +25,7 @@ fn everything(queue: &str) -> Replay {
             to: Moment(now() + time::Duration::HOUR),
             kind: None,
         }),
+        new_ids: false,
     }
 }
 

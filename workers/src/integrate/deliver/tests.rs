@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use common::event::EventId;
 use common::reason::ReasonCode;
+use common::store::{DeliveryRecord, DeliveryState};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -129,23 +130,132 @@ async fn what_the_receiver_will_never_take_is_dead_at_once() {
         destination: CRM.to_owned(),
         generation: 0,
     };
-    let states = store.deliveries(&[key]).await;
-    assert_eq!(states, Ok(vec![Some(DeliveryState::Due)]));
+    assert_eq!(record(&store, key).await.unwrap().state, DeliveryState::Due);
 }
 
 #[tokio::test]
 async fn while_the_database_cannot_say_what_is_due_nothing_is_sent() {
     let receiver = Receiver::start(&[]).await;
     let worker = receiver.worker(&testbed::down());
+    let fresh = signup(EventId::born(), "ada@example.com");
     let copy = Received {
         redelivered: true,
-        ..signup(EventId::born(), "ada@example.com")
+        ..fresh.clone()
     };
-    let outcomes = worker.handle(&[copy]).await;
-    assert!(
-        matches!(outcomes[..], [Outcome::Hold { .. }]),
-        "{outcomes:?}"
-    );
+    for message in [fresh, copy] {
+        let outcomes = worker.handle(&[message]).await;
+        assert!(
+            matches!(outcomes[..], [Outcome::Hold { .. }]),
+            "{outcomes:?}"
+        );
+    }
     assert_eq!(receiver.calls(), [""; 0]);
     assert!(worker.probe("postgres").await.is_err());
+}
+
+async fn record(store: &Arc<dyn Store>, key: DeliveryKey) -> Option<DeliveryRecord> {
+    store.deliveries(&[key]).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_second_copy_of_an_attempt_is_dropped_and_one_that_came_back_goes_on() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[503]).await;
+    let (id, received) = receiver.due(&store).await;
+    let worker = receiver.worker(&store);
+    let first = worker.handle(std::slice::from_ref(&received)).await;
+    assert!(matches!(first[..], [Outcome::Retry { .. }]), "{first:?}");
+
+    // The process died before the next attempt was published, or just after: nobody can tell.
+    let back = Received {
+        redelivered: true,
+        ..received.clone()
+    };
+    for worker in [&worker, &receiver.worker(&store)] {
+        let outcomes = worker.handle(std::slice::from_ref(&back)).await;
+        assert!(
+            matches!(outcomes[..], [Outcome::Retry { .. }]),
+            "{outcomes:?}"
+        );
+    }
+    assert_eq!(receiver.calls().len(), 1, "it went on without a request");
+
+    // So there are two messages of the second attempt. The first makes it.
+    let mut second = received;
+    second.trail.attempt = 1;
+    for worker in [&worker, &worker, &receiver.worker(&store)] {
+        let outcomes = worker.handle(std::slice::from_ref(&second)).await;
+        assert_eq!(outcomes, [Outcome::Done]);
+    }
+    assert_eq!(receiver.calls().len(), 2);
+    assert_eq!(status(&store, id).await.deliveries[0].attempts, 2);
+}
+
+#[tokio::test]
+async fn the_receiver_knows_a_replay_by_the_same_id_unless_it_was_to_get_another() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[]).await;
+    let (id, mut received) = receiver.due(&store).await;
+    let worker = receiver.worker(&store);
+    for (generation, new_id) in [(0, 0), (1, 0), (2, 2), (3, 2)] {
+        received.trail.generation = generation;
+        received.trail.new_id = new_id;
+        let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+        assert_eq!(outcomes, [Outcome::Done]);
+    }
+    let (old, new) = (id.to_string(), format!("{id}-r2"));
+    assert_eq!(receiver.calls(), [old.as_str(), &old, &new, &new]);
+}
+
+#[tokio::test]
+async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[]).await;
+    let (id, received) = receiver.due(&store).await;
+    let mut narrowed = testbed::destination(&receiver.url);
+    narrowed.types = vec!["processing.*".to_owned()];
+    let allow = vec!["127.0.0.0/8".parse().unwrap()];
+    let worker = Deliver::new(narrowed, allow, Arc::clone(&store)).unwrap();
+    let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+    assert_eq!(outcomes, [Outcome::Done]);
+    assert_eq!(receiver.calls(), [""; 0]);
+    let key = DeliveryKey {
+        event: id,
+        destination: CRM.to_owned(),
+        generation: 0,
+    };
+    assert_eq!(
+        record(&store, key).await.unwrap().state,
+        DeliveryState::Discarded
+    );
+    assert_eq!(status(&store, id).await.status, "completed");
+
+    // An operator who replays it there means it.
+    let mut replayed = received;
+    replayed.trail.generation = 1;
+    assert_eq!(worker.handle(&[replayed]).await, [Outcome::Done]);
+    assert_eq!(receiver.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_turn_that_is_far_away_is_waited_for_on_the_broker() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[]).await;
+    let mut paced = testbed::destination(&receiver.url);
+    paced.rate = Some("1/10min".parse().unwrap());
+    let allow = vec!["127.0.0.0/8".parse().unwrap()];
+    let worker = Deliver::new(paced, allow, Arc::clone(&store)).unwrap();
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        let (_, received) = receiver.due(&store).await;
+        outcomes.extend(worker.handle(&[received]).await);
+    }
+    let far = Duration::from_secs(590)..=Duration::from_secs(600);
+    match &outcomes[..] {
+        [Outcome::Done, Outcome::Snooze(one), Outcome::Snooze(other)] => {
+            assert!(far.contains(one) && far.contains(other), "{outcomes:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(receiver.calls().len(), 1);
 }

@@ -66,6 +66,26 @@ async fn what_may_have_been_cut_off_before_it_went_on_goes_on_again() {
     assert!(Trail::read(&message.headers).again);
 }
 
+/// A commit whose answer was lost: of old duplicates and of new events alike.
+#[test]
+fn what_is_not_known_to_be_new_goes_on_as_a_repetition() {
+    let received = signup(EventId::born(), "ada@example.com");
+    assert!(received.is_fresh());
+    let event = rows(&received, &[], &testbed::seal()).unwrap();
+    for (stored, again) in [(Stored::New, false), (Stored::NewOrBefore, true)] {
+        let outcome = outcome(&received, &event, Ok(stored));
+        let trail = Trail::read(&next(&outcome).message.headers);
+        assert_eq!(trail.again, again, "{stored:?}");
+        assert_eq!(
+            trail,
+            Trail {
+                again,
+                ..received.onward()
+            }
+        );
+    }
+}
+
 #[tokio::test]
 async fn another_content_and_a_taken_address_are_rejected_and_the_first_ones_stand() {
     let store = testbed::store().await;

@@ -1,7 +1,7 @@
 //! Whether a mended body will be taken by the stage that it goes to.
 
 use bytes::Bytes;
-use common::event::{CloudEvent, EventType, Limits, Refused, Types, decode, now};
+use common::event::{CloudEvent, EventType, Limits, Read, Refused, Types, decode, now, structured};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::FieldError;
 use common::store::DeadLetter;
@@ -84,11 +84,8 @@ fn canonical(letter: &DeadLetter, body: &Bytes, limits: Limits) -> Result<(Strin
             body.len()
         )));
     }
-    let event: CloudEvent = serde_json::from_slice(body)
+    let Read { event, data, .. } = structured(body)
         .map_err(|error| unfit(format!("expected a structured CloudEvent: {error}")))?;
-    event
-        .check_attributes()
-        .map_err(|error| unfit(error.to_string()))?;
     if let Ok(before) = serde_json::from_slice::<CloudEvent>(&letter.message.body) {
         for (attribute, before, after) in [
             ("id", &before.id, &event.id),
@@ -103,8 +100,6 @@ fn canonical(letter: &DeadLetter, body: &Bytes, limits: Limits) -> Result<(Strin
             }
         }
     }
-    let data = serde_json::from_str(event.data())
-        .map_err(|error| unfit(format!("the data is no JSON that can be read: {error}")))?;
     Ok((event.kind, data))
 }
 

@@ -1,18 +1,22 @@
-//! JSON as it is taken here: UTF-8 without a byte order mark, no name twice in an object, nested at
-//! most 128 deep. Two readers can never disagree on what such a text says.
+//! JSON as it is taken at both doors: UTF-8 without a byte order mark, no name twice in an object, nested
+//! at most [`MAX_DEPTH`] deep, numbers within the range of a double. Two readers can never disagree on
+//! what such a text says.
 
-use std::collections::HashSet;
 use std::fmt;
 
-use common::outcome::FieldError;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::outcome::FieldError;
+
+/// Maximum depth of lists and objects inside each other.
+pub const MAX_DEPTH: usize = 127;
+
 /// Why a text is not taken. Says where and what, but nothing of what was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wrong {
-    /// It is no JSON.
+pub enum Wrong {
+    /// It is not JSON.
     Malformed(String),
     /// It is JSON of another kind.
     Kind(String),
@@ -21,8 +25,8 @@ pub(crate) enum Wrong {
 /// Reads any value.
 ///
 /// # Errors
-/// It is no JSON as it is taken here.
-pub(crate) fn value(text: &[u8]) -> Result<Value, Wrong> {
+/// It is not JSON as it is taken here.
+pub fn value(text: &[u8]) -> Result<Value, Wrong> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Strict.deserialize(&mut reader).map_err(malformed(text))?;
     reader.end().map_err(malformed(text))?;
@@ -32,8 +36,8 @@ pub(crate) fn value(text: &[u8]) -> Result<Value, Wrong> {
 /// The fields of an object, in order, each as it is written. What is in them is not looked at.
 ///
 /// # Errors
-/// It is no JSON, or no object.
-pub(crate) fn fields(text: &[u8]) -> Result<Vec<(String, &RawValue)>, Wrong> {
+/// It is not JSON, or not an object.
+pub fn fields(text: &[u8]) -> Result<Vec<(String, &RawValue)>, Wrong> {
     if first(text) != Some(b'{') {
         let value = value(text)?;
         let found = kind(&value);
@@ -48,8 +52,8 @@ pub(crate) fn fields(text: &[u8]) -> Result<Vec<(String, &RawValue)>, Wrong> {
 /// The elements of an array, each as it is written; `None` if there are more than `most`.
 ///
 /// # Errors
-/// It is no JSON, or no array.
-pub(crate) fn elements(text: &[u8], most: usize) -> Result<Option<Vec<&RawValue>>, Wrong> {
+/// It is not JSON, or not an array.
+pub fn elements(text: &[u8], most: usize) -> Result<Option<Vec<&RawValue>>, Wrong> {
     if first(text) != Some(b'[') {
         let found = kind(&value(text)?);
         return Err(Wrong::Kind(format!("expected an array, found {found}")));
@@ -67,7 +71,7 @@ pub(crate) fn elements(text: &[u8], most: usize) -> Result<Option<Vec<&RawValue>
 }
 
 /// What a value is, in words.
-pub(crate) fn kind(value: &Value) -> &'static str {
+pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a truth value",
@@ -78,49 +82,58 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Everywhere that `value` holds the character U+0000, which no database text can.
-pub(crate) fn nul_characters(value: &Value) -> Vec<FieldError> {
-    fn walk(value: &Value, path: &mut String, found: &mut Vec<FieldError>) {
-        // One is enough to mend them all.
-        if found.len() >= 10 {
+/// Everywhere that `value` holds the character U+0000, which no database text can; at most ten places.
+pub(super) fn nul_characters(value: &Value) -> Vec<FieldError> {
+    fn walk(value: &Value, path: &str, found: &mut Vec<FieldError>) {
+        // One is enough to mend them all, and most values hold none.
+        if found.len() >= 10 || !holds_nul(value) {
             return;
         }
         match value {
-            Value::String(text) if text.contains('\0') => {
-                found.push(FieldError::new(
-                    path.as_str(),
-                    "expected no NUL character (\\u0000)",
-                ));
+            Value::String(_) => {
+                found.push(FieldError::new(path, "expected no NUL character (\\u0000)"))
             }
             Value::Array(values) => {
                 for (index, value) in values.iter().enumerate() {
-                    let length = path.len();
-                    path.push_str(&format!("/{index}"));
-                    walk(value, path, found);
-                    path.truncate(length);
+                    walk(value, &format!("{path}/{index}"), found);
                 }
             }
             Value::Object(map) => {
                 for (name, value) in map {
                     if name.contains('\0') {
                         found.push(FieldError::new(
-                            path.as_str(),
+                            path,
                             "expected no NUL character (\\u0000) in names",
                         ));
                     }
-                    let length = path.len();
-                    path.push('/');
-                    path.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                    walk(value, path, found);
-                    path.truncate(length);
+                    walk(value, &format!("{path}{}", pointer(name)), found);
                 }
             }
             _ => {}
         }
     }
     let mut found = Vec::new();
-    walk(value, &mut String::new(), &mut found);
+    walk(value, "", &mut found);
     found
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(map) => map
+            .iter()
+            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}
+
+/// A JSON Pointer to the field called `name`. Long names are cut, and NUL shows as U+FFFD: a pointer is
+/// for people, and is kept in database texts.
+pub fn pointer(name: &str) -> String {
+    let name: String = name.chars().take(60).collect();
+    let name = name.replace('\0', "\u{fffd}");
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 fn first(text: &[u8]) -> Option<u8> {
@@ -218,13 +231,14 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut fields: Self::Value = Vec::new();
-        let mut names = HashSet::new();
-        while let Some((name, value)) = access.next_entry::<String, &RawValue>()? {
-            if !names.insert(name.clone()) {
-                return Err(A::Error::custom(TWICE));
-            }
-            fields.push((name, value));
+        let mut fields: Self::Value = Vec::with_capacity(10);
+        while let Some(field) = access.next_entry()? {
+            fields.push(field);
+        }
+        let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(A::Error::custom(TWICE));
         }
         Ok(fields)
     }
@@ -323,6 +337,15 @@ mod tests {
             .map(|error| error.pointer)
             .collect();
         assert_eq!(pointers, ["/a/1", "/b~1c"]);
+    }
+
+    #[test]
+    fn the_depth_is_the_one_that_is_documented() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            assert!(value(nested(MAX_DEPTH).as_bytes()).is_ok());
+            assert!(is_malformed(nested(MAX_DEPTH + 1).as_bytes()));
+        }
     }
 
     proptest! {

@@ -1,0 +1,78 @@
+//! The topology: declared at the start, and kept so while the program runs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Failure, Program, millis};
+use crate::broker::{Broker, BrokerError};
+use crate::tasks;
+use crate::topology::Topology;
+
+/// How often the topology is declared again, in case somebody deleted a part of it. What is there stays as
+/// it is, and costs the broker a look.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The pause between two declarations that publishers or consumers asked for.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Program {
+    /// Declares the topology, waiting for the broker as long as it takes; `false` when the program
+    /// was stopped before. From then on what somebody deletes of it is declared again within seconds.
+    ///
+    /// # Errors
+    /// Something is declared otherwise already: no waiting mends that.
+    pub async fn declare(&self, broker: &Arc<dyn Broker>) -> Result<bool, Failure> {
+        let topology = Topology::new(&self.config.plan());
+        let mut waits = self.waits();
+        loop {
+            match broker.apply(&topology).await {
+                Ok(()) => {
+                    self.declared.store(true, Ordering::Relaxed);
+                    let keep = self.clone().keep_declared(Arc::clone(broker), topology);
+                    tasks::spawn("keeper of the topology", keep);
+                    return Ok(true);
+                }
+                Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    let wait = waits.next_wait();
+                    tracing::warn!(%error, wait_ms = millis(wait), "waiting for the broker");
+                    if !self.pause(wait).await {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Declares the topology again and again, at once where something of it was missed, until the program
+    /// is told to stop.
+    async fn keep_declared(self, broker: Arc<dyn Broker>, topology: Topology) {
+        // What was last said to be wrong: once is enough.
+        let mut told = None;
+        while self.pause(PAUSE).await {
+            let missed = tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = broker.missed() => true,
+                () = tokio::time::sleep(EVERY) => false,
+            };
+            if missed {
+                tracing::warn!("a part of the topology is missing: declaring it again");
+            }
+            match broker.apply(&topology).await {
+                Ok(()) => told = None,
+                Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
+                    let problem = error.to_string();
+                    if told.as_ref() != Some(&problem) {
+                        tracing::warn!(%error, "the topology cannot be declared again");
+                        told = Some(problem);
+                    }
+                }
+                // Whoever publishes or consumes says so louder.
+                Err(error) => tracing::debug!(%error, "could not declare the topology again"),
+            }
+        }
+    }
+}

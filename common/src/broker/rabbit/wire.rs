@@ -1,0 +1,147 @@
+//! Between the library and the socket: what the broker sends, made fit for the library to read.
+//!
+//! lapin reads short strings as UTF-8, bounds header frames by the negotiated frame size, and drops the whole
+//! connection over a message that is otherwise. RabbitMQ takes such messages from anybody. So the library is
+//! shown no properties at all: [`filter::Filter`] moves routing key and properties of each delivery to the
+//! front of its body ([`envelope`]), where the library does not look, and [`fields`] reads them leniently. A
+//! publisher cannot forge what stands there, since it is written on this side of the socket.
+//!
+//! The filter sits above TLS: the library is given it as if it were a plain socket.
+
+mod envelope;
+mod fields;
+mod filter;
+mod notes;
+mod stream;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_rs::traits::{Executor, Reactor, RuntimeKit};
+use async_rs::util::Task;
+use async_rs::{Runtime, Tokio};
+use futures_util::Stream;
+use lapin::tcp::{AMQPUriTcpExt as _, TLSConfig};
+use lapin::uri::AMQPUri;
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
+
+#[cfg(test)]
+pub(super) use self::envelope::Envelope as Sealed;
+pub(super) use self::envelope::open;
+use self::stream::Filtered;
+
+/// How large the bodies of one connection may be. Of a larger one, beginning, size and hash are kept.
+#[derive(Debug)]
+pub(super) struct BodyLimits {
+    general: usize,
+    channels: Mutex<HashMap<u16, usize>>,
+}
+
+impl BodyLimits {
+    /// At most `general` bytes, where a channel has no limit of its own.
+    pub(super) fn new(general: usize) -> Arc<Self> {
+        Arc::new(Self {
+            general,
+            channels: Mutex::default(),
+        })
+    }
+
+    /// Sets the limit of what is delivered on `channel` from now on.
+    pub(super) fn set(&self, channel: u16, limit: usize) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.insert(channel, limit);
+    }
+
+    fn of(&self, channel: u16) -> usize {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.get(&channel).copied().unwrap_or(self.general)
+    }
+}
+
+/// Connects as the library itself would, TLS included, with the filter between the two.
+pub(super) async fn connect(
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+    limits: Arc<BodyLimits>,
+) -> lapin::Result<Connection> {
+    let tokio = Tokio::current();
+    let kit = Kit {
+        tokio: tokio.clone(),
+        limits: Arc::clone(&limits),
+    };
+    let sockets = Runtime::new(tokio);
+    let connect = async move |uri: AMQPUri, _: Runtime<Kit>| {
+        let socket = uri.connect_with_config_async(TLSConfig::default(), &sockets);
+        let filtered = Filtered::new(socket.await?, Arc::clone(&limits));
+        Ok(AsyncTcpStream::Plain(filtered))
+    };
+    Connection::connector(uri, Runtime::new(kit), connect, properties).await
+}
+
+/// tokio, whose sockets are filtered.
+#[derive(Debug, Clone)]
+struct Kit {
+    tokio: Tokio,
+    limits: Arc<BodyLimits>,
+}
+
+impl RuntimeKit for Kit {}
+
+impl Executor for Kit {
+    type Task<T: Send + 'static> = <Tokio as Executor>::Task<T>;
+
+    fn block_on<T, F: Future<Output = T>>(&self, future: F) -> T {
+        self.tokio.block_on(future)
+    }
+
+    fn spawn<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        future: F,
+    ) -> Task<Self::Task<T>> {
+        self.tokio.spawn(future)
+    }
+
+    fn spawn_blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: F,
+    ) -> Task<Self::Task<T>> {
+        self.tokio.spawn_blocking(work)
+    }
+}
+
+impl Reactor for Kit {
+    type TcpStream = Filtered;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: io::Read + io::Write + AsFd + AsRawFd + Send + 'static>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl futures_io::AsyncRead + futures_io::AsyncWrite + Send + Unpin + 'static>
+    {
+        self.tokio.register(socket)
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, every: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.tokio.interval(every)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        let limits = Arc::clone(&self.limits);
+        let connect = self.tokio.tcp_connect_addr(address);
+        async move {
+            let socket = AsyncTcpStream::Plain(connect.await?);
+            Ok(Filtered::new(socket, limits))
+        }
+    }
+}

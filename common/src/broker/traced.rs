@@ -1,0 +1,45 @@
+//! Publishing in a span of its own, which the messages name as what sent them.
+
+use tracing::{Instrument as _, Span};
+
+use super::{Address, Broker, Publication, PublishError};
+use crate::telemetry::trace;
+
+/// Publishes as [`Broker::publish_all`] does, with the context of the trace written into each message.
+pub async fn publish_traced(
+    broker: &dyn Broker,
+    publications: Vec<Publication>,
+) -> Vec<Result<(), PublishError>> {
+    let span = span(&publications);
+    let publish = async {
+        let outgoing = publications.into_iter().map(|mut one| {
+            trace::inject(&mut one.message.headers);
+            one
+        });
+        let answers = broker.publish_all(outgoing.collect()).await;
+        if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {
+            trace::failed(&Span::current(), error.name());
+        }
+        answers
+    };
+    publish.instrument(span).await
+}
+
+fn span(publications: &[Publication]) -> Span {
+    let mut places = publications.iter().map(|one| place(&one.to));
+    let first = places.next();
+    let is_same = places.all(|place| Some(place) == first);
+    let id = match publications {
+        [one] => one.message.message_id.as_deref(),
+        _ => None,
+    };
+    trace::publishing(first.filter(|_| is_same), id, publications.len())
+}
+
+/// The exchange or queue, without the namespace of an exchange.
+fn place(to: &Address) -> &str {
+    match to {
+        Address::Fact { fact, .. } => fact.as_str(),
+        Address::Queue(queue) | Address::Later { queue, .. } => queue,
+    }
+}

@@ -1,0 +1,248 @@
+//! Recognising messages of other systems, so that a refusal names what it saw and what to do.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+
+use crate::message::{HeaderValue, Headers, Message};
+
+/// How data begins that is not text, what it is called, and what to do.
+const MAGIC: [(&[u8], &str); 19] = [
+    (b"\x1f\x8b", "gzip-compressed data"),
+    (b"\x78\x01", "zlib-compressed data"),
+    (b"\x78\x5e", "zlib-compressed data"),
+    (b"\x78\x9c", "zlib-compressed data"),
+    (b"\x78\xda", "zlib-compressed data"),
+    (b"BZh", "bzip2-compressed data"),
+    (b"\xfd7zXZ\0", "xz-compressed data"),
+    (b"\x5d\0\0", "lzma-compressed data"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed data"),
+    (b"\x04\x22\x4d\x18", "lz4-compressed data"),
+    (b"\xff\x06\0\0sNaPpY", "snappy-compressed data"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"\xac\xed\0\x05", "a serialised Java object"),
+    (b"\0\x01\0\0\0\xff\xff\xff\xff", "a serialised .NET object"),
+    (b"Obj\x01", "an Avro file"),
+];
+
+/// Values of `compression` (kombu) and of the property `content_encoding`, and what they are called.
+const ENCODINGS: [(&str, &str); 8] = [
+    ("application/x-gzip", "zlib-compressed data"),
+    ("application/x-bz2", "bzip2-compressed data"),
+    ("application/x-lzma", "lzma-compressed data"),
+    ("application/zstd", "zstd-compressed data"),
+    ("gzip", "gzip-compressed data"),
+    ("deflate", "zlib-compressed data"),
+    ("br", "Brotli-compressed data"),
+    ("zstd", "zstd-compressed data"),
+];
+
+/// Header names by which a library is known.
+const HEADERS: [(&[&str], &str); 5] = [
+    (&["task", "id"], "a Celery task"),
+    (
+        &["NServiceBus.EnclosedMessageTypes"],
+        "an NServiceBus message",
+    ),
+    (&["MT-Activity-Id"], "a MassTransit message"),
+    (&["__TypeId__"], "a Spring AMQP message"),
+    (&["rbs2-msg-type"], "a Rebus message"),
+];
+
+/// Names in a JSON object by which a library's envelope is known.
+const ENVELOPES: [(&[&str], &str); 11] = [
+    (&["task", "id", "args", "kwargs"], "a Celery task"),
+    (
+        &["messageId", "messageType", "message"],
+        "a MassTransit message",
+    ),
+    (&["class", "args", "jid"], "a Sidekiq job"),
+    (&["job_class", "job_id", "arguments"], "an Active Job"),
+    (&["uuid", "displayName", "job", "data"], "a Laravel job"),
+    (&["actor_name", "args", "kwargs"], "a Dramatiq message"),
+    (&["name", "data", "opts"], "a BullMQ job"),
+    (&["schema", "payload"], "a Kafka Connect record"),
+    (&["before", "after", "op"], "a Debezium change"),
+    (
+        &["Type", "MessageId", "TopicArn", "Message"],
+        "an Amazon SNS notification",
+    ),
+    (&["pattern", "data"], "a NestJS message"),
+];
+
+/// Maximum length of a body that is searched for a library's envelope, in bytes.
+const MAX_SEARCHED: usize = 1024 * 1024;
+
+/// What a message that was refused looks like, and what its publisher can do: a sentence for an error.
+pub fn recognise(message: &Message) -> Option<String> {
+    let Message { headers, body, .. } = message;
+    if let Some(what) = encoding(headers).or_else(|| magic(body)) {
+        let advice = if what.contains("-compressed") {
+            "Nothing is unpacked here, so publish it uncompressed"
+        } else {
+            "Publish the data itself, as JSON"
+        };
+        return Some(format!("it looks like {what}. {advice}"));
+    }
+    if let Some(what) = library(headers).or_else(|| envelope(message)) {
+        return Some(format!(
+            "it looks like {what}, and the envelope of a library is not an event. Publish its content alone, \
+             as JSON, with the event's type as routing key"
+        ));
+    }
+    text(message).map(str::to_owned)
+}
+
+fn encoding(headers: &Headers) -> Option<&'static str> {
+    let said = headers
+        .text("compression")
+        .or(headers.text("content_encoding"));
+    let said = said.or(headers.text("content-encoding"))?;
+    let known = ENCODINGS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(said));
+    known.map(|(_, what)| *what)
+}
+
+fn magic(body: &[u8]) -> Option<&'static str> {
+    let is_text = |text: &str| !text.chars().any(|c| c.is_control() && !c.is_whitespace());
+    if std::str::from_utf8(body).is_ok_and(is_text) {
+        return None;
+    }
+    let known = MAGIC.iter().find(|(start, _)| body.starts_with(start));
+    known.map(|(_, what)| *what)
+}
+
+fn library(headers: &Headers) -> Option<&'static str> {
+    let has = |name: &&str| !matches!(headers.get(name), None | Some(HeaderValue::Null));
+    let known = HEADERS.iter().find(|(names, _)| names.iter().all(has));
+    known.map(|(_, what)| *what)
+}
+
+fn envelope(message: &Message) -> Option<&'static str> {
+    let content_type = message.content_type.as_deref().unwrap_or_default();
+    if content_type.starts_with("application/vnd.masstransit") {
+        return Some("a MassTransit message");
+    }
+    let body = Some(&message.body).filter(|body| body.len() <= MAX_SEARCHED)?;
+    if let Ok(fields) = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body) {
+        let has = |name: &&str| fields.contains_key(*name);
+        let known = ENVELOPES.iter().find(|(names, _)| names.iter().all(has));
+        return known.map(|(_, what)| *what);
+    }
+    // Celery's second protocol: arguments, named arguments, and what to call afterwards.
+    type Call = (
+        Vec<IgnoredAny>,
+        BTreeMap<String, IgnoredAny>,
+        BTreeMap<String, IgnoredAny>,
+    );
+    let (_, _, after) = serde_json::from_slice::<Call>(body).ok()?;
+    let is_celery = after.contains_key("callbacks") && after.contains_key("chord");
+    is_celery.then_some("a Celery task")
+}
+
+/// What is text, but not a JSON object.
+fn text(message: &Message) -> Option<&'static str> {
+    let content_type = message.content_type.as_deref().unwrap_or_default();
+    let body = message.body.trim_ascii_start();
+    if content_type.starts_with("application/cloudevents-batch") {
+        return Some("it looks like a batch. Publish each of its events as a message of its own");
+    }
+    if message.body.starts_with(b"\xff\xfe") || message.body.starts_with(b"\xfe\xff") {
+        return Some("it looks like UTF-16. Publish it in UTF-8");
+    }
+    if message.body.starts_with(b"\xef\xbb\xbf") {
+        return Some("it begins with a byte order mark. Publish it without");
+    }
+    if let Ok(inner) = serde_json::from_slice::<String>(body)
+        && serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&inner).is_ok()
+    {
+        return Some("it looks like JSON that was encoded twice. Encode it once");
+    }
+    if content_type.starts_with("application/x-www-form-urlencoded") {
+        return Some("it looks like a form. Publish its fields as a JSON object");
+    }
+    if body.starts_with(b"<?xml") {
+        return Some("it looks like XML. Publish the data as JSON");
+    }
+    if content_type.is_empty() && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        return Some(
+            "it is JSON that does not say so. Publish it with the content type application/json",
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sight(
+        content_type: &str,
+        body: impl Into<bytes::Bytes>,
+        headers: &[(&str, &str)],
+    ) -> String {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect();
+        let message = Message {
+            body: body.into(),
+            content_type: Some(content_type.to_owned()).filter(|text| !text.is_empty()),
+            headers,
+            ..Message::default()
+        };
+        recognise(&message).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_others_send_is_named() {
+        let celery = [("lang", "py"), ("task", "shop.add"), ("id", "1")];
+        let json = "application/json";
+        for (content_type, body, headers, word) in [
+            (json, "[[1, 2], {}, {}]".into(), &celery[..], "a Celery task"),
+            (
+                json,
+                json!([[1], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]).to_string(),
+                &[],
+                "a Celery task",
+            ),
+            (json, json!({"task": "a", "id": "1", "args": [], "kwargs": {}}).to_string(), &[], "a Celery task"),
+            (json, json!({"class": "A", "args": [], "jid": "1"}).to_string(), &[], "a Sidekiq job"),
+            (json, json!({"name": "a", "data": {}, "opts": {}}).to_string(), &[], "a BullMQ job"),
+            ("application/vnd.masstransit+json", "{}".into(), &[], "a MassTransit message"),
+            (json, "whatever".into(), &[("compression", "application/x-gzip")], "zlib-compressed data"),
+            (json, "\"{\\\"a\\\":1}\"".into(), &[], "encoded twice"),
+            ("application/cloudevents-batch+json", "[]".into(), &[], "a batch"),
+            ("application/x-www-form-urlencoded", "a=1".into(), &[], "a form"),
+            ("", "{\"a\":1}".into(), &[], "application/json"),
+        ] {
+            let told = sight(content_type, body, headers);
+            assert!(told.contains(word), "{word:?} in {told:?}");
+        }
+        for (body, word) in [
+            (&b"\x1f\x8b\x08\0"[..], "gzip-compressed"),
+            (b"\x78\x9c\xab", "zlib-compressed"),
+            (b"BZh91AY&SY\xff", "bzip2-compressed"),
+            (b"\x80\x04\x95", "a Python pickle"),
+            (b"\xff\xfe{\0}\0", "UTF-16"),
+        ] {
+            let told = sight(json, body, &[]);
+            assert!(told.contains(word), "{word:?} in {told:?}");
+        }
+        assert!(sight(json, "x^2 is text", &[]).is_empty());
+        assert!(sight(json, "{\"email\":\"a@b.example\"}", &[]).is_empty());
+    }
+
+    #[test]
+    fn the_advice_fits_what_was_seen() {
+        assert!(sight("", &b"\x1f\x8b"[..], &[]).contains("uncompressed"));
+        assert!(!sight("", &b"\x80\x04"[..], &[]).contains("uncompressed"));
+    }
+}

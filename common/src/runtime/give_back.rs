@@ -1,0 +1,149 @@
+//! Giving messages back, so that it never counts against them.
+//!
+//! RabbitMQ before 4.3 and the embedded engine count everything that comes back to a queue towards its
+//! delivery limit, whatever the reason. So what is given back because of a hold, a drain or a lost publish
+//! goes back as a copy, confirmed before the original is acked. Real returns so far are kept in the copy.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::hold::Down;
+use super::lane::{InHand, Lane};
+use crate::broker::{Address, Publication, PublishError, Settlement, SubscriptionControl, bounds};
+use crate::event::Trail;
+use crate::retry::Waits;
+use crate::topology::Names;
+
+/// A message that came back this often is put aside.
+pub(super) const SUSPECT_AT: u32 = 2;
+
+/// How long a copy is tried again when the publishing link is down. After that the message goes back by
+/// itself, which counts.
+const COPY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The waits between these tries.
+const COPY_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
+impl Lane {
+    /// Gives messages back unharmed: as copies where the broker takes those. A message that the broker has
+    /// already taken back from us is left to it.
+    pub(super) async fn give_back(
+        &self,
+        messages: Vec<InHand>,
+        control: &Arc<dyn SubscriptionControl>,
+    ) {
+        let count = messages.len();
+        if count == 0 {
+            return;
+        }
+        let mut left = Vec::with_capacity(count);
+        for in_hand in messages {
+            match self.copy(&in_hand) {
+                Some(copy) => left.push((in_hand, copy)),
+                None => control.settle(in_hand.tag, Settlement::GiveBack),
+            }
+        }
+        let [first, longest] = COPY_WAITS;
+        let mut waits = Waits::between(first, longest);
+        let deadline = Instant::now() + COPY_TIMEOUT;
+        while !left.is_empty() && control.owns().await {
+            let copies = left.iter().map(|(_, copy)| copy.clone()).collect();
+            let mut answers = self.worker.broker.publish_all(copies).await.into_iter();
+            let mut again = false;
+            left.retain(|(in_hand, _)| match answers.next() {
+                Some(Ok(())) => {
+                    control.settle(in_hand.tag, Settlement::Ack);
+                    false
+                }
+                answer => {
+                    again |= matches!(
+                        answer,
+                        Some(Err(PublishError::Disconnected(_) | PublishError::Blocked(_)))
+                    );
+                    true
+                }
+            });
+            if !again || Instant::now() >= deadline {
+                break;
+            }
+            tokio::time::sleep(waits.next_wait()).await;
+        }
+        for (in_hand, _) in left {
+            control.settle(in_hand.tag, Settlement::GiveBack);
+        }
+        self.gone(count);
+    }
+
+    /// The message as it goes back to its queue; `None` for one that can only go back as it is. Until the
+    /// original is acked there are two of it, so it says that it may be handled a second time.
+    fn copy(&self, in_hand: &InHand) -> Option<Publication> {
+        let message = in_hand.received.again(&Trail {
+            crashes: in_hand.crashes(),
+            again: true,
+            ..in_hand.received.trail.clone()
+        });
+        // What publishing would have to cut is not a copy.
+        if bounds::size(&message).ok()? > bounds::MAX_BYTES {
+            return None;
+        }
+        let to = Address::Queue(self.queue.clone());
+        Some(Publication { to, message })
+    }
+
+    /// Whether a message came back so often that it is to be handled alone.
+    pub(super) fn is_suspect(&self, in_hand: &InHand) -> bool {
+        in_hand.crashes() >= SUSPECT_AT
+    }
+
+    /// Puts a message aside to be handled alone. Its count starts over there, at the same number for
+    /// all: most of them were merely in hand when a neighbour killed the worker. The error is that nothing
+    /// can be published.
+    pub(super) async fn put_aside(
+        &self,
+        in_hand: InHand,
+        control: &Arc<dyn SubscriptionControl>,
+    ) -> Result<(), Down> {
+        if !control.owns().await {
+            return Err(self.taken_back(1));
+        }
+        let trail = Trail {
+            crashes: SUSPECT_AT,
+            ..in_hand.received.trail.clone()
+        };
+        let aside = Publication {
+            to: Address::Queue(Names::suspect(&self.queue)),
+            message: in_hand.received.again(&trail),
+        };
+        match self.worker.broker.publish(aside).await {
+            Ok(()) => {
+                tracing::warn!(
+                    queue.name = %self.queue,
+                    event.id = in_hand.received.message.message_id.as_deref().unwrap_or("-"),
+                    returns = in_hand.returns,
+                    "came back too often: put aside to be handled alone"
+                );
+                self.worker.metrics.suspect();
+                control.settle(in_hand.tag, Settlement::Ack);
+                self.gone(1);
+                Ok(())
+            }
+            Err(error) => {
+                let down = Down::broker(error);
+                self.worker.begin_hold(down.clone());
+                self.give_back(vec![in_hand], control).await;
+                Err(down)
+            }
+        }
+    }
+
+    /// The broker has taken messages back, with the link they came over: others handle them, and nothing
+    /// more is done about them here.
+    pub(super) fn taken_back(&self, count: usize) -> Down {
+        tracing::debug!(
+            queue.name = %self.queue, events = count,
+            "the link was lost: others handle what was in hand"
+        );
+        self.gone(count);
+        Down::broker("lost the subscription")
+    }
+}

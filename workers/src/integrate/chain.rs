@@ -1,0 +1,187 @@
+//! One chain of attempts for one delivery, whatever becomes of links and processes.
+//!
+//! An attempt is a message. Handling it takes four steps, and the process may die, or its link be lost, between
+//! any two of them:
+//!
+//! 1. the request is sent,
+//! 2. the attempt is recorded,
+//! 3. the message of the next attempt is published (or the dead letter),
+//! 4. the message is acknowledged.
+//!
+//! Only a message that is acknowledged is gone, so there is always at least one message for a delivery that is
+//! not at rest. There may be more: the broker gives out a message again whose acknowledgement it did not get. What
+//! a copy does is decided by the number of its attempt and by the highest number that is recorded:
+//!
+//! | its number | it came back | what happened before | it |
+//! |--|--|--|--|
+//! | above the recorded one | either | step 2 was not reached | sends |
+//! | the recorded one | yes | the end came after step 2, maybe before step 3 | does step 3 again, without a request |
+//! | the recorded one | no | another message made this attempt, and has yet to do steps 3 and 4 | is dropped |
+//! | below the recorded one | either | another message made this attempt and step 3 | is dropped |
+//!
+//! - The end came before step 1 or 2: the first row. The receiver may get the request twice, under one
+//!   `webhook-id`: that is what *at least once* means.
+//! - The end came between 2 and 3: the second row. Without it the chain would end here.
+//! - The end came between 3 and 4: the second row as well, so there are two messages of the next attempt. The
+//!   first to arrive makes it. The other finds its number recorded, did not come back, and is dropped.
+//! - A message whose link is lost while its request is under way comes back while the first copy still runs. The
+//!   first one records its attempt, finds that the message is no longer its own and leaves step 3 to the copy.
+//!
+//! A message that was put aside to be handled alone is a new message to the broker, but it came back before
+//! that: its `crashes` tell. A message that waited for its turn or for a program to stop was not handled. What
+//! makes a new message of a delivery that is on no queue at all gives it the recorded number of attempts, as if
+//! the last of them had failed just now.
+
+use common::outcome::Failure;
+use common::reason::ReasonCode;
+use common::runtime::Received;
+use common::store::{DeliveryRecord, DeliveryState};
+use http::StatusCode;
+use time::OffsetDateTime;
+
+use super::answer::{Verdict, verdict};
+
+/// What a message asks for, in view of what is recorded of its delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// Send the request.
+    Send,
+    /// The attempt was made, and this came of it: go on from there.
+    GoOn(Verdict),
+    /// Nothing: the delivery is at rest, or another message is about it.
+    Drop,
+}
+
+/// The next step of `received`, of whose delivery `record` is known.
+pub(super) fn step(
+    received: &Received,
+    record: Option<&DeliveryRecord>,
+    now: OffsetDateTime,
+) -> Step {
+    let Some(record) = record else {
+        return Step::Send;
+    };
+    if matches!(
+        record.state,
+        DeliveryState::Delivered | DeliveryState::Discarded
+    ) {
+        return Step::Drop;
+    }
+    let attempt = received.attempt();
+    if attempt > record.attempts {
+        return Step::Send;
+    }
+    let came_back = received.redelivered || received.trail.crashes > 0;
+    if attempt < record.attempts || !came_back {
+        return Step::Drop;
+    }
+    match recorded(record, now) {
+        // It would be at rest.
+        Verdict::Delivered => Step::Send,
+        failed => Step::GoOn(failed),
+    }
+}
+
+/// What came of the last attempt. What the receiver asked for with `Retry-After` is not recorded.
+fn recorded(record: &DeliveryRecord, now: OffsetDateTime) -> Verdict {
+    let status = record
+        .last_status_code
+        .and_then(|code| StatusCode::from_u16(code).ok());
+    if let Some(status) = status {
+        return verdict(status, None, now);
+    }
+    let error = record.last_error.clone();
+    let error = error.unwrap_or_else(|| "the last attempt failed".to_owned());
+    Verdict::Later {
+        after: None,
+        failure: Failure::new(ReasonCode::ReceiverFailing, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::event::{EventId, now};
+
+    use super::*;
+    use crate::testbed::signup;
+
+    fn message(attempt: u32, redelivered: bool) -> Received {
+        let mut received = signup(EventId::born(), "ada@example.com");
+        received.trail.attempt = attempt - 1;
+        received.redelivered = redelivered;
+        received
+    }
+
+    fn record(state: DeliveryState, attempts: u32, status: Option<u16>) -> DeliveryRecord {
+        DeliveryRecord {
+            state,
+            attempts,
+            last_status_code: status,
+            last_error: Some("as recorded".to_owned()),
+        }
+    }
+
+    fn kind(step: &Step) -> &'static str {
+        match step {
+            Step::Send => "send",
+            Step::GoOn(Verdict::Later { .. }) => "later",
+            Step::GoOn(Verdict::Never(_)) => "never",
+            Step::GoOn(Verdict::Delivered) => "delivered",
+            Step::Drop => "drop",
+        }
+    }
+
+    #[test]
+    fn one_message_of_a_delivery_goes_on() {
+        let due = record(DeliveryState::Due, 2, Some(503));
+        for (attempt, redelivered, expected) in [
+            (1, false, "drop"),
+            (1, true, "drop"),
+            (2, false, "drop"),
+            (2, true, "later"),
+            (3, false, "send"),
+            (3, true, "send"),
+        ] {
+            let step = step(&message(attempt, redelivered), Some(&due), now());
+            assert_eq!(kind(&step), expected, "attempt {attempt}, {redelivered}");
+        }
+    }
+
+    #[test]
+    fn what_was_put_aside_came_back_before() {
+        let due = record(DeliveryState::Due, 1, Some(503));
+        let mut aside = message(1, false);
+        aside.trail.crashes = 2;
+        assert_eq!(kind(&step(&aside, Some(&due), now())), "later");
+    }
+
+    #[test]
+    fn it_goes_on_from_what_was_recorded() {
+        let came = |status| {
+            let due = record(DeliveryState::Due, 1, status);
+            step(&message(1, true), Some(&due), now())
+        };
+        assert_eq!(kind(&came(Some(422))), "never");
+        assert_eq!(kind(&came(Some(500))), "later");
+        match came(None) {
+            Step::GoOn(Verdict::Later { failure, .. }) => assert_eq!(failure.error, "as recorded"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_at_rest_is_not_sent_and_what_nobody_knows_is() {
+        for state in [DeliveryState::Delivered, DeliveryState::Discarded] {
+            let rest = record(state, 1, Some(200));
+            for redelivered in [true, false] {
+                assert_eq!(
+                    step(&message(2, redelivered), Some(&rest), now()),
+                    Step::Drop
+                );
+            }
+        }
+        assert_eq!(step(&message(1, true), None, now()), Step::Send);
+        let untried = record(DeliveryState::Due, 0, None);
+        assert_eq!(step(&message(1, true), Some(&untried), now()), Step::Send);
+    }
+}
