@@ -103,6 +103,21 @@ fn metrics_are_recorded_in_one_place() -> Result<()> {
 }
 
 #[test]
+fn background_tasks_are_supervised() -> Result<()> {
+    // Whoever awaits its task sees its panic: the store does that.
+    let but = ["common/src/tasks.rs", "common/src/store/postgres/link.rs"];
+    for below in ["common/src", "workers/src"] {
+        for (file, text) in code(below)? {
+            ensure!(
+                !text.contains("tokio::spawn(") || but.contains(&file.as_str()),
+                "{file} spawns a task by itself: common::tasks::spawn ends the program when it panics"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn pure_modules_do_no_io() -> Result<()> {
     let impure = [
         "tokio",
@@ -229,7 +244,8 @@ fn every_key_is_documented_and_every_documented_key_is_there() -> Result<()> {
         })
         .collect();
     let sections = [
-        "broker", "database", "log", "limits", "producer", "worker", "history", "dead", "outbound",
+        "broker", "database", "log", "limits", "producer", "worker", "history", "dead", "watch",
+        "outbound",
     ];
     for section in sections {
         let keys = known_keys(&format!("{}__", section.to_uppercase()))?;

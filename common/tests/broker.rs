@@ -36,6 +36,7 @@ macro_rules! conforms {
             what_is_acked_is_gone_and_what_is_given_back_comes_again,
             acks_in_any_order_all_arrive,
             what_a_lost_consumer_held_comes_again_and_is_counted,
+            a_subscription_is_ours_until_it_ends,
             a_cancelled_subscription_ends_after_what_was_under_way,
             a_hold_gives_back_what_is_in_hand_and_goes_on,
             a_missing_queue_is_named,
@@ -54,6 +55,8 @@ macro_rules! conforms {
             what_is_published_outlives_every_program,
             the_history_is_read_to_its_end,
             an_empty_history_ends_at_once,
+            the_history_ends_at_what_was_there_under_any_traffic,
+            a_look_into_a_queue_takes_nothing,
             a_closed_broker_takes_nothing,
         }
     };

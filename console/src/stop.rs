@@ -11,7 +11,7 @@ pub(crate) fn on_signals() -> Result<CancellationToken, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
     let stop = CancellationToken::new();
     let asked = stop.clone();
-    tokio::spawn(async move {
+    common::tasks::spawn("signals", async move {
         let mut either = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -31,5 +31,6 @@ pub(crate) fn on_signals() -> Result<CancellationToken, Failure> {
     reason = "asked for twice; what was under way can be resumed"
 )]
 fn exit_at_once() -> ! {
+    common::telemetry::stderr::flush();
     std::process::exit(1)
 }

@@ -2,8 +2,8 @@
 //! would do for that. So a 202 takes one more thing: a look at the work queue that began after the confirm.
 //!
 //! One look serves every event that was confirmed before it began, so looks cost next to nothing under
-//! load. A queue that was made again between publish and look has not the event: whenever the queue was
-//! found missing or was declared by us in between, the look does not count.
+//! load. A queue that was made again between publish and look has not the event: where anybody's look found
+//! it missing in between, a later one does not count.
 //!
 //! Bindings cannot be looked at over AMQP, but binding again changes nothing. So that is done about every
 //! second. What was accepted while the binding was gone is in the history, where it can be found.
@@ -14,16 +14,15 @@ use std::time::Duration;
 
 use common::broker::{Broker, BrokerError, PublishError};
 use common::config::Config;
-use common::topology::{Fact, Names, Topology};
-use tokio::sync::{Mutex, Notify};
+use common::topology::{Binding, Fact, Names, Topology};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often it is bound again.
 const BIND_EVERY: Duration = Duration::from_millis(1000);
 
-/// How long something is missing before it is declared again: who deletes it and makes it anew by hand is
-/// not raced.
+/// How long it may be missing before that is told.
 const MEND_AFTER: Duration = Duration::from_millis(500);
 
 /// How long a queue that was found missing counts as missing without another look.
@@ -34,16 +33,14 @@ pub(crate) struct WorkQueue {
     broker: Arc<dyn Broker>,
     name: String,
     exchange: String,
-    /// The exchange, and all that is bound to it.
-    around: Topology,
+    /// What leads from the exchange to it, and to the history.
+    bindings: Vec<Binding>,
     /// The last look. Held while one is under way: whoever waits for it may find that it serves them too.
     last: Mutex<Option<Look>>,
     /// Whether the last look found none.
     missing: AtomicBool,
-    /// Counts the times that it was found missing or was declared.
+    /// Counts the times that it was found missing.
     changes: AtomicU64,
-    /// It was found missing.
-    found_missing: Notify,
 }
 
 #[derive(Clone)]
@@ -65,12 +62,11 @@ impl WorkQueue {
         Self {
             broker,
             name: names.validate(),
-            around: Topology::new(&config.plan()).around(&exchange),
+            bindings: Topology::new(&config.plan()).around(&exchange).bindings,
             exchange,
             last: Mutex::new(None),
             missing: AtomicBool::new(false),
             changes: AtomicU64::new(0),
-            found_missing: Notify::new(),
         }
     }
 
@@ -130,7 +126,6 @@ impl WorkQueue {
             return;
         }
         self.changes.fetch_add(1, Ordering::AcqRel);
-        self.found_missing.notify_one();
         if !was_missing {
             tracing::error!(
                 broker.queue = self.name,
@@ -147,48 +142,37 @@ impl WorkQueue {
         }
     }
 
-    /// Keeps the queue bound, and declares what is missing, until `stop`. Begins once `declared`: before
-    /// that, somebody else is at it.
+    /// Keeps the queue bound until `stop`. Begins once everything is `declared`; what is missing later is
+    /// declared again by whoever keeps the topology, and told here so that nobody is accepted meanwhile.
     pub(crate) async fn keep(&self, declared: &AtomicBool, stop: &CancellationToken) {
         let mut reported = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.found_missing.notified() => {}
                 () = tokio::time::sleep(BIND_EVERY) => {}
             }
             if !declared.load(Ordering::Relaxed) {
                 continue;
             }
-            match self.mend().await {
-                Ok(()) => reported = false,
+            match self.broker.bind(&self.bindings).await {
+                Ok(true) => reported = false,
+                // Whoever deletes it and makes it anew by hand is not raced.
+                Ok(false) => {
+                    tokio::time::sleep(MEND_AFTER).await;
+                    let looked = self.look(Instant::now()).await;
+                    tracing::debug!(
+                        broker.queue = self.name,
+                        missing = looked.is_err(),
+                        "cannot be bound"
+                    );
+                }
                 Err(error) => {
                     if !reported {
-                        tracing::warn!(broker.queue = self.name, %error, "the work queue cannot be looked after");
+                        tracing::warn!(broker.queue = self.name, %error, "the work queue cannot be bound again");
                     }
                     reported = true;
-                    // A login that may not declare would be asked again for each event.
-                    tokio::time::sleep(BIND_EVERY).await;
                 }
             }
         }
-    }
-
-    async fn mend(&self) -> Result<(), BrokerError> {
-        if self.broker.bind(&self.around.bindings).await? {
-            return Ok(());
-        }
-        // An end of a binding is missing.
-        self.note(self.broker.has_queue(&self.name).await?);
-        tokio::time::sleep(MEND_AFTER).await;
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.broker.apply(&self.around).await?;
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        tracing::warn!(
-            broker.exchange = self.exchange,
-            broker.queue = self.name,
-            "declared again what was missing; what came meanwhile is in the history"
-        );
-        Ok(())
     }
 }

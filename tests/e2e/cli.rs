@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use e2e::{
     load::{signup, signup_event},
+    process::Program,
     receiver::Receiver,
     system::{Destination, System},
 };
@@ -65,7 +66,11 @@ async fn an_operator_sees_the_system_as_it_is() -> Result<()> {
 
 #[tokio::test]
 async fn a_missing_queue_is_found_and_put_back() -> Result<()> {
-    let system = System::builder().start().await?;
+    // A program that runs would put it back by itself.
+    let programs = [Program::Producer].into_iter().chain(Program::WORKERS);
+    let builder = programs.fold(System::builder(), |some, program| some.copies(program, 0));
+    let system = builder.start().await?;
+    system.longshore(&["topology", "apply"]).await?.success()?;
     system
         .outsider()
         .await?

@@ -6,8 +6,10 @@
 mod amqp_shapes;
 mod broker_faults;
 mod cli;
+mod database;
 mod dead_letter_and_replay;
 mod dead_letters;
+mod decode;
 mod deliveries;
 mod demo;
 mod dev;
@@ -15,9 +17,11 @@ mod duplicates;
 mod fault;
 mod garbage;
 mod happy_path;
+mod holds;
 mod http_contract;
 mod kill;
 mod killed_replay;
+mod missing_parts;
 mod poison;
 mod postgres_faults;
 mod readiness;
@@ -28,10 +32,13 @@ mod retry;
 mod scale;
 mod shutdown;
 mod signup_page;
+mod silent_stderr;
 mod testkit;
 mod traces;
 mod unroutable;
 mod verify;
+mod watch;
+mod wire;
 
 use std::time::Duration;
 

@@ -9,7 +9,8 @@ use lapin::{
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-        ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+        ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -380,6 +381,19 @@ impl Outsider {
         let channel = self.connection.create_channel().await?;
         channel
             .queue_delete(short(queue)?, QueueDeleteOptions::default())
+            .await?;
+        channel.close(200, "deleted".into()).await?;
+        Ok(())
+    }
+
+    /// Deletes an exchange with all bindings to it.
+    ///
+    /// # Errors
+    /// If the broker does not answer.
+    pub async fn delete_exchange(&self, exchange: &str) -> Result<()> {
+        let channel = self.connection.create_channel().await?;
+        channel
+            .exchange_delete(short(exchange)?, ExchangeDeleteOptions::default())
             .await?;
         channel.close(200, "deleted".into()).await?;
         Ok(())

@@ -451,7 +451,11 @@ impl System {
         Ok(())
     }
 
-    fn command(&self, program: Program) -> Result<Command> {
+    /// A command that runs a program with the system's environment.
+    ///
+    /// # Errors
+    /// If it was not built.
+    pub fn command(&self, program: Program) -> Result<Command> {
         let mut command = program.command()?;
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.current_dir(self.scratch.path());

@@ -13,11 +13,13 @@ mod declare;
 mod explain;
 mod greeting;
 mod history;
+mod look;
 mod publisher;
 mod settlements;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -35,7 +37,7 @@ use self::publisher::{Pace, Parcel, Publisher};
 use super::bounds;
 use super::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription,
+    PublishError, Subscription, Waiting,
 };
 use crate::config;
 use crate::event::Limits;
@@ -64,6 +66,8 @@ pub struct RabbitBroker {
     probe: Mutex<Option<Channel>>,
     /// The channel for questions that are asked all the time.
     kept: Mutex<Option<Channel>>,
+    /// It was said what this user may not declare.
+    warned: AtomicBool,
     /// Nothing new is published, what is under way is finished.
     draining: CancellationToken,
     /// Connections end.
@@ -122,6 +126,7 @@ impl RabbitBroker {
             publisher,
             probe: Mutex::new(None),
             kept: Mutex::new(None),
+            warned: AtomicBool::new(false),
             settings,
             draining,
             closing,
@@ -210,7 +215,13 @@ impl RabbitBroker {
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
-        declare::apply(&self.errands, topology).await
+        let given = declare::apply(&self.errands, topology).await?;
+        if let Some(given) = given
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("{given}");
+        }
+        Ok(())
     }
 
     async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError> {
@@ -276,10 +287,14 @@ impl Broker for RabbitBroker {
     }
 
     async fn has_queue(&self, queue: &str) -> Result<bool, BrokerError> {
-        self.on_kept_channel(async |channel| {
+        let found = self.on_kept_channel(async |channel| {
             declare::look(channel, queue, self.settings.patience).await
-        })
-        .await
+        });
+        let found = found.await?;
+        if !found {
+            self.missed.notify_one();
+        }
+        Ok(found)
     }
 
     async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
@@ -313,6 +328,15 @@ impl Broker for RabbitBroker {
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
         let limit = self.limits.event_bytes;
         history::read(&self.consuming, self.names.history(), from, limit).await
+    }
+
+    async fn look(
+        &self,
+        queue: &str,
+        most: usize,
+        seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        look::look(&self.errands, queue, most, seen).await
     }
 
     fn user(&self) -> Option<&str> {

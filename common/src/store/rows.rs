@@ -301,6 +301,9 @@ pub struct DeliveryStatus {
     /// Why it was given up, where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReasonCode>,
+    /// When it was written down, by the clock of the database.
+    #[serde(skip)]
+    pub due_at: Moment,
     /// The last error, where the last attempt failed. Not told to everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

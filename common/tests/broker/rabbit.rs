@@ -113,6 +113,36 @@ async fn publish_until_it_works(broker: &RabbitBroker, queue: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_over_a_link_that_went_silent_is_not_ours() {
+    let quick = |config: &mut config::Broker| {
+        config.connect_timeout = Duration::from_secs(1);
+        // Long after the echo: this is not about heartbeats.
+        config.heartbeat = Duration::from_secs(60);
+    };
+    behind_proxy(quick, |world, broker, proxy| async move {
+        let queue = world.names.store();
+        world.fill(&queue, 1).await;
+        let mut subscription = broker.subscribe(&queue, 10).await.expect("subscribed");
+        next(&mut subscription).await;
+        assert!(subscription.control.owns().await);
+        proxy.stall();
+        let denied = async {
+            while subscription.control.owns().await {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, denied)
+            .await
+            .expect("nobody answers for it");
+        let end = tokio::time::timeout(PATIENCE, subscription.deliveries.next()).await;
+        let end = end.expect("the stream ends as well");
+        assert!(matches!(end, Some(Err(BrokerError::Lost(_)))), "{end:?}");
+        proxy.heal();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn publishing_fails_at_once_while_the_link_is_cut_and_works_when_it_heals() {
     behind_proxy(
         |_| (),

@@ -17,6 +17,7 @@ mod failures;
 mod fakes;
 mod framing;
 mod hostile;
+mod limits;
 mod live;
 mod page;
 mod processing;

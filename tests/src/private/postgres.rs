@@ -141,6 +141,30 @@ impl PrivatePostgres {
         Ok(ended)
     }
 
+    /// Lets every new session only read, or write again, and ends those that are there: what is asked is
+    /// answered, what is written is refused.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn set_read_only(&self, read_only: bool) -> Result<()> {
+        let mut connection = PgConnection::connect(&self.url())
+            .await
+            .context("connecting")?;
+        let change = if read_only { "on" } else { "off" };
+        for statement in [
+            "set default_transaction_read_only = off".to_owned(),
+            format!("alter database postgres set default_transaction_read_only = {change}"),
+        ] {
+            sqlx::query(sqlx::AssertSqlSafe(statement))
+                .execute(&mut connection)
+                .await
+                .context("changing the database's default")?;
+        }
+        connection.close().await?;
+        self.terminate_backends().await?;
+        Ok(())
+    }
+
     async fn end(&mut self, how: Signal) -> Result<()> {
         let mut server = self
             .server

@@ -46,6 +46,7 @@ fn status(
             },
             attempts: 2,
             reason: None,
+            due_at: Moment(at),
             error: None,
             last_attempt_at: None,
         }],

@@ -1,0 +1,64 @@
+//! Parts of the topology that somebody deletes under running programs are there again within seconds.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::{load::signup, process::Program, system::System, wait::eventually};
+
+use crate::{LATER, SOON};
+
+/// Within this time everything is back, on a machine that does much else.
+const SECONDS: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn exchanges_and_queues_that_are_deleted_come_back_without_a_restart() -> Result<()> {
+    let system = System::builder().start().await?;
+    let outsider = system.outsider().await?;
+    let ledger = system.ledger().await?;
+    for exchange in ["received", "accepted", "dead"] {
+        outsider.delete_exchange(&system.named(exchange)).await?;
+        let what = format!("an event to be accepted and stored after {exchange} was deleted");
+        let id = eventually(SECONDS, what, || async {
+            let body = signup(exchange);
+            let answer = system.client().post_once("/v1/signups", exchange, &body);
+            answer.await?.accepted()
+        })
+        .await?;
+        ledger.all_completed(&[id], LATER).await?;
+    }
+    outsider.delete_queue(&system.named("store")).await?;
+    let id = system.client().signup(&signup("store")).await?;
+    ledger.all_completed(&[id], LATER).await?;
+    let verified = system.longshore(&["topology", "verify"]).await?;
+    verified.success()?;
+    system.finish().await
+}
+
+#[tokio::test]
+async fn the_producer_alone_brings_its_exchange_back() -> Result<()> {
+    let builder = System::builder();
+    let system = Program::WORKERS
+        .into_iter()
+        .fold(builder, |some, worker| some.copies(worker, 0))
+        .start()
+        .await?;
+    let outsider = system.outsider().await?;
+    outsider.delete_exchange(&system.named("received")).await?;
+    let refused = system
+        .client()
+        .post_once("/v1/signups", "first", &signup("first"))
+        .await?;
+    // The keeper may have been faster.
+    ensure!([202, 503].contains(&refused.status), "{}", refused.status);
+    eventually(SECONDS, "the door to accept again", || async {
+        let body = signup("second");
+        let answer = system.client().post_once("/v1/signups", "second", &body);
+        answer.await?.accepted()
+    })
+    .await?;
+    // With its binding, or nothing would be there.
+    outsider
+        .await_messages(&system.named("validate"), 1, SOON)
+        .await?;
+    system.finish().await
+}

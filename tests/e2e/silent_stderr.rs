@@ -1,0 +1,68 @@
+//! Standard error is a pipe that nobody reads: work goes on, and the end is in good order.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::{client::Client, load::signup, port, process::Program, system::System, wait::eventually};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::SOON;
+
+/// Requests whose trace lines overflow both the pipe and the buffer before it.
+const REQUESTS: usize = 4_000;
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_no_work() -> Result<()> {
+    let system = System::builder().copies(Program::Store, 0).start().await?;
+    let address = format!("127.0.0.1:{}", port::free()?);
+    let mut child = system
+        .command(Program::Store)?
+        .env("LONGSHORE_LISTEN", &address)
+        .env("LONGSHORE_LOG", "trace")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .stdin(Stdio::null())
+        .spawn()
+        .context("starting the store worker")?;
+    let worker = Client::new(format!("http://{address}"))?;
+    eventually(SOON, "the worker to live", || async {
+        ensure!(worker.get("/livez").await?.status == 200);
+        Ok(())
+    })
+    .await?;
+    let mut dropped = false;
+    for _ in 0..REQUESTS {
+        let page = worker.get("/metrics").await?.text();
+        let lines = page
+            .lines()
+            .find_map(|line| line.strip_prefix("longshore_log_lines_dropped_total "));
+        dropped = lines.is_some_and(|count| count != "0");
+        if dropped {
+            break;
+        }
+    }
+    ensure!(dropped, "the log was never full");
+    let id = system.client().signup(&signup("unlogged")).await?;
+    system.ledger().await?.all_completed(&[id], SOON).await?;
+    ensure!(worker.get("/livez").await?.status == 200);
+    let began = Instant::now();
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.context("a process id")?, Signal::TERM)?;
+    let ended = async {
+        while matches!(child.try_wait(), Ok(None)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, ended)
+        .await
+        .context("the worker did not hear the signal")?;
+    let status = child.wait()?;
+    ensure!(status.code() == Some(0), "{status}");
+    ensure!(
+        began.elapsed() < Duration::from_secs(15),
+        "it took {:?}",
+        began.elapsed()
+    );
+    system.finish().await
+}
