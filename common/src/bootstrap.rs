@@ -166,6 +166,7 @@ where
     let config = Arc::new(config);
     let telemetry = Telemetry::start(name, &config.log);
     let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
+    crate::descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 pub use traced::publish_traced;
 
 use crate::message::Message;
-use crate::topology::{Fact, Topology};
+use crate::topology::{Binding, Fact, Topology};
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,6 +234,26 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// The broker cannot be asked.
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
+
+    /// Whether there is a queue of that name now. Cheap enough to ask all the time: what a confirm says
+    /// is that *some* queue has a message, and a look that begins after it says whether the one that
+    /// matters is there.
+    ///
+    /// # Errors
+    /// The broker cannot be asked.
+    async fn has_queue(&self, queue: &str) -> Result<bool, BrokerError> {
+        Ok(self.depth(queue).await?.is_some())
+    }
+
+    /// Makes sure that these bindings are there; `false` where an exchange or queue of theirs is not. Cheap
+    /// enough to do every second.
+    ///
+    /// # Errors
+    /// The broker cannot be asked, or refuses.
+    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        let bindings = Topology::of_bindings(bindings.to_vec());
+        self.apply(&bindings).await.map(|()| true)
+    }
 
     /// Asks the broker whether a publish would be taken now: connected and not blocked.
     ///

@@ -5,8 +5,10 @@
 
 mod destination;
 pub mod duration;
+mod kubernetes;
 mod load;
 mod login;
+mod mistake;
 mod rate;
 mod secret;
 mod stage;
@@ -22,9 +24,9 @@ pub use destination::{Destination, Webhook};
 pub use load::{ConfigError, load, load_from};
 pub(crate) use login::EMBEDDED_LOGIN;
 pub use rate::Rate;
-pub use secret::Secret;
+pub use secret::{Secret, Secrets};
 pub use stage::{StageConfig, StageSettings};
-pub use url::ServiceUrl;
+pub use url::{ServiceUrl, masked};
 
 use crate::event::{Limits, TypeDefinition};
 use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED};
@@ -45,6 +47,8 @@ pub struct Config {
     pub broker: Broker,
     /// The database.
     pub database: Database,
+    /// What is kept from others on the way.
+    pub secrets: Secrets,
     /// What is logged.
     pub log: Log,
     /// Bounds on events.
@@ -408,6 +412,9 @@ impl Config {
             if value == 0 {
                 return wrong(key, "expected at least 1, found 0".to_owned());
             }
+        }
+        if let Some(problem) = self.secrets.problem() {
+            return wrong("secrets.seal", problem);
         }
         if self.watch.interval.is_zero() {
             return wrong("watch.interval", "expected a time above 0s".to_owned());

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use rows::{
-    Attempt, AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion,
-    DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
-    Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
-    HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
-    ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
+    Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
+    DeadQuestion, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
+    DeliveryStatus, Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord,
+    EventStatus, HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord,
+    Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -183,6 +183,41 @@ impl Queue {
 }
 
 impl Topology {
+    /// Bindings alone.
+    pub fn of_bindings(bindings: Vec<Binding>) -> Self {
+        Self {
+            exchanges: Vec::new(),
+            queues: Vec::new(),
+            bindings,
+            former: Vec::new(),
+        }
+    }
+
+    /// The part of it around one exchange: the exchange, what is bound to it, and how.
+    #[must_use]
+    pub fn around(&self, exchange: &str) -> Self {
+        let from_it = |binding: &&Binding| binding.exchange == exchange;
+        let bindings: Vec<Binding> = self.bindings.iter().filter(from_it).cloned().collect();
+        let leads_to = |name: &str, to_queue: bool| {
+            bindings.iter().any(|binding| match &binding.to {
+                Target::Queue(queue) => to_queue && queue == name,
+                Target::Exchange(other) => !to_queue && other == name,
+            })
+        };
+        let exchanges = self.exchanges.iter();
+        let exchanges = exchanges.filter(|name| *name == exchange || leads_to(name, false));
+        let queues = self
+            .queues
+            .iter()
+            .filter(|queue| leads_to(&queue.name, true));
+        Self {
+            exchanges: exchanges.cloned().collect(),
+            queues: queues.cloned().collect(),
+            bindings,
+            former: Vec::new(),
+        }
+    }
+
     /// The topology of a plan.
     pub fn new(plan: &Plan) -> Self {
         let names = Names::new(plan.namespace.clone());

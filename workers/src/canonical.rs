@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use common::broker::{Address, Publication};
-use common::event::{CloudEvent, EventId, Publisher, Trail};
+use common::event::{CloudEvent, EventId, Publisher, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::Failure;
 use common::reason::ReasonCode;
@@ -92,7 +92,9 @@ fn no_event(detail: &str) -> Failure {
 
 /// An event on its way to the next stage: the bytes as they are, and the trail in headers.
 pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -> Publication {
-    let carried = CARRIED.into_iter().filter_map(|name| {
+    // Nobody behind the store stage has any use for the hash.
+    let sealed = (fact == Fact::Accepted).then_some(header::SEALED_PASSWORD_HASH);
+    let carried = CARRIED.into_iter().chain(sealed).filter_map(|name| {
         let value = message.headers.get(name)?;
         Some((name, value.clone()))
     });

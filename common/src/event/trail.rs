@@ -45,6 +45,8 @@ pub mod header {
     pub const ROUTING_KEY: &str = "longshore-routing-key";
     /// What tells a message from every other, where it could not travel on as it came.
     pub const DIGEST: &str = "longshore-digest";
+    /// The password hash of a signup, sealed; see `common::seal`.
+    pub const SEALED_PASSWORD_HASH: &str = "longshore-sealed-password-hash";
     /// What of a message's own headers had to be left out when it was published on.
     pub const NOTE: &str = "longshore-note";
     /// The `expiration` that a message had: in force it would end the message in our own queues.

@@ -134,6 +134,7 @@ impl Pipeline {
         let worker = StoreEvents::new(
             Arc::clone(&self.store) as Arc<dyn Store>,
             destinations.collect(),
+            common::seal::Seal::of(&Config::default()).expect("a key"),
         );
         let received = Received {
             trail: Trail::read(&message.headers),

@@ -8,6 +8,7 @@ use common::message::Message;
 use common::outcome::Outcome;
 use common::reason::ReasonCode;
 use common::runtime::Received;
+use common::seal::Seal;
 use common::topology::Names;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -78,12 +79,13 @@ impl Judge {
     /// Judges by the types, limits and logins of a configuration.
     ///
     /// # Errors
-    /// A configured event type cannot be used.
+    /// A configured event type or the sealing key cannot be used.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let types =
             Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
+        let seal = Seal::of(config).map_err(anyhow::Error::from)?;
         Ok(Self {
-            validate: Validate::new(types, config.limits.events(), config.broker.logins()),
+            validate: Validate::new(types, config.limits.events(), config.broker.logins(), seal),
             logins: config.broker.logins(),
             queue: Names::new(config.namespace.clone()).validate(),
         })

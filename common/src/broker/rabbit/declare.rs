@@ -3,6 +3,7 @@
 mod trust;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use lapin::options::{
@@ -209,6 +210,42 @@ pub(super) async fn depth(link: &Arc<Link>, queue: &str) -> Result<Option<Depth>
         Err(fault) if fault.code() == Some(NOT_FOUND) => Ok(None),
         Err(fault) => Err(fault.into()),
     }
+}
+
+/// Whether there is a queue. A look that finds none costs the channel.
+pub(super) async fn look(
+    channel: &Channel,
+    queue: &str,
+    patience: Duration,
+) -> Result<bool, BrokerError> {
+    let Ok(name) = short("queue name", queue) else {
+        // No queue can be called so.
+        return Ok(false);
+    };
+    let options = QueueDeclareOptions::durable().passive();
+    let look = channel.queue_declare(name, options, FieldTable::default());
+    match within(patience, "looking for a queue", look).await {
+        Ok(_) => Ok(true),
+        Err(fault) if fault.code() == Some(NOT_FOUND) => Ok(false),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Binds again; `false` where an end is missing, which costs the channel.
+pub(super) async fn bind_all(
+    channel: &Channel,
+    bindings: &[Binding],
+    patience: Duration,
+) -> Result<bool, BrokerError> {
+    for binding in bindings {
+        let binding = bind(channel.clone(), Bound::new(binding)?);
+        match within(patience, "binding", binding).await {
+            Ok(()) => {}
+            Err(fault) if fault.code() == Some(NOT_FOUND) => return Ok(false),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(true)
 }
 
 /// A channel to ask the broker things on; a new one whenever an answer has cost the last.

@@ -39,7 +39,7 @@ async fn a_delivery_that_was_given_up_is_kept_once_and_the_event_is_dead() {
     let id = EventId::born();
     let event = signup(id, "ada@example.com");
     let destination = testbed::destination("https://crm.example.com/hook");
-    let storing = StoreEvents::new(Arc::clone(&store), vec![destination]);
+    let storing = StoreEvents::new(Arc::clone(&store), vec![destination], testbed::seal());
     storing.handle(std::slice::from_ref(&event)).await;
 
     let why = [
