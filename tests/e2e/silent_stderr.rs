@@ -4,7 +4,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{client::Client, load::signup, port, process::Program, system::System, wait::eventually};
+use e2e::{
+    client::Client,
+    load::{Load, signup},
+    port,
+    process::Program,
+    system::System,
+    wait::eventually,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{LATER, SOON};
