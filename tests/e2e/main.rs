@@ -6,8 +6,10 @@
 mod amqp_shapes;
 mod broker_faults;
 mod cli;
+mod database;
 mod dead_letter_and_replay;
 mod dead_letters;
+mod decode;
 mod deliveries;
 mod demo;
 mod dev;
@@ -35,6 +37,8 @@ mod testkit;
 mod traces;
 mod unroutable;
 mod verify;
+mod watch;
+mod wire;
 
 use std::time::Duration;
 

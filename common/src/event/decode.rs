@@ -24,10 +24,14 @@ use crate::reason::ReasonCode;
 /// has it, and as its bindings for RabbitMQ do, which took it from HTTP.
 const PREFIXES: [&str; 4] = ["cloudEvents:", "cloudEvents_", "ce-", "ce_"];
 
+/// Values of `content_encoding` that change nothing. Some libraries write the charset there, or that the body
+/// is bytes.
+const ENCODINGS: [&str; 6] = ["", "identity", "utf-8", "utf8", "us-ascii", "binary"];
+
 /// Bounds on what is taken for an event at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest body, in bytes.
+    /// Maximum size of an event, as it came and in its canonical form, in bytes.
     pub event_bytes: usize,
 }
 
@@ -45,6 +49,22 @@ impl Default for Limits {
         Self {
             event_bytes: 256 * 1024,
         }
+    }
+}
+
+impl Limits {
+    fn check(self, body: &[u8]) -> Result<(), Undecodable> {
+        if body.len() <= self.event_bytes {
+            return Ok(());
+        }
+        Err(Undecodable {
+            code: ReasonCode::TooLarge,
+            detail: format!(
+                "expected an event of at most {} bytes, found {}",
+                self.event_bytes,
+                body.len()
+            ),
+        })
     }
 }
 
@@ -95,16 +115,7 @@ pub fn decode(
     limits: Limits,
     now: OffsetDateTime,
 ) -> Result<Decoded, Undecodable> {
-    if message.body.len() > limits.event_bytes {
-        return Err(Undecodable {
-            code: ReasonCode::TooLarge,
-            detail: format!(
-                "expected at most {} bytes, found {}",
-                limits.event_bytes,
-                message.body.len()
-            ),
-        });
-    }
+    limits.check(&message.body)?;
     let user = message.user_id.as_deref();
     let trusted = user.is_some() && user == own_user;
     let mut trail = if trusted {
@@ -147,6 +158,7 @@ pub fn decode(
             .map_err(|error| undecodable(format!("the event cannot be written: {error}")))?;
         Bytes::from(bytes)
     };
+    limits.check(&body)?;
     trail.publisher = Some(publisher);
     Ok(Decoded {
         id,
@@ -163,6 +175,16 @@ pub fn decode(
 /// What was expected and what was found.
 fn read_shape(message: &Message, routing_key: &str, publisher: &Publisher) -> Result<Read, String> {
     let told = |what: &'static str| move |unfit: Unfit| format!("expected {what}: {unfit}");
+    if let Some(encoding) = message.content_encoding.as_deref()
+        && !ENCODINGS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(encoding))
+    {
+        return Err(format!(
+            "expected no content encoding, found {:?}",
+            clip(encoding)
+        ));
+    }
     let content_type = message.content_type.as_deref();
     let media = MediaType::read(content_type.unwrap_or_default());
     if media.is_event() && media.is_utf8() {
@@ -199,10 +221,13 @@ fn attributes(headers: &Headers) -> Vec<Attribute> {
             HeaderValue::Null => continue,
             // AMQP has a type for moments; CloudEvents' JSON format writes them as text.
             HeaderValue::Time(seconds) => Ok(Value::from(seconds_to_rfc3339(*seconds))),
-            HeaderValue::List(_) | HeaderValue::Table(_) | HeaderValue::Bytes(_) => {
-                Err("expected text, a number or a truth value in the header".to_owned())
-            }
-            other => Ok(other.to_json()),
+            HeaderValue::Text(_) | HeaderValue::Bool(_) => Ok(value.to_json()),
+            other => match other.as_int() {
+                Some(number) => Ok(Value::from(number)),
+                None => {
+                    Err("expected text, a whole number or a truth value in the header".to_owned())
+                }
+            },
         };
         let attribute = attribute.to_ascii_lowercase();
         match attributes.iter_mut().find(|(known, _)| *known == attribute) {
@@ -451,7 +476,7 @@ mod tests {
     #[test]
     fn a_header_has_a_type_that_json_has() {
         let event = good(&with_headers([
-            ("ce-count", HeaderValue::Int(7)),
+            ("ce-count", HeaderValue::UInt8(7)),
             ("ce-none", HeaderValue::Null),
             ("ce-on", HeaderValue::Bool(true)),
         ]));
@@ -460,6 +485,8 @@ mod tests {
         for wrong in [
             HeaderValue::Float(1.5),
             HeaderValue::Float(f64::NAN),
+            HeaderValue::Decimal { scale: 0, value: 1 },
+            HeaderValue::RawText(vec![0xff]),
             HeaderValue::Bytes(vec![0xff]),
             HeaderValue::List(Vec::new()),
             HeaderValue::Table(Headers::default()),
@@ -470,6 +497,20 @@ mod tests {
             );
         }
         assert!(read(&with_headers([("ce-id", HeaderValue::Int(7))])).is_err());
+    }
+
+    #[test]
+    fn a_content_encoding_is_refused_unless_it_changes_nothing() {
+        for (encoding, is_taken) in [
+            ("utf-8", true),
+            ("identity", true),
+            ("gzip", false),
+            ("latin1", false),
+        ] {
+            let mut encoded = structured();
+            encoded.content_encoding = Some(encoding.to_owned());
+            assert_eq!(read(&encoded).is_ok(), is_taken, "{encoding}");
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ const MAX_SEARCHED: usize = 1024 * 1024;
 /// What a message that was refused looks like, and what its publisher can do: a sentence for an error.
 pub fn recognise(message: &Message) -> Option<String> {
     let Message { headers, body, .. } = message;
-    if let Some(what) = encoding(headers).or_else(|| magic(body)) {
+    if let Some(what) = encoding(message).or_else(|| magic(body)) {
         let advice = if what.contains("-compressed") {
             "Nothing is unpacked here, so publish it uncompressed"
         } else {
@@ -97,11 +97,10 @@ pub fn recognise(message: &Message) -> Option<String> {
     text(message).map(str::to_owned)
 }
 
-fn encoding(headers: &Headers) -> Option<&'static str> {
-    let said = headers
-        .text("compression")
-        .or(headers.text("content_encoding"));
-    let said = said.or(headers.text("content-encoding"))?;
+fn encoding(message: &Message) -> Option<&'static str> {
+    let headers = &message.headers;
+    let said = message.content_encoding.as_deref();
+    let said = headers.text("compression").or(said)?;
     let known = ENCODINGS
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(said));

@@ -144,6 +144,12 @@ pub fn binary(
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Read, Unfit> {
+    let media = content_type.map(MediaType::read);
+    if media.is_some_and(|media| media.is_json() && !media.is_utf8()) {
+        return Err(Unfit::media_type(
+            "expected charset utf-8, found another; JSON is UTF-8",
+        ));
+    }
     let mut event = blank();
     event.datacontenttype = content_type.map(str::to_owned);
     let mut given = Vec::with_capacity(attributes.len());
@@ -289,11 +295,6 @@ fn put_data(event: &mut CloudEvent, body: &[u8]) -> Result<(), Unfit> {
     let content_type = event.datacontenttype.as_deref();
     let media = MediaType::read(content_type.unwrap_or("application/json"));
     if media.is_json() {
-        if !media.is_utf8() {
-            return Err(Unfit::media_type(
-                "expected charset utf-8, found another; JSON is UTF-8",
-            ));
-        }
         event.data = Some(raw(body)?);
         return Ok(());
     }

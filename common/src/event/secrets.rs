@@ -85,6 +85,17 @@ fn can_be_secret(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(_)) && value.as_str() != Some("")
 }
 
+/// Whether a field below `value` holds a mask in the place of its secret: what was kept of a refused message.
+pub fn is_masked(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(is_masked),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            is_masked(value) || value.as_str() == Some(MASK) && is_secret(name)
+        }),
+        _ => false,
+    }
+}
+
 /// Masks all that a message holds of secrets: in its body and in its headers.
 pub fn mask_message(message: &mut Message) {
     if let std::borrow::Cow::Owned(masked) = mask(&message.body) {
@@ -114,6 +125,7 @@ pub fn mask_text(text: &str) -> String {
 fn masked_value(value: &HeaderValue) -> HeaderValue {
     match value {
         HeaderValue::Text(text) => HeaderValue::Text(mask_text(text)),
+        HeaderValue::RawText(bytes) => HeaderValue::RawText(mask(bytes).into_owned()),
         HeaderValue::Bytes(bytes) => HeaderValue::Bytes(mask(bytes).into_owned()),
         HeaderValue::List(values) => HeaderValue::List(values.iter().map(masked_value).collect()),
         HeaderValue::Table(table) => {
@@ -199,6 +211,8 @@ mod tests {
             ]
         );
         assert_eq!(find(&json!({"name": "password", "tokens": 7}), ""), []);
+        assert!(is_masked(&json!([{"a": {"token": "***"}}])));
+        assert!(!is_masked(&json!({"a": "***", "token": "x"})));
     }
 
     #[test]

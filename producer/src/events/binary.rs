@@ -18,7 +18,7 @@ const PREFIX: &str = "ce-";
 /// Expects a binary event.
 ///
 /// # Errors
-/// The headers are not those of an event, or the body is JSON in another charset than UTF-8.
+/// The headers are not those of an event.
 pub(super) fn expect(headers: &HeaderMap, media: Option<&MediaType<'_>>) -> Result<(), Problem> {
     let is_event = headers.keys().any(|name| name.as_str().starts_with(PREFIX));
     if media.is_some_and(MediaType::is_any_event) || !is_event {
@@ -28,10 +28,7 @@ pub(super) fn expect(headers: &HeaderMap, media: Option<&MediaType<'_>>) -> Resu
              none of these",
         ));
     }
-    match media {
-        Some(media) if media.is_json() => media::expect_utf8(media),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Reads a binary event. Pointers in errors go into the same event in structured form.

@@ -15,6 +15,7 @@ mod events;
 mod failures;
 mod fakes;
 mod hostile;
+mod limits;
 mod live;
 mod page;
 mod processing;

@@ -27,10 +27,11 @@
 //! - A message whose link is lost while its request is under way comes back while the first copy still runs. The
 //!   first one records its attempt, finds that the message is no longer its own and leaves step 3 to the copy.
 //!
-//! A message that was put aside to be handled alone is a new message to the broker, but it came back before
-//! that: its `crashes` tell. A message that waited for its turn or for a program to stop was not handled. What
-//! makes a new message of a delivery that is on no queue at all gives it the recorded number of attempts, as if
-//! the last of them had failed just now.
+//! *Came back* is more than the broker's mark of a redelivery. A message that was put aside to be handled alone, or
+//! that a worker gave back as a copy, is a new message to the broker: its `crashes` or its `again` tell. `again` may
+//! come from the stage before as well, at the first attempt: then a second message goes on, to be dropped at the
+//! next. What makes a new message of a delivery that is on no queue at all gives it the recorded number of attempts,
+//! as if the last of them had failed just now.
 
 use common::outcome::Failure;
 use common::reason::ReasonCode;
@@ -71,7 +72,8 @@ pub(super) fn step(
     if attempt > record.attempts {
         return Step::Send;
     }
-    let came_back = received.redelivered || received.trail.crashes > 0;
+    let trail = &received.trail;
+    let came_back = received.redelivered || trail.crashes > 0 || trail.again;
     if attempt < record.attempts || !came_back {
         return Step::Drop;
     }
@@ -148,11 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_aside_came_back_before() {
+    fn what_was_put_aside_or_given_back_as_a_copy_came_back() {
         let due = record(DeliveryState::Due, 1, Some(503));
         let mut aside = message(1, false);
         aside.trail.crashes = 2;
         assert_eq!(kind(&step(&aside, Some(&due), now())), "later");
+        let mut given_back = message(1, false);
+        given_back.trail.again = true;
+        assert_eq!(kind(&step(&given_back, Some(&due), now())), "later");
     }
 
     #[test]

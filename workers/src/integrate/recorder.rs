@@ -37,8 +37,8 @@ pub(super) struct Recorder {
     answered: Mutex<Option<Instant>>,
     /// Attempts that were made and could not be written down yet.
     unrecorded: Mutex<Vec<Attempt>>,
-    /// Held while they are written down: nobody asks the database in between.
-    catching_up: tokio::sync::Mutex<()>,
+    /// Held while they are written down: nobody asks the database in between. When that has last failed, and why.
+    catching_up: tokio::sync::Mutex<Option<(Instant, StoreError)>>,
 }
 
 impl Recorder {
@@ -72,7 +72,7 @@ impl Recorder {
             discarded,
             answered: Mutex::new(None),
             unrecorded: Mutex::new(Vec::new()),
-            catching_up: tokio::sync::Mutex::new(()),
+            catching_up: tokio::sync::Mutex::new(None),
         }
     }
 
@@ -106,27 +106,29 @@ impl Recorder {
     /// # Errors
     /// It is not recorded. Where the database is not available, the attempt is kept for [`Recorder::catch_up`].
     pub(super) async fn record(&self, attempt: Attempt) -> Result<(), StoreError> {
-        let mut waits = Waits::between(FIRST_WAIT, LONGEST_WAIT);
-        let mut tries = 1;
-        // From here on it is not forgotten, whatever becomes of the caller.
+        // It is not forgotten, whatever becomes of the caller.
         let kept = Kept::new(self, attempt);
-        loop {
-            let recorded = self
-                .noted(self.recorded.request(kept.attempt.clone()))
-                .await;
-            match recorded {
-                Err(StoreError::Unavailable(_)) if tries < TRIES => {
-                    tries += 1;
-                    // The database may have no connection to spare just now, and the next has one.
-                    tokio::time::sleep(waits.next_wait()).await;
-                }
-                Err(error) if is_for_later(&error) => return Err(error),
-                decided => {
-                    kept.forget();
-                    return decided;
-                }
+        let recorded = self
+            .noted(self.recorded.request(kept.attempt.clone()))
+            .await;
+        let mut error = match recorded {
+            Err(error) if is_for_later(&error) => error,
+            decided => {
+                kept.forget();
+                return decided;
+            }
+        };
+        drop(kept);
+        let mut waits = Waits::between(FIRST_WAIT, LONGEST_WAIT);
+        for _ in 1..TRIES {
+            // The database may have no connection to spare just now, and the next has one.
+            tokio::time::sleep(waits.next_wait()).await;
+            match self.catch_up().await {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
             }
         }
+        Err(error)
     }
 
     /// Writes down what could not be written down before.
@@ -134,7 +136,14 @@ impl Recorder {
     /// # Errors
     /// The database is still not available.
     pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
-        let _alone = self.catching_up.lock().await;
+        let asked_at = Instant::now();
+        let mut failed = self.catching_up.lock().await;
+        // Somebody has found out meanwhile: many do not wait for the same, one after the other.
+        if let Some((at, error)) = &*failed
+            && *at >= asked_at
+        {
+            return Err(error.clone());
+        }
         loop {
             let Some(attempt) = open(&self.unrecorded).pop() else {
                 return Ok(());
@@ -142,7 +151,10 @@ impl Recorder {
             let kept = Kept::new(self, attempt);
             let batch = std::slice::from_ref(&kept.attempt);
             match self.noted(self.store.record_attempts(batch)).await {
-                Err(error) if is_for_later(&error) => return Err(error),
+                Err(error) if is_for_later(&error) => {
+                    *failed = Some((Instant::now(), error.clone()));
+                    return Err(error);
+                }
                 Err(error) => {
                     // It is refused for what it is: it would be refused for ever.
                     tracing::error!(

@@ -48,6 +48,11 @@ impl Validate {
             Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
         };
         match self.types.check(&decoded.event.kind, &decoded.data) {
+            Ok(()) if trail.generation > 0 && holds_mask(&decoded) => Outcome::Dead(Failure::new(
+                ReasonCode::Undecodable,
+                "expected an event, found what was kept of a refused one, with `***` in the place of \
+                 a secret; `longshore dead edit` can put in what belongs there",
+            )),
             Ok(()) => {
                 let trail = Trail {
                     publisher: decoded.trail.publisher.clone(),
@@ -99,6 +104,15 @@ impl Handler for Validate {
     }
 }
 
+/// Whether it is a letter whose secrets were masked: a replay must not make an event of it.
+fn holds_mask(decoded: &Decoded) -> bool {
+    let extensions = &decoded.event.extensions;
+    secrets::is_masked(&decoded.data)
+        || extensions
+            .iter()
+            .any(|(name, value)| value.as_str() == Some(secrets::MASK) && secrets::is_secret(name))
+}
+
 /// The message of a canonical event.
 fn canonical(received: &Received, decoded: Decoded) -> Message {
     let Decoded {
@@ -124,11 +138,17 @@ mod tests {
     use common::event::Publisher;
     use common::message::Headers;
     use common::runtime::Claim;
+    use serde_json::json;
 
     use super::*;
 
     fn handle(content_type: &str, body: &str, headers: Headers) -> Outcome {
-        let received = Received {
+        let received = message(content_type, body, headers);
+        Validate::new(Types::built_in(), Limits::default(), Some("us")).judge(&received)
+    }
+
+    fn message(content_type: &str, body: &str, headers: Headers) -> Received {
+        Received {
             message: Message {
                 body: body.to_owned().into(),
                 content_type: Some(content_type.to_owned()),
@@ -144,8 +164,7 @@ mod tests {
                 received_at: Some(now()),
                 ..Trail::default()
             },
-        };
-        Validate::new(Types::built_in(), Limits::default(), Some("us")).judge(&received)
+        }
     }
 
     #[test]
@@ -211,6 +230,24 @@ mod tests {
             assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
             assert!(!format!("{outcome:?}").contains("hunter2"), "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_replay_makes_no_event_of_a_mask() {
+        let body = r#"{"token":"***"}"#;
+        let judge = |generation| {
+            let mut received = message("application/json", body, Headers::default());
+            received.routing_key = "device.added".to_owned();
+            received.trail.generation = generation;
+            let types = json!([{"name": "device.added", "schema": true}]);
+            let types = Types::with(&serde_json::from_value::<Vec<_>>(types).unwrap()).unwrap();
+            Validate::new(types, Limits::default(), Some("us")).judge(&received)
+        };
+        assert!(matches!(judge(0), Outcome::Next(_)));
+        let Outcome::Dead(failure) = judge(1) else {
+            panic!("expected a dead letter")
+        };
+        assert!(failure.error.contains("dead edit"), "{}", failure.error);
     }
 
     #[test]
