@@ -23,6 +23,7 @@ use crate::event::{carry_death, now};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
 use crate::retry::RetryPolicy;
+use crate::topology::Names;
 
 /// A message that workers died over this often, in the end alone, becomes a dead letter unhandled.
 const CRASHED_AT: u32 = 5;
@@ -270,7 +271,10 @@ impl Lane {
         let mut received = Received::new(delivery, &self.worker.logins, now(), claim);
         if spec.parked.is_some() {
             // A dead letter: whoever gets a copy of it must know as well how it died.
-            carry_death(&mut received.message.headers);
+            carry_death(
+                &mut received.message.headers,
+                Names::without_suspect(&self.queue),
+            );
         }
         InHand {
             tag,
