@@ -26,6 +26,12 @@ const SUSPICIOUS: u32 = 3;
 /// How often work that another transaction was in the way of is tried.
 const CLASHES: u32 = 8;
 
+/// How often a caller that waits for a new connection looks for a free one.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a connection that nobody uses is kept: the database may have few, and other programs wait for them.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// A connection that stood idle for longer than this is asked whether it still lives.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -185,7 +191,7 @@ impl Inner {
     }
 
     async fn acquire(self: &Arc<Self>) -> Result<PoolConnection<Postgres>, StoreError> {
-        match self.pool().acquire().await {
+        match one_of(&self.pool()).await {
             Ok(connection) => {
                 self.in_vain.store(0, Ordering::Relaxed);
                 Ok(connection)
@@ -236,6 +242,24 @@ impl Inner {
     }
 }
 
+/// A connection of the pool. Where the database has none to spare, opening one takes long: one that is open already
+/// may be free before.
+async fn one_of(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    let opened = pool.acquire();
+    tokio::pin!(opened);
+    loop {
+        tokio::select! {
+            biased;
+            opened = &mut opened => return opened,
+            () = tokio::time::sleep(LOOK_AGAIN) => {
+                if let Some(free) = pool.try_acquire() {
+                    return Ok(free);
+                }
+            }
+        }
+    }
+}
+
 /// Takes a connection out of the pool and hangs up, without a word that might wait for an answer.
 fn discard(connection: PoolConnection<Postgres>) {
     drop(connection.detach());
@@ -258,6 +282,7 @@ fn lazy_pool(options: &PgConnectOptions, max: u32, connect_timeout: Duration) ->
     PgPoolOptions::new()
         .max_connections(max)
         .acquire_timeout(connect_timeout)
+        .idle_timeout(IDLE)
         // A round trip before each piece of work is too much under load, and under load nothing is
         // idle. After a pause it is worth it: the database may have restarted.
         .test_before_acquire(false)
