@@ -8,6 +8,7 @@ mod rows;
 pub mod sqlite;
 mod standing;
 mod tables;
+mod watching;
 mod words;
 
 use std::sync::Arc;
@@ -23,6 +24,10 @@ pub use rows::{
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
+pub use watching::{
+    DueDelivery, FactVisitor, Lease, LeaseState, Repair, RepairKey, StoredBody, StoredFact,
+    WatchFinding, Watching,
+};
 pub use words::UnknownWord;
 
 use crate::event::EventId;
@@ -73,17 +78,18 @@ pub trait Store: Send + Sync {
     async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError>;
 
     /// Records attempts and what they made of their deliveries, all in one transaction. A delivery
-    /// that is `delivered` stays so.
+    /// that is `delivered` stays so, and supersedes open letters of its generation and those before.
     ///
     /// # Errors
     /// Nothing of the batch is recorded.
     async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError>;
 
     /// Keeps dead letters, and marks the due delivery of each that died on its way to a destination
-    /// as dead, all in one transaction. One that is kept already stays as it is.
+    /// as dead, all in one transaction. One that is kept already stays as it is. Of all generations only
+    /// the newest is left open, and none that was delivered since: the others are superseded.
     ///
     /// # Errors
-    /// Nothing of the batch is kept.
+    /// Nothing of the batch is kept, or not all that is superseded is marked: keep it again.
     async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError>;
 
     /// Keeps rejections, all in one transaction. One that is kept already stays as it is.
@@ -191,7 +197,7 @@ pub trait Store: Send + Sync {
     /// Nothing is restored.
     async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError>;
 
-    /// Removes up to `most` dead letters that were replayed or discarded before `older_than`, with
+    /// Removes up to `most` dead letters that were replayed, discarded or superseded before `older_than`, with
     /// their edits, and says how many. What is in anybody's hands is left for another time.
     ///
     /// # Errors
@@ -217,7 +223,8 @@ pub trait Store: Send + Sync {
     async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError>;
 
     /// Claims up to `most` open dead letters that match the replay's filter, for this replay alone,
-    /// and writes down their deliveries of the next generation as due. A replay that does not run claims nothing; neither does one when nothing open is left to it,
+    /// and writes down their deliveries of the next generation as due. What is superseded is not claimed, but
+    /// marked. A replay that does not run claims nothing; neither does one when nothing open is left to it,
     /// which is when the last claim of another that is under way has ended.
     ///
     /// # Errors
@@ -282,6 +289,9 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// It still stands as running.
     async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError>;
+
+    /// What the standing watch and the surveys ask of it.
+    fn watching(&self) -> &dyn Watching;
 
     /// What the engine is and in which version, such as "PostgreSQL 15.20"; `None` where it does not
     /// tell.

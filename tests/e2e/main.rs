@@ -6,6 +6,7 @@
 mod amqp_shapes;
 mod broker_faults;
 mod cli;
+mod database;
 mod dead_letter_and_replay;
 mod dead_letters;
 mod decode;
@@ -36,6 +37,8 @@ mod testkit;
 mod traces;
 mod unroutable;
 mod verify;
+mod watch;
+mod wire;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod declare;
 mod engine;
 mod history;
 mod keeper;
+mod look;
 mod owner;
 mod properties;
 mod publish;
@@ -32,13 +33,14 @@ use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::clock::Clock;
 use self::engine::{Engine, publish_error};
 use self::publish::Outgoing;
 use self::publisher::Publisher;
 use self::wakes::Wakes;
 use super::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription, bounds,
+    PublishError, Subscription, Waiting, bounds,
 };
 use crate::config;
 use crate::sqlite::{Database, Location};
@@ -49,6 +51,10 @@ use crate::topology::{DelayRoute, LEVELS, Names, Topology};
 /// Who has published: whoever may write the file is one of us.
 const USER: &str = "longshore";
 
+/// How far ids are ahead of the clock on the wall when that was set back; a burst of messages takes them some
+/// milliseconds ahead.
+const SET_BACK: Duration = Duration::from_secs(1);
+
 /// A broker in one SQLite file.
 pub struct EmbeddedBroker {
     location: Location,
@@ -58,6 +64,7 @@ pub struct EmbeddedBroker {
     name: String,
     confirm_timeout: Duration,
     window: usize,
+    clock: Clock,
     open: OnceCell<Open>,
     closing: CancellationToken,
     /// Without a word of farewell, the tasks give back what is held, as far as they still run; else our
@@ -103,6 +110,7 @@ impl EmbeddedBroker {
             name: name.to_owned(),
             confirm_timeout: defaults.confirm_timeout,
             window: defaults.window,
+            clock: Clock::of_this_machine(),
             open: OnceCell::new(),
             _dropped: closing.clone().drop_guard(),
             closing,
@@ -139,7 +147,8 @@ impl EmbeddedBroker {
         } else {
             (Database::separate(&self.location), Arc::default())
         };
-        let engine = Arc::new(Engine::open(database, wakes, self.name.clone()).await?);
+        let (name, clock) = (self.name.clone(), self.clock.clone());
+        let engine = Arc::new(Engine::open(database, wakes, name, clock).await?);
         let publisher = Publisher::start(&engine, self.window, &self.tasks, &self.closing);
         let keep = keeper::keep(Arc::clone(&engine), self.closing.clone());
         self.tasks.spawn(supervised("keeper of the file", keep));
@@ -238,9 +247,9 @@ impl Broker for EmbeddedBroker {
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         let engine = &self.open().await?.engine;
         let routes = engine.current_routes().await?;
-        let queue = queue.to_owned();
+        let (queue, now) = (queue.to_owned(), engine.clock.now());
         let depth = engine.read(move |connection| {
-            Box::pin(async move { queue::depth(connection, &routes, &queue).await })
+            Box::pin(async move { queue::depth(connection, &routes, &queue, now).await })
         });
         Ok(depth.await?.map(|(messages, consumers)| Depth {
             messages: messages.unsigned_abs(),
@@ -251,10 +260,19 @@ impl Broker for EmbeddedBroker {
     async fn ready(&self) -> Result<(), BrokerError> {
         let engine = &self.open().await?.engine;
         // Only writing shows whether there is room to write.
+        let now = engine.clock.now();
         engine
-            .write(|connection| Box::pin(async move { publish::advance(connection, 0).await }))
+            .write(move |connection| {
+                Box::pin(async move { publish::advance(connection, 0, now).await })
+            })
             .await?;
         Ok(())
+    }
+
+    async fn clock_ahead(&self) -> Result<Option<Duration>, BrokerError> {
+        let ahead = self.open().await?.engine.ahead().await?;
+        let ahead = Duration::from_micros(u64::try_from(ahead).unwrap_or(0));
+        Ok((ahead > SET_BACK).then_some(ahead))
     }
 
     async fn missed(&self) {
@@ -276,6 +294,19 @@ impl Broker for EmbeddedBroker {
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
         let engine = Arc::clone(&self.open().await?.engine);
         history::read(engine, self.names.history(), from).await
+    }
+
+    async fn look(
+        &self,
+        queue: &str,
+        most: usize,
+        seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        look::look(&self.open().await?.engine, queue, most, seen).await
+    }
+
+    fn looks_leave_no_trace(&self) -> bool {
+        true
     }
 
     fn user(&self) -> Option<&str> {

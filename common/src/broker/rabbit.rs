@@ -13,11 +13,13 @@ mod declare;
 mod explain;
 mod greeting;
 mod history;
+mod look;
 mod publisher;
 mod settlements;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -35,7 +37,7 @@ use self::publisher::{Pace, Parcel, Publisher};
 use super::bounds;
 use super::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription,
+    PublishError, Subscription, Waiting,
 };
 use crate::config;
 use crate::event::Limits;
@@ -62,6 +64,8 @@ pub struct RabbitBroker {
     publisher: Publisher,
     /// The channel that readiness is asked on.
     probe: Mutex<Option<Channel>>,
+    /// It was said what this user may not declare.
+    warned: AtomicBool,
     /// Nothing new is published, what is under way is finished.
     draining: CancellationToken,
     /// Connections end.
@@ -119,6 +123,7 @@ impl RabbitBroker {
             publishing,
             publisher,
             probe: Mutex::new(None),
+            warned: AtomicBool::new(false),
             settings,
             draining,
             closing,
@@ -190,7 +195,13 @@ impl RabbitBroker {
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
-        declare::apply(&self.errands, topology).await
+        let given = declare::apply(&self.errands, topology).await?;
+        if let Some(given) = given
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("{given}");
+        }
+        Ok(())
     }
 
     async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError> {
@@ -279,6 +290,15 @@ impl Broker for RabbitBroker {
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
         let limit = self.limits.event_bytes;
         history::read(&self.consuming, self.names.history(), from, limit).await
+    }
+
+    async fn look(
+        &self,
+        queue: &str,
+        most: usize,
+        seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        look::look(&self.errands, queue, most, seen).await
     }
 
     fn user(&self) -> Option<&str> {

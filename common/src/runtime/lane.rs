@@ -27,6 +27,10 @@ use crate::retry::RetryPolicy;
 /// A message that workers died over this often, in the end alone, becomes a dead letter unhandled.
 const CRASHED_AT: u32 = 5;
 
+/// Maximum bytes of bodies in one call of a handler, give or take one: what is made of them is several times as
+/// large.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// A call beside another one begins with a full batch, or after this long: a transaction costs nearly the
 /// same for many events as for few, and so does what follows from it.
 const GATHER: Duration = Duration::from_millis(10);
@@ -188,7 +192,7 @@ impl Lane {
                 biased;
                 () = &mut stopped => break End::Stopped,
                 _ = &mut held => break End::Held,
-                next = deliveries.next(), if waiting.len() < self.batch() => {
+                next = deliveries.next(), if self.has_room(&waiting) => {
                     if waiting.is_empty() {
                         since = Instant::now();
                     }
@@ -204,7 +208,7 @@ impl Lane {
                                 break 'consuming End::Lost(error);
                             }
                         }
-                        let room = waiting.len() < self.batch();
+                        let room = self.has_room(&waiting);
                         there = room.then(|| deliveries.next().now_or_never()).flatten();
                     }
                 }
@@ -246,6 +250,12 @@ impl Lane {
             control.close().await;
         }
         end
+    }
+
+    /// Whether one more message may join those that wait for a call.
+    fn has_room(&self, waiting: &[InHand]) -> bool {
+        let bodies = waiting.iter().map(|one| one.received.message.body.len());
+        waiting.len() < self.batch() && bodies.sum::<usize>() < MAX_BATCH_BYTES
     }
 
     pub(super) fn in_hand(

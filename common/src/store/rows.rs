@@ -262,6 +262,9 @@ pub struct DeliveryStatus {
     pub status: DeliveryState,
     /// How many attempts there were.
     pub attempts: u32,
+    /// When it was written down, by the clock of the database.
+    #[serde(skip)]
+    pub due_at: Moment,
     /// The last error, where the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

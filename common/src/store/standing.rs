@@ -53,6 +53,7 @@ pub(super) struct DeliveryFact {
     pub generation: u32,
     pub status: DeliveryState,
     pub attempts: u32,
+    pub due_at: Moment,
     pub last_attempt_at: Option<Moment>,
     pub delivered_at: Option<Moment>,
     pub last_error: Option<String>,
@@ -178,7 +179,10 @@ impl Facts {
         if let Some(letter) = self.letters.iter().rfind(open) {
             return Some((Standing::Dead, Some(letter.into())));
         }
-        let letter = self.letters.last();
+        // A later generation has taken its place, whether or not it is kept still.
+        let is_superseded = |letter: &&LetterFact| letter.state == DeadState::Superseded;
+        let letter = self.letters.iter().rfind(|it| !is_superseded(it));
+        let letter = letter.or(self.letters.last());
         let rejection = self.rejections.last();
         match (letter, rejection) {
             (None, None) => None,
@@ -186,7 +190,9 @@ impl Facts {
                 if rejection.is_none_or(|other| other.rejected_at < letter.last_failed_at) =>
             {
                 Some(match letter.state {
-                    DeadState::Open | DeadState::Discarded => (Standing::Dead, Some(letter.into())),
+                    DeadState::Open | DeadState::Discarded | DeadState::Superseded => {
+                        (Standing::Dead, Some(letter.into()))
+                    }
                     DeadState::Replaying | DeadState::Replayed => (Standing::Delivering, None),
                 })
             }
@@ -260,6 +266,7 @@ impl From<&DeliveryFact> for DeliveryStatus {
             generation: fact.generation,
             status: fact.status,
             attempts: fact.attempts,
+            due_at: fact.due_at,
             error: fact.last_error.clone(),
             last_attempt_at: fact.last_attempt_at,
         }

@@ -20,7 +20,9 @@ mod sqlite;
 mod status;
 mod steering;
 mod storing;
+mod superseded;
 mod unmigrated;
+mod watching;
 
 /// Every case, for one engine. A new engine adds one line at the end of this file.
 macro_rules! conformance {
@@ -62,6 +64,11 @@ macro_rules! conformance {
                     the_end_of_a_replay_opens_what_it_had_claimed,
                     a_replay_to_elsewhere_makes_nothing_due,
                     a_replay_that_does_not_run_claims_nothing;
+                superseded: the_newest_generation_alone_is_open,
+                    what_was_delivered_has_no_open_letter,
+                    an_early_letter_is_open_while_something_may_hang_on_it,
+                    what_is_opened_again_too_late_is_superseded,
+                    generations_at_once_leave_one_open;
                 finding: each_filter_finds_what_it_says_and_no_more,
                     a_text_is_found_anywhere_in_the_error,
                     a_group_is_found_by_its_fingerprint,
@@ -83,6 +90,13 @@ macro_rules! conformance {
                     an_outcome_follows_each_letter,
                     an_outcome_follows_letters_through_other_queues,
                     a_replay_does_not_end_while_letters_are_left;
+                watching: one_has_the_lease_and_the_next_goes_on_from_there,
+                    an_event_is_completed_when_every_delivery_is_made,
+                    what_is_due_is_found_and_what_a_replay_holds_is_not,
+                    a_stored_body_comes_back_byte_for_byte,
+                    what_was_stored_in_a_window_is_told_and_what_never_was,
+                    repairs_are_counted,
+                    findings_are_those_of_now_and_keep_their_beginning;
                 status: nothing_is_known_of_a_stranger,
                     a_stored_event_goes_through_its_deliveries,
                     one_dead_delivery_makes_the_event_dead_when_nothing_is_due,
@@ -108,5 +122,6 @@ macro_rules! conformance {
 
 conformance! {
     on_postgres: crate::postgres::open;
+    on_a_pooler: crate::postgres::pooler::open;
     on_sqlite: crate::sqlite::open;
 }

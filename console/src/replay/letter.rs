@@ -41,6 +41,15 @@ pub(super) fn again(letter: &DeadLetter, own_user: Option<&str>) -> Message {
     message
 }
 
+/// Why a letter cannot be sent again, if so: it is not the whole message.
+pub(super) fn incomplete(letter: &DeadLetter) -> Option<String> {
+    let cut = letter.message.headers.text(header::CUT)?;
+    Some(format!(
+        "only the beginning of its body was kept, of {cut}: raise limits.event_bytes everywhere, then send the \
+         whole message again with `longshore history replay`"
+    ))
+}
+
 /// Whether we wrote the `longshore-*` headers: they are under our own name, or the message died
 /// where outsiders do not publish.
 fn is_believed(letter: &DeadLetter, user: Option<&str>, own_user: Option<&str>) -> bool {
@@ -64,6 +73,15 @@ mod tests {
 
     use super::*;
     use crate::testbed;
+
+    #[test]
+    fn a_letter_without_its_whole_body_is_not_sent_again() {
+        let mut letter = testbed::letter("longshore.validate");
+        assert_eq!(incomplete(&letter), None);
+        letter.message.headers.set(header::CUT, "4194304 bytes");
+        let problem = incomplete(&letter).expect("refused");
+        assert!(problem.contains("4194304 bytes"), "{problem}");
+    }
 
     #[test]
     fn what_belongs_to_the_event_stays_and_how_it_died_goes() {

@@ -162,7 +162,11 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
             Some(queue) => queue.clone(),
             None => Names::without_suspect(&dead.queue).to_owned(),
         };
-        if let Some(problem) = run.routes.problem(run, &queue).await? {
+        let problem = match letter::incomplete(&dead) {
+            None => run.routes.problem(run, &queue).await?,
+            problem => problem,
+        };
+        if let Some(problem) = problem {
             let letter = dead.id;
             batch.left_open.push(LeftOpen {
                 letter,

@@ -172,7 +172,11 @@ fn message(
         message
     };
     if target.stage == Stage::Validate {
-        return Ok(named(raw(entry, generation)));
+        // What was read of it is not what was published.
+        return match entry.received.damage() {
+            Some(damage) => Err(damage.code.as_str()),
+            None => Ok(named(raw(entry, generation))),
+        };
     }
     let accepted = match &entry.verdict {
         Verdict::Accepted(message) => message,

@@ -27,6 +27,7 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
     let death = by_worker(received)
         .or_else(|| by_broker(&message.headers))
         .unwrap_or_else(|| by_nobody(received, names));
+    let death = with_damage(death, received, names);
     let (stage, destination) = names
         .stage_of(&death.queue)
         .unwrap_or((Stage::Archive, None));
@@ -36,6 +37,9 @@ pub(super) fn letter(received: &Received, names: &Names) -> DeadLetter {
         (!key.is_empty() && names.stage_of(key).is_none()).then(|| key.clone())
     });
     let mut original = message.clone();
+    if let Some(body) = original.damage.take().and_then(|damage| damage.body) {
+        original.headers.set(header::CUT, body);
+    }
     // What the archive has in columns of its own is not the message's.
     for name in [
         header::REASON,
@@ -126,6 +130,24 @@ fn by_broker(headers: &Headers) -> Option<Death> {
     })
 }
 
+/// A death with what could not be read of its message, which is the reason where there is no other.
+fn with_damage(death: Death, received: &Received, names: &Names) -> Death {
+    let Some(damage) = received.damage() else {
+        return death;
+    };
+    if death.queue == names.dead() {
+        return Death {
+            reason: damage.code,
+            error: damage.error,
+            ..death
+        };
+    }
+    Death {
+        error: format!("{}; {}", death.error, damage.error),
+        ..death
+    }
+}
+
 fn by_nobody(received: &Received, names: &Names) -> Death {
     Death {
         queue: names.dead(),
@@ -175,6 +197,7 @@ pub fn nameless(message: &Message, queue: &str, generation: u32) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use common::message::Damage;
     use common::namespace::Namespace;
     use common::runtime::Claim;
 
@@ -294,6 +317,33 @@ mod tests {
             assert_eq!(letter.queue, "longshore.dead");
             assert_eq!(letter.reason, ReasonCode::BrokerDeadLettered);
         }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_said_and_is_the_reason_where_there_is_no_other() {
+        let damaged = |headers| {
+            let mut received = received(headers);
+            received.message.damage = Some(Box::new(Damage {
+                code: ReasonCode::TooLarge,
+                detail: "too long".to_owned(),
+                body: Some("9 bytes, sha256 00".to_owned()),
+            }));
+            letter(&received, &names())
+        };
+        let foreign = damaged(Headers::default());
+        assert_eq!(
+            (foreign.reason, foreign.error.as_str()),
+            (ReasonCode::TooLarge, "too long")
+        );
+        assert_eq!(
+            foreign.message.headers.text(header::CUT),
+            Some("9 bytes, sha256 00")
+        );
+        let ours = damaged(by_a_worker());
+        assert_eq!(
+            (ours.reason, ours.error.as_str()),
+            (ReasonCode::ReceiverRefused, "422; too long")
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::message::Message;
 use crate::namespace::Namespace;
 use crate::topology::{Fact, Plan, Target};
 
+mod clock;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn plan() -> Plan {

@@ -3,12 +3,13 @@
 mod counts;
 mod filter;
 mod plans;
+pub(super) mod superseded;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
-use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
@@ -27,12 +28,14 @@ pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreE
     let mut rows: Vec<NewLetterRow> = batch.iter().map(NewLetterRow::from).collect();
     // In one order, so that two batches never wait for each other in a circle.
     rows.sort_by_key(|row| row.id);
+    let events = rows.iter().filter_map(|row| row.event).collect();
     let rows: Arc<[NewLetterRow]> = rows.into();
     link.run(move |connection| {
         let rows = Arc::clone(&rows);
         Box::pin(async move { insert(connection, &rows).await })
     })
-    .await
+    .await?;
+    superseded::of_events(link, events).await
 }
 
 async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<(), sqlx::Error> {
@@ -130,17 +133,11 @@ async fn found(
         return Ok(matching);
     };
     let found = link
-        .run(move |connection| {
+        .snapshot(move |connection| {
             let (fingerprint, text) = (fingerprint.clone(), text.clone());
             Box::pin(async move {
-                // All of one moment.
-                let mut moment = connection
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await?;
                 let (fingerprint, text) = (fingerprint.as_deref(), text.as_ref());
-                let found = find(&mut moment, fingerprint, text, as_wholes).await?;
-                moment.commit().await?;
-                Ok(found)
+                find(connection, fingerprint, text, as_wholes).await
             })
         })
         .await?;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use super::dead::{Choice, Order, Statement, matching};
+use super::dead::{Choice, Order, Statement, matching, superseded};
 use super::link::Link;
 use crate::store::tables::letters::{Edit, INTEGRATE};
 use crate::store::tables::text::keepable;
@@ -105,7 +106,7 @@ pub(super) async fn restore(
     most: u32,
 ) -> Result<u64, StoreError> {
     let matching = matching(link, filter, Some(DeadState::Discarded)).await?;
-    let count: i64 = link
+    let restored: Vec<Option<Uuid>> = link
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
@@ -127,17 +128,19 @@ pub(super) async fn restore(
                               AND deliveries.destination = restored.destination
                               AND deliveries.generation = restored.generation
                               AND status = 'discarded'
-                    ) SELECT count(*) FROM restored",
+                    ) SELECT event_id FROM restored",
                 );
                 query
                     .build_query_scalar()
                     .persistent(false)
-                    .fetch_one(connection)
+                    .fetch_all(connection)
                     .await
             })
         })
         .await?;
-    Ok(count.unsigned_abs())
+    let count = restored.len() as u64;
+    superseded::of_events(link, restored.into_iter().flatten().collect()).await?;
+    Ok(count)
 }
 
 pub(super) async fn purge(
@@ -150,9 +153,9 @@ pub(super) async fn purge(
             let purged = sqlx::query(
                 "DELETE FROM dead_letters WHERE dead_letter_id IN (
                     SELECT dead_letter_id FROM dead_letters
-                    WHERE state IN ('replayed', 'discarded')
-                          AND COALESCE(discarded_at, replayed_at) < $1
-                    ORDER BY COALESCE(discarded_at, replayed_at)
+                    WHERE state IN ('replayed', 'discarded', 'superseded')
+                          AND COALESCE(discarded_at, replayed_at, superseded_at) < $1
+                    ORDER BY COALESCE(discarded_at, replayed_at, superseded_at)
                     LIMIT $2
                     FOR UPDATE SKIP LOCKED)",
             )

@@ -61,6 +61,8 @@ pub enum DeadState {
     Replayed,
     /// It was given up for good.
     Discarded,
+    /// A later generation died or was delivered: there is nothing to do about this one.
+    Superseded,
 }
 
 /// A dead letter in a list.

@@ -2,6 +2,7 @@
 
 mod filter;
 mod groups;
+pub(super) mod superseded;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -71,7 +72,9 @@ pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreE
                 link,
                 rows.iter().filter(|row| new.contains(&row.id)),
             )
-            .await
+            .await?;
+            let events: Vec<Uuid> = rows.iter().filter_map(|row| row.event).collect();
+            superseded::of_events(connection, link, &events).await
         })
     })
     .await

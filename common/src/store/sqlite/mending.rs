@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::dead::matching;
+use super::dead::{matching, superseded};
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
 use crate::store::tables::letters::{Edit, INTEGRATE};
@@ -39,8 +39,9 @@ const MOVE_DELIVERIES: &str = r#"UPDATE "NAMESPACE.deliveries" SET status = $2
 
 const PURGE: &str = r#"DELETE FROM "NAMESPACE.dead_letters" WHERE dead_letter_id IN (
     SELECT dead_letter_id FROM "NAMESPACE.dead_letters"
-    WHERE state IN ('replayed', 'discarded') AND coalesce(discarded_at, replayed_at) < $1
-    ORDER BY coalesce(discarded_at, replayed_at) LIMIT $2)"#;
+    WHERE state IN ('replayed', 'discarded', 'superseded')
+          AND coalesce(discarded_at, replayed_at, superseded_at) < $1
+    ORDER BY coalesce(discarded_at, replayed_at, superseded_at) LIMIT $2)"#;
 
 pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreError> {
     let edit = edit.clone();
@@ -114,7 +115,9 @@ pub(super) async fn restore(
                 .execute(&mut *connection)
                 .await?;
             move_deliveries(connection, link, &letters, &["discarded"], "dead").await?;
-            Ok(found.len() as u64)
+            let count = found.len() as u64;
+            superseded::left_open(connection, link, found).await?;
+            Ok(count)
         })
     })
     .await

@@ -131,6 +131,9 @@ async fn save(store: &dyn Store, edit: &DeadEdit) -> Result<(), Failure> {
 fn not_open(id: Uuid, state: DeadState) -> Failure {
     let hint = match state {
         DeadState::Discarded => format!("; `longshore dead restore {id}` opens it again"),
+        DeadState::Superseded => {
+            format!("; `longshore dead show {id}` names the event's later letters")
+        }
         _ => String::new(),
     };
     Failure::Failed(anyhow!(

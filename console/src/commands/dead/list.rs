@@ -46,6 +46,8 @@ pub enum StateArg {
     Replayed,
     /// It was given up
     Discarded,
+    /// A later generation died or was delivered
+    Superseded,
 }
 
 impl From<StateArg> for DeadState {
@@ -55,6 +57,7 @@ impl From<StateArg> for DeadState {
             StateArg::Replaying => Self::Replaying,
             StateArg::Replayed => Self::Replayed,
             StateArg::Discarded => Self::Discarded,
+            StateArg::Superseded => Self::Superseded,
         }
     }
 }

@@ -45,6 +45,7 @@ fn status(
                 DeliveryState::Dead
             },
             attempts: 2,
+            due_at: Moment(at),
             error: None,
             last_attempt_at: None,
         }],

@@ -52,7 +52,7 @@ pub(super) fn next(letter: &DeadLetter) -> Vec<Next> {
             });
             resume.into_iter().collect()
         }
-        DeadState::Replayed => {
+        DeadState::Replayed | DeadState::Superseded => {
             let event = letter.event;
             let event = event
                 .map(|event| next("see where its event stands", format!("events show {event}")));
