@@ -244,7 +244,8 @@ fn every_key_is_documented_and_every_documented_key_is_there() -> Result<()> {
         })
         .collect();
     let sections = [
-        "broker", "database", "log", "limits", "producer", "worker", "history", "dead", "outbound",
+        "broker", "database", "log", "limits", "producer", "worker", "history", "dead", "watch",
+        "outbound",
     ];
     for section in sections {
         let keys = known_keys(&format!("{}__", section.to_uppercase()))?;

@@ -160,10 +160,20 @@ pub enum HistoryStart {
 pub struct HistoryEntry {
     /// Its place in the history: higher than that of every entry before it, though not always by one.
     pub offset: u64,
-    /// When it was received, where the message or the engine tells.
+    /// When it was received by the engine's own clock, where the engine tells. What the message says of
+    /// itself is not asked: anybody may have written that.
     pub time: Option<OffsetDateTime>,
     /// The routing key it was published with.
     pub routing_key: String,
+    /// The message.
+    pub message: Message,
+}
+
+/// A message that waits in a queue and was looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// The queue it waits in; of one that waits out a delay, the queue that it comes back to.
+    pub queue: String,
     /// The message.
     pub message: Message,
 }
@@ -262,6 +272,28 @@ pub trait Broker: Send + Sync {
         &self,
         from: HistoryStart,
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError>;
+
+    /// Looks at up to `most` of the messages that wait in `queue`, oldest first, and takes none of them: `seen` is
+    /// called with each. Says whether it has seen them all. Where [`Broker::looks_leave_no_trace`] is false,
+    /// each message counts as given out and returned once more, so a look is for queues that nobody consumes.
+    ///
+    /// # Errors
+    /// The broker is out of reach or has no such queue.
+    async fn look(
+        &self,
+        queue: &str,
+        _most: usize,
+        _seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        Err(BrokerError::Refused(format!(
+            "this engine cannot look into {queue:?}"
+        )))
+    }
+
+    /// Whether [`Broker::look`] changes nothing at all, and sees what consumers have in hand as well.
+    fn looks_leave_no_trace(&self) -> bool {
+        false
+    }
 
     /// The user that the broker vouches for on what we publish, where it does that.
     fn user(&self) -> Option<&str>;

@@ -63,6 +63,8 @@ pub struct Config {
     pub history: History,
     /// Dead letters.
     pub dead: Dead,
+    /// The standing watch.
+    pub watch: Watch,
     /// Where deliveries may go.
     pub outbound: Outbound,
     /// The outside systems.
@@ -282,6 +284,30 @@ impl Default for Dead {
     }
 }
 
+/// `[watch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watch {
+    /// Whether archive workers keep the standing watch, one of all copies at a time.
+    pub enabled: bool,
+    /// How long between two looks.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// How long an event may be on its way before it is missed.
+    #[serde(with = "duration")]
+    pub lag: Duration,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(5),
+            lag: Duration::from_secs(10),
+        }
+    }
+}
+
 /// `[outbound]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -368,6 +394,9 @@ impl Config {
             if value == 0 {
                 return wrong(key, "expected at least 1, found 0".to_owned());
             }
+        }
+        if self.watch.interval.is_zero() {
+            return wrong("watch.interval", "expected a time above 0s".to_owned());
         }
         for stage in Stage::ALL {
             if let Some((key, problem)) = self.stage(stage).problem() {

@@ -10,6 +10,7 @@
 //! (`settle::settlement`) turns outcomes into publications and settlements.
 
 mod call;
+mod carry;
 mod claim;
 mod give_back;
 mod handling;
@@ -21,6 +22,7 @@ mod settle;
 mod standing;
 mod worker;
 
+pub use carry::{Carried, carry};
 pub use claim::Claim;
 pub use received::Received;
 pub use standing::Standing;

@@ -8,6 +8,7 @@ mod rows;
 pub mod sqlite;
 mod standing;
 mod tables;
+mod watching;
 mod words;
 
 use std::sync::Arc;
@@ -23,6 +24,10 @@ pub use rows::{
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
+pub use watching::{
+    DueDelivery, FactVisitor, Lease, LeaseState, Repair, RepairKey, StoredBody, StoredFact,
+    WatchFinding, Watching,
+};
 pub use words::UnknownWord;
 
 use crate::event::EventId;
@@ -284,6 +289,9 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// It still stands as running.
     async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError>;
+
+    /// What the standing watch and the surveys ask of it.
+    fn watching(&self) -> &dyn Watching;
 
     /// What the engine is and in which version, such as "PostgreSQL 15.20"; `None` where it does not
     /// tell.

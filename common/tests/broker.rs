@@ -53,6 +53,8 @@ macro_rules! conforms {
             what_is_published_outlives_every_program,
             the_history_is_read_to_its_end,
             an_empty_history_ends_at_once,
+            the_history_ends_at_what_was_there_under_any_traffic,
+            a_look_into_a_queue_takes_nothing,
             a_closed_broker_takes_nothing,
         }
     };

@@ -18,7 +18,7 @@ use common::store::Store;
 use common::telemetry::health::Health;
 use producer::{DEFAULT_LISTEN, Door};
 use tokio::net::TcpListener;
-use workers::{archive, integrate, store, validate};
+use workers::{archive, integrate, store, validate, watch};
 
 use crate::data;
 use crate::output::Output;
@@ -112,6 +112,7 @@ async fn work(
         return Ok(());
     }
     let workers = workers(program, broker, store)?;
+    watch::start(program, broker, store)?;
     let health = Health {
         broker: Arc::clone(broker),
         declared: Arc::clone(&program.declared),

@@ -1,8 +1,3 @@
-//! The history as operators use it: a part of it, entry by entry, and what the validate worker made
-//! or makes of each. Nothing of it is held but the entry in hand.
+//! The history as operators use it.
 
-mod judge;
-mod reader;
-
-pub(crate) use judge::{Entry, Judge, Verdict};
-pub(crate) use reader::{Reader, Window};
+pub(crate) use workers::history::{Entry, Judge, Reader, Verdict, Window};

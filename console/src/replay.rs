@@ -37,7 +37,6 @@ pub(crate) use courier::{Fate, Parcel, round};
 pub(crate) use follow::follow;
 use outcome::{Ended, Sent};
 pub(crate) use outcome::{LeftOpen, News, Outcome};
-pub(crate) use raw::{Knowledge, canonical, raw};
 pub(crate) use routes::configuration_problem;
 pub(crate) use run::Outage;
 use run::Run;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use common::broker::embedded::EmbeddedBroker;
 use common::broker::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription,
+    PublishError, Subscription, Waiting,
 };
 use common::event::{EventId, now};
 use common::message::{Headers, Message};
@@ -179,6 +179,19 @@ impl Broker for FailingBroker {
         from: HistoryStart,
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
         self.real.history(from).await
+    }
+
+    async fn look(
+        &self,
+        queue: &str,
+        most: usize,
+        seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        self.real.look(queue, most, seen).await
+    }
+
+    fn looks_leave_no_trace(&self) -> bool {
+        self.real.looks_leave_no_trace()
     }
 
     fn user(&self) -> Option<&str> {

@@ -37,6 +37,7 @@ mod testkit;
 mod traces;
 mod unroutable;
 mod verify;
+mod watch;
 mod wire;
 
 use std::time::Duration;

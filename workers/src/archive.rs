@@ -1,5 +1,5 @@
 //! The archive worker: dead letters and rejections into the database, where people find them. While
-//! the database is down they wait on the broker.
+//! the database is down they wait on the broker. Its program keeps the standing watch as well.
 
 mod dead;
 mod handler;
@@ -14,6 +14,8 @@ use common::runtime::{Handler, Spec, Worker};
 use common::store::Store;
 use common::topology::{Names, Stage};
 
+use crate::watch;
+
 pub use dead::nameless;
 pub use handler::{KeepDead, KeepRejections};
 
@@ -26,6 +28,7 @@ async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
+        watch::start(program, broker, &rows)?;
         Ok(workers(program, broker, &rows).into())
     })
     .await

@@ -12,6 +12,7 @@ mod declare;
 mod engine;
 mod history;
 mod keeper;
+mod look;
 mod owner;
 mod properties;
 mod publish;
@@ -39,7 +40,7 @@ use self::publisher::Publisher;
 use self::wakes::Wakes;
 use super::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription, bounds,
+    PublishError, Subscription, Waiting, bounds,
 };
 use crate::config;
 use crate::sqlite::{Database, Location};
@@ -293,6 +294,19 @@ impl Broker for EmbeddedBroker {
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
         let engine = Arc::clone(&self.open().await?.engine);
         history::read(engine, self.names.history(), from).await
+    }
+
+    async fn look(
+        &self,
+        queue: &str,
+        most: usize,
+        seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        look::look(&self.open().await?.engine, queue, most, seen).await
+    }
+
+    fn looks_leave_no_trace(&self) -> bool {
+        true
     }
 
     fn user(&self) -> Option<&str> {

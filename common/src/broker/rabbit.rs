@@ -13,6 +13,7 @@ mod declare;
 mod explain;
 mod greeting;
 mod history;
+mod look;
 mod publisher;
 mod settlements;
 mod wire;
@@ -36,7 +37,7 @@ use self::publisher::{Pace, Parcel, Publisher};
 use super::bounds;
 use super::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription,
+    PublishError, Subscription, Waiting,
 };
 use crate::config;
 use crate::event::Limits;
@@ -289,6 +290,15 @@ impl Broker for RabbitBroker {
     ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
         let limit = self.limits.event_bytes;
         history::read(&self.consuming, self.names.history(), from, limit).await
+    }
+
+    async fn look(
+        &self,
+        queue: &str,
+        most: usize,
+        seen: &mut (dyn FnMut(Waiting) + Send),
+    ) -> Result<bool, BrokerError> {
+        look::look(&self.errands, queue, most, seen).await
     }
 
     fn user(&self) -> Option<&str> {

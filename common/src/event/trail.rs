@@ -39,6 +39,8 @@ pub mod header {
     pub const ERRORS: &str = "longshore-errors";
     /// The queue a dead letter died in or a rejection was decided in.
     pub const QUEUE: &str = "longshore-queue";
+    /// How often a dead letter came back from where the parked ones are; absent means never.
+    pub const PARKED: &str = "longshore-parked";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
     /// What of a message's own headers had to be left out when it was published on.

@@ -127,9 +127,13 @@ fn dead(
         ..received.trail.clone()
     };
     let mut message = received.again(&trail);
-    describe(&mut message, failure.code, place.queue, now);
-    let error = cut(&failure.error, LONGEST_ERROR).replace('\0', "\u{fffd}");
-    message.headers.set(header::ERROR, error);
+    // A dead letter that the archive cannot take goes on telling of its own death: it will come back.
+    let tells_of_its_own = place.parked.is_some() && message.headers.get(header::QUEUE).is_some();
+    if !tells_of_its_own {
+        describe(&mut message, failure.code, place.queue, now);
+        let error = cut(&failure.error, LONGEST_ERROR).replace('\0', "\u{fffd}");
+        message.headers.set(header::ERROR, error);
+    }
     let damage = received.message.damage.as_ref();
     if let Some(body) = damage.and_then(|damage| damage.body.as_deref()) {
         message.headers.set(header::CUT, body);

@@ -16,6 +16,7 @@ mod schema;
 mod session;
 mod status;
 mod story;
+mod watching;
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use super::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadStory,
     DeadSummary, DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent,
     NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState,
-    Standing, Store, StoreError, Stored,
+    Standing, Store, StoreError, Stored, Watching,
 };
 use crate::config;
 use crate::event::EventId;
@@ -221,6 +222,10 @@ impl Store for PostgresStore {
 
     async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError> {
         replays::outcome(&self.link, id, Some(most)).await
+    }
+
+    fn watching(&self) -> &dyn Watching {
+        self
     }
 
     async fn close(&self) {

@@ -15,6 +15,7 @@ mod replays;
 mod schema;
 mod status;
 mod story;
+mod watching;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use super::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
     DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
     Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored,
+    StoreError, Stored, Watching,
 };
 use crate::config;
 use crate::event::EventId;
@@ -226,6 +227,10 @@ impl Store for SqliteStore {
 
     async fn product(&self) -> Result<Option<String>, StoreError> {
         schema::product(&self.link).await.map(Some)
+    }
+
+    fn watching(&self) -> &dyn Watching {
+        self
     }
 
     async fn close(&self) {

@@ -8,3 +8,4 @@ pub(super) mod letters;
 pub(super) mod rejections;
 pub(super) mod replays;
 pub(super) mod text;
+pub(super) mod watching;

@@ -86,6 +86,12 @@ metrics_table! {
         "Log lines that were dropped because nobody read standard error.";
     KEPT_REJECTED = "longshore_rejections_total", "counter", ["reason", "cause"],
         "Rejections kept in the archive.";
+    WATCHING = "longshore_watching", "gauge", [],
+        "1 while this process keeps the standing watch; one of all archive workers does.";
+    FINDINGS = "longshore_watch_findings", "gauge", ["finding"],
+        "What is wrong by the standing watch: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery or clock_jump. Of the process that keeps the watch.";
+    REPAIRS = "longshore_watch_repairs_total", "counter", ["repair"],
+        "Messages that the standing watch sent again: event, delivery or parked.";
 }
 
 /// Upper bounds of histogram buckets, in seconds: from a millisecond to a minute.
@@ -358,6 +364,22 @@ pub fn kept_dead(queue: &str, reason: ReasonCode) {
 pub fn kept_rejected(reason: ReasonCode) {
     let (cause, reason) = (reason.cause().as_str(), reason.as_str());
     counter!(KEPT_REJECTED, "reason" => reason, "cause" => cause).increment(1);
+}
+
+/// This process keeps the standing watch, or does not.
+pub fn watching(keeps: bool) {
+    gauge!(WATCHING).set(f64::from(u8::from(keeps)));
+}
+
+/// How many of one kind the standing watch has found.
+pub fn watch_finding(finding: &'static str, number: u64) {
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
+    gauge!(FINDINGS, "finding" => finding).set(f64::from(number));
+}
+
+/// The standing watch sent messages again.
+pub fn watch_repaired(repair: &'static str, number: u64) {
+    counter!(REPAIRS, "repair" => repair).increment(number);
 }
 
 /// All metrics as a Markdown table, for the documentation.

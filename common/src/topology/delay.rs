@@ -63,6 +63,17 @@ impl DelayRoute {
             wait: BASE_DELAY * units,
         }
     }
+
+    /// The queue that a message with this routing key comes back to when its delay is over; `None` for a
+    /// key that spells no delay.
+    pub fn target(routing_key: &str) -> Option<&str> {
+        let (bits, target) = routing_key.split_at_checked(2 * LEVELS)?;
+        let spelled = bits
+            .as_bytes()
+            .chunks(2)
+            .all(|bit| matches!(bit, b"0." | b"1."));
+        (spelled && !target.is_empty()).then_some(target)
+    }
 }
 
 /// Declares levels `0..count` and the exchange behind them.
@@ -122,6 +133,22 @@ mod tests {
     use super::*;
     use crate::namespace::Namespace;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_delayed_message_tells_where_it_comes_back_to() {
+        let names = Names::new(Namespace::default());
+        let queue = names.integrate("crm");
+        let route = DelayRoute::new(&names, &queue, Duration::from_secs(5), LEVELS);
+        assert_eq!(DelayRoute::target(&route.routing_key), Some(&*queue));
+        for other in [
+            "signup.requested",
+            "0.1.longshore.store",
+            "",
+            &"0.".repeat(LEVELS),
+        ] {
+            assert_eq!(DelayRoute::target(other), None, "{other}");
+        }
+    }
 
     /// Follows a message through the declared exchanges and queues; returns where it ends, how long
     /// it waited and how many queues it passed.

@@ -22,6 +22,7 @@ mod steering;
 mod storing;
 mod superseded;
 mod unmigrated;
+mod watching;
 
 /// Every case, for one engine. A new engine adds one line at the end of this file.
 macro_rules! conformance {
@@ -89,6 +90,13 @@ macro_rules! conformance {
                     an_outcome_follows_each_letter,
                     an_outcome_follows_letters_through_other_queues,
                     a_replay_does_not_end_while_letters_are_left;
+                watching: one_has_the_lease_and_the_next_goes_on_from_there,
+                    an_event_is_completed_when_every_delivery_is_made,
+                    what_is_due_is_found_and_what_a_replay_holds_is_not,
+                    a_stored_body_comes_back_byte_for_byte,
+                    what_was_stored_in_a_window_is_told_and_what_never_was,
+                    repairs_are_counted,
+                    findings_are_those_of_now_and_keep_their_beginning;
                 status: nothing_is_known_of_a_stranger,
                     a_stored_event_goes_through_its_deliveries,
                     one_dead_delivery_makes_the_event_dead_when_nothing_is_due,

@@ -145,7 +145,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
         Some(DeliveryState::Discarded),
         Some(DeliveryState::Delivered),
     );
-    assert_eq!(states_of(&*store, &keys).await, [gone, gone, made]);
+    assert_eq!(states_of(store, &keys).await, [gone, gone, made]);
     let standing = store.at_rest(&[events[0].id]).await.unwrap();
     assert_eq!(standing, [Some(Standing::Completed)]);
     let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
@@ -165,7 +165,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     };
     assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 1);
     assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 0);
-    let states = states_of(&*store, &keys[..2]).await;
+    let states = states_of(store, &keys[..2]).await;
     assert_eq!(states, [Some(DeliveryState::Dead), gone]);
     let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
     assert_eq!(story.letter.state, DeadState::Open);

@@ -3,19 +3,30 @@
 use clap::Args;
 use common::bootstrap::Failure;
 use time::OffsetDateTime;
+use workers::survey::{Missing, Survey, Surveyor};
 
 use crate::app::App;
 use crate::output::{count, moment};
-use crate::survey::{Found, Survey, Surveyor, survey};
+use crate::survey::survey;
 use crate::when;
+
+/// Maximum of troubles that are shown to people; `--json` has up to 1,000.
+const MAX_SHOWN: usize = 20;
 
 /// Since when.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Draws up the ledger of the live system: everything the history holds of that time has to be completed, \
-rejected, dead or under way. Exit code 1 when it is not. `longshore events stuck` names what is missing.
+Draws up the ledger of the live system: everything that the history holds of that time has to be found \
+completed, rejected, dead, or waiting in a queue, and nothing may be stored that was not received. Exit code 1 \
+when it is not so; what is missing is named.
 
-It holds the id of every event of that time in memory, some 50 bytes each.
+  under way  found waiting in a queue, by its id or by its place
+  unknown    in no table, and not found, but there is a place that cannot be looked into without harm
+  stuck      in no table and in no queue; `longshore events stuck --requeue` sends it on its way again
+  forged     stored or delivered, and never received
+
+What was received just now is given time to come to rest. It ends at what was there when it began, and needs \
+no more memory for a longer time: ids are kept in temporary files, 53 bytes each.
 
 Examples:
   longshore verify
@@ -24,24 +35,32 @@ pub struct VerifyArgs {
     /// Received since then: so long ago, or a moment
     #[arg(long, value_name = "WHEN", default_value = "1h", value_parser = when::moment)]
     since: OffsetDateTime,
-    /// What was received less than this ago is on its way
-    #[arg(long, value_name = "DURATION", default_value = "1min", value_parser = common::config::duration::parse)]
-    grace: std::time::Duration,
+    /// How long what is on its way may take to come to rest
+    #[arg(long, alias = "grace", value_name = "DURATION", default_value = "30s", value_parser = common::config::duration::parse)]
+    patience: std::time::Duration,
 }
 
 pub(crate) async fn run(app: &App, args: VerifyArgs) -> Result<(), Failure> {
-    let show = async |_: &Surveyor<'_>, (survey, _): Found| {
+    let show = async |_: &Surveyor<'_>, survey: Survey| {
         app.output.show(&survey, text)?;
         if survey.balances {
-            Ok(())
-        } else {
-            Err(Failure::Failed(anyhow::anyhow!(
-                "the ledger does not balance: {} stuck; `longshore events stuck` names them",
-                count(survey.stuck, "event")
-            )))
+            return Ok(());
         }
+        let troubles = [
+            (survey.stuck, "stuck"),
+            (survey.unknown, "unknown"),
+            (survey.forged, "forged"),
+        ];
+        let told = troubles.iter().filter(|(number, _)| *number > 0);
+        let told: Vec<String> = told
+            .map(|(number, what)| format!("{number} {what}"))
+            .collect();
+        Err(Failure::Failed(anyhow::anyhow!(
+            "the ledger does not balance: {}",
+            told.join(", ")
+        )))
     };
-    survey(app, args.since, args.grace, show).await
+    survey(app, args.since, args.patience, show).await
 }
 
 fn text(survey: &Survey) -> String {
@@ -60,15 +79,32 @@ fn text(survey: &Survey) -> String {
         line(survey.mended, "no events, sent again since");
     }
     line(survey.under_way, "under way");
+    line(survey.unknown, "unknown");
     line(survey.stuck, "stuck");
+    line(survey.forged, "forged");
     if survey.repeated > 0 {
         lines.push(format!(
             "beside them {} of the same ids",
             count(survey.repeated, "repetition")
         ));
     }
+    if survey.earlier > 0 {
+        lines.push(format!(
+            "beside them {} received earlier and stored since",
+            count(survey.earlier, "event")
+        ));
+    }
     for (queue, messages) in &survey.waiting {
         lines.push(format!("in {queue}: {}", count(*messages, "message")));
+    }
+    lines.extend(survey.items.iter().take(MAX_SHOWN).map(missing));
+    if let Some(more) = survey
+        .items
+        .len()
+        .checked_sub(MAX_SHOWN)
+        .filter(|it| *it > 0)
+    {
+        lines.push(format!("and {more} more; `--json` names up to 1,000"));
     }
     lines.push(
         if survey.balances {
@@ -79,4 +115,22 @@ fn text(survey: &Survey) -> String {
         .to_owned(),
     );
     lines.join("\n")
+}
+
+fn missing(it: &Missing) -> String {
+    let id = match (it.event, it.offset) {
+        (Some(event), _) => event.to_string(),
+        (None, Some(offset)) => format!("no event, place {offset} of the history"),
+        (None, None) => "no event".to_owned(),
+    };
+    let at = it
+        .received_at
+        .map_or_else(|| "at an unknown time".to_owned(), |at| moment(at.0));
+    format!(
+        "{}: {id}  {}  received {at}\n  {}\n  do: {}",
+        super::events::state(&it.verdict),
+        it.kind,
+        it.known,
+        it.advice
+    )
 }

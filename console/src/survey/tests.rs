@@ -1,16 +1,20 @@
+use common::broker::{Address, Broker as _, Publication};
 use common::event::now;
-use common::message::CLOUDEVENTS_JSON;
+use common::message::{CLOUDEVENTS_JSON, Message};
+use common::store::Store as _;
+
+use common::event::EventId;
+use workers::survey::{Missing, Trouble, requeue};
 
 use super::*;
-use crate::commands::events::stuck::requeue;
 use crate::testbed::pipeline::Pipeline;
 
-async fn survey(pipeline: &Pipeline) -> (Survey, Vec<Stuck>) {
+async fn survey(pipeline: &Pipeline) -> (Survey, Vec<Missing>) {
     let surveyor = pipeline.surveyor();
-    surveyor
-        .take(Window::default(), now(), |_| {})
-        .await
-        .unwrap()
+    let survey = surveyor.take(Window::default(), now(), |_| {}).await;
+    let survey = survey.unwrap();
+    let missing = survey.items.clone();
+    (survey, missing)
 }
 
 #[tokio::test]
@@ -90,19 +94,91 @@ async fn a_stored_event_goes_to_the_destination_where_it_is_due_and_to_no_other(
 }
 
 #[tokio::test]
-async fn repetitions_count_once_and_young_events_are_under_way() {
+async fn repetitions_count_once_and_what_is_on_its_way_is_given_time() {
     let pipeline = Pipeline::new(&[]).await;
     pipeline.receive("text/plain", "x", "hello").await;
     pipeline.receive("text/plain", "x", "hello").await;
+    let (found, stuck) = survey(&pipeline).await;
+    assert_eq!((found.received, found.repeated), (1, 1));
+    assert_eq!((found.under_way, stuck.len()), (1, 0), "{found:?}");
+
+    // Nobody has it, but somebody stores it while the survey waits.
+    let done = pipeline.signup("ada").await;
     pipeline.forget("validate").await;
-    let young = Surveyor {
-        grace: time::Duration::HOUR,
+    let patient = Surveyor {
+        patience: std::time::Duration::from_secs(20),
         ..pipeline.surveyor()
     };
-    let (survey, stuck) = young.take(Window::default(), now(), |_| {}).await.unwrap();
+    let work = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        pipeline.work(&[]).await;
+        let letter = crate::testbed::letter("longshore.validate");
+        let mut entries = pipeline.entries().await;
+        let entry = pipeline.judge.judge(entries.remove(0));
+        let letter = common::store::DeadLetter {
+            id: pipeline.judge.letter_of(&entry, 0),
+            event: None,
+            destination: None,
+            ..letter
+        };
+        pipeline.store.keep_dead(&[letter]).await.unwrap();
+    };
+    let (survey, ()) = tokio::join!(patient.take(Window::default(), now(), |_| {}), work);
+    let survey = survey.unwrap();
+    assert_eq!((survey.completed, survey.dead), (1, 1), "{survey:?} {done}");
+    assert!(survey.balances);
+}
+
+#[tokio::test]
+async fn an_event_in_a_delay_is_under_way_while_another_that_is_gone_is_stuck() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let [gone, later] = [pipeline.signup("ada").await, pipeline.signup("bob").await];
+    pipeline.work(&["crm"]).await;
+    let message = Message {
+        message_id: Some(event_of(&pipeline, &later)),
+        ..Message::default()
+    };
+    let to = Address::Later {
+        queue: "longshore.integrate.crm".to_owned(),
+        delay: std::time::Duration::from_secs(60),
+    };
+    pipeline
+        .broker
+        .publish(Publication { to, message })
+        .await
+        .unwrap();
+    let (survey, missing) = survey(&pipeline).await;
+    assert_eq!((survey.under_way, survey.stuck), (1, 1), "{survey:?}");
     assert_eq!(
-        (survey.received, survey.repeated, survey.under_way),
-        (1, 1, 1)
+        missing[0].event.unwrap().to_string(),
+        event_of(&pipeline, &gone)
     );
-    assert!(survey.balances && stuck.is_empty());
+    assert_eq!(missing[0].verdict, Trouble::Stuck);
+    assert!(missing[0].known.contains("due at crm"), "{missing:?}");
+    assert!(!survey.balances);
+}
+
+#[tokio::test]
+async fn what_nobody_received_is_forged() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let honest = pipeline.signup("ada").await;
+    pipeline.work(&[]).await;
+    let (survey_before, missing) = survey(&pipeline).await;
+    assert_eq!(
+        (survey_before.forged, missing.len()),
+        (0, 0),
+        "{survey_before:?} {honest}"
+    );
+
+    let stored = pipeline.forge_accepted("mallory").await;
+    let delivered = EventId::born();
+    pipeline.deliver(&delivered.to_string(), "crm", 0).await;
+    let (survey, missing) = survey(&pipeline).await;
+    assert_eq!((survey.received, survey.forged), (1, 2), "{survey:?}");
+    let named: Vec<_> = missing.iter().filter_map(|it| it.event).collect();
+    assert!(
+        named.contains(&stored) && named.contains(&delivered),
+        "{missing:?}"
+    );
+    assert!(!survey.balances);
 }

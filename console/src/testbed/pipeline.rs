@@ -13,10 +13,10 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use std::sync::Arc;
 use workers::store::StoreEvents;
+use workers::survey::Surveyor;
 
 use super::FailingBroker;
 use crate::history::{Judge, Verdict};
-use crate::survey::Surveyor;
 
 /// Broker, store, and what the workers know.
 pub(crate) struct Pipeline {
@@ -42,7 +42,7 @@ impl Pipeline {
         }
     }
 
-    /// A surveyor for whom nothing is too young.
+    /// A surveyor who waits for nothing.
     pub(crate) fn surveyor(&self) -> Surveyor<'_> {
         Surveyor {
             broker: &self.broker,
@@ -50,7 +50,7 @@ impl Pipeline {
             topology: &self.topology,
             names: &self.names,
             judge: &self.judge,
-            grace: time::Duration::ZERO,
+            patience: std::time::Duration::ZERO,
         }
     }
 
@@ -95,6 +95,33 @@ impl Pipeline {
                 self.keep(message, destinations).await;
             }
         }
+    }
+
+    /// All of the history.
+    pub(crate) async fn entries(&self) -> Vec<common::broker::HistoryEntry> {
+        let history = self.broker.history(HistoryStart::First).await;
+        let entries = history
+            .expect("a history")
+            .map(|entry| entry.expect("an entry"));
+        entries.collect().await
+    }
+
+    /// The store worker gets an event that came through no door; says under which id.
+    pub(crate) async fn forge_accepted(&self, name: &str) -> common::event::EventId {
+        let id = common::event::EventId::born();
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": "/test", "type": "signup.requested",
+            "time": "2026-01-02T03:04:05Z", "data": {"email": format!("{name}@example.com"), "name": name},
+        });
+        let message = Message {
+            body: event.to_string().into(),
+            content_type: Some(CLOUDEVENTS_JSON.to_owned()),
+            message_id: Some(id.to_string()),
+            kind: Some("signup.requested".to_owned()),
+            ..Message::default()
+        };
+        self.keep(message, &[]).await;
+        id
     }
 
     async fn keep(&self, message: Message, destinations: &[&str]) {

@@ -21,7 +21,7 @@ use common::store::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
     DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
     Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored,
+    StoreError, Stored, Watching,
 };
 use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
@@ -261,6 +261,10 @@ macro_rules! never_asked {
             async fn ready(&self) -> Result<(), StoreError> {
                 self.real.migrate().await?;
                 self.real.ready().await
+            }
+
+            fn watching(&self) -> &dyn Watching {
+                self.real.watching()
             }
 
             async fn close(&self) {

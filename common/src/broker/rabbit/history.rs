@@ -1,8 +1,9 @@
-//! Reading the history: a stream, consumed from somewhere on to what is its end now.
+//! Reading the history: a stream, consumed from somewhere on to what was its end when asked.
 //!
-//! AMQP does not tell where a stream ends. It hands out the last chunk of entries to a consumer that
-//! asks for `last`; when nothing more comes for a moment, the last one that came is the end. Whatever
-//! is received in that moment may belong to it or not.
+//! AMQP does not tell where a stream ends. Two consumers find out, whatever the traffic: to one that asks
+//! for `next` the broker gives what comes after the end, so the entry before its first one is the end; to
+//! one that asks for `last` it gives the last chunk of entries. Where nothing new comes, the end is the last
+//! entry of that chunk, once nothing more comes of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,12 @@ use futures_util::stream::{self, BoxStream};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use time::OffsetDateTime;
 
 use super::connection::{Link, close_channel};
 use super::convert::short;
 use super::explain::{Fault, NOT_FOUND, within, words};
 use super::wire;
 use crate::broker::{BrokerError, HistoryEntry, HistoryStart};
-use crate::event::Trail;
-use crate::message::Message;
 
 /// The header in which a stream tells the offset of an entry.
 const OFFSET: &str = "x-stream-offset";
@@ -28,7 +26,10 @@ const OFFSET: &str = "x-stream-offset";
 /// How many entries may be on their way.
 const PREFETCH: u16 = 500;
 
-/// For so long nothing comes where nothing is.
+/// How many entries are acked at once: an ack is the credit for as many more.
+const ACK_EVERY: u16 = PREFETCH / 5;
+
+/// How long nothing comes where nothing is.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// The entries of the stream `name` from `from` to its end.
@@ -38,18 +39,11 @@ pub(super) async fn read(
     from: HistoryStart,
     body_limit: usize,
 ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
-    let last = AMQPValue::LongString("last".into());
-    let mut tail = Reader::open(link, &name, last, body_limit).await?;
-    let mut end = None;
-    while let Some(entry) = tail.within_a_moment().await? {
-        end = Some(entry.offset);
-    }
-    tail.close().await;
-    let Some(end) = end else {
+    let Some(end) = end_of(link, &name, body_limit).await? else {
         return Ok(stream::empty().boxed());
     };
     let from = match from {
-        HistoryStart::First => AMQPValue::LongString("first".into()),
+        HistoryStart::First => text("first"),
         HistoryStart::Offset(offset) if offset > end => return Ok(stream::empty().boxed()),
         HistoryStart::Offset(offset) => {
             AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX))
@@ -78,11 +72,42 @@ pub(super) async fn read(
     Ok(rest.boxed())
 }
 
+/// The offset of the last entry that is there now; `None` where there is none.
+async fn end_of(
+    link: &Arc<Link>,
+    name: &str,
+    body_limit: usize,
+) -> Result<Option<u64>, BrokerError> {
+    // First this one: what it gets is behind everything that was there when it asked.
+    let mut news = Reader::open(link, name, text("next"), body_limit).await?;
+    let mut tail = Reader::open(link, name, text("last"), body_limit).await?;
+    let mut end = None;
+    let found = loop {
+        tokio::select! {
+            biased;
+            next = news.receive() => break next.map(|next| next.offset.checked_sub(1)),
+            last = tail.within_a_moment() => match last {
+                Ok(Some(last)) => end = Some(last.offset),
+                Ok(None) => break Ok(end),
+                Err(error) => break Err(error),
+            },
+        }
+    };
+    tokio::join!(news.close(), tail.close());
+    found
+}
+
+fn text(offset: &'static str) -> AMQPValue {
+    AMQPValue::LongString(offset.into())
+}
+
 /// A consumer of a stream.
 struct Reader {
     channel: Channel,
     consumer: Consumer,
     patience: Duration,
+    /// How many entries came since the last ack.
+    unacked: u16,
 }
 
 impl Reader {
@@ -109,6 +134,7 @@ impl Reader {
                 channel,
                 consumer,
                 patience,
+                unacked: 0,
             }),
             Err(fault) if fault.code() == Some(NOT_FOUND) => {
                 Err(BrokerError::NoSuchQueue(name.to_owned()))
@@ -134,7 +160,13 @@ impl Reader {
 
     /// The next entry, if there is one.
     async fn within_a_moment(&mut self) -> Result<Option<HistoryEntry>, BrokerError> {
-        match tokio::time::timeout(MOMENT, self.receive()).await {
+        if let Ok(entry) = tokio::time::timeout(MOMENT, self.receive()).await {
+            return entry.map(Some);
+        }
+        // A broker that is busy gives out entries late: its silence counts once it has answered something.
+        let echo = self.channel.basic_qos(PREFETCH, BasicQosOptions::default());
+        within(self.patience, "looking for the end of the history", echo).await?;
+        match tokio::time::timeout(MOMENT / 4, self.receive()).await {
             Ok(entry) => entry.map(Some),
             Err(_) => Ok(None),
         }
@@ -147,11 +179,14 @@ impl Reader {
             Some(Err(error)) => return Err(lost(&words(&error))),
             None => return Err(lost("the broker ended the reading of the history")),
         };
-        let ack = self
-            .channel
-            .basic_ack(delivery.delivery_tag, BasicAckOptions::default());
-        // It gives credit for the next ones; the entry itself stays where it is.
-        within(self.patience, "writing acks", ack).await?;
+        self.unacked += 1;
+        if self.unacked >= ACK_EVERY {
+            self.unacked = 0;
+            // It gives credit for the next ones; the entries themselves stay where they are.
+            let options = BasicAckOptions { multiple: true };
+            let ack = self.channel.basic_ack(delivery.delivery_tag, options);
+            within(self.patience, "writing acks", ack).await?;
+        }
         let (routing_key, message) = wire::open(delivery.data)
             .ok_or_else(|| lost("an entry of the history came without its properties"))?;
         let offset = message
@@ -160,7 +195,8 @@ impl Reader {
             .and_then(|at| at.try_into().ok());
         Ok(HistoryEntry {
             offset: offset.ok_or_else(|| lost("an entry of the history tells no offset"))?,
-            time: received_at(&message),
+            // A stream knows the time of a chunk of entries, but AMQP does not tell it.
+            time: None,
             routing_key,
             message,
         })
@@ -169,12 +205,4 @@ impl Reader {
     async fn close(&self) {
         close_channel(&self.channel, self.patience).await;
     }
-}
-
-/// When a message was received: to the microsecond if it came over HTTP, else as its publisher says.
-fn received_at(message: &Message) -> Option<OffsetDateTime> {
-    Trail::read(&message.headers).received_at.or_else(|| {
-        let seconds = i64::try_from(message.timestamp?).ok()?;
-        OffsetDateTime::from_unix_timestamp(seconds).ok()
-    })
 }

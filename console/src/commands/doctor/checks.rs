@@ -7,6 +7,7 @@ use common::outcome::chain;
 use common::store::{DeadFilter, DeadState, Store, StoreError};
 use common::topology::Topology;
 use time::OffsetDateTime;
+use workers::watch::finding;
 
 use super::{Finding, Verdict};
 use crate::commands::queues::{self, Line};
@@ -142,7 +143,93 @@ pub(super) async fn database(store: &dyn Store) -> Vec<Finding> {
     }
     let product = store.product().await.ok().flatten();
     let reached = told(product, "reached, and its schema is up to date");
-    vec![Finding::ok("database", reached), dead_letters(store).await]
+    let mut findings = vec![Finding::ok("database", reached), dead_letters(store).await];
+    findings.extend(watch(store).await);
+    findings
+}
+
+/// What the standing watch has found, and whether anybody keeps it.
+async fn watch(store: &dyn Store) -> Vec<Finding> {
+    let asked = async {
+        let lease = store.watching().lease(workers::watch::LEASE).await?;
+        Ok::<_, StoreError>((lease, store.watching().findings().await?))
+    };
+    let (lease, found) = match asked.await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let advice = "look again; if it stays, see the database's log";
+            return vec![Finding::bad(
+                Verdict::Problem,
+                "watch",
+                chain(&error),
+                advice,
+            )];
+        }
+    };
+    let mut findings = vec![match lease {
+        Some(lease) if lease.is_held => {
+            Finding::ok("watch", "kept; what was lost is sent again by itself")
+        }
+        lease => {
+            let detail = match lease {
+                Some(lease) => format!(
+                    "nobody keeps it since {}",
+                    crate::output::moment(lease.renewed_at.0)
+                ),
+                None => "nobody has kept it yet".to_owned(),
+            };
+            let advice =
+                "start `longshore-archive`, with `watch.enabled`: it finds and mends what is lost";
+            Finding::bad(Verdict::Look, "watch", detail, advice)
+        }
+    }];
+    findings.extend(found.into_iter().map(|(it, since)| {
+        let (verdict, advice) = advice(&it.finding);
+        let check = format!("watch: {} {}", it.finding, it.subject);
+        let detail = format!(
+            "{} ({}, since {})",
+            it.detail,
+            it.number,
+            crate::output::moment(since.0)
+        );
+        Finding::bad(verdict, check, detail, advice)
+    }));
+    findings
+}
+
+/// How bad a finding of the watch is, and what to do about it.
+fn advice(of: &str) -> (Verdict, &'static str) {
+    match of {
+        finding::MISSING_QUEUE => (
+            Verdict::Problem,
+            "the programs declare it again by themselves; `longshore topology apply` does at once",
+        ),
+        finding::UNCONSUMED_QUEUE => (Verdict::Problem, "start the worker"),
+        finding::SUSPECTS => (
+            Verdict::Look,
+            "see the workers' logs: workers died over these, or lost their links",
+        ),
+        finding::PARKED => (
+            Verdict::Problem,
+            "see the archive's log for why it cannot take them",
+        ),
+        finding::LOST_EVENT | finding::OVERDUE_DELIVERY => (
+            Verdict::Problem,
+            "`longshore events stuck` names them; see the log of the worker that should have taken them",
+        ),
+        finding::CLOCK_JUMP => (
+            Verdict::Problem,
+            "let a time service keep the clock, in small steps",
+        ),
+        finding::REPAIRED => (
+            Verdict::Look,
+            "nothing is lost any more; find out who deleted or emptied a queue: the table watch_repairs has each",
+        ),
+        _ => (
+            Verdict::Look,
+            "this program is older than the watch: update it",
+        ),
+    }
 }
 
 /// What was found of a dependency, with its name and version where it tells them. That it does not is
@@ -188,6 +275,7 @@ pub(super) fn clock(now: OffsetDateTime) -> Finding {
 mod tests {
     use common::namespace::Namespace;
     use common::sqlite::Location;
+    use common::store::Watching as _;
     use common::store::sqlite::SqliteStore;
 
     use super::*;
@@ -257,12 +345,44 @@ mod tests {
     #[tokio::test]
     async fn open_dead_letters_are_worth_a_look() {
         let store = testbed::store().await;
-        let mut expected = [("database", Verdict::Ok), ("dead letters", Verdict::Ok)];
+        let mut expected = [
+            ("database", Verdict::Ok),
+            ("dead letters", Verdict::Ok),
+            ("watch", Verdict::Look),
+        ];
         assert_eq!(verdicts(&database(&store).await), expected);
         let letter = testbed::letter("longshore.store");
         store.keep_dead(&[letter]).await.unwrap();
         expected[1].1 = Verdict::Look;
         assert_eq!(verdicts(&database(&store).await), expected);
+    }
+
+    #[tokio::test]
+    async fn what_the_watch_has_found_is_told() {
+        let store = testbed::store().await;
+        let parked = common::store::WatchFinding {
+            finding: finding::PARKED.to_owned(),
+            subject: "longshore.dead.parked".to_owned(),
+            number: 3,
+            detail: "not even the archive".to_owned(),
+        };
+        store.keep_findings(&[parked]).await.unwrap();
+        let keep = Duration::from_secs(30);
+        let holder = uuid::Uuid::now_v7();
+        store
+            .hold_lease(workers::watch::LEASE, holder, keep, None)
+            .await
+            .unwrap();
+        let findings = watch(&store).await;
+        let expected = [
+            ("watch", Verdict::Ok),
+            ("watch: parked longshore.dead.parked", Verdict::Problem),
+        ];
+        assert_eq!(verdicts(&findings), expected);
+        assert!(findings[1].detail.contains("(3, since"), "{findings:?}");
+        for known in finding::WRONG {
+            assert_ne!(advice(known).1, advice("unheard of").1, "{known}");
+        }
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use common::bootstrap::Failure;
 use common::broker::HistoryEntry;
 use common::config::Config;
-use common::event::{EventId, Publisher, Types, now};
+use common::event::{EventId, Publisher, Trail, Types, now};
 use common::message::Message;
 use common::outcome::Outcome;
 use common::reason::ReasonCode;
@@ -11,12 +11,13 @@ use common::runtime::Received;
 use common::topology::Names;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use workers::archive::nameless;
-use workers::validate::Validate;
+
+use crate::archive::nameless;
+use crate::validate::Validate;
 
 /// Judges entries as the validate worker does.
 #[derive(Debug)]
-pub(crate) struct Judge {
+pub struct Judge {
     validate: Validate,
     own_user: Option<String>,
     /// The queue that entries went to first.
@@ -25,24 +26,47 @@ pub(crate) struct Judge {
 
 /// An entry, judged.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Its place in the history.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// When it was received, as far as anybody tells.
-    pub(crate) at: Option<OffsetDateTime>,
+    pub at: Option<OffsetDateTime>,
     /// The message as the validate worker found it.
-    pub(crate) received: Received,
+    pub received: Received,
     /// The event it is, where our id for it is known.
-    pub(crate) event: Option<EventId>,
+    pub event: Option<EventId>,
     /// Its type, as far as it names one.
-    pub(crate) kind: String,
-    /// What became of it.
-    pub(crate) verdict: Verdict,
+    pub kind: String,
+    /// What validation makes of it.
+    pub verdict: Verdict,
+}
+
+/// What an entry is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its place in the history.
+    pub offset: u64,
+    /// When it was received, as far as anybody tells who is believed.
+    pub at: Option<OffsetDateTime>,
+    /// The event it is, where our id for it is known.
+    pub event: Option<EventId>,
+    /// The dead letter that it became if it died before its event had an id of ours; for an event that had one
+    /// from the start, that id.
+    pub letter: Uuid,
+    /// Its type, as far as it names one.
+    pub kind: String,
+}
+
+impl Identity {
+    /// The one id that tells it apart.
+    pub fn key(&self) -> Uuid {
+        self.event.map_or(self.letter, EventId::uuid)
+    }
 }
 
 /// What the validate worker makes of an entry.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It goes on, in canonical form.
     Accepted(Message),
     /// A rule refuses it.
@@ -56,7 +80,7 @@ impl Judge {
     ///
     /// # Errors
     /// A configured event type cannot be used.
-    pub(crate) fn new(config: &Config, own_user: Option<&str>) -> Result<Self, Failure> {
+    pub fn new(config: &Config, own_user: Option<&str>) -> Result<Self, Failure> {
         let types =
             Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(Self {
@@ -67,7 +91,7 @@ impl Judge {
     }
 
     /// Judges one entry.
-    pub(crate) fn judge(&self, entry: HistoryEntry) -> Entry {
+    pub fn judge(&self, entry: HistoryEntry) -> Entry {
         let HistoryEntry {
             offset,
             time,
@@ -120,8 +144,36 @@ impl Judge {
         }
     }
 
+    /// What an entry is known by. Where it came through our own door, nothing of its body is read.
+    pub fn identify(&self, entry: HistoryEntry) -> Identity {
+        let user = entry.message.user_id.as_deref();
+        if user.is_some()
+            && user == self.own_user.as_deref()
+            && let Some(publisher) = Trail::read(&entry.message.headers).publisher
+            && !publisher.as_str().starts_with(Publisher::AMQP)
+            && let Some(event) = id_of(&entry.message)
+        {
+            return Identity {
+                offset: entry.offset,
+                at: entry.time,
+                event: Some(event),
+                letter: event.uuid(),
+                kind: entry.message.kind.unwrap_or(entry.routing_key),
+            };
+        }
+        let at = entry.time;
+        let entry = self.judge(entry);
+        Identity {
+            offset: entry.offset,
+            at,
+            event: entry.event,
+            letter: self.letter_of(&entry, 0),
+            kind: entry.kind,
+        }
+    }
+
     /// The dead letter that an entry became if it died before its event had an id of ours.
-    pub(crate) fn letter_of(&self, entry: &Entry, generation: u32) -> Uuid {
+    pub fn letter_of(&self, entry: &Entry, generation: u32) -> Uuid {
         nameless(&entry.received.message, &self.queue, generation)
     }
 }

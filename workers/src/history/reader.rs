@@ -1,23 +1,27 @@
 //! Reading a part of the history.
 
 use common::broker::{Broker, BrokerError, HistoryEntry, HistoryStart};
+use common::event::Trail;
 use common::store::HistorySlice;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use time::{Duration, OffsetDateTime};
 
-/// Entries come nearly in the order of their times. Behind so many in a row that are so much later than
-/// the window none is expected that belongs to it.
+/// How many entries in a row that are much later than the window end it: entries come nearly in the order of
+/// their times.
 const BEYOND: u32 = 10_000;
 const MUCH_LATER: Duration = Duration::minutes(10);
 
+/// A window that ends longer ago than this has a place in the history at which it ends.
+const PAST: Duration = Duration::seconds(5);
+
 /// From when to when.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Window {
+pub struct Window {
     /// Received then or later; from the oldest entry on unless set.
-    pub(crate) from: Option<OffsetDateTime>,
+    pub from: Option<OffsetDateTime>,
     /// Received before; up to the newest entry unless set.
-    pub(crate) to: Option<OffsetDateTime>,
+    pub to: Option<OffsetDateTime>,
 }
 
 impl From<&HistorySlice> for Window {
@@ -30,11 +34,15 @@ impl From<&HistorySlice> for Window {
 }
 
 /// Reads the entries of a window, in order.
-pub(crate) struct Reader {
+pub struct Reader {
     entries: BoxStream<'static, Result<HistoryEntry, BrokerError>>,
     window: Window,
+    /// The login whose word on when an entry was received is believed.
+    own_user: Option<String>,
     /// When the last entry was received that tells.
     last: Option<OffsetDateTime>,
+    /// Where the window ends, for entries of which no time is known.
+    end: Option<u64>,
     beyond: u32,
 }
 
@@ -43,7 +51,7 @@ impl Reader {
     ///
     /// # Errors
     /// The broker is out of reach or has no history.
-    pub(crate) async fn open(
+    pub async fn open(
         broker: &dyn Broker,
         window: Window,
         position: Option<u64>,
@@ -53,27 +61,49 @@ impl Reader {
             (None, Some(from)) => HistoryStart::Time(from),
             (None, None) => HistoryStart::First,
         };
+        let end = match window.to {
+            Some(to) if OffsetDateTime::now_utc() - to > PAST => {
+                let mut behind = broker.history(HistoryStart::Time(to)).await?;
+                behind.next().await.transpose()?.map(|entry| entry.offset)
+            }
+            _ => None,
+        };
         Ok(Self {
             entries: broker.history(start).await?.fuse().boxed(),
             window,
+            own_user: broker.user().map(str::to_owned),
             last: None,
+            end,
             beyond: 0,
         })
     }
 
-    /// The next entry; `None` at the end of the window. An entry that does not tell when it was received
-    /// has the time of the one before it.
+    /// When an entry was received, by whoever is believed: our own door, which wrote it into the headers, or
+    /// the engine. A foreign `timestamp` says when something happened, as its publisher likes.
+    fn received_at(&self, entry: &HistoryEntry) -> Option<OffsetDateTime> {
+        let user = entry.message.user_id.as_deref();
+        let ours = user.is_some() && user == self.own_user.as_deref();
+        ours.then(|| Trail::read(&entry.message.headers).received_at)
+            .flatten()
+            .or(entry.time)
+    }
+
+    /// The next entry; `None` at the end of the window. An entry of which nobody who is believed tells when it
+    /// was received has the time of the one before it.
     ///
     /// # Errors
     /// The broker went out of reach.
-    pub(crate) async fn next(&mut self) -> Result<Option<HistoryEntry>, BrokerError> {
+    pub async fn next(&mut self) -> Result<Option<HistoryEntry>, BrokerError> {
         while self.beyond < BEYOND
             && let Some(entry) = self.entries.next().await
         {
             let mut entry = entry?;
-            entry.time = entry.time.or(self.last);
+            entry.time = self.received_at(&entry).or(self.last);
             self.last = entry.time;
             match (entry.time, self.window.to) {
+                (None, Some(_)) if self.end.is_some_and(|end| entry.offset >= end) => {
+                    self.beyond += 1;
+                }
                 (Some(time), Some(to)) if time >= to => {
                     let much_later = time - to > MUCH_LATER;
                     self.beyond = if much_later { self.beyond + 1 } else { 0 };

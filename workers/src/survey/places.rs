@@ -7,7 +7,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use uuid::Uuid;
 
-use super::{Candidate, LOOK_UPS, Surveyor};
+use super::Surveyor;
+use super::spill::Line;
+
+/// How many are looked up one by one at once.
+const LOOK_UPS: usize = 8;
 
 /// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,36 +26,30 @@ pub(super) enum Place {
 }
 
 /// The place of each, in order.
-pub(super) async fn of(
-    surveyor: &Surveyor<'_>,
-    candidates: &[Candidate],
-) -> Result<Vec<Place>, Failure> {
-    let ids: Vec<EventId> = candidates.iter().filter_map(|it| it.stuck.event).collect();
+pub(super) async fn of(surveyor: &Surveyor<'_>, lines: &[Line]) -> Result<Vec<Place>, Failure> {
+    let ids: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
     let mut known = surveyor.store.at_rest(&ids).await?.into_iter();
-    let standings: Vec<Option<Standing>> = candidates
+    let standings: Vec<Option<Standing>> = lines
         .iter()
-        .map(|it| it.stuck.event.and_then(|_| known.next().flatten()))
+        .map(|it| it.event().and_then(|_| known.next().flatten()))
         .collect();
-    let places = candidates
-        .iter()
-        .zip(standings)
-        .map(async |(it, standing)| {
-            Ok::<_, Failure>(match standing {
-                Some(Standing::Completed) => Place::Completed,
-                Some(Standing::Dead) => Place::Dead,
-                Some(Standing::Rejected) => Place::Rejected(code(surveyor, it).await?),
-                Some(other) => Place::Nowhere(Some(other)),
-                None => letter(surveyor, it.letter).await?,
-            })
-        });
+    let places = lines.iter().zip(standings).map(async |(it, standing)| {
+        Ok::<_, Failure>(match standing {
+            Some(Standing::Completed) => Place::Completed,
+            Some(Standing::Dead) => Place::Dead,
+            Some(Standing::Rejected) => Place::Rejected(code(surveyor, it).await?),
+            Some(other) => Place::Nowhere(Some(other)),
+            None => letter(surveyor, it.letter()).await?,
+        })
+    });
     let places: Vec<Result<Place, Failure>> =
         stream::iter(places).buffered(LOOK_UPS).collect().await;
     places.into_iter().collect()
 }
 
 /// Why it was rejected.
-async fn code(surveyor: &Surveyor<'_>, candidate: &Candidate) -> Result<String, Failure> {
-    let Some(event) = candidate.stuck.event else {
+async fn code(surveyor: &Surveyor<'_>, line: &Line) -> Result<String, Failure> {
+    let Some(event) = line.event() else {
         return Ok(String::new());
     };
     let rejections = surveyor.store.rejections(event).await?;

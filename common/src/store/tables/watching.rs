@@ -1,0 +1,191 @@
+//! The rows of the standing watch.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::text::number;
+use crate::event::EventId;
+use crate::store::{
+    DeliveryKey, DueDelivery, Moment, Repair, RepairKey, StoreError, StoredBody, StoredFact,
+    WatchFinding,
+};
+
+/// A delivery that is due.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct DueRow {
+    event_id: Uuid,
+    destination: String,
+    generation: i64,
+    attempts: i64,
+    due_at: OffsetDateTime,
+    last_attempt_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<DueRow> for DueDelivery {
+    type Error = StoreError;
+
+    fn try_from(row: DueRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: DeliveryKey {
+                event: EventId(row.event_id),
+                destination: row.destination,
+                generation: number("deliveries.generation", row.generation)?,
+            },
+            attempts: number("deliveries.attempts", row.attempts)?,
+            due_at: row.due_at,
+            last_attempt_at: row.last_attempt_at,
+        })
+    }
+}
+
+/// An event as it was stored.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct BodyRow {
+    event_id: Uuid,
+    #[sqlx(rename = "type")]
+    kind: String,
+    source: String,
+    publisher: String,
+    received_at: OffsetDateTime,
+    accepted_at: OffsetDateTime,
+    body: String,
+}
+
+impl From<BodyRow> for StoredBody {
+    fn from(row: BodyRow) -> Self {
+        Self {
+            event: EventId(row.event_id),
+            kind: row.kind,
+            source: row.source,
+            publisher: row.publisher,
+            received_at: row.received_at,
+            accepted_at: row.accepted_at,
+            body: row.body,
+        }
+    }
+}
+
+/// What was stored, or delivered.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct FactRow {
+    event_id: Uuid,
+    #[sqlx(rename = "type")]
+    kind: Option<String>,
+    received_at: Option<OffsetDateTime>,
+    at: OffsetDateTime,
+}
+
+impl From<FactRow> for StoredFact {
+    fn from(row: FactRow) -> Self {
+        Self {
+            event: EventId(row.event_id),
+            kind: row.kind,
+            received_at: row.received_at,
+            at: row.at,
+        }
+    }
+}
+
+/// What was sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub(in crate::store) struct RepairRow {
+    pub subject: Uuid,
+    pub destination: String,
+    pub generation: i64,
+}
+
+/// Each once: one statement changes no row twice.
+pub(in crate::store) fn repair_rows(repairs: &[RepairKey]) -> Vec<RepairRow> {
+    let mut known = HashSet::new();
+    let rows = repairs.iter().map(|key| RepairRow {
+        subject: key.subject,
+        destination: key.destination.clone().unwrap_or_default(),
+        generation: key.generation.into(),
+    });
+    rows.filter(|row| known.insert(row.clone())).collect()
+}
+
+/// What was sent again, as it is written down.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct RepairRecord {
+    subject: Uuid,
+    destination: String,
+    generation: i64,
+    sent: i64,
+    last_at: OffsetDateTime,
+}
+
+impl TryFrom<RepairRecord> for Repair {
+    type Error = StoreError;
+
+    fn try_from(row: RepairRecord) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: RepairKey {
+                subject: row.subject,
+                destination: Some(row.destination).filter(|name| !name.is_empty()),
+                generation: number("watch_repairs.generation", row.generation)?,
+            },
+            sent: number("watch_repairs.sent", row.sent)?,
+            last_at: row.last_at,
+        })
+    }
+}
+
+/// A finding on its way into its table.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::store) struct FindingRow {
+    pub finding: String,
+    pub subject: String,
+    pub number: i64,
+    pub detail: String,
+}
+
+/// Each finding about each subject once.
+pub(in crate::store) fn finding_rows(findings: &[WatchFinding]) -> Vec<FindingRow> {
+    let mut known = HashSet::new();
+    findings
+        .iter()
+        .filter(|it| known.insert((it.finding.as_str(), it.subject.as_str())))
+        .map(|it| FindingRow {
+            finding: it.finding.clone(),
+            subject: it.subject.clone(),
+            number: i64::try_from(it.number).unwrap_or(i64::MAX),
+            detail: super::text::keepable(&it.detail),
+        })
+        .collect()
+}
+
+/// A finding as it is written down.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct FindingRecord {
+    finding: String,
+    subject: String,
+    number: i64,
+    detail: String,
+    found_at: OffsetDateTime,
+}
+
+impl From<FindingRecord> for (WatchFinding, Moment) {
+    fn from(row: FindingRecord) -> Self {
+        let finding = WatchFinding {
+            finding: row.finding,
+            subject: row.subject,
+            number: u64::try_from(row.number).unwrap_or_default(),
+            detail: row.detail,
+        };
+        (finding, Moment(row.found_at))
+    }
+}
+
+/// A position as the column holds it. Offsets are far below its end.
+pub(in crate::store) fn position_column(position: Option<u64>) -> Option<i64> {
+    position.map(|position| i64::try_from(position).unwrap_or(i64::MAX))
+}
+
+/// A position out of its column.
+pub(in crate::store) fn position(column: Option<i64>) -> Option<u64> {
+    column.and_then(|position| u64::try_from(position).ok())
+}

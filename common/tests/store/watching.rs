@@ -1,0 +1,224 @@
+//! What the standing watch asks and writes down.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::event::EventId;
+use common::store::{DeadFilter, DueDelivery, RepairKey, StoredFact, WatchFinding};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::engine::Stores;
+use crate::samples::{at, delivered, event, failed, key, letter, replay};
+
+const KEEP: Duration = Duration::from_secs(30);
+
+pub async fn one_has_the_lease_and_the_next_goes_on_from_there(
+    Stores { store, other, .. }: Stores,
+) {
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let (store, other) = (store.watching(), other.watching());
+    assert_eq!(store.lease("watch").await.unwrap(), None);
+    let lease = store.hold_lease("watch", first, KEEP, None).await.unwrap();
+    assert_eq!(lease.map(|lease| lease.position), Some(None));
+    let lease = other.hold_lease("watch", second, KEEP, None).await.unwrap();
+    assert_eq!(lease, None, "it is held");
+    let lease = store
+        .hold_lease("watch", first, KEEP, Some(7))
+        .await
+        .unwrap();
+    assert_eq!(lease.map(|lease| lease.position), Some(Some(7)));
+    // Another duty is another lease.
+    let lease = other.hold_lease("else", second, KEEP, None).await.unwrap();
+    assert!(lease.is_some());
+
+    let gone = Duration::ZERO;
+    store.hold_lease("watch", first, gone, None).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(!other.lease("watch").await.unwrap().unwrap().is_held);
+    let lease = other.hold_lease("watch", second, KEEP, None).await.unwrap();
+    assert_eq!(
+        lease.map(|lease| lease.position),
+        Some(Some(7)),
+        "taken over"
+    );
+    store.give_up_lease("watch", first).await.unwrap();
+    assert!(other.lease("watch").await.unwrap().unwrap().is_held);
+    other.give_up_lease("watch", second).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let lease = store.hold_lease("watch", first, KEEP, None).await.unwrap();
+    assert_eq!(lease.map(|lease| lease.position), Some(Some(7)));
+}
+
+pub async fn an_event_is_completed_when_every_delivery_is_made(Stores { store, .. }: Stores) {
+    let mut none = event();
+    none.destinations.clear();
+    let events = [event(), event(), event(), none];
+    store.store(events.clone().into()).await.unwrap();
+    let [made, due, dead, none] = events.map(|event| event.id);
+    let attempts = [
+        delivered(&key(made, "crm", 0), 1, 10),
+        failed(&key(due, "crm", 0), 1, 10),
+    ];
+    store.record_attempts(&attempts).await.unwrap();
+    store.keep_dead(&[letter(dead, 0, 20)]).await.unwrap();
+    let asked = [made, due, dead, none, EventId::born()];
+    let completed = store.watching().are_completed(&asked).await.unwrap();
+    assert_eq!(completed, [true, false, false, true, false]);
+    assert!(
+        store
+            .watching()
+            .are_completed(&[])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+fn names(due: &[DueDelivery]) -> Vec<(EventId, u32, u32)> {
+    let name = |it: &DueDelivery| (it.key.event, it.key.generation, it.attempts);
+    due.iter().map(name).collect()
+}
+
+pub async fn what_is_due_is_found_and_what_a_replay_holds_is_not(Stores { store, .. }: Stores) {
+    let before = OffsetDateTime::now_utc() - time::Duration::MINUTE;
+    let events = [event(), event(), event(), event()];
+    store.store(events.clone().into()).await.unwrap();
+    let [fresh, tried, made, dead] = events.map(|event| event.id);
+    let attempts = [
+        failed(&key(tried, "crm", 0), 1, 10),
+        delivered(&key(made, "crm", 0), 1, 11),
+    ];
+    store.record_attempts(&attempts).await.unwrap();
+    store.keep_dead(&[letter(dead, 0, 20)]).await.unwrap();
+    let after = OffsetDateTime::now_utc() + time::Duration::MINUTE;
+    let watching = store.watching();
+    let due = watching.due_deliveries(before, after, 10).await.unwrap();
+    let mut found = names(&due);
+    found.sort();
+    let mut expected = vec![(fresh, 0, 0), (tried, 0, 1)];
+    expected.sort();
+    assert_eq!(found, expected);
+    let tried = due.iter().find(|it| it.attempts == 1).unwrap();
+    assert_eq!(tried.last_attempt_at, Some(at(10)));
+    assert_eq!(
+        watching
+            .due_deliveries(before, after, 1)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let later = watching.due_deliveries(after, after, 10).await.unwrap();
+    assert!(later.is_empty(), "{later:?}");
+    let attempts = watching.last_attempts(before).await.unwrap();
+    assert_eq!(attempts, [("crm".to_owned(), at(20))], "that of the letter");
+
+    // A replay makes it due; until it is sent, that is the replay's business.
+    let replay = replay(DeadFilter::default());
+    store.begin_replay(&replay).await.unwrap();
+    let claimed = store.claim_dead(replay.id, 10).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    let due = watching.due_deliveries(before, after, 10).await.unwrap();
+    assert_eq!(due.len(), 2, "{due:?}");
+    let letters = [claimed[0].id];
+    store.mark_replayed(replay.id, &letters).await.unwrap();
+    let due = watching.due_of(&[dead, made]).await.unwrap();
+    assert_eq!(names(&due), [(dead, 1, 0)], "the newest generation");
+    let due = watching.due_deliveries(before, after, 10).await.unwrap();
+    assert!(names(&due).contains(&(dead, 1, 0)), "{due:?}");
+}
+
+pub async fn a_stored_body_comes_back_byte_for_byte(Stores { store, .. }: Stores) {
+    let mut event = event();
+    event.body = "{ \"b\":1.10,\n \"a\":\"\\u00e4\" }".to_owned();
+    store.store([event.clone()].into()).await.unwrap();
+    let asked = [event.id, EventId::born()];
+    let bodies = store.watching().stored_bodies(&asked).await.unwrap();
+    assert_eq!(bodies.len(), 1);
+    assert_eq!((bodies[0].event, &bodies[0].body), (event.id, &event.body));
+    assert_eq!(bodies[0].publisher, event.publisher);
+    assert_eq!(
+        (bodies[0].received_at, bodies[0].accepted_at),
+        (at(0), at(1))
+    );
+}
+
+pub async fn what_was_stored_in_a_window_is_told_and_what_never_was(Stores { store, .. }: Stores) {
+    let from = OffsetDateTime::now_utc() - time::Duration::MINUTE;
+    let stored = event();
+    store.store([stored.clone()].into()).await.unwrap();
+    let stranger = key(EventId::born(), "crm", 0);
+    let mut attempt = delivered(&stranger, 1, 10);
+    attempt.started_at = OffsetDateTime::now_utc();
+    store.record_attempts(&[attempt]).await.unwrap();
+    let to = OffsetDateTime::now_utc() + time::Duration::MINUTE;
+    let facts: Arc<Mutex<Vec<StoredFact>>> = Arc::default();
+    let told = Arc::clone(&facts);
+    let visit = Arc::new(move |fact| told.lock().unwrap().push(fact));
+    store
+        .watching()
+        .each_stored(from, to, visit.clone())
+        .await
+        .unwrap();
+    store.watching().each_stored(to, to, visit).await.unwrap();
+    let facts = facts.lock().unwrap();
+    let told: Vec<_> = facts.iter().map(|it| (it.event, it.kind.clone())).collect();
+    let expected = [(stored.id, Some(stored.kind)), (stranger.event, None)];
+    assert_eq!(told, expected);
+    assert_eq!(facts[0].received_at, Some(at(0)));
+}
+
+pub async fn repairs_are_counted(Stores { store, .. }: Stores) {
+    let watching = store.watching();
+    let before = OffsetDateTime::now_utc() - time::Duration::MINUTE;
+    let event = RepairKey {
+        subject: Uuid::now_v7(),
+        destination: None,
+        generation: 0,
+    };
+    let delivery = RepairKey {
+        destination: Some("crm".to_owned()),
+        generation: 2,
+        ..event.clone()
+    };
+    let both = [event.clone(), delivery.clone(), event.clone()];
+    watching.record_repairs(&both).await.unwrap();
+    watching.record_repairs(&[delivery.clone()]).await.unwrap();
+    let mut repairs = watching
+        .repairs(&[event.subject, Uuid::now_v7()])
+        .await
+        .unwrap();
+    repairs.sort_by_key(|repair| repair.sent);
+    let sent: Vec<_> = repairs.iter().map(|it| (it.key.clone(), it.sent)).collect();
+    assert_eq!(sent, [(event, 1), (delivery, 2)]);
+    assert!(repairs[0].last_at > before);
+    assert_eq!(watching.repairs_since(before).await.unwrap(), (1, 1));
+    let after = OffsetDateTime::now_utc() + time::Duration::MINUTE;
+    assert_eq!(watching.repairs_since(after).await.unwrap(), (0, 0));
+}
+
+pub async fn findings_are_those_of_now_and_keep_their_beginning(Stores { store, .. }: Stores) {
+    let watching = store.watching();
+    let finding = |subject: &str, number| WatchFinding {
+        finding: "suspects".to_owned(),
+        subject: subject.to_owned(),
+        number,
+        detail: "put aside".to_owned(),
+    };
+    watching
+        .keep_findings(&[finding("a", 1), finding("b", 1)])
+        .await
+        .unwrap();
+    let first = watching.findings().await.unwrap();
+    watching
+        .keep_findings(&[finding("b", 2), finding("c", 1)])
+        .await
+        .unwrap();
+    let found = watching.findings().await.unwrap();
+    let findings: Vec<_> = found.iter().map(|(it, _)| it.clone()).collect();
+    assert_eq!(findings, [finding("b", 2), finding("c", 1)]);
+    assert_eq!(found[0].1, first[1].1, "since when");
+    watching.keep_findings(&[]).await.unwrap();
+    assert!(watching.findings().await.unwrap().is_empty());
+}

@@ -1,0 +1,115 @@
+//! Sending on its way again what is stuck: harmless, whatever it was.
+
+use std::collections::HashSet;
+
+use common::bootstrap::Failure;
+use common::broker::{Address, Publication, PublishError};
+use common::event::{EventId, Trail, header};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
+use common::runtime::Received;
+use common::store::{DeliveryKey, StoredBody};
+use serde::Serialize;
+
+use super::{Missing, Surveyor};
+use crate::history::{Entry, Reader, Window};
+
+/// The message as it came through the door, for the validate worker to judge once more. It says of itself that
+/// it may have come before, so whoever takes it looks whether its work is done.
+pub fn as_received(received: &Received) -> Message {
+    let mut message = received.message.clone();
+    // We publish it now, so its headers will be believed: they say what the worker at the door believed.
+    message.user_id = None;
+    let trail = Trail {
+        again: true,
+        ..received.trail.onward()
+    };
+    trail.write(&mut message.headers);
+    message
+        .headers
+        .set(header::ROUTING_KEY, received.routing_key.as_str());
+    message
+}
+
+/// The message of a delivery that is due, as the store stage would have handed it on after so many attempts.
+pub fn as_stored(body: &StoredBody, key: &DeliveryKey, attempts: u32) -> Message {
+    let trail = Trail {
+        attempt: attempts,
+        generation: key.generation,
+        publisher: Some(common::event::Publisher::trusted(&body.publisher)),
+        received_at: Some(body.received_at),
+        accepted_at: Some(body.accepted_at),
+        again: true,
+        ..Trail::default()
+    };
+    let mut headers = Headers::default();
+    trail.write(&mut headers);
+    headers.set(header::ROUTING_KEY, body.kind.as_str());
+    Message {
+        body: body.body.clone().into(),
+        content_type: Some(CLOUDEVENTS_JSON.to_owned()),
+        message_id: Some(body.event.to_string()),
+        kind: Some(body.kind.clone()),
+        app_id: Some(body.source.clone()),
+        headers,
+        ..Message::default()
+    }
+}
+
+/// What was sent on its way again.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Requeued {
+    /// Messages that the broker has confirmed.
+    pub sent: u64,
+    /// Events that cannot be sent, by their place in the history, with why.
+    pub left: Vec<(u64, String)>,
+}
+
+/// Sends what is missing on its way again: to `validate` what is not stored, and what is stored to the
+/// destinations where it is due, as the delivery that is due there.
+///
+/// # Errors
+/// Broker or database are out of reach.
+pub async fn requeue(surveyor: &Surveyor<'_>, missing: &[Missing]) -> Result<Requeued, Failure> {
+    let mut requeued = Requeued::default();
+    let wanted: HashSet<u64> = missing.iter().filter_map(|it| it.offset).collect();
+    let (Some(&first), Some(&last)) = (wanted.iter().min(), wanted.iter().max()) else {
+        return Ok(requeued);
+    };
+    let position = first.checked_sub(1);
+    let mut reader = Reader::open(surveyor.broker, Window::default(), position).await?;
+    while let Some(entry) = reader.next().await? {
+        if entry.offset > last {
+            break;
+        }
+        if !wanted.contains(&entry.offset) {
+            continue;
+        }
+        let entry = surveyor.judge.judge(entry);
+        for publication in publications(surveyor, &entry).await? {
+            match surveyor.broker.publish(publication).await {
+                Ok(()) => requeued.sent += 1,
+                Err(error @ (PublishError::Unroutable { .. } | PublishError::Invalid(_))) => {
+                    requeued.left.push((entry.offset, error.to_string()));
+                }
+                Err(error) => return Err(Failure::Unreachable(error.to_string())),
+            }
+        }
+    }
+    Ok(requeued)
+}
+
+async fn publications(surveyor: &Surveyor<'_>, entry: &Entry) -> Result<Vec<Publication>, Failure> {
+    let watching = surveyor.store.watching();
+    let event: Vec<EventId> = entry.event.into_iter().collect();
+    let Some(body) = watching.stored_bodies(&event).await?.pop() else {
+        let to = Address::Queue(surveyor.names.validate());
+        let message = as_received(&entry.received);
+        return Ok(vec![Publication { to, message }]);
+    };
+    let due = watching.due_of(&event).await?;
+    let publication = |delivery: common::store::DueDelivery| Publication {
+        to: Address::Queue(surveyor.names.integrate(&delivery.key.destination)),
+        message: as_stored(&body, &delivery.key, delivery.attempts),
+    };
+    Ok(due.into_iter().map(publication).collect())
+}

@@ -1,0 +1,281 @@
+//! What waits in the queues, and which of it was looked at.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use common::bootstrap::Failure;
+use common::broker::{Broker, BrokerError, Depth, HistoryEntry, Waiting};
+use common::event::header;
+use common::topology::{Names, Queue, QueueKind, Stage, Topology};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Surveyor;
+use crate::history::Judge;
+
+/// Maximum of messages that one look at all queues sees, where a look leaves a trace.
+const MAX_LOOKED: usize = 20_000;
+
+/// The same where it leaves none.
+const MAX_LOOKED_FREELY: usize = 200_000;
+
+/// How long a look is good for: each one counts as giving out every message it sees.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What was seen in queues, message by message.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Events and letters, each with the destination whose queue it waits in or comes back to.
+    found: HashSet<(Uuid, Option<String>)>,
+    /// Queues that hold more than was looked at.
+    pub unseen: Vec<String>,
+}
+
+impl Look {
+    /// Whether an event was seen on its way to the tables.
+    pub fn has_event(&self, key: Uuid) -> bool {
+        self.found.contains(&(key, None))
+    }
+
+    /// Whether an event was seen on its way to a destination.
+    pub fn has_delivery(&self, event: Uuid, destination: &str) -> bool {
+        self.found.contains(&(event, Some(destination.to_owned())))
+    }
+
+    /// Notes a message under every id that it may be asked for by.
+    fn note(&mut self, judge: &Judge, names: &Names, waiting: Waiting) {
+        let Waiting { queue, message } = waiting;
+        // A dead letter tells in which queue it died.
+        let died_in = message.headers.text(header::QUEUE).map(str::to_owned);
+        let place = match names.stage_of(&queue) {
+            Some((Stage::Archive, _)) | None => died_in.unwrap_or(queue),
+            Some(_) => queue,
+        };
+        let id = message.message_id.as_deref().and_then(|id| id.parse().ok());
+        match names.stage_of(&place) {
+            Some((Stage::Integrate, destination)) => {
+                let destination = destination.map(str::to_owned);
+                self.found.extend(id.map(|id: Uuid| (id, destination)));
+            }
+            Some((Stage::Store, _)) => self.found.extend(id.map(|id| (id, None))),
+            _ => {
+                self.found.extend(id.map(|id| (id, None)));
+                let routing_key = message.headers.text(header::ROUTING_KEY);
+                let identity = judge.identify(HistoryEntry {
+                    offset: 0,
+                    time: None,
+                    routing_key: routing_key.unwrap_or_default().to_owned(),
+                    message,
+                });
+                self.found.insert((identity.key(), None));
+                self.found.insert((identity.letter, None));
+            }
+        }
+    }
+
+    async fn add_queue(
+        &mut self,
+        parts: &Parts<'_>,
+        queue: &str,
+        budget: &mut usize,
+    ) -> Result<(), BrokerError> {
+        let mut seen = 0;
+        let mut note = |waiting| {
+            seen += 1;
+            self.note(parts.judge, parts.names, waiting);
+        };
+        let all = parts.broker.look(queue, *budget, &mut note).await;
+        match all {
+            Ok(true) => {}
+            Ok(false) => self.unseen.push(queue.to_owned()),
+            // Deleted since it was asked for.
+            Err(BrokerError::NoSuchQueue(_)) => {}
+            Err(error) => return Err(error),
+        }
+        *budget = budget.saturating_sub(seen);
+        Ok(())
+    }
+}
+
+/// What looking needs.
+struct Parts<'p> {
+    broker: &'p dyn Broker,
+    names: &'p Names,
+    judge: &'p Judge,
+}
+
+/// Looks at what waits out a delay or is parked, message by message. Nobody consumes these queues.
+///
+/// # Errors
+/// The broker cannot be asked.
+pub async fn look_into_delays(
+    broker: &dyn Broker,
+    topology: &Topology,
+    names: &Names,
+    judge: &Judge,
+) -> Result<Look, BrokerError> {
+    let parts = Parts {
+        broker,
+        names,
+        judge,
+    };
+    let freely = broker.looks_leave_no_trace();
+    let mut budget = if freely {
+        MAX_LOOKED_FREELY
+    } else {
+        MAX_LOOKED
+    };
+    let mut look = Look::default();
+    for queue in &topology.queues {
+        // An engine without levels keeps what waits in the queue that it comes back to.
+        let waits = match queue.kind {
+            QueueKind::Delay { .. } => !freely,
+            QueueKind::Work { .. } => freely,
+            QueueKind::Parked => true,
+            QueueKind::Stream { .. } => false,
+        };
+        if waits {
+            look.add_queue(&parts, &queue.name, &mut budget).await?;
+        }
+    }
+    Ok(look)
+}
+
+/// A queue, or two that follow one another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ready {
+    /// Messages that wait and were not looked at one by one.
+    pub(super) ready: u64,
+    /// Whether a worker may have some of its messages in hand.
+    pub(super) is_consumed: bool,
+}
+
+/// What was seen of all queues.
+#[derive(Debug, Default)]
+pub(super) struct Scene {
+    /// The queues that are not empty.
+    pub(super) counts: BTreeMap<String, u64>,
+    /// The way to the tables.
+    pub(super) before: Ready,
+    /// By destination.
+    pub(super) destinations: HashMap<String, Ready>,
+    /// Messages that were looked at.
+    pub(super) look: Look,
+    /// Queues out of all order that hold messages which were not looked at; with the destination that they
+    /// belong to, where they belong to one alone.
+    pub(super) hidden: Vec<(Option<String>, String)>,
+    looked_at: Option<Instant>,
+}
+
+impl Scene {
+    /// Asks how full every queue is, and looks into those where that harms nothing. What was found waiting
+    /// once counts as found.
+    pub(super) async fn look(&mut self, surveyor: &Surveyor<'_>) -> Result<(), Failure> {
+        let freely = surveyor.broker.looks_leave_no_trace();
+        let due = self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        let parts = Parts {
+            broker: surveyor.broker,
+            names: surveyor.names,
+            judge: surveyor.judge,
+        };
+        let mut budget = if freely {
+            MAX_LOOKED_FREELY
+        } else {
+            MAX_LOOKED
+        };
+        let mut scene = Self {
+            look: std::mem::take(&mut self.look),
+            looked_at: self.looked_at,
+            ..Self::default()
+        };
+        if freely || due {
+            scene.look.unseen.clear();
+            scene.looked_at = Some(Instant::now());
+        }
+        for queue in &surveyor.topology.queues {
+            if let QueueKind::Stream { .. } = queue.kind {
+                continue;
+            }
+            let depth = surveyor.broker.depth(&queue.name).await?;
+            let depth = depth.unwrap_or(Depth {
+                messages: 0,
+                consumers: 0,
+            });
+            if depth.messages > 0 {
+                scene.counts.insert(queue.name.clone(), depth.messages);
+            }
+            let harmless = freely || is_idle(surveyor.names, queue, depth);
+            if harmless && (freely || due) && (freely || depth.messages > 0) {
+                scene
+                    .look
+                    .add_queue(&parts, &queue.name, &mut budget)
+                    .await?;
+            }
+            let seen = harmless && !scene.look.unseen.contains(&queue.name);
+            scene.count(surveyor.names, queue, depth, seen);
+        }
+        *self = scene;
+        Ok(())
+    }
+
+    fn count(&mut self, names: &Names, queue: &Queue, depth: Depth, seen: bool) {
+        let aside = Names::without_suspect(&queue.name) != queue.name;
+        let stage = names.stage_of(&queue.name);
+        let line = match (stage, aside) {
+            (Some((Stage::Validate | Stage::Store, _)), false) => &mut self.before,
+            (Some((Stage::Integrate, Some(destination))), false) => {
+                self.destinations.entry(destination.to_owned()).or_default()
+            }
+            _ => {
+                if !seen && depth.messages > 0 {
+                    let destination = stage.and_then(|(_, destination)| destination);
+                    self.hidden
+                        .push((destination.map(str::to_owned), queue.name.clone()));
+                }
+                return;
+            }
+        };
+        if !seen {
+            line.ready += depth.messages;
+            line.is_consumed |= depth.consumers > 0;
+        }
+    }
+
+    /// Why something may be where nobody looked: on its way to the tables, or to a destination.
+    pub(super) fn hidden(&self, destination: Option<&str>) -> Option<String> {
+        let may_be = self.hidden.iter().filter(|(belongs_to, queue)| {
+            match (belongs_to.as_deref(), destination) {
+                (Some(one), asked) => asked == Some(one),
+                // The suspects of a stage before have no delivery.
+                (None, Some(_)) => !self.is_before(queue),
+                (None, None) => true,
+            }
+        });
+        let queues: Vec<&str> = may_be.map(|(_, queue)| queue.as_str()).collect();
+        (!queues.is_empty()).then(|| {
+            format!(
+                "it may be in {}, which cannot be looked into without harm",
+                queues.join(", ")
+            )
+        })
+    }
+
+    fn is_before(&self, queue: &str) -> bool {
+        let base = Names::without_suspect(queue);
+        base.ends_with(".validate") || base.ends_with(".store")
+    }
+}
+
+/// Whether looking into a queue harms nothing: nobody takes from it whom a message would seem to have failed.
+/// For the archive, unlike the other workers, a message that came back is as good as any.
+fn is_idle(names: &Names, queue: &Queue, depth: Depth) -> bool {
+    match queue.kind {
+        QueueKind::Delay { .. } | QueueKind::Parked => true,
+        QueueKind::Stream { .. } => false,
+        QueueKind::Work { .. } => {
+            let archive = matches!(names.stage_of(&queue.name), Some((Stage::Archive, _)));
+            let aside = Names::without_suspect(&queue.name) != queue.name;
+            archive && !aside && depth.consumers == 0
+        }
+    }
+}

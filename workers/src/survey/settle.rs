@@ -1,0 +1,90 @@
+//! Counting what is at rest, and keeping what is not.
+
+use common::bootstrap::Failure;
+use common::event::EventId;
+
+use super::places::{self, Place};
+use super::spill::{Line, Spill};
+use super::{BATCH, Survey, Surveyor, no_room};
+
+/// Counts lines into a survey; what is not at rest is open.
+pub(super) struct Ledger<'a> {
+    surveyor: &'a Surveyor<'a>,
+    survey: &'a mut Survey,
+    open: Spill,
+    /// The newest entry that has come as far as a table.
+    passed: Option<u64>,
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) fn new(surveyor: &'a Surveyor<'a>, survey: &'a mut Survey) -> Result<Self, Failure> {
+        Ok(Self {
+            surveyor,
+            survey,
+            open: Spill::new().map_err(no_room)?,
+            passed: None,
+        })
+    }
+
+    /// Counts the lines of one bucket, sorted: those of one key are one event.
+    pub(super) async fn count(&mut self, mut lines: Vec<Line>) -> Result<(), Failure> {
+        let all = lines.len();
+        lines.dedup_by_key(|line| line.key);
+        self.survey.received += lines.len() as u64;
+        self.survey.repeated += (all - lines.len()) as u64;
+        for lines in lines.chunks(BATCH) {
+            self.settle(lines).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks once more at what was open.
+    pub(super) async fn count_again(&mut self, open: &mut Spill) -> Result<(), Failure> {
+        let mut lines = open.lines().map_err(no_room)?;
+        loop {
+            let batch: Vec<Line> = lines
+                .by_ref()
+                .take(BATCH)
+                .collect::<Result<_, _>>()
+                .map_err(no_room)?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.settle(&batch).await?;
+        }
+    }
+
+    /// What is open, and the newest entry that has come as far as a table.
+    pub(super) fn open(self) -> (Spill, Option<u64>) {
+        (self.open, self.passed)
+    }
+
+    async fn settle(&mut self, lines: &[Line]) -> Result<(), Failure> {
+        let events: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
+        let watching = self.surveyor.store.watching();
+        let mut completed = watching.are_completed(&events).await?.into_iter();
+        let mut rest = Vec::new();
+        for line in lines {
+            if line.event().is_some() && completed.next() == Some(true) {
+                self.survey.completed += 1;
+                self.passed = self.passed.max(Some(line.offset));
+            } else {
+                rest.push(*line);
+            }
+        }
+        let places = places::of(self.surveyor, &rest).await?;
+        for (line, place) in rest.iter().zip(places) {
+            if place != Place::Nowhere(None) {
+                self.passed = self.passed.max(Some(line.offset));
+            }
+            match place {
+                Place::Completed => self.survey.completed += 1,
+                Place::Dead => self.survey.dead += 1,
+                Place::Mended => self.survey.mended += 1,
+                Place::Rejected(code) => *self.survey.rejected.entry(code).or_default() += 1,
+                Place::Nowhere(_) => self.open.push(line).map_err(no_room)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! The standing watch: nothing is lost or silently stuck without anybody being told, and what can be mended is.
+//!
+//! It is kept by archive workers, by one of all copies at a time, under a lease in the database. Every few seconds
+//! it looks at all queues, follows the history with a lag, and asks the tables what is due:
+//!
+//! | finds | does |
+//! |--|--|
+//! | an event of the history in no table and no queue | sends it to `validate` again |
+//! | a delivery that is due and in no queue | sends it to its queue again |
+//! | a parked dead letter | brings it back to the archive |
+//! | a missing or unconsumed queue, suspects, a clock that jumped | says so |
+//!
+//! What it sends says that it may have come before, so a false alarm changes nothing. What is wrong is in
+//! `longshore doctor` (the table `watch_findings`) and in the gauge `longshore_watch_findings`.
+
+mod clock;
+mod due;
+mod follow;
+mod lost;
+mod parked;
+mod queues;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::bootstrap::{Failure, Program};
+use common::broker::Broker;
+use common::config::Config;
+use common::store::{Store, WatchFinding};
+use common::tasks;
+use common::telemetry::metrics;
+use common::topology::{Names, Topology};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::clock::Clock;
+use self::due::DueWatch;
+use self::follow::Follower;
+use self::parked::Parked;
+use self::queues::Queues;
+use crate::history::Judge;
+
+/// The name of the lease.
+pub const LEASE: &str = "watch";
+
+/// How many intervals a lease lasts, and how long at least.
+const LEASE_INTERVALS: u32 = 3;
+const SHORTEST_LEASE: Duration = Duration::from_secs(15);
+
+/// How long a repair is told of.
+const TOLD: time::Duration = time::Duration::HOUR;
+
+/// What the watch can find, in the words of its table and gauge.
+pub mod finding {
+    /// A queue is not there.
+    pub const MISSING_QUEUE: &str = "missing_queue";
+    /// Messages wait and nobody consumes them.
+    pub const UNCONSUMED_QUEUE: &str = "unconsumed_queue";
+    /// Messages that came back twice wait to be handled alone.
+    pub const SUSPECTS: &str = "suspects";
+    /// Messages that not even the archive could take.
+    pub const PARKED: &str = "parked";
+    /// Events that were accepted and are nowhere.
+    pub const LOST_EVENT: &str = "lost_event";
+    /// Deliveries that are due and in no queue.
+    pub const OVERDUE_DELIVERY: &str = "overdue_delivery";
+    /// The clock was set.
+    pub const CLOCK_JUMP: &str = "clock_jump";
+    /// What was sent again lately. Nothing is wrong any more.
+    pub const REPAIRED: &str = "repaired";
+
+    /// Those that the gauge tells of.
+    pub const WRONG: [&str; 7] = [
+        MISSING_QUEUE,
+        UNCONSUMED_QUEUE,
+        SUSPECTS,
+        PARKED,
+        LOST_EVENT,
+        OVERDUE_DELIVERY,
+        CLOCK_JUMP,
+    ];
+}
+
+/// Something that is wrong.
+pub(crate) fn found(
+    finding: &str,
+    subject: impl Into<String>,
+    number: u64,
+    detail: impl Into<String>,
+) -> WatchFinding {
+    WatchFinding {
+        finding: finding.to_owned(),
+        subject: subject.into(),
+        number,
+        detail: detail.into(),
+    }
+}
+
+/// What the watch works on.
+pub(crate) struct Post {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) topology: Topology,
+    pub(crate) names: Names,
+    pub(crate) judge: Judge,
+    stop: CancellationToken,
+    /// Who we are in the lease.
+    holder: Uuid,
+}
+
+/// Keeps the watch until the program is told to stop, where the configuration asks for it.
+///
+/// # Errors
+/// A configured event type cannot be used.
+pub fn start(
+    program: &Program,
+    broker: &Arc<dyn Broker>,
+    store: &Arc<dyn Store>,
+) -> Result<(), Failure> {
+    let config = Arc::clone(&program.config);
+    if !config.watch.enabled {
+        return Ok(());
+    }
+    let post = Arc::new(Post {
+        broker: Arc::clone(broker),
+        store: Arc::clone(store),
+        topology: Topology::new(&config.plan()),
+        names: Names::new(config.namespace.clone()),
+        judge: Judge::new(&config, broker.user())?,
+        config,
+        stop: program.stop.clone(),
+        holder: Uuid::now_v7(),
+    });
+    tasks::spawn("watch", Watch::new(post).run());
+    Ok(())
+}
+
+impl Post {
+    fn interval(&self) -> Duration {
+        self.config.watch.interval
+    }
+
+    pub(crate) fn lag(&self) -> Duration {
+        self.config.watch.lag
+    }
+
+    async fn pause(&self) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(self.interval()) => true,
+            () = self.stop.cancelled() => false,
+        }
+    }
+}
+
+/// One keeping of the watch: what it has seen so far.
+struct Watch {
+    post: Arc<Post>,
+    /// What is known only while we hold the lease.
+    shift: Option<Shift>,
+    clock: Clock,
+    /// Whether the last round failed, so that it is said once.
+    is_failing: bool,
+    told: Option<Vec<WatchFinding>>,
+}
+
+struct Shift {
+    queues: Queues,
+    follower: Follower,
+    due: DueWatch,
+    parked: Parked,
+}
+
+impl Watch {
+    fn new(post: Arc<Post>) -> Self {
+        Self {
+            post,
+            shift: None,
+            clock: Clock::default(),
+            is_failing: false,
+            told: None,
+        }
+    }
+
+    async fn run(mut self) {
+        metrics::watching(false);
+        let post = Arc::clone(&self.post);
+        while post.pause().await {
+            let looked = tokio::select! {
+                looked = self.look() => looked,
+                () = post.stop.cancelled() => break,
+            };
+            match looked {
+                Ok(keeps) => {
+                    metrics::watching(keeps);
+                    self.is_failing = false;
+                }
+                Err(failure) => {
+                    metrics::watching(false);
+                    if !std::mem::replace(&mut self.is_failing, true) {
+                        tracing::warn!(error = %failure, "the standing watch cannot see");
+                    }
+                }
+            }
+        }
+        if self.shift.is_some() {
+            let watching = post.store.watching();
+            // It ends by itself otherwise.
+            let _ = watching.give_up_lease(LEASE, post.holder).await;
+        }
+    }
+
+    /// One look at everything; says whether the watch is ours.
+    async fn look(&mut self) -> Result<bool, Failure> {
+        let post = Arc::clone(&self.post);
+        let watching = post.store.watching();
+        let keep = (post.interval() * LEASE_INTERVALS).max(SHORTEST_LEASE);
+        let position = self.shift.as_ref().and_then(|it| it.follower.position());
+        let lease = watching
+            .hold_lease(LEASE, post.holder, keep, position)
+            .await?;
+        let Some(lease) = lease else {
+            self.shift = None;
+            self.told = None;
+            return Ok(false);
+        };
+        let shift = self.shift.get_or_insert_with(|| {
+            tracing::info!("keeping the standing watch");
+            Shift {
+                queues: Queues::default(),
+                follower: Follower::new(lease.position),
+                due: DueWatch::default(),
+                parked: Parked::default(),
+            }
+        });
+        shift.queues.look(&post).await?;
+        let mut findings = shift.queues.findings(&post);
+        findings.extend(self.clock.look(shift.follower.engine_time()));
+        shift.parked.bring_back(&post, &shift.queues).await?;
+        findings.extend(shift.follower.look(&post, &shift.queues).await?);
+        findings.extend(shift.due.look(&post, &shift.queues).await?);
+        let since = OffsetDateTime::now_utc() - TOLD;
+        let (events, deliveries) = watching.repairs_since(since).await?;
+        for (subject, number) in [("events", events), ("deliveries", deliveries)] {
+            if number > 0 {
+                let detail = format!("{number} {subject} were in no queue and were sent again");
+                findings.push(found(finding::REPAIRED, subject, number, detail));
+            }
+        }
+        self.tell(findings).await?;
+        Ok(true)
+    }
+
+    /// Says what was found, where it is not what was said before.
+    async fn tell(&mut self, findings: Vec<WatchFinding>) -> Result<(), Failure> {
+        for wrong in finding::WRONG {
+            let of_it = findings.iter().filter(|it| it.finding == wrong);
+            metrics::watch_finding(wrong, of_it.map(|it| it.number).sum());
+        }
+        if self.told.as_ref() == Some(&findings) {
+            return Ok(());
+        }
+        let news = findings.iter().filter(|it| {
+            let told = self.told.iter().flatten();
+            !told
+                .into_iter()
+                .any(|told| (&told.finding, &told.subject) == (&it.finding, &it.subject))
+        });
+        for it in news {
+            tracing::warn!(
+                finding = it.finding,
+                subject = it.subject,
+                number = it.number,
+                "{}",
+                it.detail
+            );
+        }
+        self.post.store.watching().keep_findings(&findings).await?;
+        self.told = Some(findings);
+        Ok(())
+    }
+}

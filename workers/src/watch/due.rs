@@ -1,0 +1,259 @@
+//! Deliveries that are due: one that is in no queue is sent to its queue again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use common::bootstrap::Failure;
+use common::broker::{Address, Publication, PublishError};
+use common::config::Destination;
+use common::event::EventId;
+use common::store::{DueDelivery, Repair, RepairKey, StoredBody, WatchFinding};
+use common::telemetry::metrics;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::lost::{Delays, DeliverySigns, may_send_again};
+use super::queues::Queues;
+use super::{Post, finding, found};
+use crate::survey::{Look, as_stored, look_into_delays};
+
+/// How many due deliveries one round looks at.
+const PAGE: u32 = 2_000;
+
+/// How many are sent again in one round.
+const MAX_SENT: usize = 500;
+
+/// How long an attempt takes beside the receiver's own time, until it is recorded.
+const BESIDE: Duration = Duration::from_secs(5);
+
+/// How far the watch has come with what is due.
+#[derive(Debug)]
+pub(super) struct DueWatch {
+    /// Nothing that became due before is due still.
+    oldest: OffsetDateTime,
+    /// Where the next page begins.
+    next: OffsetDateTime,
+}
+
+impl Default for DueWatch {
+    fn default() -> Self {
+        Self {
+            oldest: OffsetDateTime::UNIX_EPOCH,
+            next: OffsetDateTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl DueWatch {
+    /// Looks at the next page of what is due, and sends again what is lost of it.
+    pub(super) async fn look(
+        &mut self,
+        post: &Post,
+        queues: &Queues,
+    ) -> Result<Vec<WatchFinding>, Failure> {
+        let now = OffsetDateTime::now_utc();
+        let before = now - post.lag();
+        let watching = post.store.watching();
+        let due = watching.due_deliveries(self.next, before, PAGE).await?;
+        self.turn_page(&due, before);
+        let suspected = self.suspected(post, queues, &due, now).await?;
+        let mut findings = Vec::new();
+        for (destination, lost) in suspected {
+            let sent_before = send_again(post, queues, destination, &lost).await?;
+            if sent_before > 0 {
+                let detail =
+                    "due, and in no queue although they were sent again: see the worker's log";
+                let subject = destination.name.as_str();
+                findings.push(found(
+                    finding::OVERDUE_DELIVERY,
+                    subject,
+                    sent_before as u64,
+                    detail,
+                ));
+            }
+        }
+        Ok(findings)
+    }
+
+    fn turn_page(&mut self, due: &[DueDelivery], before: OffsetDateTime) {
+        // Two clocks may differ, and rows are written a little later than they say.
+        let margin = time::Duration::MINUTE;
+        let is_first = self.next <= self.oldest;
+        if is_first {
+            let oldest = due.first().map_or(before, |first| first.due_at);
+            self.oldest = self.oldest.max(oldest - margin);
+        }
+        let is_last = due.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+        self.next = match due.last() {
+            Some(last) if !is_last && last.due_at > self.next => last.due_at,
+            _ => self.oldest,
+        };
+    }
+
+    /// The deliveries of each configured destination whose messages are lost.
+    async fn suspected<'p>(
+        &self,
+        post: &'p Post,
+        queues: &Queues,
+        due: &[DueDelivery],
+        now: OffsetDateTime,
+    ) -> Result<Vec<(&'p Destination, Vec<DueDelivery>)>, Failure> {
+        // First by what costs nothing to know.
+        let mut suspected = Vec::new();
+        let mut last_attempts = None;
+        for destination in &post.config.destinations {
+            let mine: Vec<&DueDelivery> = due
+                .iter()
+                .filter(|it| it.key.destination == destination.name)
+                .collect();
+            if mine.is_empty() {
+                continue;
+            }
+            let attempts = match &last_attempts {
+                Some(attempts) => attempts,
+                None => {
+                    let attempts = post.store.watching().last_attempts(self.oldest).await?;
+                    last_attempts.insert(attempts.into_iter().collect::<HashMap<_, _>>())
+                }
+            };
+            let last = attempts.get(&destination.name).copied();
+            let signs =
+                |it: &DueDelivery, delays| signs(post, queues, destination, last, it, delays, now);
+            let lost = |it: &DueDelivery, delays| {
+                signs(it, delays).are_of_a_loss(post.lag(), &destination.retry)
+            };
+            let mut lost_if_seen = mine
+                .into_iter()
+                .filter(|it| lost(it, Delays::Seen))
+                .peekable();
+            if lost_if_seen.peek().is_some() {
+                suspected.push((destination, lost_if_seen.cloned().collect::<Vec<_>>(), last));
+            }
+        }
+        if suspected.is_empty() {
+            return Ok(Vec::new());
+        }
+        let look = match queues.any_aside(post) {
+            true => {
+                look_into_delays(&*post.broker, &post.topology, &post.names, &post.judge).await?
+            }
+            false => Look::default(),
+        };
+        let each = suspected.into_iter().map(|(destination, mut lost, last)| {
+            lost.retain(|it| {
+                let delays = delays(&look, it);
+                signs(post, queues, destination, last, it, delays, now)
+                    .are_of_a_loss(post.lag(), &destination.retry)
+            });
+            (destination, lost)
+        });
+        Ok(each.filter(|(_, lost)| !lost.is_empty()).collect())
+    }
+}
+
+fn delays(look: &Look, due: &DueDelivery) -> Delays {
+    if look.has_delivery(due.key.event.uuid(), &due.key.destination) {
+        Delays::Found
+    } else if look.unseen.is_empty() {
+        Delays::Seen
+    } else {
+        Delays::Unseen
+    }
+}
+
+fn signs(
+    post: &Post,
+    queues: &Queues,
+    destination: &Destination,
+    last_attempt: Option<OffsetDateTime>,
+    due: &DueDelivery,
+    delays: Delays,
+    now: OffsetDateTime,
+) -> DeliverySigns {
+    let since = |at: OffsetDateTime| Duration::try_from(now - at).unwrap_or_default();
+    let queue = post.names.integrate(&destination.name);
+    let between = destination
+        .rate
+        .map_or(Duration::ZERO, |rate| rate.interval());
+    DeliverySigns {
+        due_for: since(
+            due.last_attempt_at
+                .map_or(due.due_at, |at| at.max(due.due_at)),
+        ),
+        empty_for: queues.empty_for(&[queue.clone(), post.names.dead()]),
+        is_consumed: queues.is_consumed(&queue),
+        quiet_for: last_attempt.map(since),
+        longest_pause: destination.timeout + between + BESIDE,
+        delays,
+    }
+}
+
+/// Sends deliveries to their queue again, each now and then; says how many were sent before.
+async fn send_again(
+    post: &Post,
+    queues: &Queues,
+    destination: &Destination,
+    lost: &[DueDelivery],
+) -> Result<usize, Failure> {
+    let queue = post.names.integrate(&destination.name);
+    let watching = post.store.watching();
+    let subjects: Vec<Uuid> = lost.iter().map(|it| it.key.event.uuid()).collect();
+    let repairs: HashMap<RepairKey, Repair> = watching
+        .repairs(&subjects)
+        .await?
+        .into_iter()
+        .map(|repair| (repair.key.clone(), repair))
+        .collect();
+    let key = |it: &DueDelivery| RepairKey {
+        subject: it.key.event.uuid(),
+        destination: Some(it.key.destination.clone()),
+        generation: it.key.generation,
+    };
+    let may_go = |it: &&DueDelivery| {
+        repairs.get(&key(it)).is_none_or(|repair| {
+            let ago = OffsetDateTime::now_utc() - repair.last_at;
+            may_send_again(repair.sent, ago.try_into().unwrap_or_default())
+        })
+    };
+    let sent_before = lost
+        .iter()
+        .filter(|it| repairs.contains_key(&key(it)))
+        .count();
+    if !queues.exists(&queue) {
+        return Ok(sent_before);
+    }
+    let now: Vec<&DueDelivery> = lost.iter().filter(may_go).take(MAX_SENT).collect();
+    let events: Vec<EventId> = now.iter().map(|it| it.key.event).collect();
+    let bodies: HashMap<EventId, StoredBody> = watching
+        .stored_bodies(&events)
+        .await?
+        .into_iter()
+        .map(|body| (body.event, body))
+        .collect();
+    let ready: Vec<(&DueDelivery, &StoredBody)> = now
+        .into_iter()
+        .filter_map(|it| Some((it, bodies.get(&it.key.event)?)))
+        .collect();
+    if ready.is_empty() {
+        return Ok(sent_before);
+    }
+    // Before they are sent: killed in between they wait a minute, and are never sent in a loop.
+    let keys: Vec<RepairKey> = ready.iter().map(|(it, _)| key(it)).collect();
+    watching.record_repairs(&keys).await?;
+    let publications = ready.iter().map(|(it, body)| Publication {
+        to: Address::Queue(queue.clone()),
+        message: as_stored(body, &it.key, it.attempts),
+    });
+    let answers = post.broker.publish_all(publications.collect()).await;
+    let sent = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
+    metrics::watch_repaired("delivery", sent);
+    tracing::warn!(
+        destination = destination.name,
+        number = sent,
+        "deliveries that were due and in no queue are on their way again"
+    );
+    match answers.into_iter().find_map(Result::err) {
+        None | Some(PublishError::Unroutable { .. } | PublishError::Invalid(_)) => Ok(sent_before),
+        Some(error) => Err(Failure::Unreachable(error.to_string())),
+    }
+}
