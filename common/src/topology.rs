@@ -34,8 +34,8 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// What leads where.
     pub bindings: Vec<Binding>,
-    /// The broker logins that are believed.
-    pub trust: TrustMark,
+    /// The broker logins that are believed; `None` where this is only a part of a topology.
+    pub trust: Option<TrustMark>,
     /// What may lead somewhere since a destination was configured otherwise, and is taken away. AMQP cannot list
     /// bindings, so these are the patterns that a destination is likely to have had: `#`, each known type, and all
     /// under each of its prefixes.
@@ -189,6 +189,7 @@ impl Topology {
             exchanges: Vec::new(),
             queues: Vec::new(),
             bindings,
+            trust: None,
             former: Vec::new(),
         }
     }
@@ -214,6 +215,7 @@ impl Topology {
             exchanges: exchanges.cloned().collect(),
             queues: queues.cloned().collect(),
             bindings,
+            trust: None,
             former: Vec::new(),
         }
     }
@@ -225,7 +227,7 @@ impl Topology {
             exchanges: Vec::new(),
             queues: Vec::new(),
             bindings: Vec::new(),
-            trust: TrustMark::new(names.trust(), plan.logins.clone()),
+            trust: Some(TrustMark::new(names.trust(), plan.logins.clone())),
             former: Vec::new(),
         };
         topology
@@ -284,6 +286,12 @@ impl Topology {
             former: Vec::new(),
             trust: self.trust.clone(),
         }
+    }
+
+    /// The believed broker logins, for people.
+    pub fn trusted_logins(&self) -> String {
+        let mark = self.trust.as_ref();
+        mark.map_or_else(String::new, |mark| mark.logins().to_string())
     }
 
     /// The queues that workers consume.

@@ -62,7 +62,7 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
                 Some(before) => format!(
                     "{things} are declared\nThe trusted broker logins are {} now, they were {before}: start every \
                      program with the new list",
-                    topology.trust.logins()
+                    topology.trusted_logins()
                 ),
             })
         }
@@ -121,7 +121,7 @@ async fn apply(
                 "workers run that trust the broker logins {before}, and {} is consumed by one: stop them before \
                  their list is replaced by {}, or say --yes",
                 queue.name,
-                topology.trust.logins()
+                topology.trusted_logins()
             )));
         }
     }
@@ -157,7 +157,7 @@ fn text(topology: &Topology) -> String {
     });
     format!(
         "trusted broker logins: {}\n\n{}\n\n{}\n\n{}",
-        topology.trust.logins(),
+        topology.trusted_logins(),
         table(
             &["exchange"],
             topology

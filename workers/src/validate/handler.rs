@@ -323,7 +323,8 @@ mod tests {
             received.trail.generation = generation;
             let types = json!([{"name": "device.added", "schema": true}]);
             let types = Types::with(&serde_json::from_value::<Vec<_>>(types).unwrap()).unwrap();
-            Validate::new(types, Limits::default(), Logins::new(["us"])).judge(&received)
+            let seal = Seal::new(["a secret of the tests"]);
+            Validate::new(types, Limits::default(), Logins::new(["us"]), seal).judge(&received)
         };
         assert!(matches!(judge(0), Outcome::Next(_)));
         let Outcome::Dead(failure) = judge(1) else {

@@ -29,10 +29,12 @@ pub(super) async fn apply(
     topology: &Topology,
 ) -> Result<Option<String>, BrokerError> {
     // First: a program that disagrees about whom to believe changes nothing.
-    let mut desk = Desk::new(link);
-    let trusted = trust::declare(&mut desk, &topology.trust).await;
-    desk.close().await;
-    trusted?;
+    if let Some(mark) = &topology.trust {
+        let mut desk = Desk::new(link);
+        let trusted = trust::declare(&mut desk, mark).await;
+        desk.close().await;
+        trusted?;
+    }
     match declare_all(link, topology).await {
         Err(BrokerError::Refused(refusal)) => {
             let given = take_as_given(link, topology).await?;
@@ -156,7 +158,9 @@ pub(super) async fn verify(
             }
         }
     }
-    differences.extend(trust::compare(&mut desk, &topology.trust).await?);
+    if let Some(mark) = &topology.trust {
+        differences.extend(trust::compare(&mut desk, mark).await?);
+    }
     desk.close().await;
     Ok(differences)
 }
@@ -170,10 +174,11 @@ pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), 
         channel.queue_delete(name, options).await.map(|_| ())
     })
     .await?;
-    let witness = topology.trust.witness();
-    let marks = [topology.trust.exchange(), witness.as_str()];
-    let exchanges = topology.exchanges.iter().map(String::as_str);
-    let exchanges: Vec<ShortString> = exchanges.chain(marks).map(name).collect::<Result<_, _>>()?;
+    let mark = topology.trust.as_ref();
+    let marks = mark.map(|mark| [mark.exchange().to_owned(), mark.witness()]);
+    let exchanges = topology.exchanges.iter().cloned();
+    let exchanges = exchanges.chain(marks.into_iter().flatten());
+    let exchanges: Vec<ShortString> = exchanges.map(|it| name(&it)).collect::<Result<_, _>>()?;
     desk.all(
         "deleting an exchange",
         &exchanges,
