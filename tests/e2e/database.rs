@@ -223,9 +223,11 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
                 "create table brake ();
                 create function brake() returns trigger language plpgsql as $$
                 begin lock table brake in access share mode; return new; end $$;
-                create trigger brake before update on replays for each row execute function brake();
-                begin; lock table brake in access exclusive mode",
+                create trigger brake before update on replays for each row execute function brake()",
             )
+            .await?;
+        holder
+            .execute("begin; lock table brake in access exclusive mode")
             .await?;
         let command = [
             "history", "replay", "--from", "1h", "--queue", queue, "--yes",
