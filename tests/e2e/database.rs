@@ -199,11 +199,9 @@ async fn states(ledger: &Ledger) -> Result<HashMap<i64, String>> {
 #[tokio::test]
 async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice() -> Result<()> {
     const EVENTS: usize = 40;
-    let (crm, news) = (Receiver::start().await?, Receiver::start().await?);
+    let crm = Receiver::start().await?;
     let system = System::builder()
         .destination(Destination::webhook("crm", &crm))
-        // Nothing that was received is due there.
-        .destination(Destination::webhook("news", &news).types(["later.on"]))
         .copies(Program::Integrate, 2)
         .start()
         .await?;
@@ -212,10 +210,7 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
         .finish(SOON)
         .await?;
     ledger.all_completed(&accepted, LATER).await?;
-    for (queue, receiver, before) in [
-        ("integrate.news", &news, 0),
-        ("integrate.crm", &crm, EVENTS),
-    ] {
+    for (queue, receiver, before) in [("integrate.crm", &crm, EVENTS)] {
         // Whoever counts waits for this.
         let mut holder = ledger.pool().acquire().await?.detach();
         holder
@@ -223,12 +218,21 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
                 "create table brake ();
                 create function brake() returns trigger language plpgsql as $$
                 begin lock table brake in access share mode; return new; end $$;
-                create trigger brake before update on replays for each row execute function brake();
-                begin; lock table brake in access exclusive mode",
+                create trigger brake before update on replays for each row execute function brake()",
             )
             .await?;
+        holder
+            .execute("begin; lock table brake in access exclusive mode")
+            .await?;
         let command = [
-            "history", "replay", "--from", "1h", "--queue", queue, "--yes",
+            "history",
+            "replay",
+            "--new-ids",
+            "--from",
+            "1h",
+            "--queue",
+            queue,
+            "--yes",
         ];
         let mut replay = system.longshore_running(&[], &command)?;
         let counting: i32 = eventually(SOON, "the replay to count", || async {

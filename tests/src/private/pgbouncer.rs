@@ -17,7 +17,7 @@ use crate::{port, scratch::Scratch, services::Services, wait::eventually};
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 const START: Duration = Duration::from_secs(30);
 /// It refuses to run as root.
-const USER: &str = "nobody";
+const USER: &str = "postgres";
 
 /// A pgbouncer that gives each transaction to any session of the server, and drops start-up parameters.
 ///
