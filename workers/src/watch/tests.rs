@@ -86,7 +86,11 @@ async fn what_waits_is_left_alone_and_what_is_gone_is_sent_to_validation_once() 
         assert_eq!(follow(&post, &mut queues, &mut follower).await, []);
         assert_eq!(waiting(&post, &validate).await.len(), 1);
     }
-    assert_eq!(follower.position().map(|it| it > 0), Some(true), "before it");
+    assert_eq!(
+        follower.position().map(|it| it > 0),
+        Some(true),
+        "before it"
+    );
 
     // Somebody takes it, to where nobody looks for it.
     let elsewhere = post.names.integrate(CRM);
@@ -126,7 +130,9 @@ async fn what_is_overtaken_is_sent_again_although_queues_are_full() {
     let (mut queues, mut follower) = (Queues::default(), Follower::new(None));
     receive(&post, "ada").await;
     let elsewhere = post.names.integrate(CRM);
-    carry(&*post.broker, &validate, &elsewhere, 9, |_| true).await.unwrap();
+    carry(&*post.broker, &validate, &elsewhere, 9, |_| true)
+        .await
+        .unwrap();
     // Others come all the time, and go on to the tables.
     let worker = StoreEvents::new(Arc::clone(&post.store), Vec::new());
     for number in 0..8 {
@@ -134,7 +140,9 @@ async fn what_is_overtaken_is_sent_again_although_queues_are_full() {
         receive(&post, &name).await;
         let publisher = common::event::Publisher::amqp(Some("longshore"));
         let id = EventId::derived(&publisher, "/test", &name);
-        worker.handle(&[signup(id, &format!("{name}@example.com"))]).await;
+        worker
+            .handle(&[signup(id, &format!("{name}@example.com"))])
+            .await;
         follow(&post, &mut queues, &mut follower).await;
     }
     let sent = waiting(&post, &validate).await;
@@ -146,10 +154,7 @@ async fn what_is_overtaken_is_sent_again_although_queues_are_full() {
 async fn a_delivery_in_no_queue_is_sent_once_and_one_in_a_delay_is_not() {
     let post = post().await;
     let queue = post.names.integrate(CRM);
-    let worker = StoreEvents::new(
-        Arc::clone(&post.store),
-        post.config.destinations.clone(),
-    );
+    let worker = StoreEvents::new(Arc::clone(&post.store), post.config.destinations.clone());
     let [gone, later] = [EventId::born(), EventId::born()];
     for (id, email) in [(gone, "ada@example.com"), (later, "bob@example.com")] {
         worker.handle(&[signup(id, email)]).await;
@@ -162,7 +167,10 @@ async fn a_delivery_in_no_queue_is_sent_once_and_one_in_a_delay_is_not() {
         queue: queue.clone(),
         delay: Duration::from_secs(600),
     };
-    post.broker.publish(Publication { to, message }).await.unwrap();
+    post.broker
+        .publish(Publication { to, message })
+        .await
+        .unwrap();
     let (mut queues, mut due) = (Queues::default(), DueWatch::default());
     for _ in 0..6 {
         tokio::time::sleep(LAG).await;
@@ -179,7 +187,12 @@ async fn a_delivery_in_no_queue_is_sent_once_and_one_in_a_delay_is_not() {
         destination: CRM.to_owned(),
         generation: 0,
     };
-    let bodies = post.store.watching().stored_bodies(&[key.event]).await.unwrap();
+    let bodies = post
+        .store
+        .watching()
+        .stored_bodies(&[key.event])
+        .await
+        .unwrap();
     assert_eq!(sent[0].body, bodies[0].body.as_bytes());
 }
 
@@ -192,11 +205,18 @@ async fn what_is_parked_comes_back_when_the_archive_is_there_and_waits_when_it_c
         body: "letter".into(),
         ..Message::default()
     };
-    post.broker.publish(Publication { to, message }).await.unwrap();
+    post.broker
+        .publish(Publication { to, message })
+        .await
+        .unwrap();
     let (mut queues, mut watch) = (Queues::default(), Parked::default());
     queues.look(&post).await.unwrap();
     watch.bring_back(&post, &queues).await.unwrap();
-    assert_eq!(waiting(&post, &parked).await.len(), 1, "nobody takes dead letters");
+    assert_eq!(
+        waiting(&post, &parked).await.len(),
+        1,
+        "nobody takes dead letters"
+    );
 
     let archive = post.broker.subscribe(&dead, 1).await.unwrap();
     queues.look(&post).await.unwrap();
