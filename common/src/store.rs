@@ -16,11 +16,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use rows::{
-    Attempt, AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion,
-    DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
-    Details, Discard, DiscardRecord, EditRecord, Edited, EventRecord, EventStatus, HistorySlice,
-    Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome,
-    ReplayPage, ReplayState, Standing, Stored, Timeline,
+    Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
+    DeadQuestion, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
+    DeliveryStatus, Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord,
+    EventStatus, HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord,
+    Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -78,17 +78,19 @@ pub trait Store: Send + Sync {
     async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError>;
 
     /// Records attempts and what they made of their deliveries, all in one transaction. A delivery
-    /// that is `delivered` stays so.
+    /// that is `delivered` stays so, and supersedes open letters of its generation and those before.
     ///
     /// # Errors
     /// Nothing of the batch is recorded.
     async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError>;
 
     /// Keeps dead letters, and marks the due delivery of each that died on its way to a destination
-    /// as dead, all in one transaction. One that is kept already stays as it is.
+    /// as dead, all in one transaction. One that is kept already stays as it is; it only counts that it
+    /// came again. Of all generations only the newest is left open, and none that was delivered since: the
+    /// others are superseded.
     ///
     /// # Errors
-    /// Nothing of the batch is kept.
+    /// Nothing of the batch is kept, or not all that is superseded is marked: keep it again.
     async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError>;
 
     /// Keeps rejections, all in one transaction. One that is kept already stays as it is.
@@ -175,7 +177,7 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Puts another body in place of an open letter's, and keeps the one before with who and why.
+    /// Changes an open letter, and keeps what was before with who and why.
     ///
     /// # Errors
     /// Nothing is changed.
@@ -196,7 +198,7 @@ pub trait Store: Send + Sync {
     /// Nothing is restored.
     async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError>;
 
-    /// Removes up to `most` dead letters that were replayed or discarded before `older_than`, with
+    /// Removes up to `most` dead letters that were replayed, discarded or superseded before `older_than`, with
     /// their edits, and says how many. What is in anybody's hands is left for another time.
     ///
     /// # Errors
@@ -222,7 +224,8 @@ pub trait Store: Send + Sync {
     async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError>;
 
     /// Claims up to `most` open dead letters that match the replay's filter, for this replay alone,
-    /// and writes down their deliveries of the next generation as due. A replay that does not run claims nothing; neither does one when nothing open is left to it,
+    /// and writes down their deliveries of the next generation as due. What is superseded is not claimed, but
+    /// marked. A replay that does not run claims nothing; neither does one when nothing open is left to it,
     /// which is when the last claim of another that is under way has ended.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 mod amqp_shapes;
 mod broker_faults;
 mod cli;
+mod database;
 mod dead_letter_and_replay;
 mod dead_letters;
 mod decode;
@@ -34,9 +35,11 @@ mod signup_page;
 mod silent_stderr;
 mod testkit;
 mod traces;
+mod trust;
 mod unroutable;
 mod verify;
 mod watch;
+mod wire;
 
 use std::time::Duration;
 

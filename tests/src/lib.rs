@@ -33,6 +33,7 @@ pub mod port;
 pub mod private;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod receiver;
 pub mod scratch;
 pub mod services;

@@ -1,6 +1,7 @@
 //! A broker or a database of one test's own, for what would harm others: stopping, killing,
 //! filling and blocking.
 
+pub mod pgbouncer;
 pub mod postgres;
 pub mod rabbit;
 

@@ -33,6 +33,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::clock::Clock;
 use self::engine::{Engine, publish_error};
 use self::publish::Outgoing;
 use self::publisher::Publisher;
@@ -42,13 +43,15 @@ use super::{
     PublishError, Subscription, Waiting, bounds,
 };
 use crate::config;
+use crate::config::EMBEDDED_LOGIN;
 use crate::sqlite::{Database, Location};
 use crate::tasks::supervised;
 use crate::telemetry::metrics;
-use crate::topology::{DelayRoute, LEVELS, Names, Topology};
+use crate::topology::{Binding, DelayRoute, LEVELS, Names, Target, Topology};
 
-/// Who has published: whoever may write the file is one of us.
-const USER: &str = "longshore";
+/// How far ids are ahead of the clock on the wall when that was set back; a burst of messages takes them some
+/// milliseconds ahead.
+const SET_BACK: Duration = Duration::from_secs(1);
 
 /// A broker in one SQLite file.
 pub struct EmbeddedBroker {
@@ -59,6 +62,7 @@ pub struct EmbeddedBroker {
     name: String,
     confirm_timeout: Duration,
     window: usize,
+    clock: Clock,
     open: OnceCell<Open>,
     closing: CancellationToken,
     /// Without a word of farewell, the tasks give back what is held, as far as they still run; else our
@@ -104,6 +108,7 @@ impl EmbeddedBroker {
             name: name.to_owned(),
             confirm_timeout: defaults.confirm_timeout,
             window: defaults.window,
+            clock: Clock::of_this_machine(),
             open: OnceCell::new(),
             _dropped: closing.clone().drop_guard(),
             closing,
@@ -140,7 +145,8 @@ impl EmbeddedBroker {
         } else {
             (Database::separate(&self.location), Arc::default())
         };
-        let engine = Arc::new(Engine::open(database, wakes, self.name.clone()).await?);
+        let (name, clock) = (self.name.clone(), self.clock.clone());
+        let engine = Arc::new(Engine::open(database, wakes, name, clock).await?);
         let publisher = Publisher::start(&engine, self.window, &self.tasks, &self.closing);
         let keep = keeper::keep(Arc::clone(&engine), self.closing.clone());
         self.tasks.spawn(supervised("keeper of the file", keep));
@@ -168,7 +174,7 @@ impl EmbeddedBroker {
             exchange,
             routing_key,
             delay: clock::micros(delay),
-            properties: properties::published(&message, USER)?,
+            properties: properties::published(&message, EMBEDDED_LOGIN)?,
             body: message.body,
         })
     }
@@ -239,9 +245,9 @@ impl Broker for EmbeddedBroker {
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         let engine = &self.open().await?.engine;
         let routes = engine.current_routes().await?;
-        let queue = queue.to_owned();
+        let (queue, now) = (queue.to_owned(), engine.clock.now());
         let depth = engine.read(move |connection| {
-            Box::pin(async move { queue::depth(connection, &routes, &queue).await })
+            Box::pin(async move { queue::depth(connection, &routes, &queue, now).await })
         });
         Ok(depth.await?.map(|(messages, consumers)| Depth {
             messages: messages.unsigned_abs(),
@@ -249,13 +255,51 @@ impl Broker for EmbeddedBroker {
         }))
     }
 
+    async fn has_queue(&self, queue: &str) -> Result<bool, BrokerError> {
+        let routes = self.open().await?.engine.current_routes().await?;
+        let found = routes.queue(queue).is_some();
+        if !found {
+            self.missed.notify_one();
+        }
+        Ok(found)
+    }
+
+    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        let routes = self.open().await?.engine.current_routes().await?;
+        let is_there = |binding: &Binding| {
+            let to = match &binding.to {
+                Target::Queue(name) => routes.queue(name).is_some(),
+                Target::Exchange(name) => routes.has_exchange(name),
+            };
+            to && routes.has_exchange(&binding.exchange)
+        };
+        if !bindings.iter().all(is_there) {
+            return Ok(false);
+        }
+        let missing = |it: &&Binding| !routes.is_bound(&it.exchange, &it.pattern, &it.to);
+        let missing: Vec<Binding> = bindings.iter().filter(missing).cloned().collect();
+        if !missing.is_empty() {
+            self.apply(&Topology::of_bindings(missing)).await?;
+        }
+        Ok(true)
+    }
+
     async fn ready(&self) -> Result<(), BrokerError> {
         let engine = &self.open().await?.engine;
         // Only writing shows whether there is room to write.
+        let now = engine.clock.now();
         engine
-            .write(|connection| Box::pin(async move { publish::advance(connection, 0).await }))
+            .write(move |connection| {
+                Box::pin(async move { publish::advance(connection, 0, now).await })
+            })
             .await?;
         Ok(())
+    }
+
+    async fn clock_ahead(&self) -> Result<Option<Duration>, BrokerError> {
+        let ahead = self.open().await?.engine.ahead().await?;
+        let ahead = Duration::from_micros(u64::try_from(ahead).unwrap_or(0));
+        Ok((ahead > SET_BACK).then_some(ahead))
     }
 
     async fn missed(&self) {
@@ -293,7 +337,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn user(&self) -> Option<&str> {
-        Some(USER)
+        Some(EMBEDDED_LOGIN)
     }
 
     async fn close(&self) {

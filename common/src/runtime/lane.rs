@@ -23,9 +23,14 @@ use crate::event::{carry_death, now};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
 use crate::retry::RetryPolicy;
+use crate::topology::Names;
 
 /// A message that workers died over this often, in the end alone, becomes a dead letter unhandled.
 const CRASHED_AT: u32 = 5;
+
+/// Maximum bytes of bodies in one call of a handler, give or take one: what is made of them is several times as
+/// large.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// A call beside another one begins with a full batch, or after this long: a transaction costs nearly the
 /// same for many events as for few, and so does what follows from it.
@@ -188,7 +193,7 @@ impl Lane {
                 biased;
                 () = &mut stopped => break End::Stopped,
                 _ = &mut held => break End::Held,
-                next = deliveries.next(), if waiting.len() < self.batch() => {
+                next = deliveries.next(), if self.has_room(&waiting) => {
                     if waiting.is_empty() {
                         since = Instant::now();
                     }
@@ -204,7 +209,7 @@ impl Lane {
                                 break 'consuming End::Lost(error);
                             }
                         }
-                        let room = waiting.len() < self.batch();
+                        let room = self.has_room(&waiting);
                         there = room.then(|| deliveries.next().now_or_never()).flatten();
                     }
                 }
@@ -248,6 +253,12 @@ impl Lane {
         end
     }
 
+    /// Whether one more message may join those that wait for a call.
+    fn has_room(&self, waiting: &[InHand]) -> bool {
+        let bodies = waiting.iter().map(|one| one.received.message.body.len());
+        waiting.len() < self.batch() && bodies.sum::<usize>() < MAX_BATCH_BYTES
+    }
+
     pub(super) fn in_hand(
         &self,
         delivery: Delivery,
@@ -256,12 +267,14 @@ impl Lane {
         let Delivery { tag, returns, .. } = delivery;
         self.came(1);
         let spec = &self.worker.spec;
-        let user = self.worker.broker.user();
         let claim = Claim::new(Arc::clone(control), self.worker.stop.clone());
-        let mut received = Received::new(delivery, user, spec.door, now(), claim);
+        let mut received = Received::new(delivery, &self.worker.logins, now(), claim);
         if spec.parked.is_some() {
             // A dead letter: whoever gets a copy of it must know as well how it died.
-            carry_death(&mut received.message.headers);
+            carry_death(
+                &mut received.message.headers,
+                Names::without_suspect(&self.queue),
+            );
         }
         InHand {
             tag,

@@ -13,6 +13,7 @@ mod mending;
 mod rejections;
 mod replays;
 mod schema;
+mod session;
 mod status;
 mod story;
 mod watching;

@@ -70,7 +70,8 @@ words!(DeadState {
     Open = "open",
     Replaying = "replaying",
     Replayed = "replayed",
-    Discarded = "discarded"
+    Discarded = "discarded",
+    Superseded = "superseded"
 });
 words!(ReplayState {
     Running = "running",

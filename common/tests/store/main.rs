@@ -20,6 +20,7 @@ mod sqlite;
 mod status;
 mod steering;
 mod storing;
+mod superseded;
 mod unmigrated;
 mod watching;
 
@@ -50,6 +51,7 @@ macro_rules! conformance {
                     overlapping_records_at_once_all_succeed;
                 dead: a_dead_letter_comes_back_as_it_was,
                     keeping_twice_keeps_one,
+                    a_letter_counts_how_often_it_came,
                     a_dead_letter_marks_its_delivery_and_no_other,
                     two_letters_of_one_delivery_can_be_kept_at_once,
                     pages_show_every_letter_once,
@@ -63,6 +65,11 @@ macro_rules! conformance {
                     the_end_of_a_replay_opens_what_it_had_claimed,
                     a_replay_to_elsewhere_makes_nothing_due,
                     a_replay_that_does_not_run_claims_nothing;
+                superseded: the_newest_generation_alone_is_open,
+                    what_was_delivered_has_no_open_letter,
+                    an_early_letter_is_open_while_something_may_hang_on_it,
+                    what_is_opened_again_too_late_is_superseded,
+                    generations_at_once_leave_one_open;
                 finding: each_filter_finds_what_it_says_and_no_more,
                     a_text_is_found_anywhere_in_the_error,
                     a_group_is_found_by_its_fingerprint,
@@ -70,6 +77,7 @@ macro_rules! conformance {
                     many_writers_at_once_are_all_counted,
                     a_story_tells_all_that_is_known;
                 mending: an_edit_keeps_the_original,
+                    all_of_a_message_can_be_mended,
                     an_edit_does_not_undo_what_somebody_else_did,
                     only_open_letters_are_edited,
                     what_is_discarded_can_be_restored,
@@ -116,5 +124,6 @@ macro_rules! conformance {
 
 conformance! {
     on_postgres: crate::postgres::open;
+    on_a_pooler: crate::postgres::pooler::open;
     on_sqlite: crate::sqlite::open;
 }

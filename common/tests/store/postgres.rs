@@ -4,6 +4,7 @@ mod claims;
 mod columns;
 mod counts;
 mod outage;
+pub mod pooler;
 mod proxy;
 mod schema;
 

@@ -57,7 +57,7 @@ pub async fn a_replay_claims_the_oldest_first_and_makes_them_due_again(stores: S
     assert_eq!(claimed[0].message, oldest.message);
     let event = |letter: &DeadLetter| letter.event.unwrap();
     let states = states_of(
-        &*store,
+        store,
         &[
             key(event(&oldest), "crm", 1),
             key(event(&middle), "crm", 5),

@@ -189,7 +189,10 @@ pub async fn repairs_are_counted(Stores { store, .. }: Stores) {
     };
     let both = [event.clone(), delivery.clone(), event.clone()];
     watching.record_repairs(&both).await.unwrap();
-    watching.record_repairs(&[delivery.clone()]).await.unwrap();
+    watching
+        .record_repairs(std::slice::from_ref(&delivery))
+        .await
+        .unwrap();
     let mut repairs = watching
         .repairs(&[event.subject, Uuid::now_v7()])
         .await

@@ -3,9 +3,10 @@
 
 use common::store::{DeliveryState, DeliveryStatus, Moment};
 
-/// One above what is known of the deliveries that it is about. But what was tried since the replay began, or
-/// is due as a repetition that nobody has tried, may be its own doing: sent once more, after a kill or because
-/// the history holds the event twice, it has the same generation and is dropped. Nothing known is the first.
+/// The next generation after the newest delivery; the first where there is none. But a delivery that was written
+/// down or tried since the replay began, or is due as a repetition that nobody has tried, may be the replay's own:
+/// its generation is used again, and the second copy is dropped. That is so after a kill, and where the history
+/// holds an event twice. What was written down is told by the clock of the database alone, as the beginning is.
 pub(super) fn next<'d>(
     deliveries: impl IntoIterator<Item = &'d DeliveryStatus>,
     began: Moment,
@@ -16,7 +17,7 @@ pub(super) fn next<'d>(
     let tried_since = newest.last_attempt_at.is_some_and(|at| at >= began);
     let untried =
         newest.generation > 0 && newest.status == DeliveryState::Due && newest.attempts == 0;
-    if tried_since || untried {
+    if newest.due_at >= began || tried_since || untried {
         newest.generation
     } else {
         newest.generation.saturating_add(1)
@@ -32,14 +33,18 @@ mod tests {
     #[test]
     fn a_second_sending_by_the_same_replay_is_no_new_generation() {
         let (before, began) = (now() - time::Duration::HOUR, now());
-        let delivery = |generation, status, attempts, at: Option<_>| DeliveryStatus {
+        let written = |written_at, generation, status, attempts, at: Option<_>| DeliveryStatus {
             destination: "crm".to_owned(),
             generation,
             status,
             attempts,
+            reason: None,
+            due_at: Moment(written_at),
             error: None,
             last_attempt_at: at.map(Moment),
         };
+        let delivery =
+            |generation, status, attempts, at| written(before, generation, status, attempts, at);
         let next = |delivery: &DeliveryStatus| next([delivery], Moment(began));
         let delivered = DeliveryState::Delivered;
         assert_eq!(next(&delivery(0, delivered, 1, Some(before))), 1);
@@ -47,6 +52,9 @@ mod tests {
         assert_eq!(next(&delivery(1, delivered, 1, Some(began))), 1);
         assert_eq!(next(&delivery(1, DeliveryState::Due, 0, None)), 1);
         assert_eq!(next(&delivery(0, DeliveryState::Due, 0, None)), 1);
+        // The worker's clock is behind that of the database.
+        assert_eq!(next(&written(began, 0, delivered, 1, Some(before))), 0);
+        assert_eq!(next(&written(began, 2, delivered, 1, Some(before))), 2);
         assert_eq!(super::next([], Moment(began)), 0);
     }
 }

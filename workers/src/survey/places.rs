@@ -63,6 +63,6 @@ fn letter(state: Option<DeadState>) -> Place {
         None => Place::Nowhere(None),
         Some(DeadState::Open | DeadState::Discarded | DeadState::Replaying) => Place::Dead,
         // What it became has an id of its own.
-        Some(DeadState::Replayed) => Place::Mended,
+        Some(DeadState::Replayed | DeadState::Superseded) => Place::Mended,
     }
 }

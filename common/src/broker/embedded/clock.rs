@@ -1,13 +1,63 @@
 //! Time as the file counts it: microseconds since 1970.
+//!
+//! The clock on the wall says when a message is due, and may be set. Ids never go back whatever it does: see
+//! `state` in the schema. So once it was ahead, ids run ahead of it until it has caught up, and nothing that is
+//! about time may be told from them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
-/// The present moment, as the clock on the wall has it.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, micros)
+/// How far the clock on the wall may go astray between two looks without having been set.
+const TOLERANCE: i64 = 1_000_000;
+
+/// The clock on the wall.
+#[derive(Clone)]
+pub(super) struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Clock {
+    /// The one of this machine.
+    pub(super) fn of_this_machine() -> Self {
+        Self::new(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            since.map_or(0, micros)
+        })
+    }
+
+    pub(super) fn new(now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The present moment.
+    pub(super) fn now(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+/// Sees whether the clock on the wall was set: by the clock that nobody can set.
+pub(super) struct Jumps {
+    clock: Clock,
+    wall: i64,
+    at: Instant,
+}
+
+impl Jumps {
+    pub(super) fn of(clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            wall: clock.now(),
+            at: Instant::now(),
+        }
+    }
+
+    /// By how much it was set since the last look, if it was.
+    pub(super) fn look(&mut self) -> Option<i64> {
+        let passed = micros(self.at.elapsed());
+        let before = std::mem::replace(self, Self::of(&self.clock));
+        let jump = self.wall - before.wall - passed;
+        (jump.abs() > TOLERANCE).then_some(jump)
+    }
 }
 
 /// A duration.
@@ -15,13 +65,13 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The id that the first message published at `moment` can have.
-pub(super) fn id_at(moment: OffsetDateTime) -> i64 {
+/// A moment.
+pub(super) fn micros_at(moment: OffsetDateTime) -> i64 {
     let micros = moment.unix_timestamp_nanos() / 1000;
     i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// When the message with this id was published.
-pub(super) fn moment_of(id: i64) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(id) * 1000).ok()
+/// The moment of so many microseconds.
+pub(super) fn moment_of(micros: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
 }

@@ -20,7 +20,7 @@ use super::engine::Engine;
 use super::owner::{self, Owner};
 use super::queue::{self, Rest, Taken};
 use super::wakes::Waiter;
-use super::{clock, lock, properties};
+use super::{lock, properties};
 use crate::broker::ownership::Ownership;
 use crate::broker::{BrokerError, Delivery, Settlement, Subscription, SubscriptionControl, Tag};
 use crate::message::Message;
@@ -217,7 +217,7 @@ impl Pump {
                     if take > 0 {
                         (news, due) = match done.rest {
                             Rest::More => (true, None),
-                            Rest::Until(place) => (false, place.map(moment)),
+                            Rest::Until(due) => (false, due.map(|due| self.moment(due))),
                             Rest::Gone => return Err(self.gone(&deliveries)),
                         };
                     }
@@ -241,6 +241,14 @@ impl Pump {
         }
     }
 
+    /// When it is this time by the clock on the wall, unless that is set.
+    fn moment(&self, due: i64) -> Instant {
+        let wait = due.saturating_sub(self.engine.clock.now());
+        let wait = u64::try_from(wait).unwrap_or(0);
+        // A millisecond more, which timers are exact to: never too early, and not twice.
+        Instant::now() + Duration::from_micros(wait) + Duration::from_millis(1)
+    }
+
     /// What there is to do now.
     fn next_step(&self, take: bool) -> Step {
         let mut ledger = lock(&self.shared.ledger);
@@ -257,6 +265,7 @@ impl Pump {
         let consumer = self.consumer;
         let settled = step.settled;
         let returned = !step.given_back.is_empty();
+        let now = self.engine.clock.now();
         let done = self
             .engine
             .write(move |connection| {
@@ -266,11 +275,12 @@ impl Pump {
                         ours &= queue::ack(connection, consumer, &step.acked).await?;
                     }
                     if !step.given_back.is_empty() {
-                        ours &= queue::give_back(connection, consumer, &step.given_back).await?;
+                        ours &=
+                            queue::give_back(connection, consumer, &step.given_back, now).await?;
                     }
                     let (taken, rest) = match step.take {
                         0 => (Vec::new(), Rest::More),
-                        most => queue::take(connection, consumer, most).await?,
+                        most => queue::take(connection, consumer, most, now).await?,
                     };
                     Ok(Done { taken, rest, ours })
                 })
@@ -339,13 +349,6 @@ impl Step {
     fn is_empty(&self) -> bool {
         self.acked.is_empty() && self.given_back.is_empty() && self.take == 0
     }
-}
-
-/// When a message of this place is due.
-fn moment(place: i64) -> Instant {
-    let wait = u64::try_from(place.saturating_sub(clock::now())).unwrap_or(0);
-    // A millisecond more, which timers are exact to: never too early, and not twice.
-    Instant::now() + Duration::from_micros(wait) + Duration::from_millis(1)
 }
 
 async fn until(due: Option<Instant>) {

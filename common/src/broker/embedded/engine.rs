@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 
+use super::clock::Clock;
 use super::lock;
 use super::owner::{self, OwnLock, Owner};
 use super::queue;
@@ -15,13 +16,18 @@ use crate::broker::{BrokerError, PublishError};
 use crate::sqlite::{Database, Error, Location};
 
 /// The version of the schema that this code knows.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
+
+/// What makes a file of the version before one of this.
+const UPGRADE: &str = include_str!("upgrade.sql");
 
 /// A file that is open.
 pub(super) struct Engine {
     database: Database,
+    /// The clock on the wall.
+    pub(super) clock: Clock,
     /// Who we are in it.
     pub(super) owner: Owner,
     log: Option<PathBuf>,
@@ -39,6 +45,7 @@ impl Engine {
         database: Database,
         wakes: Arc<Wakes>,
         name: String,
+        clock: Clock,
     ) -> Result<Self, BrokerError> {
         let installed = database.write(|connection| Box::pin(install(connection)));
         installed.await.map_err(explain)?;
@@ -57,6 +64,7 @@ impl Engine {
         };
         let engine = Self {
             database,
+            clock,
             log,
             owner: registered.map_err(explain)?,
             _own_lock: own_lock,
@@ -153,6 +161,19 @@ impl Engine {
             .await
     }
 
+    /// How far the ids are ahead of the clock on the wall, in microseconds.
+    pub(super) async fn ahead(&self) -> Result<i64, BrokerError> {
+        let ids: i64 = self
+            .read(|connection| {
+                Box::pin(async move {
+                    let ids = sqlx::query_scalar("SELECT clock FROM state");
+                    Ok(ids.fetch_one(connection).await?)
+                })
+            })
+            .await?;
+        Ok(ids.saturating_sub(self.clock.now()))
+    }
+
     /// Everybody who has the file open, or had.
     pub(super) async fn owners(&self) -> Result<Vec<Owner>, BrokerError> {
         self.read(|connection| Box::pin(owner::all(connection)))
@@ -171,9 +192,9 @@ impl Engine {
         other: &Owner,
         beat: Option<i64>,
     ) -> Result<bool, BrokerError> {
-        let id = other.id;
+        let (id, now) = (other.id, self.clock.now());
         let ended = self
-            .write(move |connection| Box::pin(queue::end_owner(connection, id, beat)))
+            .write(move |connection| Box::pin(queue::end_owner(connection, id, beat, now)))
             .await?;
         if ended {
             let why = if beat.is_some() {
@@ -193,8 +214,9 @@ impl Engine {
 
     /// Ends a consumer; what it holds goes back, now or as soon as the file can be written.
     pub(super) async fn end_consumer(&self, consumer: i64, queue: i64) {
+        let now = self.clock.now();
         let ended =
-            self.write(move |connection| Box::pin(queue::end_consumer(connection, consumer)));
+            self.write(move |connection| Box::pin(queue::end_consumer(connection, consumer, now)));
         match ended.await {
             Ok(()) => self.wakes.wake(&[queue]),
             Err(error) => {
@@ -210,11 +232,11 @@ impl Engine {
         if orphans.is_empty() {
             return;
         }
-        let theirs = orphans.clone();
+        let (theirs, now) = (orphans.clone(), self.clock.now());
         let ended = self.write(move |connection| {
             Box::pin(async move {
                 for consumer in theirs {
-                    queue::end_consumer(connection, consumer).await?;
+                    queue::end_consumer(connection, consumer, now).await?;
                 }
                 Ok(())
             })
@@ -227,9 +249,9 @@ impl Engine {
 
     /// Says goodbye: whatever is still ours goes back.
     pub(super) async fn close(&self) {
-        let owner = self.owner.id;
+        let (owner, now) = (self.owner.id, self.clock.now());
         let ended =
-            self.write(move |connection| Box::pin(queue::end_owner(connection, owner, None)));
+            self.write(move |connection| Box::pin(queue::end_owner(connection, owner, None, now)));
         match ended.await {
             Ok(_) => self.wakes.wake_all(),
             // Our lock tells the next one.
@@ -250,8 +272,12 @@ async fn install(connection: &mut SqliteConnection) -> Result<(), Error> {
         return Ok(());
     }
     let version: i64 = sqlx::query_scalar("SELECT version FROM state")
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await?;
+    if version == VERSION - 1 {
+        sqlx::raw_sql(UPGRADE).execute(connection).await?;
+        return Ok(());
+    }
     if version != VERSION {
         return Err(Error::Damaged(format!(
             "expected a broker's file of version {VERSION}, found version {version}: use the \

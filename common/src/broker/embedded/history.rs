@@ -1,5 +1,6 @@
 //! What streams keep: read again, and forgotten when it is old.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -25,10 +26,11 @@ pub(super) async fn read(
     let Some(queue) = routes.queue(&name).map(|queue| queue.id) else {
         return Err(BrokerError::NoSuchQueue(name));
     };
-    let start = match from {
-        HistoryStart::First => i64::MIN,
-        HistoryStart::Offset(offset) => i64::try_from(offset).unwrap_or(i64::MAX),
-        HistoryStart::Time(moment) => clock::id_at(moment),
+    // Ids are never behind the clock on the wall, so that nothing of this moment or later is left out.
+    let (start, since) = match from {
+        HistoryStart::First => (i64::MIN, i64::MIN),
+        HistoryStart::Offset(offset) => (i64::try_from(offset).unwrap_or(i64::MAX), i64::MIN),
+        HistoryStart::Time(moment) => (clock::micros_at(moment), clock::micros_at(moment)),
     };
     const LAST: &str = "SELECT max(id) FROM history WHERE queue = ?";
     let end: Option<i64> = engine
@@ -45,7 +47,8 @@ pub(super) async fn read(
         let engine = Arc::clone(&engine);
         async move {
             let (start, end) = range?;
-            let read = engine.read(move |connection| Box::pin(page(connection, queue, start, end)));
+            let read = engine
+                .read(move |connection| Box::pin(page(connection, queue, since, start..=end)));
             match read.await {
                 Ok(entries) => {
                     let full = i64::try_from(entries.len()) == Ok(PAGE);
@@ -69,16 +72,17 @@ pub(super) async fn read(
 async fn page(
     connection: &mut SqliteConnection,
     queue: i64,
-    start: i64,
-    end: i64,
+    since: i64,
+    ids: RangeInclusive<i64>,
 ) -> Result<Vec<(i64, HistoryEntry)>, Error> {
     const READ: &str = "
-        SELECT id, routing_key, properties, body FROM history
-        WHERE queue = ? AND id >= ? AND id <= ? ORDER BY id LIMIT ?";
+        SELECT id, routing_key, properties, body, coalesce(at, id) AS at FROM history
+        WHERE queue = ? AND id >= ? AND id <= ? AND coalesce(at, id) >= ? ORDER BY id LIMIT ?";
     let rows = sqlx::query(READ)
         .bind(queue)
-        .bind(start)
-        .bind(end)
+        .bind(*ids.start())
+        .bind(*ids.end())
+        .bind(since)
         .bind(PAGE)
         .fetch_all(connection)
         .await?;
@@ -87,7 +91,7 @@ async fn page(
         let body = row.try_get::<Vec<u8>, _>(3)?.into();
         let entry = HistoryEntry {
             offset: u64::try_from(id).unwrap_or_default(),
-            time: clock::moment_of(id),
+            time: clock::moment_of(row.try_get(4)?),
             routing_key: row.try_get(1)?,
             message: consumer::message(row.try_get(2)?, body),
         };
@@ -100,9 +104,10 @@ async fn page(
 pub(super) async fn is_overdue(
     connection: &mut SqliteConnection,
     routes: &Routes,
+    now: i64,
 ) -> Result<bool, Error> {
     const OLDEST: &str = "SELECT min(id) FROM history WHERE queue = ?";
-    for (queue, oldest_kept) in bounds(routes) {
+    for (queue, oldest_kept) in bounds(routes, now) {
         let oldest: Option<i64> = sqlx::query_scalar(OLDEST)
             .bind(queue)
             .fetch_one(&mut *connection)
@@ -115,11 +120,15 @@ pub(super) async fn is_overdue(
 }
 
 /// Forgets some of what is older than it should be.
-pub(super) async fn trim(connection: &mut SqliteConnection, routes: &Routes) -> Result<(), Error> {
+pub(super) async fn trim(
+    connection: &mut SqliteConnection,
+    routes: &Routes,
+    now: i64,
+) -> Result<(), Error> {
     const TRIM: &str = "
         DELETE FROM history WHERE id IN (
             SELECT id FROM history WHERE queue = ? AND id < ? ORDER BY id LIMIT ?)";
-    for (queue, oldest_kept) in bounds(routes) {
+    for (queue, oldest_kept) in bounds(routes, now) {
         sqlx::query(TRIM)
             .bind(queue)
             .bind(oldest_kept)
@@ -131,8 +140,7 @@ pub(super) async fn trim(connection: &mut SqliteConnection, routes: &Routes) -> 
 }
 
 /// Each stream, and the oldest id it keeps.
-fn bounds(routes: &Routes) -> Vec<(i64, i64)> {
-    let now = clock::now();
+fn bounds(routes: &Routes, now: i64) -> Vec<(i64, i64)> {
     let bound = |queue: &super::routes::Queue| {
         let age = queue.max_age()?.saturating_mul(1_000_000);
         Some((queue.id, now.saturating_sub(age)))

@@ -9,6 +9,7 @@ use sqlx::SqliteConnection;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Jumps;
 use super::engine::Engine;
 use super::history;
 use super::owner::{BEAT, Watch};
@@ -25,10 +26,18 @@ const TEND: Duration = Duration::from_secs(1);
 /// How often to look for old history. While there is some, it is forgotten bit by bit.
 const TRIM: Duration = Duration::from_secs(10);
 
+/// How often to look whether the clock on the wall was set.
+const JUMP: Duration = Duration::from_secs(1);
+
+/// How long nothing is forgotten after the clock was set: it may be set back, and what it seemed to be old was
+/// not.
+const CALM: Duration = Duration::from_secs(60 * 60);
+
 /// Keeps a file until `closing`.
 pub(super) async fn keep(engine: Arc<Engine>, closing: CancellationToken) {
     let (mut look, mut tend) = (every(LOOK), every(TEND));
-    let mut beat = every(BEAT);
+    let (mut beat, mut jump) = (every(BEAT), every(JUMP));
+    let mut jumps = Jumps::of(&engine.clock);
     let shared = !engine.is_in_memory();
     let mut glance = Glance::default();
     let mut clock = 0;
@@ -42,6 +51,14 @@ pub(super) async fn keep(engine: Arc<Engine>, closing: CancellationToken) {
                 }
                 listen(&engine, &mut clock).await
             }
+            _ = jump.tick() => {
+                if let Some(jump) = jumps.look() {
+                    tell_of_jump(jump);
+                    // What waits for its time may be due, or has to wait by another clock.
+                    engine.wakes.wake_all();
+                }
+                continue;
+            }
             _ = tend.tick(), if shared => tend_to(&engine, &mut watch).await,
             _ = beat.tick(), if shared && !engine.wakes.is_empty() => engine.beat().await,
         };
@@ -52,11 +69,33 @@ pub(super) async fn keep(engine: Arc<Engine>, closing: CancellationToken) {
 /// Forgets old history until `closing`. By itself, for there may be much of it.
 pub(super) async fn keep_history_short(engine: Arc<Engine>, closing: CancellationToken) {
     let mut trim = every(TRIM);
+    let mut jumps = Jumps::of(&engine.clock);
+    let mut set_at: Option<Instant> = None;
     loop {
         tokio::select! {
             () = closing.cancelled() => return,
-            _ = trim.tick() => report(forget(&engine, &closing).await),
+            _ = trim.tick() => {}
         }
+        if jumps.look().is_some() {
+            set_at = Some(Instant::now());
+        }
+        if set_at.is_none_or(|at| at.elapsed() > CALM) {
+            report(forget(&engine, &closing).await);
+        }
+    }
+}
+
+fn tell_of_jump(jump: i64) {
+    let seconds = jump.abs() / 1_000_000;
+    if jump > 0 {
+        tracing::warn!(
+            "the clock of this machine was set forward by {seconds} s: what waits for its time may come early"
+        );
+    } else {
+        tracing::warn!(
+            "the clock of this machine was set back by {seconds} s: what waits for its time may come later, by \
+             as long again as it was to wait at most"
+        );
     }
 }
 
@@ -153,9 +192,9 @@ pub(super) async fn forget(
 ) -> Result<(), BrokerError> {
     let routes = engine.current_routes().await?;
     while !closing.is_cancelled() {
-        let theirs = Arc::clone(&routes);
+        let (theirs, now) = (Arc::clone(&routes), engine.clock.now());
         let overdue = engine.read(move |connection| {
-            Box::pin(async move { history::is_overdue(connection, &theirs).await })
+            Box::pin(async move { history::is_overdue(connection, &theirs, now).await })
         });
         if !overdue.await? {
             break;
@@ -163,7 +202,7 @@ pub(super) async fn forget(
         let theirs = Arc::clone(&routes);
         engine
             .write(move |connection| {
-                Box::pin(async move { history::trim(connection, &theirs).await })
+                Box::pin(async move { history::trim(connection, &theirs, now).await })
             })
             .await?;
     }

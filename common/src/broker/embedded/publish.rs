@@ -5,10 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::clock;
 use super::routes::{Nowhere, Place, Routes};
 use super::rows::{HISTORY, MESSAGES, WAITING};
 use crate::sqlite::Error;
+
+/// Places from here on are of messages that wait for their time: behind all others, which have an id for their
+/// place.
+pub(super) const FAR: i64 = 1 << 62;
 
 /// A message on its way in, written down.
 #[derive(Debug, Clone)]
@@ -45,13 +48,14 @@ pub(super) async fn publish(
     connection: &mut SqliteConnection,
     mut routes: Arc<Routes>,
     batch: &[Outgoing],
+    now: i64,
 ) -> Result<Published, Error> {
     let mut ways = route(&routes, batch);
-    let (mut last, topology) = advance(connection, copies(&ways)).await?;
+    let (mut last, topology) = advance(connection, copies(&ways), now).await?;
     if topology != routes.version {
         routes = Arc::new(Routes::load(connection).await?);
         ways = route(&routes, batch);
-        (last, _) = advance(connection, copies(&ways)).await?;
+        (last, _) = advance(connection, copies(&ways), now).await?;
     }
     let mut id = last - copies(&ways);
     let (mut queued, mut kept) = (Vec::new(), Vec::new());
@@ -74,8 +78,12 @@ pub(super) async fn publish(
         .await?;
     WAITING
         .insert(connection, &queued, |row, Copy { id, to, of }| {
-            let place = id.saturating_add(of.delay);
-            row.bind(*to).bind(place).bind(*id).bind(0)
+            let (place, due) = match of.delay {
+                0 => (*id, 0),
+                delay => (FAR + id, now.saturating_add(delay)),
+            };
+            let row = row.bind(*to).bind(place).bind(*id).bind(0);
+            row.bind(due).bind(of.delay)
         })
         .await?;
     HISTORY
@@ -85,6 +93,7 @@ pub(super) async fn publish(
                 .bind(of.routing_key.clone())
                 .bind(of.properties.clone())
                 .bind(of.body.to_vec())
+                .bind(now)
         })
         .await?;
     let mut queues: Vec<i64> = queued.iter().map(|copy| copy.to).collect();
@@ -111,15 +120,16 @@ fn copies(ways: &[Way]) -> i64 {
     i64::try_from(copies).unwrap_or(i64::MAX)
 }
 
-/// Moves the clock on by `count` ids, up to and with the one returned, and looks at the version of
+/// Moves the clock of the file on by `count` ids, up to and with the one returned, and looks at the version of
 /// the topology.
 pub(super) async fn advance(
     connection: &mut SqliteConnection,
     count: i64,
+    now: i64,
 ) -> Result<(i64, i64), Error> {
     const ADVANCE: &str = "UPDATE state SET clock = max(clock, ?) + ? RETURNING clock, topology";
     let row = sqlx::query(ADVANCE)
-        .bind(clock::now())
+        .bind(now)
         .bind(count)
         .fetch_one(connection)
         .await?;

@@ -82,8 +82,9 @@ async fn run(engine: Arc<Engine>, mut jobs: mpsc::Receiver<Job>, closing: Cancel
             .unzip();
         let batch = Arc::new(batch);
         let (theirs, routes) = (Arc::clone(&batch), engine.routes());
+        let now = engine.clock.now();
         let published = engine.write(move |connection| {
-            Box::pin(async move { publish(connection, routes, &theirs).await })
+            Box::pin(async move { publish(connection, routes, &theirs, now).await })
         });
         match published.await.map_err(publish_error) {
             Ok(published) => {

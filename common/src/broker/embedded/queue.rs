@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::publish::{Outgoing, advance, publish};
+use super::properties;
+use super::publish::{FAR, Outgoing, advance, publish};
 use super::routes::Routes;
 use super::rows::list;
-use super::{clock, properties};
 use crate::message::{HeaderValue, Headers, Message};
 use crate::sqlite::Error;
 
@@ -27,25 +27,26 @@ pub(super) struct Taken {
 pub(super) enum Rest {
     /// There may be more.
     More,
-    /// Nothing is there now; a message is due then.
+    /// Nothing is there now; a message is due then, by the clock on the wall.
     Until(Option<i64>),
     /// The consumer is not known any more.
     Gone,
 }
 
-/// Gives a consumer up to `most` messages that are due, the oldest first. They are its until it settles
+/// Gives a consumer up to `most` messages that are due, in the order of their places. They are its until it settles
 /// them or is gone.
 pub(super) async fn take(
     connection: &mut SqliteConnection,
     consumer: i64,
     most: usize,
+    now: i64,
 ) -> Result<(Vec<Taken>, Rest), Error> {
     // Joined crosswise, for SQLite to read the one in its order and look the other up.
     const DUE: &str = "
         SELECT w.message, w.returns, m.routing_key, m.properties, m.body, w.place, w.queue
         FROM waiting w CROSS JOIN messages m ON m.id = w.message
         WHERE w.queue = (SELECT queue FROM consumers WHERE id = ?)
-            AND w.place <= max(?, (SELECT clock FROM state))
+            AND w.place < ?
         ORDER BY w.place, w.message LIMIT ?";
     // The oldest that are due are exactly those up to the last.
     const HOLD: &str = "
@@ -54,9 +55,10 @@ pub(super) async fn take(
         WHERE queue = ?1 AND (place, message) <= (?2, ?3);
         DELETE FROM waiting WHERE queue = ?1 AND (place, message) <= (?2, ?3)";
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    ripen(connection, consumer, limit, now).await?;
     let rows = sqlx::query(DUE)
         .bind(consumer)
-        .bind(clock::now())
+        .bind(FAR)
         .bind(limit)
         .fetch_all(&mut *connection)
         .await?;
@@ -88,9 +90,59 @@ pub(super) async fn take(
     Ok((taken, rest))
 }
 
+/// Gives messages whose time has come their places, up to `most`, those that are due longest first.
+async fn ripen(
+    connection: &mut SqliteConnection,
+    consumer: i64,
+    most: i64,
+    now: i64,
+) -> Result<(), Error> {
+    // What was told to wait at a moment that is yet to come was told so by a clock that has been set back
+    // since: it begins to wait now.
+    const SET_BACK: &str = "
+        UPDATE waiting SET due = ?2 + delay
+        WHERE queue = (SELECT queue FROM consumers WHERE id = ?1) AND due > 0 AND due - delay > ?2";
+    const RIPE: &str = "
+        SELECT message, place FROM waiting
+        WHERE queue = (SELECT queue FROM consumers WHERE id = ?1) AND due > 0 AND due <= ?2
+        ORDER BY due LIMIT ?3";
+    const RIPEN: &str = "
+        UPDATE waiting SET place = ?1, due = 0
+        WHERE queue = (SELECT queue FROM consumers WHERE id = ?2) AND place >= ?3
+            AND (place, message) IN (
+                SELECT value ->> 0, value ->> 1 FROM json_each(?4))";
+    sqlx::query(SET_BACK)
+        .bind(consumer)
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+    let ripe: Vec<(i64, i64)> = sqlx::query_as(RIPE)
+        .bind(consumer)
+        .bind(now)
+        .bind(most)
+        .fetch_all(&mut *connection)
+        .await?;
+    if ripe.is_empty() {
+        return Ok(());
+    }
+    let (last, _) = advance(connection, 1, now).await?;
+    let ripe: Vec<String> = ripe
+        .iter()
+        .map(|(message, place)| format!("[{place},{message}]"))
+        .collect();
+    sqlx::query(RIPEN)
+        .bind(last)
+        .bind(consumer)
+        .bind(FAR)
+        .bind(format!("[{}]", ripe.join(",")))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 async fn next_due(connection: &mut SqliteConnection, consumer: i64) -> Result<Rest, Error> {
     const NEXT: &str = "
-        SELECT (SELECT min(place) FROM waiting WHERE queue = c.queue)
+        SELECT (SELECT min(due) FROM waiting WHERE queue = c.queue AND due > 0)
         FROM consumers c WHERE c.id = ?";
     let row = sqlx::query(NEXT)
         .bind(consumer)
@@ -124,6 +176,7 @@ pub(super) async fn give_back(
     connection: &mut SqliteConnection,
     consumer: i64,
     messages: &[i64],
+    now: i64,
 ) -> Result<bool, Error> {
     const HELD: &str = "
         SELECT message FROM held
@@ -133,7 +186,7 @@ pub(super) async fn give_back(
         .bind(list(messages))
         .fetch_all(&mut *connection)
         .await?;
-    release(connection, &held).await?;
+    release(connection, &held, now).await?;
     Ok(held.len() == messages.len())
 }
 
@@ -153,12 +206,13 @@ pub(super) async fn is_consumer(
 pub(super) async fn end_consumer(
     connection: &mut SqliteConnection,
     consumer: i64,
+    now: i64,
 ) -> Result<(), Error> {
     let held: Vec<i64> = sqlx::query_scalar("SELECT message FROM held WHERE consumer = ?")
         .bind(consumer)
         .fetch_all(&mut *connection)
         .await?;
-    release(connection, &held).await?;
+    release(connection, &held, now).await?;
     sqlx::query("DELETE FROM consumers WHERE id = ?")
         .bind(consumer)
         .execute(connection)
@@ -172,6 +226,7 @@ pub(super) async fn end_owner(
     connection: &mut SqliteConnection,
     owner: i64,
     beat: Option<i64>,
+    now: i64,
 ) -> Result<bool, Error> {
     let ended = sqlx::query("DELETE FROM owners WHERE id = ?1 AND beat = coalesce(?2, beat)")
         .bind(owner)
@@ -186,13 +241,17 @@ pub(super) async fn end_owner(
         .fetch_all(&mut *connection)
         .await?;
     for consumer in consumers {
-        end_consumer(connection, consumer).await?;
+        end_consumer(connection, consumer, now).await?;
     }
     Ok(true)
 }
 
 /// Puts messages back in their places, as returned once more. What has come back too often is given up.
-async fn release(connection: &mut SqliteConnection, messages: &[i64]) -> Result<(), Error> {
+async fn release(
+    connection: &mut SqliteConnection,
+    messages: &[i64],
+    now: i64,
+) -> Result<(), Error> {
     const TOO_OFTEN: &str = "
         SELECT h.message FROM json_each(?) j CROSS JOIN held h ON h.message = j.value
         JOIN queues q ON q.id = h.queue WHERE h.returns >= q.delivery_limit";
@@ -212,7 +271,7 @@ async fn release(connection: &mut SqliteConnection, messages: &[i64]) -> Result<
     if !hopeless.is_empty() {
         let routes = Arc::new(Routes::load(connection).await?);
         for message in hopeless {
-            dead_letter(connection, &routes, message).await?;
+            dead_letter(connection, &routes, message, now).await?;
         }
     }
     sqlx::query(RELEASE)
@@ -220,7 +279,7 @@ async fn release(connection: &mut SqliteConnection, messages: &[i64]) -> Result<
         .execute(&mut *connection)
         .await?;
     // Other programs look at the clock to learn that there is something new.
-    advance(connection, 1).await?;
+    advance(connection, 1, now).await?;
     Ok(())
 }
 
@@ -230,6 +289,7 @@ async fn dead_letter(
     connection: &mut SqliteConnection,
     routes: &Arc<Routes>,
     message: i64,
+    now: i64,
 ) -> Result<(), Error> {
     const WHOLE: &str = "
         SELECT h.queue, m.routing_key, m.properties, m.body
@@ -248,7 +308,7 @@ async fn dead_letter(
     let routing_key: String = row.try_get(1)?;
     let body: Bytes = row.try_get::<Vec<u8>, _>(3)?.into();
     let mut dead = properties::read(row.try_get(2)?, body.clone()).map_err(Error::Fault)?;
-    tell_of_death(&mut dead, name, &routing_key);
+    tell_of_death(&mut dead, name, &routing_key, now);
     let letter = Outgoing {
         exchange: exchange.to_owned(),
         routing_key: key.map_or(routing_key, str::to_owned),
@@ -256,7 +316,7 @@ async fn dead_letter(
         properties: properties::whole(&dead).map_err(Error::Fault)?,
         body,
     };
-    let published = publish(connection, Arc::clone(routes), &[letter]).await?;
+    let published = publish(connection, Arc::clone(routes), &[letter], now).await?;
     if published.routed.iter().all(Result::is_ok) {
         sqlx::query(FORGET)
             .bind(message)
@@ -273,9 +333,9 @@ async fn dead_letter(
 }
 
 /// Writes into the headers what RabbitMQ would: the newest death first.
-fn tell_of_death(message: &mut Message, queue: &str, routing_key: &str) {
+fn tell_of_death(message: &mut Message, queue: &str, routing_key: &str, now: i64) {
     const DEATHS: &str = "x-death";
-    let seconds = u64::try_from(clock::now() / 1_000_000).unwrap_or_default();
+    let seconds = u64::try_from(now / 1_000_000).unwrap_or_default();
     let keys = vec![HeaderValue::from(routing_key)];
     let death: Headers = [
         ("count", HeaderValue::Int(1)),
@@ -298,14 +358,15 @@ pub(super) async fn depth(
     connection: &mut SqliteConnection,
     routes: &Routes,
     name: &str,
+    now: i64,
 ) -> Result<Option<(i64, i64)>, Error> {
     const WAITING: &str = "
-        SELECT count(*) FROM waiting
-        WHERE queue = ? AND place <= max(?, (SELECT clock FROM state))";
+        SELECT (SELECT count(*) FROM waiting WHERE queue = ?1 AND place < ?2)
+            + (SELECT count(*) FROM waiting WHERE queue = ?1 AND due > 0 AND due <= ?3)";
     const DELAYED: &str = "
-        SELECT count(*) FROM state s CROSS JOIN queues q CROSS JOIN waiting w ON w.queue = q.id
+        SELECT count(*) FROM queues q CROSS JOIN waiting w ON w.queue = q.id
         WHERE substr(q.name, 1, length(?1)) = ?1
-            AND w.place > max(?2, s.clock) + ?3 AND w.place <= max(?2, s.clock) + ?4";
+            AND w.due > 0 AND w.due > ?2 + ?3 AND w.due <= ?2 + ?4";
     let Some(queue) = routes.queue(name) else {
         return Ok(None);
     };
@@ -314,13 +375,14 @@ pub(super) async fn depth(
     } else if let Some(level) = routes.level(name) {
         sqlx::query_scalar(DELAYED)
             .bind(level.namespace)
-            .bind(clock::now())
+            .bind(now)
             .bind(level.longer_than)
             .bind(level.at_most)
     } else {
         sqlx::query_scalar(WAITING)
             .bind(queue.id)
-            .bind(clock::now())
+            .bind(FAR)
+            .bind(now)
     };
     let messages = messages.fetch_one(&mut *connection).await?;
     let consumers = sqlx::query_scalar("SELECT count(*) FROM consumers WHERE queue = ?")

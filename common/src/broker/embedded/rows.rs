@@ -20,9 +20,9 @@ pub(super) type Statement = Query<'static, Sqlite, SqliteArguments>;
 pub(super) static MESSAGES: LazyLock<Inserts> =
     LazyLock::new(|| Inserts::new("messages (id, routing_key, properties, body)", 4));
 pub(super) static HISTORY: LazyLock<Inserts> =
-    LazyLock::new(|| Inserts::new("history (id, queue, routing_key, properties, body)", 5));
+    LazyLock::new(|| Inserts::new("history (id, queue, routing_key, properties, body, at)", 6));
 pub(super) static WAITING: LazyLock<Inserts> =
-    LazyLock::new(|| Inserts::new("waiting (queue, place, message, returns)", 4));
+    LazyLock::new(|| Inserts::new("waiting (queue, place, message, returns, due, delay)", 6));
 
 impl Inserts {
     fn new(into: &str, columns: usize) -> Self {

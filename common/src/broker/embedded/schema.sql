@@ -6,7 +6,7 @@ CREATE TABLE state (
     -- Of this schema.
     version INTEGER NOT NULL,
     -- The last id given to a message: microseconds since 1970, but never the same twice and never
-    -- going back, whatever the clock on the wall does.
+    -- going back, whatever the clock on the wall does. So it may be ahead of that.
     clock INTEGER NOT NULL,
     -- Counts the changes of the topology.
     topology INTEGER NOT NULL
@@ -52,7 +52,7 @@ CREATE TABLE consumers (
 );
 
 CREATE TABLE messages (
-    -- Also when it was published, see `state`.
+    -- See `state`.
     id INTEGER PRIMARY KEY,
     routing_key TEXT NOT NULL,
     -- JSON, see properties.rs.
@@ -62,13 +62,22 @@ CREATE TABLE messages (
 
 CREATE TABLE waiting (
     queue INTEGER NOT NULL,
-    -- Its place in the queue, which is also when it is due: its id, or its id and its delay.
+    -- Its place in the queue: its id, or the last id that there was when its time came. Until then a place
+    -- behind all others.
     place INTEGER NOT NULL,
     message INTEGER NOT NULL,
     -- How often it was given out and came back.
     returns INTEGER NOT NULL,
+    -- When it is due by the clock on the wall; 0: it has its place.
+    due INTEGER NOT NULL DEFAULT 0,
+    -- How long it was to wait: never longer than that, whatever was done to the clock.
+    delay INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (queue, place, message)
 ) WITHOUT ROWID;
+-- What is due next.
+CREATE INDEX waiting_due ON waiting (queue, due) WHERE due > 0;
+-- What was told to wait by a clock that has been set back since.
+CREATE INDEX waiting_since ON waiting (queue, due - delay) WHERE due > 0;
 
 CREATE TABLE held (
     message INTEGER PRIMARY KEY,
@@ -80,14 +89,16 @@ CREATE TABLE held (
 
 -- What streams keep.
 CREATE TABLE history (
-    -- The offset, and when it was published.
+    -- The offset.
     id INTEGER PRIMARY KEY,
     queue INTEGER NOT NULL,
     routing_key TEXT NOT NULL,
     properties TEXT NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    -- When it was published, by the clock on the wall; null: as its id says.
+    at INTEGER
 );
 -- To count and to find without reading bodies.
 CREATE INDEX history_of_queue ON history (queue);
 
-INSERT INTO state (version, clock, topology) VALUES (1, 0, 0);
+INSERT INTO state (version, clock, topology) VALUES (2, 0, 0);

@@ -12,6 +12,8 @@ use crate::message::Message;
 use crate::namespace::Namespace;
 use crate::topology::{Fact, Plan, Target};
 
+mod clock;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn plan() -> Plan {
@@ -21,6 +23,7 @@ fn plan() -> Plan {
         known_types: vec!["signup.requested".to_owned()],
         longest_delay: Duration::from_secs(4),
         history: Duration::from_secs(60),
+        logins: crate::event::Logins::new(["longshore"]),
     }
 }
 

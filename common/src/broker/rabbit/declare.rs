@@ -1,6 +1,9 @@
 //! The topology on the broker: declared, compared, deleted.
 
+mod trust;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use lapin::options::{
@@ -12,15 +15,34 @@ use lapin::{Channel, ExchangeKind};
 
 use super::connection::{Link, channel_is_gone, close_channel};
 use super::convert::short;
-use super::explain::{Fault, NOT_FOUND, PRECONDITION_FAILED, mismatch, within};
+use super::explain::{ACCESS_REFUSED, Fault, NOT_FOUND, PRECONDITION_FAILED, mismatch, within};
 use crate::broker::{BrokerError, Depth, Difference, differences};
 use crate::topology::{Argument, Binding, Queue, Target, Topology};
 
 /// How many declarations are under way at once.
 const AT_ONCE: usize = 16;
 
-/// Declares everything. Two programs may do so at the same time.
-pub(super) async fn apply(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
+/// Declares everything. Two programs may do so at the same time. What this user may not declare is there
+/// already, or it is an error; says what else had to be taken as given.
+pub(super) async fn apply(
+    link: &Arc<Link>,
+    topology: &Topology,
+) -> Result<Option<String>, BrokerError> {
+    // First: a program that disagrees about whom to believe changes nothing.
+    let mut desk = Desk::new(link);
+    let trusted = trust::declare(&mut desk, &topology.trust).await;
+    desk.close().await;
+    trusted?;
+    match declare_all(link, topology).await {
+        Err(BrokerError::Refused(refusal)) => {
+            let given = take_as_given(link, topology).await?;
+            Ok(Some(format!("{given} ({refusal})")))
+        }
+        declared => declared.map(|()| None),
+    }
+}
+
+async fn declare_all(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
     let mut desk = Desk::new(link);
     let exchanges = names(topology.exchanges.iter())?;
     desk.all("declaring an exchange", &exchanges, |channel, name| {
@@ -57,6 +79,48 @@ async fn unbind_former(desk: &mut Desk<'_>, topology: &Topology) -> Result<(), B
     Ok(())
 }
 
+/// Declares what this user may declare and makes sure that the rest is there. AMQP lets everybody ask that, but
+/// neither for arguments nor for bindings.
+async fn take_as_given(link: &Arc<Link>, topology: &Topology) -> Result<String, BrokerError> {
+    let mut desk = Desk::new(link);
+    let mut given = 0;
+    for name in names(topology.exchanges.iter())? {
+        let declare = |passive| {
+            let name = name.clone();
+            move |channel| exchange_declare(channel, name, passive)
+        };
+        if desk.declare_or_find("exchange", &name, declare).await? {
+            given += 1;
+        }
+    }
+    for queue in queues(topology)? {
+        let declare = |passive| {
+            let queue = queue.clone();
+            move |channel| queue_declare(channel, queue, passive)
+        };
+        if desk.declare_or_find("queue", &queue.0, declare).await? {
+            given += 1;
+        }
+    }
+    let mut unbound = 0;
+    for binding in &topology.bindings {
+        let binding = Bound::new(binding)?;
+        let bound = desk
+            .one("binding", |channel| bind(channel, binding))
+            .await?;
+        match bound.map_err(|fault| (fault.code(), fault)) {
+            Ok(()) => {}
+            Err((Some(ACCESS_REFUSED), _)) => unbound += 1,
+            Err((_, fault)) => return Err(fault.into()),
+        }
+    }
+    desk.close().await;
+    Ok(format!(
+        "the broker's user may not declare everything: {given} exchanges and queues are there and are taken to \
+         have the right arguments, {unbound} bindings are taken to be there"
+    ))
+}
+
 /// Compares exchanges and queues and their arguments. AMQP cannot list bindings, so those are not
 /// compared; `apply` restores them.
 pub(super) async fn verify(
@@ -74,7 +138,7 @@ pub(super) async fn verify(
                 })
                 .await?;
             if let Err(problem) = found.map_err(|fault| problem("exchange", &fault)) {
-                differences.push(difference(&name, problem?));
+                differences.extend(problem?.map(|problem| difference(&name, problem)));
                 break;
             }
         }
@@ -87,11 +151,12 @@ pub(super) async fn verify(
                 })
                 .await?;
             if let Err(problem) = found.map_err(|fault| problem("queue", &fault)) {
-                differences.push(difference(&queue.0, problem?));
+                differences.extend(problem?.map(|problem| difference(&queue.0, problem)));
                 break;
             }
         }
     }
+    differences.extend(trust::compare(&mut desk, &topology.trust).await?);
     desk.close().await;
     Ok(differences)
 }
@@ -105,7 +170,10 @@ pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), 
         channel.queue_delete(name, options).await.map(|_| ())
     })
     .await?;
-    let exchanges = names(topology.exchanges.iter())?;
+    let witness = topology.trust.witness();
+    let marks = [topology.trust.exchange(), witness.as_str()];
+    let exchanges = topology.exchanges.iter().map(String::as_str);
+    let exchanges: Vec<ShortString> = exchanges.chain(marks).map(name).collect::<Result<_, _>>()?;
     desk.all(
         "deleting an exchange",
         &exchanges,
@@ -142,6 +210,42 @@ pub(super) async fn depth(link: &Arc<Link>, queue: &str) -> Result<Option<Depth>
         Err(fault) if fault.code() == Some(NOT_FOUND) => Ok(None),
         Err(fault) => Err(fault.into()),
     }
+}
+
+/// Whether there is a queue. A look that finds none costs the channel.
+pub(super) async fn look(
+    channel: &Channel,
+    queue: &str,
+    patience: Duration,
+) -> Result<bool, BrokerError> {
+    let Ok(name) = short("queue name", queue) else {
+        // No queue can be called so.
+        return Ok(false);
+    };
+    let options = QueueDeclareOptions::durable().passive();
+    let look = channel.queue_declare(name, options, FieldTable::default());
+    match within(patience, "looking for a queue", look).await {
+        Ok(_) => Ok(true),
+        Err(fault) if fault.code() == Some(NOT_FOUND) => Ok(false),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Binds again; `false` where an end is missing, which costs the channel.
+pub(super) async fn bind_all(
+    channel: &Channel,
+    bindings: &[Binding],
+    patience: Duration,
+) -> Result<bool, BrokerError> {
+    for binding in bindings {
+        let binding = bind(channel.clone(), Bound::new(binding)?);
+        match within(patience, "binding", binding).await {
+            Ok(()) => {}
+            Err(fault) if fault.code() == Some(NOT_FOUND) => return Ok(false),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(true)
 }
 
 /// A channel to ask the broker things on; a new one whenever an answer has cost the last.
@@ -188,6 +292,38 @@ impl<'l> Desk<'l> {
         Ok(answer)
     }
 
+    /// Declares one thing, or finds it where this user may not declare it. Says whether it was only found.
+    async fn declare_or_find<F, A>(
+        &mut self,
+        thing: &str,
+        name: &ShortString,
+        declare: impl Fn(bool) -> A,
+    ) -> Result<bool, BrokerError>
+    where
+        A: FnOnce(Channel) -> F,
+        F: Future<Output = lapin::Result<()>>,
+    {
+        let Err(fault) = self.one("declaring", declare(false)).await? else {
+            return Ok(false);
+        };
+        match fault.code() {
+            Some(ACCESS_REFUSED) => {}
+            Some(PRECONDITION_FAILED) => {
+                return Err(BrokerError::Mismatch(mismatch(&fault.words())));
+            }
+            _ => return Err(fault.into()),
+        }
+        match self.one("looking", declare(true)).await? {
+            Ok(()) => Ok(true),
+            Err(found) if found.code() == Some(NOT_FOUND) => Err(BrokerError::Refused(format!(
+                "the {thing} {:?} is not there, and this user may not declare it: {}",
+                name.as_str(),
+                fault.words()
+            ))),
+            Err(found) => Err(found.into()),
+        }
+    }
+
     /// Asks the same about many things, several at once; the first problem ends it.
     async fn all<I: Clone, F>(
         &mut self,
@@ -220,11 +356,13 @@ impl<'l> Desk<'l> {
     }
 }
 
-/// What a refused look says about the thing, or that it cannot be said.
-fn problem(thing: &str, fault: &Fault) -> Result<String, BrokerError> {
+/// What a refused look says about the thing, or that it cannot be said. `None` where this user may only see that
+/// it is there.
+fn problem(thing: &str, fault: &Fault) -> Result<Option<String>, BrokerError> {
     match fault.code() {
-        Some(NOT_FOUND) => Ok(differences::missing(thing)),
-        Some(PRECONDITION_FAILED) => Ok(mismatch(&fault.words())),
+        Some(NOT_FOUND) => Ok(Some(differences::missing(thing))),
+        Some(PRECONDITION_FAILED) => Ok(Some(mismatch(&fault.words()))),
+        Some(ACCESS_REFUSED) => Ok(None),
         _ => Err(fault.clone().into()),
     }
 }

@@ -25,7 +25,7 @@ pub(super) const NOT_FOUND: u16 = 404;
 /// AMQP's reply code for something that is there, but otherwise.
 pub(super) const PRECONDITION_FAILED: u16 = 406;
 /// AMQP's reply code for what the user may not do.
-const ACCESS_REFUSED: u16 = 403;
+pub(super) const ACCESS_REFUSED: u16 = 403;
 /// AMQP's reply code for what nobody may do, such as opening a virtual host that is not there.
 const NOT_ALLOWED: u16 = 530;
 

@@ -182,7 +182,9 @@ impl Lane {
             if let Some(reason) = self.link.blocked() {
                 self.refuse_all(&PublishError::Blocked(reason));
             }
-            while flight.len() < window
+            let worn = flight.is_worn();
+            while !worn
+                && flight.len() < window
                 && let Some(job) = self.ready.pop_front()
             {
                 // Definitely not published yet, so it can have another channel.
@@ -193,7 +195,7 @@ impl Lane {
                 }
                 flight.start(job);
             }
-            if !open && flight.is_empty() {
+            if (worn || !open) && flight.is_empty() {
                 close_channel(flight.channel(), self.link.settings.patience).await;
                 return;
             }
@@ -222,7 +224,7 @@ impl Lane {
                         return;
                     }
                 }
-                count = self.jobs.recv_many(&mut batch, free), if open && free > 0 => {
+                count = self.jobs.recv_many(&mut batch, free), if open && free > 0 && !worn => {
                     open = count > 0;
                     self.ready.extend(batch.drain(..).flatten());
                 }

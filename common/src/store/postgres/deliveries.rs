@@ -6,9 +6,10 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
 use uuid::Uuid;
 
+use super::dead::superseded;
 use super::link::Link;
 use crate::store::tables::deliveries::{
-    AttemptRow, DeliveryRow, KeyRow, OutcomeRow, in_order, outcomes,
+    AttemptRow, DeliveryRow, KeyRow, OutcomeRow, in_order, may_have_letters, outcomes,
 };
 use crate::store::{Attempt, DeliveryKey, DeliveryRecord, StoreError};
 
@@ -71,12 +72,14 @@ pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreEr
     }
     let attempts: Arc<[AttemptRow]> = batch.iter().map(AttemptRow::from).collect();
     let outcomes: Arc<[OutcomeRow]> = outcomes(batch).into();
+    let may_have_letters = may_have_letters(&outcomes);
     link.run(move |connection| {
         let attempts = Arc::clone(&attempts);
         let outcomes = Arc::clone(&outcomes);
         Box::pin(async move { write(connection, &attempts, &outcomes).await })
     })
-    .await
+    .await?;
+    superseded::of_events(link, may_have_letters).await
 }
 
 async fn write(
@@ -99,12 +102,12 @@ async fn write(
                 delivered_at, last_status_code, last_error)
         SELECT event_id, destination, generation,
                CASE WHEN delivered_at IS NULL THEN 'due' ELSE 'delivered' END,
-               attempts, first_attempt_at, last_attempt_at, delivered_at, last_status_code,
+               attempts, clock_timestamp(), last_attempt_at, delivered_at, last_status_code,
                last_error
         FROM UNNEST($10::uuid[], $11::text[], $12::bigint[], $13::bigint[], $14::timestamptz[],
-                    $15::timestamptz[], $16::timestamptz[], $17::integer[], $18::text[])
-             AS given (event_id, destination, generation, attempts, first_attempt_at,
-                       last_attempt_at, delivered_at, last_status_code, last_error)
+                    $15::timestamptz[], $16::integer[], $17::text[])
+             AS given (event_id, destination, generation, attempts, last_attempt_at,
+                       delivered_at, last_status_code, last_error)
         ORDER BY event_id, destination, generation
         ON CONFLICT (event_id, destination, generation) DO UPDATE SET
             -- What the receiver has, it has: a failure that is recorded late does not take it away.
@@ -149,7 +152,6 @@ async fn write(
     )
     .bind(outcomes.iter().map(|row| row.generation).bind_iter())
     .bind(outcomes.iter().map(|row| row.attempts).bind_iter())
-    .bind(outcomes.iter().map(|row| row.first_attempt_at).bind_iter())
     .bind(outcomes.iter().map(|row| row.last_attempt_at).bind_iter())
     .bind(outcomes.iter().map(|row| row.delivered_at).bind_iter())
     .bind(outcomes.iter().map(|row| row.last_status_code).bind_iter())

@@ -2,19 +2,18 @@
 //! caller or to the network can leave a connection in an unknown state.
 
 use std::future::Future;
-use std::net::IpAddr;
-use std::str::FromStr as _;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::failure::{Kind, classify, kind};
+use super::session::{Begin, Settings, Way};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::store::StoreError;
@@ -26,6 +25,12 @@ const SUSPICIOUS: u32 = 3;
 /// How often work that another transaction was in the way of is tried.
 const CLASHES: u32 = 8;
 
+/// How often a caller that waits for a new connection looks for a free one.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a connection that nobody uses is kept: the database may have few, and other programs wait for them.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// A connection that stood idle for longer than this is asked whether it still lives.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -34,16 +39,29 @@ const FRESH: Duration = Duration::from_secs(5);
 pub(super) struct Link(Arc<Inner>);
 
 struct Inner {
-    options: PgConnectOptions,
+    settings: Arc<Settings>,
     max_connections: u32,
     connect_timeout: Duration,
     /// How long one piece of work may take in all. The server ends a statement before that; this ends
     /// the wait for a server that vanished without a word.
     work_timeout: Duration,
-    /// Replaced when it has lost its connections.
-    pool: Mutex<PgPool>,
+    /// How long a lock is waited for that somebody else holds.
+    lock_timeout: Duration,
+    /// Made when it is first needed, and again when it has lost its connections.
+    pool: Mutex<Option<Pool>>,
+    /// No pool is made any more.
+    closed: AtomicBool,
     /// Waits for a connection in vain since the last one that was not.
     in_vain: AtomicU32,
+}
+
+/// Connections that are all of one way.
+#[derive(Clone)]
+struct Pool {
+    connections: PgPool,
+    way: Way,
+    /// A connection was found to be of another way: a pooler has been put in between.
+    is_wrong: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -51,17 +69,14 @@ impl Link {
         config: &config::Database,
         namespace: &Namespace,
     ) -> Result<Self, StoreError> {
-        let options = connect_options(config, namespace)?;
         let inner = Inner {
-            pool: Mutex::new(lazy_pool(
-                &options,
-                config.max_connections,
-                config.connect_timeout,
-            )),
-            options,
+            settings: Arc::new(Settings::new(config, namespace)?),
+            pool: Mutex::default(),
+            closed: AtomicBool::new(false),
             max_connections: config.max_connections,
             connect_timeout: config.connect_timeout,
             work_timeout: config.statement_timeout + config.connect_timeout,
+            lock_timeout: config.statement_timeout,
             in_vain: AtomicU32::new(0),
         };
         Ok(Self(Arc::new(inner)))
@@ -79,8 +94,7 @@ impl Link {
             + Sync
             + 'static,
     {
-        let inner = Arc::clone(&self.0);
-        spawned(async move { inner.run(&work).await }).await
+        self.begun(Begin::Statement, work).await
     }
 
     /// Like [`Link::run`], all in one transaction.
@@ -92,17 +106,31 @@ impl Link {
             + Sync
             + 'static,
     {
-        let work = Arc::new(work);
-        self.run(move |connection| {
-            let work = Arc::clone(&work);
-            Box::pin(async move {
-                let mut transaction = connection.begin().await?;
-                let done = work(&mut transaction).await?;
-                transaction.commit().await?;
-                Ok(done)
-            })
-        })
-        .await
+        self.begun(Begin::Transaction, work).await
+    }
+
+    /// Like [`Link::run`], and all that is read is of one moment.
+    pub(super) async fn snapshot<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.begun(Begin::Snapshot, work).await
+    }
+
+    async fn begun<T, F>(&self, begin: Begin, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        spawned(async move { inner.run(begin, &work).await }).await
     }
 
     /// Runs `work` on a connection that does not come from the pool, within the time for connecting.
@@ -115,42 +143,54 @@ impl Link {
     {
         let inner = Arc::clone(&self.0);
         let answer = timeout(inner.connect_timeout, async {
-            let mut connection = PgConnection::connect_with(&inner.options).await?;
-            let done = work(&mut connection).await?;
+            let settings = &inner.settings;
+            let (mut connection, way) = settings.connect().await?;
+            let done = settings.perform(&mut connection, way, Begin::Statement, work);
+            let done = done.await.map_err(|error| classify(&error))?;
             // It is over either way.
             let _ = connection.close().await;
             Ok(done)
         });
-        match answer.await {
-            Ok(done) => done.map_err(|error| classify(&error)),
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {:?}",
-                inner.connect_timeout
-            ))),
-        }
+        answer.await.unwrap_or_else(|_| Err(inner.no_answer()))
     }
 
-    /// A connection of one's own, without a limit to how long a statement may take.
-    pub(super) async fn patient(&self) -> Result<PgConnection, StoreError> {
-        let options = self.0.options.clone().options([("statement_timeout", "0")]);
-        match timeout(self.0.connect_timeout, PgConnection::connect_with(&options)).await {
-            Ok(connection) => connection.map_err(|error| classify(&error)),
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {:?}",
-                self.0.connect_timeout
-            ))),
-        }
+    /// Runs `work` on a connection of its own, in one transaction without a limit to how long it may take.
+    pub(super) async fn patiently<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        spawned(async move {
+            let (mut connection, _) = inner.connect().await?;
+            let done = inner.settings.perform_patiently(&mut connection, work);
+            let done = done.await?;
+            let _ = connection.close().await;
+            Ok(done)
+        })
+        .await
+    }
+
+    /// How long [`Link::patiently`] waits for a lock that somebody else holds.
+    pub(super) fn lock_timeout(&self) -> Duration {
+        self.0.lock_timeout
     }
 
     /// Closes every connection. Work that waits for one gets none.
     pub(super) async fn close(&self) {
-        // A connection whose other end vanished cannot be closed nicely: do not wait for it.
-        let _ = timeout(self.0.connect_timeout, self.0.pool().close()).await;
+        self.0.closed.store(true, Ordering::Relaxed);
+        let pool = self.0.lock_pool().clone();
+        if let Some(pool) = pool {
+            // A connection whose other end vanished cannot be closed nicely: do not wait for it.
+            let _ = timeout(self.0.connect_timeout, pool.connections.close()).await;
+        }
     }
 }
 
 impl Inner {
-    async fn run<T, F>(self: &Arc<Self>, work: &F) -> Result<T, StoreError>
+    async fn run<T, F>(self: &Arc<Self>, begin: Begin, work: &F) -> Result<T, StoreError>
     where
         F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
     {
@@ -158,8 +198,9 @@ impl Inner {
         let mut broken_left = self.max_connections;
         let mut clashes_left = CLASHES;
         loop {
-            let mut connection = self.acquire().await?;
-            let error = match timeout(self.work_timeout, work(&mut connection)).await {
+            let (mut connection, way) = self.acquire().await?;
+            let done = self.settings.perform(&mut connection, way, begin, work);
+            let error = match timeout(self.work_timeout, done).await {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -184,14 +225,17 @@ impl Inner {
         }
     }
 
-    async fn acquire(self: &Arc<Self>) -> Result<PoolConnection<Postgres>, StoreError> {
-        match self.pool().acquire().await {
+    async fn acquire(self: &Arc<Self>) -> Result<(PoolConnection<Postgres>, Way), StoreError> {
+        let pool = self.pool().await?;
+        match one_of(&pool.connections).await {
             Ok(connection) => {
                 self.in_vain.store(0, Ordering::Relaxed);
-                Ok(connection)
+                Ok((connection, pool.way))
             }
             Err(error) => {
-                if matches!(error, sqlx::Error::PoolTimedOut)
+                if pool.is_wrong.load(Ordering::Relaxed) {
+                    self.lock_pool().take();
+                } else if matches!(error, sqlx::Error::PoolTimedOut)
                     && self.in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPICIOUS
                 {
                     self.replace_lost_pool().await;
@@ -205,12 +249,7 @@ impl Inner {
     /// (issue 4349): the pool then has nothing left to give, for ever. When the database itself can
     /// be reached it is the pool, so take a new one.
     async fn replace_lost_pool(self: &Arc<Self>) {
-        let reached = timeout(
-            self.connect_timeout,
-            PgConnection::connect_with(&self.options),
-        )
-        .await;
-        let Ok(Ok(connection)) = reached else {
+        let Ok((connection, way)) = self.connect().await else {
             return;
         };
         drop(connection);
@@ -221,18 +260,105 @@ impl Inner {
         tracing::warn!(
             "the database can be reached and its connection pool has none to give: replacing the pool"
         );
-        let fresh = lazy_pool(&self.options, self.max_connections, self.connect_timeout);
-        let lost = std::mem::replace(&mut *self.lock_pool(), fresh);
-        // What it still has closes as it comes back; what never comes back is not waited for.
-        tasks::spawn("closing a lost pool", async move { lost.close().await });
+        let lost = self.lock_pool().replace(self.lazy_pool(way));
+        if let Some(lost) = lost {
+            // What it still has closes as it comes back; what never comes back is not waited for.
+            tasks::spawn("closing a lost pool", async move {
+                lost.connections.close().await;
+            });
+        }
     }
 
-    fn pool(&self) -> PgPool {
-        self.lock_pool().clone()
+    /// The pool, or a new one of the way that a connection is found to be.
+    async fn pool(&self) -> Result<Pool, StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(classify(&sqlx::Error::PoolClosed));
+        }
+        if let Some(pool) = &*self.lock_pool() {
+            return Ok(pool.clone());
+        }
+        let (connection, way) = self.connect().await?;
+        // It is over either way.
+        let _ = timeout(self.connect_timeout, connection.close()).await;
+        if way == Way::Pooled {
+            tracing::info!(
+                "the database is behind a pooler that does not pass settings on: every piece of work becomes a \
+                 transaction that brings its own, which takes more round trips; a direct address is faster"
+            );
+        }
+        let mut pool = self.lock_pool();
+        Ok(pool.get_or_insert_with(|| self.lazy_pool(way)).clone())
     }
 
-    fn lock_pool(&self) -> std::sync::MutexGuard<'_, PgPool> {
+    /// A connection that does not come from the pool, and its way.
+    async fn connect(&self) -> Result<(PgConnection, Way), StoreError> {
+        let opened = timeout(self.connect_timeout, self.settings.connect()).await;
+        opened.unwrap_or_else(|_| Err(self.no_answer()))
+    }
+
+    fn no_answer(&self) -> StoreError {
+        StoreError::Unavailable(format!("no answer within {:?}", self.connect_timeout))
+    }
+
+    fn lock_pool(&self) -> std::sync::MutexGuard<'_, Option<Pool>> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lazy_pool(&self, way: Way) -> Pool {
+        let is_wrong = Arc::new(AtomicBool::new(false));
+        let (settings, wrong) = (Arc::clone(&self.settings), Arc::clone(&is_wrong));
+        let connections = PgPoolOptions::new()
+            .max_connections(self.max_connections)
+            .acquire_timeout(self.connect_timeout)
+            .idle_timeout(IDLE)
+            .after_connect(move |connection, _| {
+                let (settings, wrong) = (Arc::clone(&settings), Arc::clone(&wrong));
+                Box::pin(async move {
+                    if way == Way::Pooled || settings.are_in(connection).await? {
+                        return Ok(());
+                    }
+                    wrong.store(true, Ordering::Relaxed);
+                    Err(sqlx::Error::Protocol(
+                        "the settings of this session are not ours: a pooler is in between".to_owned(),
+                    ))
+                })
+            })
+            // A round trip before each piece of work is too much under load, and under load nothing is
+            // idle. After a pause it is worth it: the database may have restarted.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        let alive = timeout(FRESH, connection.ping()).await;
+                        return Ok(matches!(alive, Ok(Ok(()))));
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(self.settings.options(way).clone());
+        Pool {
+            connections,
+            way,
+            is_wrong,
+        }
+    }
+}
+
+/// A connection of the pool. Where the database has none to spare, opening one takes long: one that is open already
+/// may be free before.
+async fn one_of(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    let opened = pool.acquire();
+    tokio::pin!(opened);
+    loop {
+        tokio::select! {
+            biased;
+            opened = &mut opened => return opened,
+            () = tokio::time::sleep(LOOK_AGAIN) => {
+                if let Some(free) = pool.try_acquire() {
+                    return Ok(free);
+                }
+            }
+        }
     }
 }
 
@@ -252,80 +378,4 @@ pub(super) async fn spawned<T: Send + 'static>(
         }
         Err(_) => Err(StoreError::Fault("a task panicked".to_owned())),
     }
-}
-
-fn lazy_pool(options: &PgConnectOptions, max: u32, connect_timeout: Duration) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(max)
-        .acquire_timeout(connect_timeout)
-        // A round trip before each piece of work is too much under load, and under load nothing is
-        // idle. After a pause it is worth it: the database may have restarted.
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > FRESH {
-                    let alive = timeout(FRESH, connection.ping()).await;
-                    return Ok(matches!(alive, Ok(Ok(()))));
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options.clone())
-}
-
-fn connect_options(
-    config: &config::Database,
-    namespace: &Namespace,
-) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(config.url.expose()).map_err(|error| {
-        // What sqlx says of a URL it cannot read names the part, not the password.
-        StoreError::Fault(format!(
-            "expected the address of a PostgreSQL database at {}, found none: {error}",
-            config.url.address()
-        ))
-    })?;
-    let timeout = config.statement_timeout.as_millis().to_string();
-    Ok(without_needless_tls(options)
-        .application_name(&application_name(namespace))
-        .options([
-            // Every statement is static and names no schema: this is the only place that does.
-            ("search_path", quoted(namespace).as_str()),
-            ("statement_timeout", timeout.as_str()),
-            // When we vanish in the middle of a transaction, its locks go soon.
-            ("idle_in_transaction_session_timeout", timeout.as_str()),
-            // Statements are prepared once and for all, maybe while the tables are empty. Each of them
-            // has an index; a scan of the whole table that is the best plan then is the worst later.
-            ("enable_seqscan", "off"),
-            ("jit", "off"),
-        ]))
-}
-
-/// Leaves TLS out where it is only preferred and nothing leaves the machine. It would cost more than
-/// its ciphers: sqlx 0.9.0 does not set `TCP_NODELAY` (issue 4335, mended in the release after it), so
-/// each batch that needs two TLS records would wait 40 ms for a delayed acknowledgement in between.
-fn without_needless_tls(options: PgConnectOptions) -> PgConnectOptions {
-    let host = options.get_host();
-    let stays_here = host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    match options.get_ssl_mode() {
-        PgSslMode::Allow | PgSslMode::Prefer if stays_here => options.ssl_mode(PgSslMode::Disable),
-        _ => options,
-    }
-}
-
-/// The namespace as an SQL identifier.
-pub(super) fn quoted(namespace: &Namespace) -> String {
-    // A namespace holds no quotes.
-    format!("\"{namespace}\"")
-}
-
-/// Who we are in `pg_stat_activity`: program and namespace.
-fn application_name(namespace: &Namespace) -> String {
-    let program = std::env::current_exe()
-        .ok()
-        .and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
-        .unwrap_or_else(|| "longshore".to_owned());
-    format!("{program} {namespace}").chars().take(63).collect()
 }

@@ -1,13 +1,14 @@
-//! What operators do about dead letters one by one or in bulk: another body, giving up, taking that back, and
+//! What operators do about dead letters one by one or in bulk: mending, giving up, taking that back, and
 //! removing what is old.
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use super::dead::{Choice, Order, Statement, matching};
+use super::dead::{Choice, Order, Statement, matching, superseded};
 use super::link::Link;
-use crate::store::tables::letters::{Edit, INTEGRATE};
+use crate::store::tables::letters::{Edit, INTEGRATE, LetterRow};
 use crate::store::tables::text::keepable;
 use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, StoreError};
 
@@ -17,26 +18,35 @@ pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreEr
         let edit = Arc::clone(&edit);
         Box::pin(async move {
             // One after the other: who comes second sees what the first has made of it.
-            let found: Option<(String, Vec<u8>)> = sqlx::query_as(
-                "SELECT state, body FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE",
-            )
-            .bind(edit.letter)
-            .fetch_optional(&mut *connection)
-            .await?;
+            let found: Option<LetterRow> =
+                sqlx::query_as("SELECT * FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE")
+                    .bind(edit.letter)
+                    .fetch_optional(&mut *connection)
+                    .await?;
             let decided = Edit::decide(&edit, found);
-            if decided == Edit::Make {
+            if let Ok(Edit::Make(mended)) = &decided {
                 sqlx::query(
                     "WITH kept AS (
-                        INSERT INTO dead_letter_edits (dead_letter_id, who, why, before)
-                        VALUES ($1, $2, $3, $4)
+                        INSERT INTO dead_letter_edits (dead_letter_id, who, why, before, envelope)
+                        VALUES ($1, $2, $3, $4, $5::json)
                     )
-                    UPDATE dead_letters SET body = $5 WHERE dead_letter_id = $1",
+                    UPDATE dead_letters SET body = $6, type = $7, source = $8, routing_key = $9,
+                                            content_type = $10, properties = $11::json,
+                                            headers = $12::json
+                    WHERE dead_letter_id = $1",
                 )
                 .bind(edit.letter)
                 .bind(keepable(&edit.who))
                 .bind(edit.why.as_deref().map(keepable))
-                .bind(&edit.before[..])
-                .bind(&edit.after[..])
+                .bind(&edit.before.message.body[..])
+                .bind(Edit::envelope(&edit))
+                .bind(&mended.body[..])
+                .bind(&mended.kind)
+                .bind(&mended.source)
+                .bind(&mended.routing_key)
+                .bind(&mended.content_type)
+                .bind(&mended.properties)
+                .bind(&mended.headers)
                 .execute(&mut *connection)
                 .await?;
             }
@@ -44,7 +54,7 @@ pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreEr
         })
     })
     .await?
-    .outcome()
+    .map(|edit| edit.outcome())
 }
 
 /// The oldest `most` of what matches.
@@ -105,7 +115,7 @@ pub(super) async fn restore(
     most: u32,
 ) -> Result<u64, StoreError> {
     let matching = matching(link, filter, Some(DeadState::Discarded)).await?;
-    let count: i64 = link
+    let restored: Vec<Option<Uuid>> = link
         .run(move |connection| {
             let matching = matching.clone();
             Box::pin(async move {
@@ -127,17 +137,19 @@ pub(super) async fn restore(
                               AND deliveries.destination = restored.destination
                               AND deliveries.generation = restored.generation
                               AND status = 'discarded'
-                    ) SELECT count(*) FROM restored",
+                    ) SELECT event_id FROM restored",
                 );
                 query
                     .build_query_scalar()
                     .persistent(false)
-                    .fetch_one(connection)
+                    .fetch_all(connection)
                     .await
             })
         })
         .await?;
-    Ok(count.unsigned_abs())
+    let count = restored.len() as u64;
+    superseded::of_events(link, restored.into_iter().flatten().collect()).await?;
+    Ok(count)
 }
 
 pub(super) async fn purge(
@@ -150,9 +162,9 @@ pub(super) async fn purge(
             let purged = sqlx::query(
                 "DELETE FROM dead_letters WHERE dead_letter_id IN (
                     SELECT dead_letter_id FROM dead_letters
-                    WHERE state IN ('replayed', 'discarded')
-                          AND COALESCE(discarded_at, replayed_at) < $1
-                    ORDER BY COALESCE(discarded_at, replayed_at)
+                    WHERE state IN ('replayed', 'discarded', 'superseded')
+                          AND COALESCE(discarded_at, replayed_at, superseded_at) < $1
+                    ORDER BY COALESCE(discarded_at, replayed_at, superseded_at)
                     LIMIT $2
                     FOR UPDATE SKIP LOCKED)",
             )

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::dead::{Choice, Matching, Order, Statement, matching};
+use super::dead::{Choice, Matching, Order, Statement, matching, superseded};
 use super::link::Link;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::replays::{
@@ -183,11 +183,19 @@ impl Claim {
         if running.is_none() {
             return Ok(Vec::new());
         }
-        let mut rows = self.fresh(connection).await?;
-        while rows.is_empty() && self.choice.most > 0 && self.another_waits(connection).await? {
-            rows = self.fresh(connection).await?;
+        loop {
+            let chosen = self.choose(connection).await?;
+            let any_chosen = !chosen.is_empty();
+            let free = superseded::left_open(connection, chosen).await?;
+            if !free.is_empty() {
+                return self.take(connection, free).await;
+            }
+            // What is superseded is out of the way now; what somebody else works on is waited for.
+            let more = any_chosen || self.choice.most > 0 && self.another_waits(connection).await?;
+            if !more {
+                return Ok(Vec::new());
+            }
         }
-        Ok(rows)
     }
 
     /// Whether an open letter is left after all, in the hands of somebody else. What becomes of it there is
@@ -215,16 +223,32 @@ impl Claim {
         Ok(true)
     }
 
-    /// Open letters, the oldest first.
-    async fn fresh(&self, connection: &mut PgConnection) -> Result<Vec<LetterRow>, sqlx::Error> {
-        let mut query = Statement::new("WITH free AS (");
+    /// Open letters, the oldest first, that nobody else works on.
+    async fn choose(&self, connection: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
+        let mut query = Statement::new("");
         self.matching.push_locked(&mut query, self.choice);
-        query.push("), claimed AS (UPDATE dead_letters SET state = 'replaying', replay_id = ");
+        query
+            .build_query_scalar()
+            .persistent(false)
+            .fetch_all(connection)
+            .await
+    }
+
+    /// Claims letters that are locked.
+    async fn take(
+        &self,
+        connection: &mut PgConnection,
+        letters: Vec<Uuid>,
+    ) -> Result<Vec<LetterRow>, sqlx::Error> {
+        let mut query = Statement::new(
+            "WITH claimed AS (UPDATE dead_letters SET state = 'replaying', replay_id = ",
+        );
         query.push_bind(self.replay);
+        query
+            .push(" WHERE dead_letter_id = ANY(")
+            .push_bind(letters);
         query.push(
-            " FROM free
-                WHERE dead_letters.dead_letter_id = free.dead_letter_id
-                RETURNING dead_letters.*
+            ") RETURNING dead_letters.*
             ), due AS (
                 INSERT INTO deliveries (event_id, destination, generation)
                 SELECT DISTINCT event_id, destination, generation + 1
@@ -488,5 +512,7 @@ pub(super) async fn end(link: &Link, replay: Uuid, state: ReplayState) -> Result
             Ok(())
         })
     })
-    .await
+    .await?;
+    // While it was claimed, a later generation may have come to its end.
+    superseded::of_replay(link, replay).await
 }

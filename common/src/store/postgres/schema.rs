@@ -1,13 +1,16 @@
 //! The schema: bringing it up to date, and telling whether it is.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use uuid::Uuid;
 
 use super::failure::{classify, classify_migration};
-use super::link::{Link, quoted, spawned};
+use super::link::Link;
+use super::session::quoted;
 use crate::fingerprint::fingerprint;
 use crate::namespace::Namespace;
 use crate::store::StoreError;
@@ -18,40 +21,162 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 /// How many letters get their fingerprints in one transaction.
 const PRINTED_AT_ONCE: i64 = 1000;
 
-/// Brings the schema up to date.
+/// How often it is looked whether a lock is free.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Ours and not sqlx's own lock: that one is for the whole database, this one for the namespace, and it covers
+/// making the schema too. It goes with the transaction, also where a pooler gives the session to somebody else.
+const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
+
+const HOLDER: &str = "SELECT format('process %s (%s, %s) for %s s', activity.pid,
+        COALESCE(NULLIF(activity.application_name, ''), 'without a name'),
+        COALESCE(activity.state, 'in a state that may not be seen'),
+        COALESCE(round(extract(epoch FROM clock_timestamp() - activity.state_change))::text, '?'))
+    FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
+    WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1
+          AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (held.classid::bigint << 32 | held.objid::bigint) = hashtextextended($1, 0)";
+
+const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+
+/// What was applied, as sqlx writes it down.
+const HAS_APPLIED: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+const MAKE_APPLIED: &str = "CREATE TABLE _sqlx_migrations (
+    version        bigint      NOT NULL PRIMARY KEY,
+    description    text        NOT NULL,
+    installed_on   timestamptz NOT NULL DEFAULT now(),
+    success        boolean     NOT NULL,
+    checksum       bytea       NOT NULL,
+    execution_time bigint      NOT NULL
+)";
+const APPLIED: &str = "SELECT version, checksum, success FROM _sqlx_migrations";
+const WRITE_DOWN: &str = "INSERT INTO _sqlx_migrations
+    (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)";
+
+/// Brings the schema up to date: all in one transaction, so that it is never half done.
 pub(super) async fn migrate(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let link = link.clone();
-    let schema = quoted(namespace);
-    let lock = format!("longshore migrate {namespace}");
-    spawned(async move {
-        let mut connection = link.patient().await?;
-        // Ours and not sqlx's own lock: that one is for the whole database, this one for the
-        // namespace, and it covers making the schema too. It goes with the connection.
-        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
-            .bind(lock)
-            .execute(&mut connection)
-            .await
-            .map_err(|error| classify(&error))?;
-        // `CREATE SCHEMA IF NOT EXISTS` needs the right to create one even where it exists.
-        let there: bool = sqlx::query_scalar("SELECT current_schema() IS NOT NULL")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| classify(&error))?;
-        if !there {
-            connection
-                .execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
-                .await
-                .map_err(|error| classify(&error))?;
-        }
-        migrator()
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(classify_migration)?;
-        print_fingerprints(&link).await?;
-        let _ = connection.close().await;
-        Ok(())
+    let (known, patience) = (namespace.clone(), link.lock_timeout());
+    link.patiently(move |connection| {
+        Box::pin(async move { bring_up(connection, &known, patience).await })
     })
-    .await
+    .await?;
+    print_fingerprints(link).await
+}
+
+async fn bring_up(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+    patience: Duration,
+) -> Result<(), StoreError> {
+    lock(connection, namespace, patience).await?;
+    let at = |error: sqlx::Error| failure(&error, patience);
+    // `IF NOT EXISTS` would need the right to make one even where it is there, here and below.
+    let is_there: bool = sqlx::query_scalar(HAS_SCHEMA)
+        .bind(namespace.as_str())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(at)?;
+    if !is_there {
+        let schema = quoted(namespace);
+        connection
+            .execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
+            .await
+            .map_err(at)?;
+    }
+    let is_there: bool = sqlx::query_scalar(HAS_APPLIED)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(at)?;
+    if !is_there {
+        connection.execute(MAKE_APPLIED).await.map_err(at)?;
+    }
+    let applied: Vec<(i64, Vec<u8>, bool)> = sqlx::query_as(APPLIED)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(at)?;
+    if let Some((version, ..)) = applied.iter().find(|(_, _, success)| !success) {
+        return Err(classify_migration(MigrateError::Dirty(*version)));
+    }
+    // A newer program may have been here: what it has applied and we do not know is fine.
+    for known in MIGRATIONS.iter() {
+        match applied
+            .iter()
+            .find(|(version, ..)| *version == known.version)
+        {
+            Some((_, checksum, _)) if *checksum == known.checksum.as_ref() => {}
+            Some(_) => {
+                return Err(classify_migration(MigrateError::VersionMismatch(
+                    known.version,
+                )));
+            }
+            None => apply(connection, known).await.map_err(at)?,
+        }
+    }
+    Ok(())
+}
+
+async fn apply(connection: &mut PgConnection, migration: &Migration) -> Result<(), sqlx::Error> {
+    let began = Instant::now();
+    connection.execute(migration.sql.clone()).await?;
+    sqlx::query(WRITE_DOWN)
+        .bind(migration.version)
+        .bind(&*migration.description)
+        .bind(&*migration.checksum)
+        .bind(i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes the lock that lets one migrate at a time, or says who has it.
+async fn lock(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+    patience: Duration,
+) -> Result<(), StoreError> {
+    let name = format!("longshore migrate {namespace}");
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        let locked: bool = sqlx::query_scalar(TRY_LOCK)
+            .bind(&name)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| classify(&error))?;
+        if locked {
+            return Ok(());
+        }
+        let holders: Vec<String> = sqlx::query_scalar(HOLDER)
+            .bind(&name)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(|error| classify(&error))?;
+        let holders = holders.join(", ");
+        if began.elapsed() >= patience {
+            return Err(StoreError::Unavailable(format!(
+                "another session has held the lock for migrating {namespace:?} for more than {patience:?}: {holders}. \
+                 If that is a migration, wait for its end; else end it with `SELECT pg_terminate_backend(PROCESS)`",
+                namespace = namespace.as_str()
+            )));
+        }
+        if !std::mem::replace(&mut is_told, true) && !holders.is_empty() {
+            tracing::warn!("waiting for another session that migrates: {holders}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The error of a migration, with advice where a table was locked for too long.
+fn failure(error: &sqlx::Error, patience: Duration) -> StoreError {
+    let database = error.as_database_error();
+    if database.and_then(DatabaseError::code).as_deref() != Some("55P03") {
+        return classify(error);
+    }
+    StoreError::Unavailable(format!(
+        "another session has locked a table for more than {patience:?}, so nothing was changed: `SELECT pid, \
+         application_name, state, query FROM pg_stat_activity WHERE xact_start < now() - interval '10 s'` says \
+         which it may be"
+    ))
 }
 
 /// Gives letters their fingerprints that a program of before there were any has kept.
@@ -151,28 +276,17 @@ pub(super) async fn ready(link: &Link, namespace: &Namespace) -> Result<(), Stor
 
 /// Removes the schema and everything in it.
 pub(super) async fn remove(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let link = link.clone();
-    let schema = quoted(namespace);
-    spawned(async move {
-        let mut connection = link.patient().await?;
-        connection
-            .execute(AssertSqlSafe(format!(
-                "DROP SCHEMA IF EXISTS {schema} CASCADE"
-            )))
-            .await
-            .map_err(|error| classify(&error))?;
-        let _ = connection.close().await;
-        Ok(())
+    let (schema, patience) = (quoted(namespace), link.lock_timeout());
+    link.patiently(move |connection| {
+        Box::pin(async move {
+            connection
+                .execute(AssertSqlSafe(format!(
+                    "DROP SCHEMA IF EXISTS {schema} CASCADE"
+                )))
+                .await
+                .map_err(|error| failure(&error, patience))?;
+            Ok(())
+        })
     })
     .await
-}
-
-fn migrator() -> Migrator {
-    Migrator {
-        migrations: MIGRATIONS.migrations.clone(),
-        // A newer program may have been here.
-        ignore_missing: true,
-        locking: false,
-        ..Migrator::DEFAULT
-    }
 }

@@ -42,7 +42,7 @@ async fn facts(link: &Link, ids: &[EventId]) -> Result<Vec<Facts>, StoreError> {
                         SELECT type, received_at, accepted_at, stored_at
                         FROM events WHERE event_id = asked.id) AS found) AS event,
                     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
-                        SELECT destination, generation, status, attempts, last_attempt_at,
+                        SELECT destination, generation, status, attempts, due_at, last_attempt_at,
                                delivered_at, last_error
                         FROM deliveries WHERE event_id = asked.id) AS found) AS deliveries,
                     (SELECT COALESCE(json_agg(found), '[]')::text FROM (

@@ -2,8 +2,11 @@
 
 use uuid::Uuid;
 
-use super::link::{Link, document};
-use crate::store::tables::deliveries::{AttemptRow, KeyRow, OutcomeRow, in_order, outcomes};
+use super::dead::superseded;
+use super::link::{Link, document, now};
+use crate::store::tables::deliveries::{
+    AttemptRow, KeyRow, OutcomeRow, in_order, may_have_letters, outcomes,
+};
 use crate::store::{Attempt, DeliveryKey, DeliveryRecord, StoreError};
 
 const RECORDS: &str = r#"SELECT event_id, destination, generation, status, attempts, last_status_code,
@@ -30,7 +33,7 @@ const RECORD: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
      last_status_code, last_error)
     SELECT unhex(value ->> 'event', '-'), value ->> 'destination', value ->> 'generation',
            CASE WHEN value ->> 'delivered_at' IS NULL THEN 'due' ELSE 'delivered' END,
-           value ->> 'attempts', value ->> 'first_attempt_at', value ->> 'last_attempt_at',
+           value ->> 'attempts', $2, value ->> 'last_attempt_at',
            value ->> 'delivered_at', value ->> 'last_status_code', value ->> 'last_error'
     FROM jsonb_each($1) WHERE true
     ON CONFLICT (event_id, destination, generation) DO UPDATE SET
@@ -93,16 +96,20 @@ pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreEr
     }
     let attempts: Vec<AttemptRow> = batch.iter().map(AttemptRow::from).collect();
     let outcomes: Vec<OutcomeRow> = outcomes(batch);
+    let may_have_letters = may_have_letters(&outcomes);
     let (attempts, outcomes) = (document(&attempts)?, document(&outcomes)?);
     link.write(move |connection, link| {
         Box::pin(async move {
-            for (query, rows) in [(INSERT_ATTEMPTS, attempts), (RECORD, outcomes)] {
-                sqlx::query(link.sql(query))
-                    .bind(rows)
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            Ok(())
+            sqlx::query(link.sql(INSERT_ATTEMPTS))
+                .bind(attempts)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(link.sql(RECORD))
+                .bind(outcomes)
+                .bind(now()?)
+                .execute(&mut *connection)
+                .await?;
+            superseded::of_events(connection, link, &may_have_letters).await
         })
     })
     .await

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::dead::matching;
+use super::dead::{matching, superseded};
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
@@ -82,7 +82,7 @@ const NOT_DUE: &str = r#"DELETE FROM "NAMESPACE.deliveries"
 
 /// Which replay had them is still known: what the broker confirms after all is marked.
 const REOPEN: &str = r#"UPDATE "NAMESPACE.dead_letters" SET state = 'open'
-    WHERE replay_id = $1 AND state = 'replaying'"#;
+    WHERE replay_id = $1 AND state = 'replaying' RETURNING dead_letter_id"#;
 
 /// A letter on its way to its destination is done with the delivery of its next generation. Sent to another
 /// queue, or dead before it was stored, it is done when something of a later generation is delivered, it was
@@ -235,15 +235,24 @@ impl Claim {
         if !running {
             return Ok(Vec::new());
         }
-        self.fresh(connection, link).await
+        loop {
+            let chosen = self.choose(connection, link).await?;
+            if chosen.is_empty() {
+                return Ok(Vec::new());
+            }
+            let free = superseded::left_open(connection, link, chosen).await?;
+            if !free.is_empty() {
+                return self.take(connection, link, &free).await;
+            }
+        }
     }
 
     /// Open letters, the oldest first.
-    async fn fresh(
+    async fn choose(
         &self,
         connection: &mut SqliteConnection,
         link: &Link,
-    ) -> Result<Vec<LetterRow>, Error> {
+    ) -> Result<Vec<Uuid>, Error> {
         let mut open = matching(
             link.in_namespace(OPEN),
             &self.replay.filter,
@@ -257,14 +266,17 @@ impl Claim {
         open.push_bind(self.id)
             .push(") ORDER BY last_failed_at, dead_letter_id LIMIT ")
             .push_bind(self.most);
-        let free: Vec<Uuid> = open
-            .build_query_scalar()
-            .fetch_all(&mut *connection)
-            .await?;
-        if free.is_empty() {
-            return Ok(Vec::new());
-        }
-        let free = document(&free)?;
+        Ok(open.build_query_scalar().fetch_all(connection).await?)
+    }
+
+    /// Claims open letters.
+    async fn take(
+        &self,
+        connection: &mut SqliteConnection,
+        link: &Link,
+        letters: &[Uuid],
+    ) -> Result<Vec<LetterRow>, Error> {
+        let free = document(letters)?;
         sqlx::query(link.sql(CLAIM))
             .bind(self.id)
             .bind(&free)
@@ -422,10 +434,12 @@ pub(super) async fn end(link: &Link, replay: Uuid, state: ReplayState) -> Result
                 .bind(INTEGRATE)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query(link.sql(REOPEN))
+            let open: Vec<Uuid> = sqlx::query_scalar(link.sql(REOPEN))
                 .bind(replay)
-                .execute(connection)
+                .fetch_all(&mut *connection)
                 .await?;
+            // While it was claimed, a later generation may have come to its end.
+            superseded::left_open(connection, link, open).await?;
             Ok(())
         })
     })

@@ -16,7 +16,7 @@ const FACTS: &str = r#"SELECT
      FROM "NAMESPACE.events" WHERE event_id = asked.id) AS event,
     (SELECT json_group_array(json_object(
             'destination', destination, 'generation', generation, 'status', status,
-            'attempts', attempts, 'last_attempt_at', last_attempt_at, 'delivered_at', delivered_at,
+            'attempts', attempts, 'due_at', due_at, 'last_attempt_at', last_attempt_at, 'delivered_at', delivered_at,
             'last_error', last_error))
      FROM "NAMESPACE.deliveries" WHERE event_id = asked.id) AS deliveries,
     (SELECT json_group_array(json_object(

@@ -134,13 +134,19 @@ pub(in crate::store) struct OutcomeRow {
     pub generation: i64,
     pub attempts: i64,
     #[serde(serialize_with = "moment")]
-    pub first_attempt_at: OffsetDateTime,
-    #[serde(serialize_with = "moment")]
     pub last_attempt_at: OffsetDateTime,
     #[serde(serialize_with = "moment_if_any")]
     pub delivered_at: Option<OffsetDateTime>,
     pub last_status_code: Option<i32>,
     pub last_error: Option<String>,
+}
+
+/// The events that were delivered and may have died on the way before. What goes well at once has no letters,
+/// and is not asked after.
+pub(in crate::store) fn may_have_letters(outcomes: &[OutcomeRow]) -> Vec<Uuid> {
+    let delivered = outcomes.iter().filter(|row| row.delivered_at.is_some());
+    let tried_before = delivered.filter(|row| row.generation > 0 || row.attempts > 1);
+    tried_before.map(|row| row.event).collect()
 }
 
 /// One row for each delivery, in the order of their keys: one statement cannot touch a row twice, and
@@ -158,7 +164,7 @@ pub(in crate::store) fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
         .into_iter()
         .filter_map(|((event, destination, generation), mut attempts)| {
             attempts.sort_by_key(|attempt| (attempt.started_at, attempt.attempt));
-            let (first, last) = (attempts.first()?, attempts.last()?);
+            let last = attempts.last()?;
             Some(OutcomeRow {
                 event,
                 destination: destination.to_owned(),
@@ -167,7 +173,6 @@ pub(in crate::store) fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
                     .iter()
                     .map(|attempt| i64::from(attempt.attempt))
                     .max()?,
-                first_attempt_at: first.started_at,
                 last_attempt_at: last.started_at,
                 delivered_at: attempts
                     .iter()

@@ -49,7 +49,11 @@ pub(super) async fn run(app: &App, args: PurgeArgs) -> Result<(), Failure> {
 async fn purge(store: &dyn Store, before: OffsetDateTime, yes: bool) -> Result<u64, Failure> {
     // How many of these are old enough is known when they are gone; it is not worth a scan.
     let mut settled = 0;
-    for state in [DeadState::Replayed, DeadState::Discarded] {
+    for state in [
+        DeadState::Replayed,
+        DeadState::Discarded,
+        DeadState::Superseded,
+    ] {
         let filter = DeadFilter {
             state: Some(state),
             ..DeadFilter::default()
@@ -60,7 +64,7 @@ async fn purge(store: &dyn Store, before: OffsetDateTime, yes: bool) -> Result<u
         return Ok(0);
     }
     let what = format!(
-        "remove for good, of {}, what was replayed or discarded before {}",
+        "remove for good, of {}, what was replayed, discarded or superseded before {}",
         count(settled, "settled dead letter"),
         moment(before)
     );

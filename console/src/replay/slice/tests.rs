@@ -196,3 +196,44 @@ async fn it_goes_on_where_it_was_stopped() {
         30
     );
 }
+
+#[tokio::test]
+async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
+    const EVENTS: usize = 20;
+    let pipeline = Pipeline::new(&["crm", "news"]).await;
+    for number in 0..EVENTS {
+        pipeline.signup(&format!("n{number}")).await;
+    }
+    pipeline.work(&["crm"]).await;
+    let queue = "longshore.integrate.news";
+    let replay = Replay {
+        rate: Some(20),
+        ..everything(queue)
+    };
+    // Killed in the middle of its batch, which is counted at its end.
+    let (stop, killed) = (CancellationToken::new(), tokio::sync::Notify::new());
+    let sent = std::sync::atomic::AtomicU64::new(0);
+    let tell = |_: News<'_>| {
+        if sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 4 {
+            killed.notify_one();
+        }
+    };
+    let run = replayer(&pipeline, &stop);
+    tokio::select! {
+        biased;
+        () = killed.notified() => {}
+        done = run.begin(&replay, tell) => panic!("it was not killed: {done:?}"),
+    }
+    let known = pipeline.store.replay(replay.id).await.unwrap().unwrap();
+    assert_eq!((known.replayed, known.position), (0, None));
+    assert!(pipeline.broker.waiting(queue).await.len() >= 5);
+    let rest = run.resume(replay.id, |_| {}).await.unwrap();
+    assert_eq!(rest.replayed, EVENTS as u64);
+    let waiting = pipeline.broker.waiting(queue).await;
+    assert!(waiting.len() > EVENTS, "some were sent twice");
+    for message in &waiting {
+        // So each copy is asked after, and both are the same delivery.
+        assert!(message.headers.get(header::AGAIN).is_some());
+        assert_eq!(message.headers.int(header::GENERATION), None);
+    }
+}

@@ -19,6 +19,9 @@ use crate::broker::PublishError;
 use crate::broker::rabbit::confirms::{Answer, Confirms, Key, Returned, Verdict};
 use crate::broker::rabbit::explain::{NOT_FOUND, code, missing_exchange, words};
 
+/// A channel is used no longer than this after the broker has first said no on it.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
 /// A publish whose confirm has arrived, or whose channel broke.
 pub(super) type Landed = (u64, lapin::Result<Confirmation>);
 
@@ -37,6 +40,8 @@ pub(super) struct Flight {
     /// When each publish is overdue, oldest first; also of those that have landed.
     deadlines: VecDeque<(Instant, u64)>,
     confirms: Confirms<Option<Ticket>>,
+    /// When the broker first said no.
+    refused: Option<Instant>,
 }
 
 struct Waiting {
@@ -57,6 +62,7 @@ impl Flight {
             waiting: HashMap::new(),
             deadlines: VecDeque::new(),
             confirms: Confirms::new(),
+            refused: None,
         }
     }
 
@@ -73,6 +79,13 @@ impl Flight {
     /// Whether every publish has its confirm.
     pub(super) fn is_empty(&self) -> bool {
         self.futures.is_empty()
+    }
+
+    /// Whether the channel is worn: for a while now the broker has said no to something on it. RabbitMQ keeps in
+    /// mind for each channel which queues are full, and learns late there that one is not any more.
+    pub(super) fn is_worn(&self) -> bool {
+        self.refused
+            .is_some_and(|since| since.elapsed() >= REFUSED_FOR)
     }
 
     /// Publishes one message.
@@ -109,7 +122,10 @@ impl Flight {
         for (id, result) in landed {
             let (answer, returned) = match result {
                 Ok(Confirmation::Ack(returned)) => (Answer::Ack, returned),
-                Ok(Confirmation::Nack(returned)) => (Answer::Nack, returned),
+                Ok(Confirmation::Nack(returned)) => {
+                    self.refused.get_or_insert_with(Instant::now);
+                    (Answer::Nack, returned)
+                }
                 Ok(Confirmation::NotRequested) => {
                     broken = Some((None, "the channel does not confirm".to_owned()));
                     continue;

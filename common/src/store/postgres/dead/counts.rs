@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::filter::{Matching, ODD, Place, Statement, push_window};
 use crate::store::postgres::link::Link;
 use crate::store::tables::groups::{GroupRow, hourly, in_whole_hours, whole_hours};
-use crate::store::{DeadFilter, DeadGroup, StoreError};
+use crate::store::{DeadFilter, DeadGroup, DeadState, StoreError};
 
 pub(in crate::store::postgres) async fn count(
     link: &Link,
@@ -162,7 +162,10 @@ fn push_ends(query: &mut Statement, matching: &Matching) {
     // As many as there are states may be of one hour.
     query.push(") AS class USING (group_id) CROSS JOIN LATERAL ((");
     push_of_class(query);
-    query.push(" ORDER BY hour LIMIT 4) UNION (");
+    query
+        .push(" ORDER BY hour LIMIT ")
+        .push_bind(i64::try_from(DeadState::ALL.len()).unwrap_or(i64::MAX));
+    query.push(") UNION (");
     push_of_class(query);
     query.push(" AND hour > (SELECT hour - interval '24 hours' FROM (");
     push_of_class(query);

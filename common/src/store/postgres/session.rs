@@ -1,0 +1,335 @@
+//! What a session with the database needs, and how it gets that where a pooler stands in between.
+//!
+//! Every statement names its tables without their schema, and counts on settings. Connected directly, a session
+//! has all of this as start-up parameters, which it is asked for. A pooler drops or refuses these, may give each
+//! transaction to another session of the server, and gives our prepared statements to strangers with it. So
+//! behind one, every piece of work is a transaction that begins with its settings and leaves no prepared statement
+//! behind. That works with any kind of pooling, and costs some round trips.
+
+use std::net::IpAddr;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+use super::failure::classify;
+use crate::config;
+use crate::namespace::Namespace;
+use crate::store::StoreError;
+
+/// Oldest major version of PostgreSQL that has all that the schema uses.
+const OLDEST_VERSION: u32 = 13;
+
+/// A setting of ours that says whether the others have arrived.
+const MARK: &str = "longshore.namespace";
+
+/// What a session has. Asked in the simple protocol, which prepares nothing.
+const LOOK: &str = "SELECT coalesce(current_setting('longshore.namespace', true), ''),
+    current_setting('server_encoding'), current_setting('server_version_num')";
+
+/// How we are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To a session of our own, with our settings.
+    Direct,
+    /// Through a pooler: to any session, with any settings.
+    Pooled,
+}
+
+/// How work begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// With its first statement: each is a transaction, or needs none.
+    Statement,
+    /// With a transaction.
+    Transaction,
+    /// With a transaction that sees one moment and changes nothing.
+    Snapshot,
+}
+
+/// How sessions are opened, and what they need.
+pub(super) struct Settings {
+    direct: PgConnectOptions,
+    pooled: PgConnectOptions,
+    namespace: Namespace,
+    statement_timeout: Duration,
+}
+
+impl Settings {
+    pub(super) fn new(
+        config: &config::Database,
+        namespace: &Namespace,
+    ) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(config.url.expose()).map_err(|error| {
+            // What sqlx says of a URL it cannot read names the part, not the password.
+            StoreError::Fault(format!(
+                "expected the address of a PostgreSQL database at {}, found none: {error}",
+                config.url.address()
+            ))
+        })?;
+        let pooled = without_needless_tls(options)
+            .application_name(&application_name(namespace))
+            // A pooler does not know it, and no value of ours is a float.
+            .extra_float_digits(None);
+        let mut settings = Self {
+            direct: pooled.clone(),
+            pooled,
+            namespace: namespace.clone(),
+            statement_timeout: config.statement_timeout,
+        };
+        settings.direct = settings.direct.clone().options(settings.all());
+        settings.direct = settings.direct.options([(MARK, namespace.as_str())]);
+        Ok(settings)
+    }
+
+    fn all(&self) -> [(&'static str, String); 5] {
+        let timeout = self.statement_timeout.as_millis().to_string();
+        [
+            ("search_path", quoted(&self.namespace)),
+            ("statement_timeout", timeout.clone()),
+            // When we vanish in the middle of a transaction, its locks go soon.
+            ("idle_in_transaction_session_timeout", timeout),
+            // Statements are prepared once and for all, maybe while the tables are empty. Each of them has an index;
+            // a scan of the whole table that is the best plan then is the worst later.
+            ("enable_seqscan", "off".to_owned()),
+            ("jit", "off".to_owned()),
+        ]
+    }
+
+    /// How to open more sessions like the one that was opened first.
+    pub(super) fn options(&self, way: Way) -> &PgConnectOptions {
+        match way {
+            Way::Direct => &self.direct,
+            Way::Pooled => &self.pooled,
+        }
+    }
+
+    /// Opens a session, and finds out how that is connected and whether the database is one that we can use.
+    pub(super) async fn connect(&self) -> Result<(PgConnection, Way), StoreError> {
+        let opened = match PgConnection::connect_with(&self.direct).await {
+            Err(error) if is_of_start_up_parameters(&error) => {
+                PgConnection::connect_with(&self.pooled).await
+            }
+            opened => opened,
+        };
+        let mut connection = opened.map_err(|error| classify(&error))?;
+        let found = look(&mut connection).await;
+        let found = found.map_err(|error| classify(&error))?;
+        found.check()?;
+        let way = if found.mark == self.namespace.as_str() {
+            Way::Direct
+        } else {
+            Way::Pooled
+        };
+        Ok((connection, way))
+    }
+
+    /// Whether a session has our settings.
+    pub(super) async fn are_in(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        Ok(look(connection).await?.mark == self.namespace.as_str())
+    }
+
+    /// What a transaction for `begin` begins with; nothing where there need not be one.
+    fn beginning(&self, way: Way, begin: Begin) -> Option<String> {
+        let first = match begin {
+            Begin::Statement | Begin::Transaction => "BEGIN",
+            Begin::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        match (way, begin) {
+            (Way::Direct, Begin::Statement) => None,
+            (Way::Direct, _) => Some(first.to_owned()),
+            (Way::Pooled, _) => Some(with_settings(first, &self.all())),
+        }
+    }
+
+    /// Does `work` on a session.
+    pub(super) async fn perform<T>(
+        &self,
+        connection: &mut PgConnection,
+        way: Way,
+        begin: Begin,
+        work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let Some(beginning) = self.beginning(way, begin) else {
+            return work(connection).await;
+        };
+        let mut transaction = connection.begin_with(AssertSqlSafe(beginning)).await?;
+        let done = work(&mut transaction).await;
+        if way == Way::Pooled {
+            // As long as the transaction lasts, the session is ours: nobody meets our statements in it later.
+            let tidied = transaction.clear_cached_statements().await;
+            if done.is_err() {
+                // Whatever becomes of it.
+                let _ = transaction.rollback().await;
+                return done;
+            }
+            tidied?;
+        }
+        let done = done?;
+        transaction.commit().await?;
+        Ok(done)
+    }
+
+    /// Does `work` in one transaction, however long it takes; but a lock that somebody else holds is waited for no
+    /// longer than a statement may take.
+    pub(super) async fn perform_patiently<T>(
+        &self,
+        connection: &mut PgConnection,
+        work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let settings = [
+            ("search_path", quoted(&self.namespace)),
+            ("statement_timeout", "0".to_owned()),
+            ("idle_in_transaction_session_timeout", "0".to_owned()),
+            (
+                "lock_timeout",
+                self.statement_timeout.as_millis().to_string(),
+            ),
+        ];
+        let beginning = with_settings("BEGIN", &settings);
+        let mut transaction = connection
+            .begin_with(AssertSqlSafe(beginning))
+            .await
+            .map_err(|error| classify(&error))?;
+        let done = work(&mut transaction).await;
+        // Nobody meets our statements in this session later.
+        let _ = transaction.clear_cached_statements().await;
+        let ended = match &done {
+            Ok(_) => transaction.commit().await,
+            Err(_) => transaction.rollback().await,
+        };
+        let done = done?;
+        ended.map_err(|error| classify(&error))?;
+        Ok(done)
+    }
+}
+
+/// What a session has.
+struct Found {
+    mark: String,
+    encoding: String,
+    version: String,
+}
+
+impl Found {
+    /// Whether we can use the database at all.
+    fn check(&self) -> Result<(), StoreError> {
+        let number: u32 = self.version.parse().unwrap_or(0);
+        if number / 10_000 < OLDEST_VERSION {
+            return Err(StoreError::Schema(format!(
+                "the database needs PostgreSQL {OLDEST_VERSION} or later, found {}.{}",
+                number / 10_000,
+                number % 10_000
+            )));
+        }
+        if self.encoding != "UTF8" {
+            return Err(StoreError::Schema(format!(
+                "the database needs UTF8, found {}: make another one with `CREATE DATABASE … ENCODING 'UTF8' \
+                 TEMPLATE template0` and give its address",
+                self.encoding
+            )));
+        }
+        Ok(())
+    }
+}
+
+async fn look(connection: &mut PgConnection) -> Result<Found, sqlx::Error> {
+    let row = sqlx::raw_sql(LOOK).fetch_one(connection).await?;
+    Ok(Found {
+        mark: row.try_get(0)?,
+        encoding: row.try_get(1)?,
+        version: row.try_get(2)?,
+    })
+}
+
+/// `begin`, and settings for this transaction alone. None of the values holds a quote but as an identifier.
+fn with_settings(begin: &str, settings: &[(&str, String)]) -> String {
+    let settings = settings
+        .iter()
+        .map(|(name, value)| format!("; SET LOCAL {name} TO {value}"));
+    std::iter::once(begin.to_owned()).chain(settings).collect()
+}
+
+/// Whether somebody in between refuses our settings.
+fn is_of_start_up_parameters(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let message = error.message().to_ascii_lowercase();
+    message.contains("startup parameter") || message.contains("startup packet")
+}
+
+/// Leaves TLS out where it is only preferred and nothing leaves the machine. It would cost more than
+/// its ciphers: sqlx 0.9.0 does not set `TCP_NODELAY` (issue 4335, mended in the release after it), so
+/// each batch that needs two TLS records would wait 40 ms for a delayed acknowledgement in between.
+fn without_needless_tls(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    let stays_here = host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    match options.get_ssl_mode() {
+        PgSslMode::Allow | PgSslMode::Prefer if stays_here => options.ssl_mode(PgSslMode::Disable),
+        _ => options,
+    }
+}
+
+/// The namespace as an SQL identifier.
+pub(super) fn quoted(namespace: &Namespace) -> String {
+    // A namespace holds no quotes.
+    format!("\"{namespace}\"")
+}
+
+/// Who we are in `pg_stat_activity`: program and namespace.
+fn application_name(namespace: &Namespace) -> String {
+    let program = std::env::current_exe()
+        .ok()
+        .and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "longshore".to_owned());
+    format!("{program} {namespace}").chars().take(63).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_pooler_a_transaction_brings_its_settings() {
+        let namespace: Namespace = "shop-1".parse().unwrap();
+        let settings = Settings::new(&config::Database::default(), &namespace).unwrap();
+        assert_eq!(settings.beginning(Way::Direct, Begin::Statement), None);
+        let direct = settings.beginning(Way::Direct, Begin::Transaction);
+        assert_eq!(direct.as_deref(), Some("BEGIN"));
+        for begin in [Begin::Statement, Begin::Transaction, Begin::Snapshot] {
+            let pooled = settings.beginning(Way::Pooled, begin).unwrap();
+            assert!(pooled.starts_with("BEGIN"), "{pooled}");
+            assert!(
+                pooled.contains("; SET LOCAL search_path TO \"shop-1\";"),
+                "{pooled}"
+            );
+            assert!(
+                pooled.contains("; SET LOCAL statement_timeout TO "),
+                "{pooled}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_used_is_named_for_what_it_lacks() {
+        let check = |encoding: &str, version: &str| {
+            let found = Found {
+                mark: String::new(),
+                encoding: encoding.to_owned(),
+                version: version.to_owned(),
+            };
+            found.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check("UTF8", "130000"), Ok(()));
+        let old = check("UTF8", "120015").unwrap_err();
+        assert!(old.contains("13 or later, found 12.15"), "{old}");
+        let latin = check("LATIN1", "150020").unwrap_err();
+        assert!(latin.contains("needs UTF8, found LATIN1"), "{latin}");
+    }
+}
