@@ -33,7 +33,7 @@ async fn post() -> Post {
     let broker = EmbeddedBroker::at(Location::memory(), names.clone(), "test");
     broker.apply(&topology).await.unwrap();
     Post {
-        judge: Judge::new(&config, broker.user()).unwrap(),
+        judge: Judge::new(&config).unwrap(),
         broker: Arc::new(broker),
         store: testbed::store().await,
         topology,
@@ -134,7 +134,7 @@ async fn what_is_overtaken_is_sent_again_although_queues_are_full() {
         .await
         .unwrap();
     // Others come all the time, and go on to the tables.
-    let worker = StoreEvents::new(Arc::clone(&post.store), Vec::new());
+    let worker = StoreEvents::new(Arc::clone(&post.store), Vec::new(), testbed::seal());
     for number in 0..8 {
         let name = format!("other{number}");
         receive(&post, &name).await;
@@ -154,7 +154,11 @@ async fn what_is_overtaken_is_sent_again_although_queues_are_full() {
 async fn a_delivery_in_no_queue_is_sent_once_and_one_in_a_delay_is_not() {
     let post = post().await;
     let queue = post.names.integrate(CRM);
-    let worker = StoreEvents::new(Arc::clone(&post.store), post.config.destinations.clone());
+    let worker = StoreEvents::new(
+        Arc::clone(&post.store),
+        post.config.destinations.clone(),
+        testbed::seal(),
+    );
     let [gone, later] = [EventId::born(), EventId::born()];
     for (id, email) in [(gone, "ada@example.com"), (later, "bob@example.com")] {
         worker.handle(&[signup(id, email)]).await;
