@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{DeliveryKey, Moment, StoreError};
+use super::{DeadState, DeliveryKey, Moment, StoreError};
 use crate::event::EventId;
 
 /// A duty that one program of all has at a time.
@@ -146,6 +146,12 @@ pub trait Watching: Send + Sync {
     /// # Errors
     /// The database cannot say.
     async fn are_completed(&self, events: &[EventId]) -> Result<Vec<bool>, StoreError>;
+
+    /// Of each dead letter, in the order asked, how it stands; `None` where there is none.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError>;
 
     /// Up to `most` deliveries that became due at `since` or later, before `before`, and are due still; the
     /// oldest first. Without those that a replay has claimed and not sent yet.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::event::EventId;
-use common::store::{DeadFilter, DueDelivery, RepairKey, StoredFact, WatchFinding};
+use common::store::{DeadFilter, DeadState, DueDelivery, RepairKey, StoredFact, WatchFinding};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -65,6 +65,11 @@ pub async fn an_event_is_completed_when_every_delivery_is_made(Stores { store, .
     let asked = [made, due, dead, none, EventId::born()];
     let completed = store.watching().are_completed(&asked).await.unwrap();
     assert_eq!(completed, [true, false, false, true, false]);
+    let kept = letter(due, 0, 30);
+    store.keep_dead(std::slice::from_ref(&kept)).await.unwrap();
+    let asked = [Uuid::now_v7(), kept.id];
+    let states = store.watching().letter_states(&asked).await.unwrap();
+    assert_eq!(states, [None, Some(DeadState::Open)]);
     assert!(
         store
             .watching()
@@ -184,7 +189,10 @@ pub async fn repairs_are_counted(Stores { store, .. }: Stores) {
     };
     let both = [event.clone(), delivery.clone(), event.clone()];
     watching.record_repairs(&both).await.unwrap();
-    watching.record_repairs(&[delivery.clone()]).await.unwrap();
+    watching
+        .record_repairs(std::slice::from_ref(&delivery))
+        .await
+        .unwrap();
     let mut repairs = watching
         .repairs(&[event.subject, Uuid::now_v7()])
         .await

@@ -66,6 +66,10 @@ impl Identity {
 
 /// What the validate worker makes of an entry.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is in hand at a time, and most are accepted"
+)]
 pub enum Verdict {
     /// It goes on, in canonical form.
     Accepted(Message),

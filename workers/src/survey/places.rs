@@ -3,15 +3,10 @@
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::store::{DeadState, Standing};
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use uuid::Uuid;
 
 use super::Surveyor;
 use super::spill::Line;
-
-/// How many are looked up one by one at once.
-const LOOK_UPS: usize = 8;
 
 /// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +28,23 @@ pub(super) async fn of(surveyor: &Surveyor<'_>, lines: &[Line]) -> Result<Vec<Pl
         .iter()
         .map(|it| it.event().and_then(|_| known.next().flatten()))
         .collect();
-    let places = lines.iter().zip(standings).map(async |(it, standing)| {
-        Ok::<_, Failure>(match standing {
+    // Of what nothing is known under an id of ours: the dead letter that it may have become in its first queue.
+    let unknown = lines.iter().zip(&standings);
+    let unknown = unknown.filter(|(_, standing)| standing.is_none());
+    let letters: Vec<Uuid> = unknown.map(|(line, _)| line.letter()).collect();
+    let states = surveyor.store.watching().letter_states(&letters).await?;
+    let mut states = states.into_iter();
+    let mut places = Vec::with_capacity(lines.len());
+    for (line, standing) in lines.iter().zip(standings) {
+        places.push(match standing {
             Some(Standing::Completed) => Place::Completed,
             Some(Standing::Dead) => Place::Dead,
-            Some(Standing::Rejected) => Place::Rejected(code(surveyor, it).await?),
+            Some(Standing::Rejected) => Place::Rejected(code(surveyor, line).await?),
             Some(other) => Place::Nowhere(Some(other)),
-            None => letter(surveyor, it.letter()).await?,
-        })
-    });
-    let places: Vec<Result<Place, Failure>> =
-        stream::iter(places).buffered(LOOK_UPS).collect().await;
-    places.into_iter().collect()
+            None => letter(states.next().flatten()),
+        });
+    }
+    Ok(places)
 }
 
 /// Why it was rejected.
@@ -58,12 +58,11 @@ async fn code(surveyor: &Surveyor<'_>, line: &Line) -> Result<String, Failure> {
         .map_or_else(String::new, |last| last.code.to_string()))
 }
 
-/// Of what nothing is known under an id of ours: the dead letter that it may have become in its first queue.
-async fn letter(surveyor: &Surveyor<'_>, id: Uuid) -> Result<Place, Failure> {
-    let letter = surveyor.store.dead_letter(id).await?;
-    Ok(match letter.map(|letter| letter.state) {
+fn letter(state: Option<DeadState>) -> Place {
+    match state {
         None => Place::Nowhere(None),
         Some(DeadState::Open | DeadState::Discarded | DeadState::Replaying) => Place::Dead,
+        // What it became has an id of its own.
         Some(DeadState::Replayed | DeadState::Superseded) => Place::Mended,
-    })
+    }
 }

@@ -174,7 +174,7 @@ fn signs(
     let queue = post.names.integrate(&destination.name);
     let between = destination
         .rate
-        .map_or(Duration::ZERO, |rate| rate.interval());
+        .map_or(Duration::ZERO, common::config::Rate::interval);
     DeliverySigns {
         due_for: since(
             due.last_attempt_at

@@ -184,17 +184,15 @@ impl Follower {
         for batch in open.chunks(BATCH) {
             settled.extend(known(post, batch.iter().copied()).await?);
         }
-        for open in self.open.values() {
-            let Identity { offset, letter, .. } = open.identity;
-            let has_no_letter = open.identity.event.map(EventId::uuid) == Some(letter);
-            let is_young = open.seen_at.elapsed() < post.lag() / 2;
-            if settled.contains(&offset) || has_no_letter || is_young {
-                continue;
-            }
-            // One by one, and few: most of what dies has an id of ours, or is looked up with it.
-            if post.store.dead_letter(letter).await?.is_some() {
-                settled.insert(offset);
-            }
+        let unknown: Vec<&Identity> = open
+            .into_iter()
+            .filter(|it| !settled.contains(&it.offset))
+            .collect();
+        for batch in unknown.chunks(BATCH) {
+            let letters: Vec<Uuid> = batch.iter().map(|it| it.letter).collect();
+            let states = post.store.watching().letter_states(&letters).await?;
+            let died = batch.iter().zip(states);
+            settled.extend(died.filter_map(|(it, state)| state.map(|_| it.offset)));
         }
         self.settled = self.settled.max(settled.iter().max().copied());
         self.open.retain(|offset, _| !settled.contains(offset));

@@ -10,7 +10,6 @@ use common::config::Config;
 use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::runtime::{Handler as _, carry};
-use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::DeliveryKey;
 use common::topology::Fact;
@@ -77,10 +76,6 @@ async fn follow(post: &Post, queues: &mut Queues, follower: &mut Follower) -> Ve
     follower.look(post, queues).await.unwrap()
 }
 
-fn seal() -> Seal {
-    Seal::new(["a secret of the tests"])
-}
-
 #[tokio::test]
 async fn what_waits_is_left_alone_and_what_is_gone_is_sent_to_validation_once() {
     let post = post().await;
@@ -139,7 +134,7 @@ async fn what_is_overtaken_is_sent_again_although_queues_are_full() {
         .await
         .unwrap();
     // Others come all the time, and go on to the tables.
-    let worker = StoreEvents::new(Arc::clone(&post.store), Vec::new(), seal());
+    let worker = StoreEvents::new(Arc::clone(&post.store), Vec::new(), testbed::seal());
     for number in 0..8 {
         let name = format!("other{number}");
         receive(&post, &name).await;
@@ -162,7 +157,7 @@ async fn a_delivery_in_no_queue_is_sent_once_and_one_in_a_delay_is_not() {
     let worker = StoreEvents::new(
         Arc::clone(&post.store),
         post.config.destinations.clone(),
-        seal(),
+        testbed::seal(),
     );
     let [gone, later] = [EventId::born(), EventId::born()];
     for (id, email) in [(gone, "ada@example.com"), (later, "bob@example.com")] {

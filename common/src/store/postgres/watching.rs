@@ -13,11 +13,11 @@ use super::PostgresStore;
 use crate::event::EventId;
 use crate::store::tables::watching::{
     BodyRow, DueRow, FactRow, FindingRecord, FindingRow, RepairRecord, RepairRow, finding_rows,
-    position, position_column, repair_rows,
+    position, position_column, repair_rows, states_in_order,
 };
 use crate::store::{
-    DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError, StoredBody,
-    WatchFinding, Watching,
+    DeadState, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError,
+    StoredBody, WatchFinding, Watching,
 };
 
 /// An end that lies far ahead was written before somebody set the clock back: it counts as over.
@@ -46,6 +46,9 @@ const STORED: &str = "SELECT event_id FROM events WHERE event_id = ANY($1)";
 const UNFINISHED: &str = "
     SELECT event_id FROM deliveries
     WHERE event_id = ANY($1) AND status NOT IN ('delivered', 'discarded')";
+
+const LETTERS: &str =
+    "SELECT dead_letter_id, state FROM dead_letters WHERE dead_letter_id = ANY($1)";
 
 const DUE: &str = "
     SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
@@ -207,6 +210,21 @@ impl Watching for PostgresStore {
         }
         let is_completed = |event: &EventId| completed.contains(&event.uuid());
         Ok(events.iter().map(is_completed).collect())
+    }
+
+    async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
+        let asked: Arc<[Uuid]> = letters.into();
+        let rows: Vec<(Uuid, String)> = self
+            .link
+            .run(move |connection| {
+                let asked = Arc::clone(&asked);
+                Box::pin(async move {
+                    let query = sqlx::query_as(LETTERS).bind(&asked[..]);
+                    query.fetch_all(connection).await
+                })
+            })
+            .await?;
+        states_in_order(rows, letters)
     }
 
     async fn due_deliveries(

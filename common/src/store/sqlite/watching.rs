@@ -16,11 +16,11 @@ use crate::sqlite::Error;
 use crate::store::tables::text::comparable;
 use crate::store::tables::watching::{
     BodyRow, DueRow, FactRow, FindingRecord, RepairRecord, finding_rows, position, position_column,
-    repair_rows,
+    repair_rows, states_in_order,
 };
 use crate::store::{
-    DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError, StoredBody,
-    WatchFinding, Watching,
+    DeadState, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError,
+    StoredBody, WatchFinding, Watching,
 };
 
 /// An end that lies far ahead was written before somebody set the clock back: it counts as over.
@@ -48,6 +48,10 @@ const COMPLETED: &str = r#"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1))
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.deliveries" AS open
             WHERE open.event_id = event.event_id AND open.status NOT IN ('delivered', 'discarded'))"#;
+
+const LETTERS: &str = r#"
+    SELECT dead_letter_id, state FROM "NAMESPACE.dead_letters"
+    WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each(?1))"#;
 
 const DUE: &str = r#"
     SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
@@ -204,6 +208,20 @@ impl Watching for SqliteStore {
         let completed: HashSet<Uuid> = completed.into_iter().collect();
         let is_completed = |event: &EventId| completed.contains(&event.uuid());
         Ok(events.iter().map(is_completed).collect())
+    }
+
+    async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
+        let (query, asked) = (self.link.sql(LETTERS), document(letters)?);
+        let rows: Vec<(Uuid, String)> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked);
+                    Ok(query.fetch_all(connection).await?)
+                })
+            })
+            .await?;
+        states_in_order(rows, letters)
     }
 
     async fn due_deliveries(

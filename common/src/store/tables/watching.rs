@@ -1,16 +1,16 @@
 //! The rows of the standing watch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::text::number;
+use super::text::{number, word};
 use crate::event::EventId;
 use crate::store::{
-    DeliveryKey, DueDelivery, Moment, Repair, RepairKey, StoreError, StoredBody, StoredFact,
-    WatchFinding,
+    DeadState, DeliveryKey, DueDelivery, Moment, Repair, RepairKey, StoreError, StoredBody,
+    StoredFact, WatchFinding,
 };
 
 /// A delivery that is due.
@@ -178,6 +178,21 @@ impl From<FindingRecord> for (WatchFinding, Moment) {
         };
         (finding, Moment(row.found_at))
     }
+}
+
+/// The states of letters in the order of `asked`, out of rows of id and state in any order.
+pub(in crate::store) fn states_in_order(
+    rows: Vec<(Uuid, String)>,
+    asked: &[Uuid],
+) -> Result<Vec<Option<DeadState>>, StoreError> {
+    let mut known = HashMap::with_capacity(rows.len());
+    for (letter, state) in rows {
+        known.insert(letter, word(&state)?);
+    }
+    Ok(asked
+        .iter()
+        .map(|letter| known.get(letter).copied())
+        .collect())
 }
 
 /// A position as the column holds it. Offsets are far below its end.
