@@ -187,7 +187,7 @@ fn message(
     {
         return Err(objection);
     }
-    Ok(named(canonical(accepted.clone(), generation)))
+    Ok(named(canonical((**accepted).clone(), generation)))
 }
 
 /// Publishes until the broker has all of it, or it shall end. Says how many it has confirmed, and up to where
