@@ -58,6 +58,7 @@ impl From<BrokerError> for Failure {
             BrokerError::Unreachable { .. } | BrokerError::Blocked(_) | BrokerError::Lost(_) => {
                 Self::Unreachable(error.to_string())
             }
+            BrokerError::Distrust { .. } => Self::Usage(error.to_string()),
             _ => Self::Failed(error.into()),
         }
     }
@@ -165,6 +166,7 @@ where
     let config = Arc::new(config);
     let telemetry = Telemetry::start(name, &config.log);
     let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
+    crate::descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

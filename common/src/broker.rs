@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 pub use traced::publish_traced;
 
 use crate::message::Message;
-use crate::topology::{Fact, Topology};
+use crate::topology::{Binding, Fact, Topology};
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +193,8 @@ pub trait Broker: Send + Sync {
     /// Declares everything in the topology; what is there already stays as it is.
     ///
     /// # Errors
-    /// [`BrokerError::Mismatch`] where something is there with other arguments.
+    /// [`BrokerError::Mismatch`] where something is there with other arguments, [`BrokerError::Distrust`] where
+    /// the programs that declared it believe other logins.
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError>;
 
     /// Compares the topology with the broker, changing nothing.
@@ -233,6 +234,26 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// The broker cannot be asked.
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
+
+    /// Whether there is a queue of that name now. Cheap enough to ask all the time: what a confirm says
+    /// is that *some* queue has a message, and a look that begins after it says whether the one that
+    /// matters is there.
+    ///
+    /// # Errors
+    /// The broker cannot be asked.
+    async fn has_queue(&self, queue: &str) -> Result<bool, BrokerError> {
+        Ok(self.depth(queue).await?.is_some())
+    }
+
+    /// Makes sure that these bindings are there; `false` where an exchange or queue of theirs is not. Cheap
+    /// enough to do every second.
+    ///
+    /// # Errors
+    /// The broker cannot be asked, or refuses.
+    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        let bindings = Topology::of_bindings(bindings.to_vec());
+        self.apply(&bindings).await.map(|()| true)
+    }
 
     /// Asks the broker whether a publish would be taken now: connected and not blocked.
     ///
@@ -323,6 +344,19 @@ pub enum BrokerError {
     /// A queue or exchange is there with other arguments.
     #[error("{0}")]
     Mismatch(String),
+    /// The programs of this namespace believe other logins than this one.
+    #[error(
+        "this program trusts the broker logins {ours}, the others of this namespace trust {theirs}: they would \
+         not believe each other. Set `[broker] logins` (LONGSHORE__BROKER__LOGINS) to the same list for all of \
+         them; if theirs is the old list, stop the programs and run `longshore topology apply`, which declares \
+         the new one"
+    )]
+    Distrust {
+        /// The list of this program.
+        ours: String,
+        /// The list that is declared, as far as the broker tells.
+        theirs: String,
+    },
     /// No such queue.
     #[error("the broker has no queue {0:?}; `longshore topology apply` declares it")]
     NoSuchQueue(String),

@@ -5,7 +5,10 @@
 
 mod destination;
 pub mod duration;
+mod kubernetes;
 mod load;
+mod login;
+mod mistake;
 mod rate;
 mod secret;
 mod stage;
@@ -19,10 +22,11 @@ use serde::Deserialize;
 
 pub use destination::{Destination, Webhook};
 pub use load::{ConfigError, load, load_from};
+pub(crate) use login::EMBEDDED_LOGIN;
 pub use rate::Rate;
-pub use secret::Secret;
+pub use secret::{Secret, Secrets};
 pub use stage::{StageConfig, StageSettings};
-pub use url::ServiceUrl;
+pub use url::{ServiceUrl, masked};
 
 use crate::event::{Limits, TypeDefinition};
 use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED};
@@ -43,6 +47,8 @@ pub struct Config {
     pub broker: Broker,
     /// The database.
     pub database: Database,
+    /// What is kept from others on the way.
+    pub secrets: Secrets,
     /// What is logged.
     pub log: Log,
     /// Bounds on events.
@@ -82,6 +88,12 @@ pub struct Broker {
     /// Where it is (`LONGSHORE_BROKER_URL`): `amqp://`, `amqps://` (a virtual host `/` is `%2f`), or
     /// `sqlite:PATH` for the embedded engine, which has no use for most of the other keys.
     pub url: ServiceUrl,
+    /// The login that the broker knows this program by, where the URL does not say so: with certificates
+    /// (`auth_mechanism=external`) or tokens.
+    pub login: Option<String>,
+    /// The logins of all programs of this namespace (`LONGSHORE__BROKER__LOGINS`): what they publish is
+    /// believed. The own one is always among them. The same list everywhere.
+    pub logins: Vec<String>,
     /// How long to wait for a connection, and for each answer on one.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
@@ -101,6 +113,8 @@ impl Default for Broker {
     fn default() -> Self {
         Self {
             url: ServiceUrl::preset("sqlite:longshore-data/broker.db"),
+            login: None,
+            logins: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(10),
@@ -342,6 +356,7 @@ impl Config {
                 .max()
                 .unwrap_or_default(),
             history: self.history.keep,
+            logins: self.broker.logins(),
         }
     }
 
@@ -369,6 +384,9 @@ impl Config {
         if let Err(problem) = self.broker.url.expect_scheme(&["amqp", "amqps"]) {
             return wrong("broker.url", problem);
         }
+        if let Some((key, problem)) = self.broker.problem() {
+            return wrong(&format!("broker.{key}"), problem);
+        }
         if let Err(problem) = self.database.url.expect_scheme(&["postgres", "postgresql"]) {
             return wrong("database.url", problem);
         }
@@ -394,6 +412,9 @@ impl Config {
             if value == 0 {
                 return wrong(key, "expected at least 1, found 0".to_owned());
             }
+        }
+        if let Some(problem) = self.secrets.problem() {
+            return wrong("secrets.seal", problem);
         }
         if self.watch.interval.is_zero() {
             return wrong("watch.interval", "expected a time above 0s".to_owned());

@@ -17,6 +17,7 @@
 pub mod bootstrap;
 pub mod broker;
 pub mod config;
+pub mod descriptors;
 pub mod event;
 pub mod fingerprint;
 pub mod message;
@@ -26,6 +27,7 @@ pub mod reason;
 pub mod retry;
 pub mod runtime;
 pub mod scheduling;
+pub mod seal;
 pub mod signature;
 pub mod sqlite;
 pub mod store;

@@ -154,9 +154,15 @@ reason_codes! {
     Crashed = "crashed", Ours, Look;
     /// The database refuses this one event's data.
     Unstorable = "unstorable", Ours, MendThenReplay;
+    /// The password hash of the signup is sealed with a key that the store worker does not have.
+    SealKeyMissing = "seal_key_missing", Infrastructure, ReplayWhenFixed;
+    /// The sealed password hash is damaged, or belongs to another event.
+    SealBroken = "seal_broken", Shape, MendThenReplay;
     /// The broker gave the message out as often as its delivery limit allows.
     DeliveryLimit = "delivery_limit", Infrastructure, ReplayWhenFixed;
-    /// The broker dead-lettered the message for a reason of its own: expired, or over a limit.
+    /// A time limit of the message or of its queue ran out before a worker took it.
+    Expired = "expired", Infrastructure, Look;
+    /// The broker dead-lettered the message for a reason of its own, such as a limit on its queue.
     BrokerDeadLettered = "broker_dead_lettered", Infrastructure, Look;
 }
 

@@ -11,6 +11,7 @@ mod check;
 mod error;
 mod location;
 mod open;
+mod private;
 mod readers;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,8 @@ use tokio::task::JoinHandle;
 pub use self::check::check;
 pub(crate) use self::error::Error;
 pub use self::location::Location;
+pub(crate) use self::private::FILE as PRIVATE_FILE;
+pub use self::private::{make_private, make_private_folder};
 use self::readers::Readers;
 use self::writer::Job;
 use crate::tasks;

@@ -7,6 +7,7 @@
 mod delay;
 mod diagram;
 mod names;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use serde::Serialize;
 
 pub use delay::{BASE_DELAY, DelayRoute, LEVELS, level_wait, levels_for};
 pub use names::{Fact, Names, Stage, is_destination_name};
+pub use trust::TrustMark;
 
+use crate::event::Logins;
 use crate::namespace::Namespace;
 
 /// How often the broker itself gives out one message before it dead-letters it: the guard behind
@@ -31,6 +34,8 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// What leads where.
     pub bindings: Vec<Binding>,
+    /// The broker logins that are believed.
+    pub trust: TrustMark,
     /// What may lead somewhere since a destination was configured otherwise, and is taken away. AMQP cannot list
     /// bindings, so these are the patterns that a destination is likely to have had: `#`, each known type, and all
     /// under each of its prefixes.
@@ -119,6 +124,8 @@ pub struct Plan {
     pub longest_delay: Duration,
     /// How long the history is kept.
     pub history: Duration,
+    /// The broker logins that are believed.
+    pub logins: Logins,
 }
 
 impl Queue {
@@ -176,6 +183,41 @@ impl Queue {
 }
 
 impl Topology {
+    /// Bindings alone.
+    pub fn of_bindings(bindings: Vec<Binding>) -> Self {
+        Self {
+            exchanges: Vec::new(),
+            queues: Vec::new(),
+            bindings,
+            former: Vec::new(),
+        }
+    }
+
+    /// The part of it around one exchange: the exchange, what is bound to it, and how.
+    #[must_use]
+    pub fn around(&self, exchange: &str) -> Self {
+        let from_it = |binding: &&Binding| binding.exchange == exchange;
+        let bindings: Vec<Binding> = self.bindings.iter().filter(from_it).cloned().collect();
+        let leads_to = |name: &str, to_queue: bool| {
+            bindings.iter().any(|binding| match &binding.to {
+                Target::Queue(queue) => to_queue && queue == name,
+                Target::Exchange(other) => !to_queue && other == name,
+            })
+        };
+        let exchanges = self.exchanges.iter();
+        let exchanges = exchanges.filter(|name| *name == exchange || leads_to(name, false));
+        let queues = self
+            .queues
+            .iter()
+            .filter(|queue| leads_to(&queue.name, true));
+        Self {
+            exchanges: exchanges.cloned().collect(),
+            queues: queues.cloned().collect(),
+            bindings,
+            former: Vec::new(),
+        }
+    }
+
     /// The topology of a plan.
     pub fn new(plan: &Plan) -> Self {
         let names = Names::new(plan.namespace.clone());
@@ -183,6 +225,7 @@ impl Topology {
             exchanges: Vec::new(),
             queues: Vec::new(),
             bindings: Vec::new(),
+            trust: TrustMark::new(names.trust(), plan.logins.clone()),
             former: Vec::new(),
         };
         topology
@@ -228,6 +271,19 @@ impl Topology {
 
         delay::add_levels(&mut topology, &names, levels_for(plan.longest_delay));
         topology
+    }
+
+    /// Nothing but the mark that says whom the programs believe: what is deleted so that another list can be
+    /// declared.
+    #[must_use]
+    pub fn trust_alone(&self) -> Self {
+        Self {
+            exchanges: Vec::new(),
+            queues: Vec::new(),
+            bindings: Vec::new(),
+            former: Vec::new(),
+            trust: self.trust.clone(),
+        }
     }
 
     /// The queues that workers consume.
@@ -297,6 +353,7 @@ mod tests {
             known_types: vec!["signup.requested".to_owned(), "a.b.c".to_owned()],
             longest_delay,
             history: Duration::from_secs(3600),
+            logins: Logins::default(),
         }
     }
 

@@ -40,6 +40,8 @@ macro_rules! conforms {
             a_cancelled_subscription_ends_after_what_was_under_way,
             a_hold_gives_back_what_is_in_hand_and_goes_on,
             a_missing_queue_is_named,
+            a_queue_is_looked_for_at_any_time,
+            binding_again_makes_what_is_missing,
             delays_are_kept_under_load,
             delays_end_in_their_order,
             what_is_delayed_is_somewhere,

@@ -14,6 +14,7 @@ use common::broker::Broker;
 use common::config::{Config, LogFormat};
 use common::outcome::chain;
 use common::runtime::Worker;
+use common::seal::Seal;
 use common::store::Store;
 use common::telemetry::health::Health;
 use producer::{DEFAULT_LISTEN, Door};
@@ -124,14 +125,15 @@ async fn work(
         metrics: program.metrics.clone(),
     };
     let config = &program.config;
-    let door =
-        Door::new(Arc::clone(config), health).map_err(|error| Failure::Usage(chain(&error)))?;
+    let seal = Seal::of(config).map_err(anyhow::Error::from)?;
+    let door = Door::new(Arc::clone(config), health, seal)
+        .map_err(|error| Failure::Usage(chain(&error)))?;
     let greeting = Greeting::new(config, listener.local_addr().map_err(anyhow::Error::from)?);
     output.show(&greeting, Greeting::text)?;
 
     let stop = &program.stop;
     let serving = async {
-        let router = producer::router(door);
+        let router = producer::router(door.clone());
         let ended = producer::serve(listener, router, stop.clone(), config.worker.drain).await;
         stop.cancel();
         ended.map_err(|error| Failure::from(anyhow::Error::from(error)))
@@ -141,7 +143,7 @@ async fn work(
         stop.cancel();
         ended
     };
-    let (served, worked) = tokio::join!(serving, working);
+    let (served, worked, ()) = tokio::join!(serving, working, door.keep_queue(stop));
     worked.and(served)
 }
 
@@ -153,7 +155,7 @@ fn workers(
 ) -> Result<Vec<Worker>, Failure> {
     let mut workers = vec![
         validate::worker(program, broker)?,
-        store::worker(program, broker, store),
+        store::worker(program, broker, store)?,
     ];
     workers.extend(archive::workers(program, broker, store));
     for destination in program.config.destinations.iter().cloned() {

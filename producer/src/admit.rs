@@ -12,6 +12,7 @@ use common::outcome::FieldError;
 use common::reason::ReasonCode;
 use common::telemetry::trace;
 use common::topology::Fact;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -116,6 +117,30 @@ impl Admitted {
     ) -> Result<Self, Refusal> {
         let id = EventId::derived(&origin.caller, &event.source, &event.id);
         Self::new(door, origin, id, &origin.caller, event, body)
+    }
+
+    /// The same with the password hash of the signup, sealed, beside it.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub(crate) fn with_password_hash(
+        mut self,
+        door: &Door,
+        hash: Option<&SecretString>,
+    ) -> Result<Self, Refusal> {
+        if let Some(hash) = hash {
+            let sealed = door.seal.seal(self.id, hash.expose_secret());
+            let sealed = sealed.map_err(|error| {
+                tracing::error!(%error, "a password hash could not be sealed");
+                Refusal {
+                    code: Code::Internal,
+                    errors: Vec::new(),
+                }
+            })?;
+            let headers = &mut self.publication.message.headers;
+            headers.set(header::SEALED_PASSWORD_HASH, sealed);
+        }
+        Ok(self)
     }
 
     fn new(

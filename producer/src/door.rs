@@ -5,12 +5,15 @@ use std::sync::Arc;
 use common::broker::Broker;
 use common::config::Config;
 use common::event::{InvalidType, Types};
+use common::seal::Seal;
 use common::store::Store;
 use common::telemetry::health::Health;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::live;
 use crate::password::Hasher;
+use crate::work_queue::WorkQueue;
 
 /// How many of the largest bodies fit into memory at once: what is on its way in beyond that is
 /// told to come back.
@@ -27,11 +30,15 @@ pub struct Door(Arc<Inner>);
 /// What is behind a [`Door`].
 pub struct Inner {
     pub(crate) broker: Arc<dyn Broker>,
+    /// The queue that what is published has to reach.
+    pub(crate) queue: WorkQueue,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
     pub(crate) types: Types,
     pub(crate) hasher: Hasher,
+    /// What hashes of passwords leave the door in.
+    pub(crate) seal: Seal,
     /// Requests that may still begin.
     pub(crate) requests: Arc<Semaphore>,
     /// Bytes of bodies that may still be read.
@@ -44,24 +51,31 @@ pub struct Inner {
 
 impl Door {
     /// A door to the broker that `health` looks at. Its store is asked for the status of events and
-    /// for nothing else.
+    /// for nothing else. Hashes of passwords leave it in `seal`.
     ///
     /// # Errors
     /// A configured event type cannot be used.
-    pub fn new(config: Arc<Config>, health: Health) -> Result<Self, InvalidType> {
+    pub fn new(config: Arc<Config>, health: Health, seal: Seal) -> Result<Self, InvalidType> {
         let memory = config.limits.request_bytes.saturating_mul(BODIES);
         Ok(Self(Arc::new(Inner {
             types: Types::with(&config.types)?,
             hasher: Hasher::new(config.producer.concurrent_hashes),
+            seal,
             requests: semaphore(config.producer.concurrent_requests),
             memory: semaphore(memory),
             lookups: Semaphore::new(LOOKUPS),
             live: live::Bounds::default(),
+            queue: WorkQueue::new(Arc::clone(&health.broker), &config),
             broker: Arc::clone(&health.broker),
             store: health.store.clone(),
             config,
             health,
         })))
+    }
+
+    /// Keeps the queue that the door publishes to, and its binding, until `stop`. Runs beside the server.
+    pub async fn keep_queue(&self, stop: &CancellationToken) {
+        self.queue.keep(&self.health.declared, stop).await;
     }
 
     /// What the health routes look at.

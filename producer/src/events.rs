@@ -6,7 +6,7 @@ mod binary;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use common::event::{Read, structured, to_rfc3339};
+use common::event::{PasswordHash, Read, structured, take_password_hash, to_rfc3339};
 
 use crate::admit::{self, Admitted, Origin, Refusal};
 use crate::door::Door;
@@ -86,12 +86,18 @@ fn complete(
     }
     admit::check(door, &event.kind, &data)
         .map_err(|refusal| refusal.below(event.data_pointer()))?;
-    let body = match canonical.filter(|_| event.time.is_some()) {
+    let hash = take_password_hash(&mut event);
+    let as_written = event.time.is_some() && matches!(hash, PasswordHash::Unsaid);
+    let body = match canonical.filter(|_| as_written) {
         Some(bytes) => bytes,
         None => {
             event.time.get_or_insert_with(|| to_rfc3339(origin.at));
             admit::write(&event)?
         }
     };
-    Admitted::foreign(door, origin, event, body)
+    let hash = match &hash {
+        PasswordHash::Given(hash) => Some(hash),
+        PasswordHash::Unsaid | PasswordHash::Absent => None,
+    };
+    Admitted::foreign(door, origin, event, body)?.with_password_hash(door, hash)
 }

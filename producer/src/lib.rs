@@ -29,6 +29,7 @@ mod routes;
 mod serve;
 mod signup;
 mod status;
+mod work_queue;
 
 use common::event::json;
 

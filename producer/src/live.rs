@@ -19,7 +19,7 @@ use axum::extract::{Path, State};
 use axum::http::{Extensions, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use common::event::EventId;
+use common::event::{EventId, now};
 use common::retry::Waits;
 use common::store::EventStatus;
 use common::telemetry::metrics::LiveStream;
@@ -42,6 +42,10 @@ const LOOKS: usize = 16;
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How long an event may stay unknown: far longer than a healthy system needs to store it.
 const UNKNOWN: Duration = Duration::from_secs(60);
+/// What was received longer ago than this is not what somebody watches who has just sent it.
+const OLD: Duration = Duration::from_secs(1);
+/// How long such an event is watched although it is at rest: until a conflict would show.
+const SETTLE: Duration = Duration::from_secs(2);
 /// How long one stream lasts at most.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Often enough for proxies that close what is silent, and to find out who is gone.
@@ -100,6 +104,7 @@ pub(crate) async fn get(
         begun,
         waits: Waits::between(WAITS.0, WAITS.1),
         told: None,
+        settled_at: None,
         over: false,
         _place: place,
         _counted: LiveStream::begin(),
@@ -121,6 +126,8 @@ struct Watch {
     waits: Waits,
     /// What was told last.
     told: Option<Seen>,
+    /// When what was at rest before anybody watched may count as that.
+    settled_at: Option<Instant>,
     /// The last event was told.
     over: bool,
     // Both are given back when whoever watches goes away, as the stream is dropped then.
@@ -170,6 +177,9 @@ impl Watch {
             if self.told.as_ref() != Some(&seen) {
                 self.waits.reset();
                 let event = tell(&seen);
+                if self.told.is_none() && is_old(&seen) {
+                    self.settled_at = Some(Instant::now() + SETTLE);
+                }
                 self.told = Some(seen);
                 return event;
             }
@@ -179,11 +189,17 @@ impl Watch {
     fn reason_to_end(&self) -> Option<&'static str> {
         let age = self.begun.elapsed();
         match &self.told {
-            Some(Seen::Status(status)) if status.is_at_rest() => Some("at_rest"),
+            Some(Seen::Status(status)) if status.is_at_rest() && self.is_settled() => {
+                Some("at_rest")
+            }
             Some(Seen::Nothing) if age >= UNKNOWN => Some("unknown"),
             _ if age >= LONGEST => Some("too_long"),
             _ => None,
         }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled_at.is_none_or(|at| at <= Instant::now())
     }
 
     async fn look(&self) -> Seen {
@@ -195,7 +211,7 @@ impl Watch {
             store.status(self.id).await
         };
         match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(Ok(Some(status))) => Seen::Status(Box::new(status)),
+            Ok(Ok(Some(status))) => Seen::Status(Box::new(status.public())),
             Ok(Ok(None)) => Seen::Nothing,
             Ok(Err(error)) => {
                 tracing::debug!(event.id = %self.id, %error, "the database cannot say where an event stands");
@@ -204,6 +220,16 @@ impl Watch {
             Err(_) => Seen::NoAnswer,
         }
     }
+}
+
+/// Whether an event was here long before anybody asked: what the one who asks has just sent may be something
+/// else under the same id, and that is found out in a moment.
+fn is_old(seen: &Seen) -> bool {
+    let Seen::Status(status) = seen else {
+        return false;
+    };
+    let received_at = status.received_at();
+    status.is_at_rest() && received_at.is_some_and(|at| now() - at > OLD)
 }
 
 fn tell(seen: &Seen) -> Event {

@@ -11,12 +11,12 @@ use crate::problem::{Code, Problem};
 /// # Errors
 /// The header is there twice or unreadable, or the body is compressed.
 pub(crate) fn given(headers: &HeaderMap) -> Result<Option<MediaType<'_>>, Problem> {
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(unsupported(
-            "expected a body without content encoding, found one; send it uncompressed",
-        ));
+    // Every line, and every coding in it.
+    let encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let mut encodings = encodings.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    if !encodings.all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        let detail = "expected a body without content encoding, found one; send it uncompressed";
+        return Err(unsupported(detail).accept_encoding("identity"));
     }
     let mut given = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = given.next() else {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::outcome::FieldError;
@@ -87,6 +87,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after: Option<u32>,
+    accept_encoding: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +110,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
+            accept_encoding: None,
         }
     }
 
@@ -123,6 +125,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The same, saying which content encodings would have been taken.
+    #[must_use]
+    pub(crate) fn accept_encoding(mut self, codings: &'static str) -> Self {
+        self.accept_encoding = Some(codings);
         self
     }
 
@@ -151,6 +160,13 @@ impl IntoResponse for Problem {
         );
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(codings) = self.accept_encoding {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
+        }
+        if self.code == Code::MalformedRequest {
+            // Nobody can tell where the next request begins.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // For the log line of the request.
         response.extensions_mut().insert(self.code);

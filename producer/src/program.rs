@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
 use common::outcome::chain;
+use common::seal::Seal;
 use common::telemetry::health::Health;
 use common::topology::Names;
 
@@ -36,18 +37,23 @@ async fn run(program: Program) -> Result<(), Failure> {
         store_needed: false,
         metrics: program.metrics.clone(),
     };
-    let door =
-        Door::new(Arc::clone(&config), health).map_err(|error| Failure::Usage(chain(&error)))?;
+    let seal = Seal::of(&config).map_err(anyhow::Error::from)?;
+    let door = Door::new(Arc::clone(&config), health, seal)
+        .map_err(|error| Failure::Usage(chain(&error)))?;
 
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {
         let stop = program.stop.clone();
-        serve(listener, router(door), stop, config.worker.drain)
+        serve(listener, router(door.clone()), stop, config.worker.drain)
             .await
             .map_err(|error| Failure::from(anyhow::Error::from(error)))
     };
     let declaring = program.declare(&broker);
-    let done = tokio::try_join!(serving, declaring).map(|_| ());
+    let keeping = async {
+        door.keep_queue(&program.stop).await;
+        Ok(())
+    };
+    let done = tokio::try_join!(serving, declaring, keeping).map(|_| ());
     broker.close().await;
     store.close().await;
     done

@@ -1,4 +1,4 @@
-//! Publishing: 202 only for what the broker has confirmed.
+//! Publishing: 202 only for what the broker has confirmed and the work queue has.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -46,14 +46,17 @@ pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Proble
         kind,
         publication,
     } = event;
-    let published = publish_traced(&*door.broker, vec![publication]).await;
-    let confirmed = published.into_iter().next();
-    confirmed
-        .unwrap_or_else(|| Err(PublishError::Nacked))
-        .map_err(|error| {
-            tracing::warn!(event.id = %id, event.r#type = kind, %error, "not confirmed");
-            unconfirmed(&error)
-        })?;
+    let published = async {
+        let ticket = door.queue.ticket().await?;
+        let published = publish_traced(&*door.broker, vec![publication]).await;
+        let confirmed = published.into_iter().next();
+        confirmed.unwrap_or_else(|| Err(PublishError::Nacked))?;
+        door.queue.has_taken(ticket).await
+    };
+    published.await.map_err(|error| {
+        tracing::warn!(event.id = %id, event.r#type = kind, %error, "not confirmed");
+        unconfirmed(&error)
+    })?;
     metrics::received(&kind, 1);
     let receipt = Receipt::new(id, kind);
     let location = receipt.status_url.clone();
@@ -71,7 +74,15 @@ pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, 
         accepted.push(Receipt::new(event.id, event.kind));
         publications.push(event.publication);
     }
-    let published = publish_traced(&*door.broker, publications).await;
+    let ticket = door.queue.ticket().await;
+    let ticket =
+        ticket.map_err(|error| unconfirmed_batch(&error, accepted.len(), accepted.len()))?;
+    let mut published = publish_traced(&*door.broker, publications).await;
+    if published.iter().all(Result::is_ok)
+        && let Err(error) = door.queue.has_taken(ticket).await
+    {
+        published.fill_with(|| Err(error.clone()));
+    }
     let mut failed = 0_usize;
     let mut first = None;
     for (outcome, receipt) in published.into_iter().zip(&accepted) {
@@ -93,9 +104,7 @@ pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, 
 /// Why the broker does not have an event for sure, and when to come back.
 fn reason(error: &PublishError) -> (&'static str, u32) {
     match error {
-        PublishError::Unroutable { .. } => {
-            ("no queue takes this event: the topology is missing", 5)
-        }
+        PublishError::Unroutable { .. } => ("the queue for this event is missing", 5),
         PublishError::Nacked => ("the broker did not take the event", 1),
         PublishError::TimedOut(_) => ("the broker did not confirm the event in time", 2),
         PublishError::Blocked(_) => ("the broker takes no messages now", 5),

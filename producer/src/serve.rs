@@ -1,18 +1,27 @@
-//! The HTTP/1.1 server: bounded heads, bounded patience, and an end that loses no answer.
+//! The HTTP/1.1 server: bounded heads, bounded patience, bounded connections, and an end that loses no answer.
+
+mod framing;
+mod places;
+mod timed;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn;
 use axum::{Extension, Router};
+use common::descriptors::{self, connections_within};
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use self::framing::framing;
+use self::places::{Place, Places};
+use self::timed::Timed;
 
 /// Where the producer listens unless it is told otherwise.
 pub const DEFAULT_LISTEN: SocketAddr =
@@ -23,11 +32,14 @@ pub const DEFAULT_LISTEN: SocketAddr =
 pub struct Wire {
     /// How long a client may take to send the head of a request, and to begin the next one.
     pub head_timeout: Duration,
+    /// How long an answer may wait for a client that does not read it.
+    pub write_timeout: Duration,
     /// The most bytes of a request's head; beyond it 431 without a body.
     pub head_bytes: usize,
     /// The most headers of a request; beyond it 431 without a body.
     pub headers: usize,
-    /// The most connections; more wait to be accepted.
+    /// Maximum of connections, and never more than there are descriptors for. Beyond it the one that has been
+    /// idle for longest is closed; where none is idle, more wait to be accepted.
     pub connections: usize,
 }
 
@@ -40,6 +52,7 @@ impl Default for Wire {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             head_bytes: 64 * 1024,
             headers: 128,
             connections: 8192,
@@ -94,9 +107,12 @@ pub async fn serve_with(
     drain: Duration,
 ) -> io::Result<()> {
     tracing::info!(listen.address = %listener.local_addr()?, "the door is open");
-    let router = router.layer(Extension(Stopping(stop.clone())));
+    let router = router
+        .layer(Extension(Stopping(stop.clone())))
+        .layer(from_fn(framing));
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(wire.connections));
+    let descriptors = connections_within(descriptors::raise());
+    let places = Places::new(wire.connections.min(descriptors));
     // Cancelled when this function ends, however it ends: no connection outlives it.
     let over = CancellationToken::new();
     let _end = over.clone().drop_guard();
@@ -108,12 +124,12 @@ pub async fn serve_with(
         let Some((stream, place)) = accepted else {
             continue;
         };
-        let connection = connection(wire, stream, router.clone(), stop.clone());
+        let connection = connection(wire, stream, place.clone(), router.clone(), stop.clone());
         let over = over.clone();
         connections.spawn(async move {
-            let _place = place;
             tokio::select! {
                 () = connection => {}
+                () = place.evicted() => tracing::debug!("an idle connection made room"),
                 () = over.cancelled() => {}
             }
         });
@@ -138,11 +154,8 @@ pub async fn serve_with(
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, Place)> {
+    let place = places.take().await?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, place)),
         Err(error) => {
@@ -162,15 +175,27 @@ async fn accept(
 }
 
 /// Serves one connection to its end, or, after `stop`, to the end of its request.
-async fn connection(wire: Wire, stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(
+    wire: Wire,
+    stream: TcpStream,
+    place: Place,
+    router: Router,
+    stop: CancellationToken,
+) {
     // Answers are small: waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        let (place, answer) = (place.clone(), router.call(request));
+        async move { place.answering(answer).await }
+    });
+    let stream = Timed::new(stream, wire.write_timeout);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(wire.head_timeout)
         .max_buf_size(wire.head_bytes.max(8192))
         .max_headers(wire.headers)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

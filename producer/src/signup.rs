@@ -19,7 +19,7 @@ const SOURCE: &str = "/v1/signups";
 
 /// A signup as it was sent, the password taken out.
 struct Form {
-    /// The data of the event to be, all but the hash.
+    /// The data of the event to be.
     data: String,
     password: Option<SecretString>,
     /// What is wrong with the parts that are no part of the event.
@@ -40,7 +40,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
     let text = Zeroizing::new(whole.bytes);
 
     let Form {
-        mut data,
+        data,
         password,
         mut errors,
     } = Form::read(&text).map_err(Refusal::into_problem)?;
@@ -55,18 +55,19 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
         return Err(Refusal::invalid(errors).into_problem());
     }
     // Last, because it is what costs.
-    if let Some(password) = password {
-        let hash = door.hasher.hash(password).await?;
-        data.pop();
-        data.push_str(&format!(r#","password_hash":"{hash}"}}"#));
-    }
+    let hash = match password {
+        Some(password) => Some(SecretString::from(door.hasher.hash(password).await?)),
+        None => None,
+    };
 
     let data = RawValue::from_string(data).map_err(|error| {
         tracing::error!(error.category = ?error.classify(), "a signup could not be written");
         Problem::new(Code::Internal, "the signup could not be written")
     })?;
     let origin = Origin::of(&parts.headers, &parts.extensions);
-    let event = Admitted::born(&door, &origin, key, (SOURCE, SIGNUP_REQUESTED), data)?;
+    let event = Admitted::born(&door, &origin, key, (SOURCE, SIGNUP_REQUESTED), data)?
+        .with_password_hash(&door, hash.as_ref())
+        .map_err(Refusal::into_problem)?;
     publish::one(&door, event).await
 }
 

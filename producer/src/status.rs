@@ -30,7 +30,7 @@ pub(crate) async fn get(
         return Err(unavailable("too many wait for the database to answer"));
     };
     match tokio::time::timeout(PATIENCE, store.status(id)).await {
-        Ok(Ok(Some(status))) => Ok(Json(status)),
+        Ok(Ok(Some(status))) => Ok(Json(status.public())),
         Ok(Ok(None)) => Err(Problem::new(
             Code::UnknownEvent,
             "nothing is known of this event; if it was accepted just now, ask again in a moment",

@@ -2,6 +2,7 @@
 
 mod details;
 mod handler;
+mod password;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::runtime::{Spec, Worker};
+use common::seal::Seal;
 use common::store::Store;
 use common::topology::{Names, Stage};
 
@@ -23,20 +25,29 @@ async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
-        Ok(vec![worker(program, broker, &rows)])
+        Ok(vec![worker(program, broker, &rows)?])
     })
     .await
 }
 
 /// The worker of the stage.
-pub fn worker(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Store>) -> Worker {
+///
+/// # Errors
+/// The key that password hashes are sealed with cannot be read.
+pub fn worker(
+    program: &Program,
+    broker: &Arc<dyn Broker>,
+    store: &Arc<dyn Store>,
+) -> Result<Worker, Failure> {
     let config = &program.config;
-    let handler = StoreEvents::new(Arc::clone(store), config.destinations.clone());
-    let spec = Spec {
-        queue: Names::new(config.namespace.clone()).store(),
-        settings: config.stage(Stage::Store),
-        door: false,
-        parked: None,
-    };
-    Worker::new(program, Arc::clone(broker), Arc::new(handler), spec)
+    let seal = Seal::of(config).map_err(anyhow::Error::from)?;
+    let handler = StoreEvents::new(Arc::clone(store), config.destinations.clone(), seal);
+    let queue = Names::new(config.namespace.clone()).store();
+    let spec = Spec::new(queue, config.stage(Stage::Store));
+    Ok(Worker::new(
+        program,
+        Arc::clone(broker),
+        Arc::new(handler),
+        spec,
+    ))
 }

@@ -8,6 +8,7 @@ use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::namespace::Namespace;
 use common::runtime::{Claim, Received};
+use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{EventStatus, Store};
@@ -35,6 +36,11 @@ pub(crate) fn down() -> Arc<dyn Store> {
 
 fn at(location: &Location) -> Arc<dyn Store> {
     Arc::new(SqliteStore::at(location, &Namespace::default()))
+}
+
+/// What password hashes are sealed with.
+pub(crate) fn seal() -> Seal {
+    Seal::new(["a secret of the tests"])
 }
 
 /// Where an event stands.

@@ -10,6 +10,7 @@ use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::event::Types;
 use common::runtime::{Spec, Worker};
+use common::seal::Seal;
 use common::topology::{Names, Stage};
 
 pub use handler::Validate;
@@ -33,13 +34,10 @@ async fn run(program: Program) -> Result<(), Failure> {
 pub fn worker(program: &Program, broker: &Arc<dyn Broker>) -> Result<Worker, Failure> {
     let config = &program.config;
     let types = Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
-    let handler = Validate::new(types, config.limits.events(), broker.user());
-    let spec = Spec {
-        queue: Names::new(config.namespace.clone()).validate(),
-        settings: config.stage(Stage::Validate),
-        door: true,
-        parked: None,
-    };
+    let seal = Seal::of(config).map_err(anyhow::Error::from)?;
+    let handler = Validate::new(types, config.limits.events(), config.broker.logins(), seal);
+    let queue = Names::new(config.namespace.clone()).validate();
+    let spec = Spec::new(queue, config.stage(Stage::Validate));
     Ok(Worker::new(
         program,
         Arc::clone(broker),

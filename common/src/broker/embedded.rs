@@ -43,13 +43,11 @@ use super::{
     PublishError, Subscription, Waiting, bounds,
 };
 use crate::config;
+use crate::config::EMBEDDED_LOGIN;
 use crate::sqlite::{Database, Location};
 use crate::tasks::supervised;
 use crate::telemetry::metrics;
-use crate::topology::{DelayRoute, LEVELS, Names, Topology};
-
-/// Who has published: whoever may write the file is one of us.
-const USER: &str = "longshore";
+use crate::topology::{Binding, DelayRoute, LEVELS, Names, Target, Topology};
 
 /// How far ids are ahead of the clock on the wall when that was set back; a burst of messages takes them some
 /// milliseconds ahead.
@@ -176,7 +174,7 @@ impl EmbeddedBroker {
             exchange,
             routing_key,
             delay: clock::micros(delay),
-            properties: properties::published(&message, USER)?,
+            properties: properties::published(&message, EMBEDDED_LOGIN)?,
             body: message.body,
         })
     }
@@ -257,6 +255,35 @@ impl Broker for EmbeddedBroker {
         }))
     }
 
+    async fn has_queue(&self, queue: &str) -> Result<bool, BrokerError> {
+        let routes = self.open().await?.engine.current_routes().await?;
+        let found = routes.queue(queue).is_some();
+        if !found {
+            self.missed.notify_one();
+        }
+        Ok(found)
+    }
+
+    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        let routes = self.open().await?.engine.current_routes().await?;
+        let is_there = |binding: &Binding| {
+            let to = match &binding.to {
+                Target::Queue(name) => routes.queue(name).is_some(),
+                Target::Exchange(name) => routes.has_exchange(name),
+            };
+            to && routes.has_exchange(&binding.exchange)
+        };
+        if !bindings.iter().all(is_there) {
+            return Ok(false);
+        }
+        let missing = |it: &&Binding| !routes.is_bound(&it.exchange, &it.pattern, &it.to);
+        let missing: Vec<Binding> = bindings.iter().filter(missing).cloned().collect();
+        if !missing.is_empty() {
+            self.apply(&Topology::of_bindings(missing)).await?;
+        }
+        Ok(true)
+    }
+
     async fn ready(&self) -> Result<(), BrokerError> {
         let engine = &self.open().await?.engine;
         // Only writing shows whether there is room to write.
@@ -310,7 +337,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn user(&self) -> Option<&str> {
-        Some(USER)
+        Some(EMBEDDED_LOGIN)
     }
 
     async fn close(&self) {

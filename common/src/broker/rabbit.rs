@@ -42,7 +42,7 @@ use super::{
 use crate::config;
 use crate::event::Limits;
 use crate::telemetry::metrics;
-use crate::topology::{DelayRoute, Names, Stage, Topology};
+use crate::topology::{Binding, DelayRoute, Names, Stage, Topology};
 
 /// An exchange that every RabbitMQ has, to ask for.
 const ALWAYS_THERE: &str = "amq.topic";
@@ -64,6 +64,8 @@ pub struct RabbitBroker {
     publisher: Publisher,
     /// The channel that readiness is asked on.
     probe: Mutex<Option<Channel>>,
+    /// The channel for questions that are asked all the time.
+    kept: Mutex<Option<Channel>>,
     /// It was said what this user may not declare.
     warned: AtomicBool,
     /// Nothing new is published, what is under way is finished.
@@ -123,6 +125,7 @@ impl RabbitBroker {
             publishing,
             publisher,
             probe: Mutex::new(None),
+            kept: Mutex::new(None),
             warned: AtomicBool::new(false),
             settings,
             draining,
@@ -158,6 +161,23 @@ impl RabbitBroker {
             properties: convert::to_amqp(&publication.message, self.settings.user.as_deref())?,
             body: publication.message.body,
         })
+    }
+
+    /// Asks the broker something on a channel that is kept for such questions: opening one takes longer than
+    /// they do.
+    async fn on_kept_channel<T>(
+        &self,
+        ask: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        let mut kept = self.kept.lock().await;
+        // Taken out: whoever goes away in the middle leaves no channel with an answer still to come.
+        let channel = match kept.take() {
+            Some(channel) if channel.status().connected() => channel,
+            _ => self.errands.channel().await?,
+        };
+        let answer = ask(&channel).await?;
+        *kept = Some(channel);
+        Ok(answer)
     }
 
     /// How large a body may be that `queue` hands out: outsiders publish to the validate worker's, and what
@@ -264,6 +284,24 @@ impl Broker for RabbitBroker {
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         declare::depth(&self.errands, queue).await
+    }
+
+    async fn has_queue(&self, queue: &str) -> Result<bool, BrokerError> {
+        let found = self.on_kept_channel(async |channel| {
+            declare::look(channel, queue, self.settings.patience).await
+        });
+        let found = found.await?;
+        if !found {
+            self.missed.notify_one();
+        }
+        Ok(found)
+    }
+
+    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        self.on_kept_channel(async |channel| {
+            declare::bind_all(channel, bindings, self.settings.patience).await
+        })
+        .await
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {

@@ -1,10 +1,12 @@
 //! `[[destination]]`: one outside system that events are delivered to.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::Error as _;
 
-use super::{Rate, Secret, duration};
+use super::{Rate, Secret, duration, masked};
 use crate::event::topic_matches;
 use crate::retry::RetryPolicy;
 use crate::topology::is_destination_name;
@@ -35,14 +37,35 @@ pub struct Destination {
 }
 
 /// An HTTP endpoint that takes events by `POST`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
-    /// Where: `https`, or `http` to an address that `[outbound] allow` names.
+    /// Where: `https`, or `http` to an address that `[outbound] allow` names. It may hold a password or a
+    /// token: for people it is [`masked`].
+    #[serde(deserialize_with = "url")]
     pub url: url::Url,
     /// What deliveries are signed with (Standard Webhooks): `whsec_` and the key in base64.
     #[serde(default)]
     pub secret: Option<Secret>,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook")
+            .field("url", &masked(&self.url))
+            .field("secret", &self.secret)
+            .finish()
+    }
+}
+
+/// Reads a URL. The parser's own way to report an error would repeat the text.
+fn url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<url::Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| {
+        D::Error::custom(format!(
+            "expected a URL such as https://crm.example.com/hooks, found none: {error}"
+        ))
+    })
 }
 
 impl Destination {
@@ -75,11 +98,9 @@ impl Destination {
             return Some(("timeout", "expected a time above 0s".to_owned()));
         }
         if !matches!(self.webhook.url.scheme(), "http" | "https") {
-            let found = format!(
-                "expected http:// or https://, found {}",
-                self.webhook.url.scheme()
-            );
-            return Some(("webhook.url", found));
+            let found = super::url::scheme_of(&self.webhook.url);
+            let problem = format!("expected http:// or https://, found {found}");
+            return Some(("webhook.url", problem));
         }
         if let Some(secret) = &self.webhook.secret
             && let Err(problem) = crate::signature::SigningKey::parse(secret.expose())

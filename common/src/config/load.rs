@@ -1,11 +1,17 @@
 //! Reading the configuration: file, then environment over it, each mistake named where it stands.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
 use super::Config;
+use super::kubernetes::is_of_kubernetes;
+use super::mistake::Mistake;
+
+/// What the names of our variables begin with.
+const PREFIX: &str = "LONGSHORE_";
 
 /// Variables with names of their own, and the keys they set.
 const SHORT_NAMES: [(&str, &[&str]); 6] = [
@@ -35,11 +41,27 @@ pub struct ConfigError {
 /// # Errors
 /// The first mistake, see [`ConfigError`].
 pub fn load() -> Result<Config, ConfigError> {
-    load_from(
-        std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }),
-    )
+    load_from(texts(std::env::vars_os())?)
+}
+
+/// Our variables as texts.
+fn texts(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let ours =
+        |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+    let text = |(name, value): (OsString, OsString)| {
+        let shown = name.to_string_lossy().into_owned();
+        name.into_string()
+            .ok()
+            .zip(value.into_string().ok())
+            .ok_or_else(|| ConfigError {
+                place: format!("variable {shown}"),
+                problem: "expected a name and a value in UTF-8, found bytes that are not"
+                    .to_owned(),
+            })
+    };
+    variables.into_iter().filter(ours).map(text).collect()
 }
 
 /// Reads the configuration from the given environment.
@@ -52,7 +74,7 @@ pub fn load_from(
     let mut variables: BTreeMap<String, String> = variables
         .into_iter()
         // A variable set to nothing is one not set: so compose files pass on what they lack.
-        .filter(|(name, value)| name.starts_with("LONGSHORE_") && !value.is_empty())
+        .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
         .collect();
 
     let file = variables.remove(FILE).map(PathBuf::from);
@@ -63,7 +85,7 @@ pub fn load_from(
     let secrets = names_of_secrets(&Value::Table(table.clone()));
     for (name, text) in &variables {
         let Some((key, value)) = setting(name, text) else {
-            if secrets.contains(name) {
+            if secrets.contains(name) || is_of_kubernetes(name, text) {
                 continue;
             }
             return Err(ConfigError {
@@ -72,18 +94,18 @@ pub fn load_from(
             });
         };
         insert(&mut table, &key, value)
-            .and_then(|()| parse(&table).map(|_| ()))
+            .and_then(|()| parse(&table).map(|_| ()).map_err(|mistake| mistake.problem))
             .map_err(|problem| ConfigError {
                 place: format!("variable {name}"),
                 problem,
             })?;
     }
-    let mut config = parse(&table).map_err(|problem| ConfigError {
-        place: file.as_ref().map_or_else(
-            || "configuration".to_owned(),
-            |path| format!("file {}", path.display()),
-        ),
-        problem,
+    let mut config = parse(&table).map_err(|mistake| match &file {
+        Some(path) => in_file(path, mistake),
+        None => ConfigError {
+            place: "configuration".to_owned(),
+            problem: mistake.problem,
+        },
     })?;
     let folder = file.as_deref().and_then(Path::parent);
     read_schema_files(&mut config, folder.unwrap_or(Path::new(".")))?;
@@ -110,8 +132,9 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
             "expected a configuration file that can be read (from {FILE}): {error}"
         ))
     })?;
-    let _: Config = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| fail(error.to_string()))
+    let wrong = |error| in_file(path, Mistake::new(error, Some(&text)));
+    let _: Config = toml::from_str(&text).map_err(wrong)?;
+    toml::from_str(&text).map_err(wrong)
 }
 
 /// Reads the schemas that stand in files of their own. They are JSON, which can say what TOML cannot: null.
@@ -139,11 +162,23 @@ fn read_schema_files(config: &mut Config, folder: &Path) -> Result<(), ConfigErr
     Ok(())
 }
 
-fn parse(table: &Table) -> Result<Config, String> {
+fn parse(table: &Table) -> Result<Config, Mistake> {
     table
         .clone()
         .try_into()
-        .map_err(|error: toml::de::Error| error.to_string().trim().to_owned())
+        .map_err(|error| Mistake::new(error, None))
+}
+
+fn in_file(path: &Path, mistake: Mistake) -> ConfigError {
+    let Mistake { line, key, problem } = mistake;
+    let line = line
+        .map(|line| format!(", line {line}"))
+        .unwrap_or_default();
+    let key = key.map(|key| format!(", key {key}")).unwrap_or_default();
+    ConfigError {
+        place: format!("file {}{line}{key}", path.display()),
+        problem,
+    }
 }
 
 /// Which key a variable sets, and to what.
@@ -212,6 +247,7 @@ fn known_names() -> String {
 mod tests {
     use std::time::Duration;
 
+    use super::super::Secret;
     use super::*;
 
     fn with(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -282,7 +318,7 @@ mod tests {
             (
                 "",
                 &[("LONGSHORE__BROKER__WINDOW", "many")],
-                &["WINDOW", "many"],
+                &["WINDOW", "usize", "a text"],
             ),
             (
                 "",
@@ -321,6 +357,88 @@ mod tests {
     }
 
     #[test]
+    fn no_mistake_shows_a_line_of_the_file() {
+        let webhook =
+            |inside: &str| format!("[[destination]]\nname = \"a\"\nwebhook = {{ {inside} }}\n");
+        let url = "https://u:hunter2@h/x?token=hunter2";
+        for (file, words) in [
+            (
+                webhook(&format!(
+                    "url = \"{url}\", secret = \"whsec_hunter2\", sceret = 1"
+                )),
+                ["line 3", "destination.webhook", "sceret"],
+            ),
+            (
+                "[database]\nurl = [\"postgres://u:hunter2@h/d\"]\n".to_owned(),
+                ["line 2", "database.url", "expected a secret"],
+            ),
+            (
+                "[database]\nurl = { env = \"postgres://u:hunter2@h/d\" }\n".to_owned(),
+                ["line 2", "database.url", "name of a variable"],
+            ),
+            (
+                "[database]\nurl = { env = \"A\", file = \"hunter2\" }\n".to_owned(),
+                ["line 2", "database.url", "expected a secret"],
+            ),
+            (
+                format!("[[destination]]\nname = \"a\"\nwebhook = \"{url}\"\n"),
+                ["line 3", "destination.webhook", "a text"],
+            ),
+            (
+                webhook("url = \"h.example/hook?key=hunter2\""),
+                ["line 3", "webhook.url", "https://"],
+            ),
+            (
+                webhook("url = \"u:hunter2@h.example/hook\""),
+                ["destination.a.webhook.url", "http://", "found none"],
+            ),
+            (
+                "[broker]\nwindow = \"hunter2\"\n".to_owned(),
+                ["line 2", "broker.window", "usize"],
+            ),
+            (
+                "[broker]\nurl = \"amqp://u:hunter2@h\n".to_owned(),
+                ["line 2", "longshore.toml", "expected"],
+            ),
+            (
+                "[log]\nformat = \"hunter2\"\n".to_owned(),
+                ["line 2", "log.format", "json"],
+            ),
+            (
+                "[secrets]\nseal = [\"hunter2\"]\n".to_owned(),
+                ["secrets.seal", "16 bytes", "found one of 7"],
+            ),
+        ] {
+            let error = with_file(&file, &[]).map(|_| ()).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+            for word in words {
+                assert!(error.contains(word), "{word:?} in {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_variable_s_mistake_shows_its_value() {
+        for (name, value) in [
+            ("LONGSHORE_BROKER_URL", "hunter2"),
+            ("LONGSHORE_BROKER_URL", "hunter2:hunter2@host"),
+            ("LONGSHORE_DATABASE_URL", "mysql://u:hunter2@host"),
+            ("LONGSHORE__BROKER__URL", "[\"amqp://u:hunter2@h\"]"),
+            ("LONGSHORE__BROKER__WINDOW", "hunter2"),
+            (
+                "LONGSHORE__DESTINATION",
+                "[{ name = \"a\", webhook = { url = \"hunter2\" } }]",
+            ),
+        ] {
+            let error = with(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
+            assert!(
+                !error.contains("hunter2") && error.contains("expected"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn a_schema_is_any_json_schema() {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
         let path = folder.path().join("longshore.toml");
@@ -350,6 +468,38 @@ mod tests {
                     .is_err_and(|error| error.to_string().contains(word)),
                 "{error:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf8_is_named() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let url = "LONGSHORE_BROKER_URL";
+        let error = texts([(url.into(), bytes(b"amqp://h\xff"))]).unwrap_err();
+        assert_eq!(error.place, "variable LONGSHORE_BROKER_URL");
+        assert!(error.problem.contains("UTF-8"), "{error}");
+        let error = texts([(bytes(b"LONGSHORE_X\xff"), "1".into())]).unwrap_err();
+        assert!(error.place.contains("LONGSHORE_X"), "{error}");
+        let others = texts([
+            ("PATH".into(), bytes(b"\xff")),
+            (url.into(), "amqp://h".into()),
+        ]);
+        assert_eq!(others, Ok(vec![(url.to_owned(), "amqp://h".to_owned())]));
+    }
+
+    #[test]
+    fn a_seal_is_one_secret_or_a_list() {
+        let (one, two) = ("0123456789abcdef", "fedcba9876543210");
+        for (value, expected) in [
+            (one.to_owned(), vec![one]),
+            (format!("[\"{one}\", \"{two}\"]"), vec![one, two]),
+            ("[]".to_owned(), vec![]),
+        ] {
+            let config = with(&[("LONGSHORE__SECRETS__SEAL", &value)]).unwrap();
+            let seal = config.secrets.seal.iter().map(Secret::expose);
+            assert_eq!(seal.collect::<Vec<_>>(), expected);
+            assert!(!format!("{config:?}").contains(one));
         }
     }
 

@@ -1,10 +1,10 @@
 //! Secrets: given in place, by environment variable or by file, and never shown.
 
+use std::env::VarError;
 use std::fmt;
-use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::Error as _;
+use serde::de::{Error, Expected, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A text that never shows in logs, errors or debug output.
@@ -13,24 +13,42 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
-#[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum Given {
-    Plain(String),
-    Env(FromEnv),
-    File(FromFile),
+/// `[secrets]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// What the password hash of a signup is sealed with on its way to the database: one secret or a list.
+    /// The first one seals, all of them open. None: made from what the programs on one broker share.
+    #[serde(deserialize_with = "one_or_more")]
+    pub seal: Vec<Secret>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FromEnv {
-    env: String,
+/// Minimum length of a secret that a key is made of, in bytes.
+const MIN_SEAL: usize = 16;
+
+impl Secrets {
+    /// What is wrong, if anything.
+    pub(super) fn problem(&self) -> Option<String> {
+        let short = self
+            .seal
+            .iter()
+            .find(|secret| secret.expose().len() < MIN_SEAL)?;
+        Some(format!(
+            "expected secrets of at least {MIN_SEAL} bytes, such as `openssl rand -base64 32` makes, found one \
+             of {}",
+            short.expose().len()
+        ))
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FromFile {
-    file: PathBuf,
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
+    let secret = |value| {
+        Secret::deserialize::<toml::Value>(value).map_err(|error| D::Error::custom(error.message()))
+    };
+    match toml::Value::deserialize(deserializer)? {
+        toml::Value::Array(values) => values.into_iter().map(secret).collect(),
+        value => Ok(vec![secret(value)?]),
+    }
 }
 
 impl Secret {
@@ -53,27 +71,58 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let given = Given::deserialize(deserializer).map_err(|_| {
-            D::Error::custom(
-                "expected a secret: \"text\", { env = \"NAME\" } or { file = \"PATH\" }",
-            )
-        })?;
-        match given {
-            Given::Plain(text) => Ok(Self::new(text)),
-            Given::Env(FromEnv { env }) => std::env::var(&env).map(Self::new).map_err(|_| {
-                D::Error::custom(format!(
-                    "expected the secret in variable {env}, which is not set"
-                ))
-            }),
-            Given::File(FromFile { file }) => {
-                let text = std::fs::read_to_string(&file).map_err(|error| {
-                    D::Error::custom(format!(
-                        "expected the secret in file {}: {error}",
-                        file.display()
-                    ))
-                })?;
-                Ok(Self::new(text.trim_end_matches(['\r', '\n'])))
-            }
-        }
+        deserializer.deserialize_any(Given)
     }
+}
+
+/// Reads a secret as it is given. By hand: an error of a derived reader may repeat what it has read.
+struct Given;
+
+impl<'de> Visitor<'de> for Given {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret: \"text\", { env = \"NAME\" } or { file = \"PATH\" }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+        Ok(Secret::new(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+        let expected: &dyn Expected = &Given;
+        let wrong = || A::Error::custom(format!("expected {expected}"));
+        let (place, value): (String, String) = map.next_entry().ok().flatten().ok_or_else(wrong)?;
+        if map.next_key::<String>()?.is_some() {
+            return Err(wrong());
+        }
+        let secret = match &*place {
+            "env" => from_variable(&value),
+            "file" => from_file(&value),
+            _ => return Err(wrong()),
+        };
+        secret.map_err(A::Error::custom)
+    }
+}
+
+fn from_variable(name: &str) -> Result<Secret, String> {
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_name || name.is_empty() {
+        return Err("expected `env` to be the name of a variable, found something else".to_owned());
+    }
+    std::env::var(name).map(Secret::new).map_err(|error| {
+        let found = match error {
+            VarError::NotPresent => "is not set",
+            VarError::NotUnicode(_) => "is not UTF-8",
+        };
+        format!("expected the secret in variable {name}, which {found}")
+    })
+}
+
+fn from_file(path: &str) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("expected the secret in file {path}: {error}"))?;
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }

@@ -13,10 +13,9 @@ use time::OffsetDateTime;
 
 use super::cloud::clip;
 use super::foreign::recognise;
-use super::id::name_based;
 use super::media::MediaType;
 use super::read::{self, Attribute, Read, Unfit};
-use super::{CloudEvent, EventId, Publisher, Trail, to_rfc3339};
+use super::{CloudEvent, EventId, Logins, Publisher, Trail, plain_id, to_rfc3339};
 use crate::message::{CLOUDEVENTS_JSON, HeaderValue, Headers, Message};
 use crate::reason::ReasonCode;
 
@@ -102,26 +101,24 @@ fn undecodable(detail: impl Into<String>) -> Undecodable {
 
 /// Reads the event off a message that arrived at `now` with `routing_key`.
 ///
-/// `own_user` is the broker user Longshore itself publishes as. Only a message whose `user_id` the
-/// broker vouches to be that one is believed what its `longshore-*` headers say; anybody else's are
-/// ignored, so no publisher can pass for another.
+/// Only a message under one of our own `logins` is believed what its `longshore-*` headers say; anybody
+/// else's are ignored, so no publisher can pass for another.
 ///
 /// # Errors
 /// The message is too large or none of the three shapes.
 pub fn decode(
     message: &Message,
     routing_key: &str,
-    own_user: Option<&str>,
+    logins: &Logins,
     limits: Limits,
     now: OffsetDateTime,
 ) -> Result<Decoded, Undecodable> {
     limits.check(&message.body)?;
     let user = message.user_id.as_deref();
-    let trusted = user.is_some() && user == own_user;
-    let mut trail = if trusted {
+    let mut trail = if logins.trusts(user) {
         Trail::read(&message.headers)
     } else {
-        Trail::default()
+        Trail::of_foreign(user, now)
     };
     let publisher = trail
         .publisher
@@ -248,9 +245,8 @@ fn plain(message: &Message, routing_key: &str, publisher: &Publisher) -> CloudEv
     let kind = given(&message.kind).unwrap_or_else(|| routing_key.to_owned());
     let source = given(&message.app_id).unwrap_or_else(|| publisher.as_str().to_owned());
     // With no id the content is the id, so that a message sent twice is no second event.
-    let id = given(&message.message_id).unwrap_or_else(|| {
-        name_based(&[kind.as_bytes(), source.as_bytes(), &message.body]).to_string()
-    });
+    let id = given(&message.message_id)
+        .unwrap_or_else(|| plain_id(message, routing_key, &kind, &source).to_string());
     CloudEvent {
         specversion: "1.0".to_owned(),
         id,
@@ -272,287 +268,4 @@ fn seconds_to_rfc3339(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::event::{header, now};
-    use crate::message::Headers;
-
-    const OWN: Option<&str> = Some("ours");
-
-    fn read(message: &Message) -> Result<Decoded, Undecodable> {
-        decode(message, "signup.requested", OWN, Limits::default(), now())
-    }
-
-    fn good(message: &Message) -> Decoded {
-        read(message).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn message(content_type: &str, body: impl Into<Bytes>) -> Message {
-        Message {
-            body: body.into(),
-            content_type: Some(content_type.to_owned()),
-            ..Message::default()
-        }
-    }
-
-    fn structured() -> Message {
-        let body = br#"{ "specversion":"1.0","id":"7","source":"/shop","type":"signup.requested",
-            "time":"2026-01-02T03:04:05Z","tenant":"a","data":{"email": "a@b.example"} }"#;
-        message("application/cloudevents+json; charset=utf-8", &body[..])
-    }
-
-    #[test]
-    fn a_structured_event_is_forwarded_byte_for_byte() {
-        let decoded = good(&structured());
-        assert_eq!(decoded.body, structured().body);
-        assert_eq!(decoded.data, json!({"email": "a@b.example"}));
-        assert_eq!(decoded.event.extensions["tenant"], json!("a"));
-        let publisher = Publisher::amqp(None);
-        assert_eq!(decoded.id, EventId::derived(&publisher, "/shop", "7"));
-        assert_eq!(decoded.trail.publisher, Some(publisher));
-    }
-
-    #[test]
-    fn binary_headers_with_any_prefix_make_the_same_event() {
-        for prefix in [
-            "cloudEvents:",
-            "cloudEvents_",
-            "ce-",
-            "ce_",
-            "CE-",
-            "CloudEvents:",
-        ] {
-            let mut binary = message("application/json", &br#"{"email": "a@b.example"}"#[..]);
-            binary.headers = Headers::from_iter([
-                (format!("{prefix}specversion"), HeaderValue::from("1.0")),
-                (format!("{prefix}id"), HeaderValue::from("7")),
-                (format!("{prefix}source"), HeaderValue::from("/shop")),
-                (
-                    format!("{prefix}type"),
-                    HeaderValue::from("signup.requested"),
-                ),
-                (format!("{prefix}time"), HeaderValue::Time(1_767_322_245)),
-            ]);
-            let decoded = good(&binary);
-            assert_eq!(decoded.id, good(&structured()).id);
-            assert_eq!(decoded.event.time.as_deref(), Some("2026-01-02T02:50:45Z"));
-            let canonical: Value = serde_json::from_slice(&decoded.body).unwrap_or_default();
-            assert_eq!(canonical["data"], json!({"email": "a@b.example"}));
-        }
-    }
-
-    #[test]
-    fn plain_json_takes_its_attributes_from_the_properties() {
-        let mut plain = message("application/json", &br#"{"a":1}"#[..]);
-        plain.message_id = Some("7".to_owned());
-        plain.app_id = Some("/shop".to_owned());
-        plain.timestamp = Some(0);
-        let decoded = good(&plain);
-        assert_eq!(decoded.id, good(&structured()).id);
-        assert_eq!(decoded.event.kind, "signup.requested");
-        assert_eq!(decoded.event.time.as_deref(), Some("1970-01-01T00:00:00Z"));
-        plain.kind = Some("processing.requested".to_owned());
-        assert_eq!(good(&plain).event.kind, "processing.requested");
-    }
-
-    #[test]
-    fn without_an_id_the_content_is_the_id() {
-        let one = message("application/json", &br#"{"a":1}"#[..]);
-        let other = message("application/json", &br#"{"a":2}"#[..]);
-        assert_eq!(good(&one).id, good(&one).id);
-        assert_ne!(good(&one).id, good(&other).id);
-    }
-
-    #[test]
-    fn only_a_broker_vouched_user_is_believed() {
-        let mut forged = structured();
-        forged.headers.set(header::PUBLISHER, "longshore");
-        forged.headers.set(header::GENERATION, 7_i64);
-        for user in [None, Some("mallory".to_owned())] {
-            forged.user_id = user.clone();
-            let decoded = good(&forged);
-            assert_eq!(decoded.trail.generation, 0);
-            assert_eq!(
-                decoded.trail.publisher,
-                Some(Publisher::amqp(user.as_deref()))
-            );
-        }
-        forged.user_id = Some("ours".to_owned());
-        forged.headers.set(header::PUBLISHER, "http:crm");
-        let decoded = good(&forged);
-        assert_eq!(decoded.trail.generation, 7);
-        assert_eq!(
-            decoded.id,
-            EventId::derived(&Publisher::http("crm"), "/shop", "7")
-        );
-    }
-
-    #[test]
-    fn what_is_no_event_says_what_was_expected() {
-        let too_large = message("application/json", vec![b' '; 300 * 1024]);
-        assert_eq!(
-            read(&too_large).map(|_| ()).map_err(|e| e.code),
-            Err(ReasonCode::TooLarge)
-        );
-
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        let ce = |rest: &str| {
-            let text = format!(
-                r#"{{"specversion":"1.0","id":"7","source":"/s","type":"t","data":{{}}{rest}}}"#
-            );
-            message(CLOUDEVENTS_JSON, text)
-        };
-        for (bad, word) in [
-            (message("text/plain", "hello"), "content type"),
-            (
-                message("application/cloudevents-batch+json", "[]"),
-                "content type",
-            ),
-            (message("application/json; charset=latin1", "{}"), "UTF-8"),
-            (
-                message("application/cloudevents+json; charset=latin1", "{}"),
-                "UTF-8",
-            ),
-            (message("application/json", "{"), "JSON"),
-            (message("application/json", ""), "JSON"),
-            (message("application/json", &b"\xff\xfe{\0}\0"[..]), "UTF-8"),
-            (message("application/json", deep), "recursion"),
-            (message(CLOUDEVENTS_JSON, "{}"), "specversion"),
-            (message(CLOUDEVENTS_JSON, "[1]"), "CloudEvent"),
-            (ce(r#","time":"noon""#), "time"),
-            (ce(r#","Tenant":"a""#), "Tenant"),
-            (ce(r#","data_base64":"AA==""#), "data_base64"),
-            (ce(r#","subject":"""#), "subject"),
-            (ce(r#","datacontenttype":"text/xml""#), "JSON media type"),
-            (ce(r#","data":{}"#), "once"),
-            (ce(r#","ext":1.5"#), "whole number"),
-        ] {
-            match read(&bad) {
-                Err(error) => {
-                    assert_eq!(error.code, ReasonCode::Undecodable);
-                    assert!(error.detail.contains(word), "{word:?} in {error}");
-                }
-                Ok(decoded) => panic!("expected an error about {word}, found {decoded:?}"),
-            }
-        }
-    }
-
-    fn with_headers<const N: usize>(headers: [(&str, HeaderValue); N]) -> Message {
-        let mut message = message("application/json", &b"{}"[..]);
-        message.headers = Headers::from_iter([
-            ("ce-specversion".to_owned(), HeaderValue::from("1.0")),
-            ("ce-id".to_owned(), HeaderValue::from("7")),
-            ("ce-source".to_owned(), HeaderValue::from("/shop")),
-            ("ce-type".to_owned(), HeaderValue::from("signup.requested")),
-        ]);
-        for (name, value) in headers {
-            message.headers.set(name.to_owned(), value);
-        }
-        message
-    }
-
-    #[test]
-    fn the_same_attribute_under_two_prefixes_has_one_value() {
-        let both = with_headers([("cloudEvents:id", "7".into()), ("Ce-Id", "7".into())]);
-        assert_eq!(good(&both).event.id, "7");
-        let differ = with_headers([("cloudEvents_id", "8".into())]);
-        assert!(read(&differ).is_err_and(|error| error.detail.contains("/id")));
-    }
-
-    #[test]
-    fn headers_beside_a_structured_event_say_nothing() {
-        let mut both = with_headers([]);
-        both.content_type = structured().content_type;
-        both.body = structured().body;
-        both.headers.set("ce-id", "8");
-        let decoded = good(&both);
-        assert_eq!(decoded.event.id, "7");
-        assert_eq!(decoded.body, both.body);
-    }
-
-    #[test]
-    fn a_header_has_a_type_that_json_has() {
-        let event = good(&with_headers([
-            ("ce-count", HeaderValue::UInt8(7)),
-            ("ce-none", HeaderValue::Null),
-            ("ce-on", HeaderValue::Bool(true)),
-        ]));
-        assert_eq!(event.event.extensions["count"], json!(7));
-        assert_eq!(event.event.extensions.len(), 2);
-        for wrong in [
-            HeaderValue::Float(1.5),
-            HeaderValue::Float(f64::NAN),
-            HeaderValue::Decimal { scale: 0, value: 1 },
-            HeaderValue::RawText(vec![0xff]),
-            HeaderValue::Bytes(vec![0xff]),
-            HeaderValue::List(Vec::new()),
-            HeaderValue::Table(Headers::default()),
-        ] {
-            assert!(
-                read(&with_headers([("ce-ext", wrong.clone())])).is_err(),
-                "{wrong:?}"
-            );
-        }
-        assert!(read(&with_headers([("ce-id", HeaderValue::Int(7))])).is_err());
-    }
-
-    #[test]
-    fn a_content_encoding_is_refused_unless_it_changes_nothing() {
-        for (encoding, is_taken) in [
-            ("utf-8", true),
-            ("identity", true),
-            ("gzip", false),
-            ("latin1", false),
-        ] {
-            let mut encoded = structured();
-            encoded.content_encoding = Some(encoding.to_owned());
-            assert_eq!(read(&encoded).is_ok(), is_taken, "{encoding}");
-        }
-    }
-
-    #[test]
-    fn a_binary_event_may_have_no_data() {
-        let mut bare = with_headers([]);
-        bare.body = Bytes::new();
-        let decoded = good(&bare);
-        assert!(decoded.event.data.is_none() && decoded.data.is_null());
-        let again = good(&message(CLOUDEVENTS_JSON, decoded.body));
-        assert!(again.event.data.is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(
-            body in prop::collection::vec(any::<u8>(), 0..400),
-            content_type in prop::option::of("[ -~]{0,40}"),
-            kind in prop::option::of(".{0,20}"),
-            id in prop::option::of(".{0,300}"),
-            header in ".{0,20}",
-            timestamp in prop::option::of(any::<u64>()),
-        ) {
-            let mut message = message("application/json", body);
-            message.kind = kind;
-            message.message_id = id;
-            message.timestamp = timestamp;
-            message.headers.set(format!("cloudEvents:{header}"), 1_i64);
-            let _ = read(&message);
-            message.headers = Headers::default();
-            let _ = read(&message);
-            message.content_type = content_type;
-            let _ = read(&message);
-        }
-
-        #[test]
-        fn json_in_an_event_survives_canonical_form(text in ".{0,60}", number in any::<i64>()) {
-            let data = json!({"text": text, "number": number});
-            let decoded = good(&message("application/json", data.to_string()));
-            prop_assert_eq!(&decoded.data, &data);
-            let again = good(&message(CLOUDEVENTS_JSON, decoded.body.clone()));
-            prop_assert_eq!(again.data, data);
-            prop_assert_eq!(again.body, decoded.body);
-        }
-    }
-}
+mod tests;

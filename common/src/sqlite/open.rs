@@ -8,6 +8,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use super::error::{Error, PATIENCE, is_busy, is_closed_to_us};
 use super::location::Location;
+use super::private::{make_private_database, make_private_folder};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub(super) enum Role {
 pub(super) async fn open(location: &Location, role: Role) -> Result<SqliteConnection, Error> {
     let options = match location {
         Location::File(path) => {
-            make_folder(path).await?;
+            make_folder(path)?;
+            make_private_database(path);
             options(role).filename(path).create_if_missing(true)
         }
         Location::Memory { .. } => options(role).filename(":memory:"),
@@ -67,12 +69,12 @@ fn options(role: Role) -> SqliteConnectOptions {
     }
 }
 
-async fn make_folder(file: &Path) -> Result<(), Error> {
+fn make_folder(file: &Path) -> Result<(), Error> {
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => return Ok(()),
     };
-    tokio::fs::create_dir_all(folder).await.map_err(|error| {
+    make_private_folder(folder).map_err(|error| {
         Error::Unavailable(format!(
             "the folder {} is not there and cannot be made: {error}",
             folder.display()

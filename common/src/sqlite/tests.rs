@@ -333,3 +333,53 @@ async fn a_missing_table_is_told_apart() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn nobody_else_may_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let modes = |location: &Location| {
+        let Location::File(path) = location else {
+            panic!("no file")
+        };
+        let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
+        let mode = |file: std::io::Result<std::fs::DirEntry>| {
+            let file = file.unwrap();
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            (file.file_name().into_string().unwrap(), mode)
+        };
+        files
+            .map(mode)
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (folder, location) = place();
+    let write = async || {
+        let database = Database::separate(&location);
+        let table = "CREATE TABLE IF NOT EXISTS t (x)";
+        let written = database.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(table).execute(connection).await?;
+                Ok(())
+            })
+        });
+        written.await.unwrap();
+        database
+    };
+    let open = write().await;
+    let found = modes(&location);
+    assert!(
+        found.len() >= 4 && found.values().all(|mode| *mode == 0o600),
+        "{found:?}"
+    );
+    let data = std::fs::metadata(folder.path().join("data")).unwrap();
+    assert_eq!(data.permissions().mode() & 0o777, 0o700);
+
+    // Those of an earlier version too.
+    for name in found.keys() {
+        let path = folder.path().join("data").join(name);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    write().await.close().await;
+    let found = modes(&location);
+    assert!(found.values().all(|mode| *mode == 0o600), "{found:?}");
+    open.close().await;
+}

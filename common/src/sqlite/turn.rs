@@ -6,6 +6,7 @@
 //! process that has just committed comes behind the one that waits.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 use super::error::PATIENCE;
 use super::location::Location;
+use super::private::FILE;
 
 /// The lock that is held while waiting: a file beside the database.
 pub(super) struct Turn {
@@ -54,7 +56,12 @@ impl Turn {
             && let Some(path) = &self.path
         {
             let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(false).open(path);
+            let file = options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(FILE)
+                .open(path);
             self.file = file.ok().map(Arc::new);
         }
         let Some(file) = self.file.clone() else {

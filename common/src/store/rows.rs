@@ -15,7 +15,7 @@ use crate::reason::ReasonCode;
 
 pub use dead::{
     AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadState,
-    DeadStory, DeadSummary, Discard, DiscardRecord, EditRecord, Edited, Hourly,
+    DeadStory, DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
 pub use replays::{HistorySlice, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState};
 
@@ -229,6 +229,10 @@ pub struct EventStatus {
     /// Why it was rejected or died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectionRecord>,
+    /// What came later under the same id with another content, and was turned away: all of the above is
+    /// about the content that came first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Conflict>,
 }
 
 impl EventStatus {
@@ -237,6 +241,38 @@ impl EventStatus {
     pub fn is_at_rest(&self) -> bool {
         matches!(self.status, "completed" | "rejected" | "dead")
     }
+
+    /// The status as everybody may see it who knows the id: without what receivers said and where they are.
+    #[must_use]
+    pub fn public(mut self) -> Self {
+        for delivery in &mut self.deliveries {
+            delivery.error = None;
+        }
+        self
+    }
+
+    /// When the event came through a door.
+    pub fn received_at(&self) -> Option<OffsetDateTime> {
+        let received = self.timeline.iter().find(|step| step.step == "received")?;
+        Some(received.at.0)
+    }
+}
+
+/// Another content under the id of an event that is stored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Conflict {
+    /// The stable code: `idempotency_conflict`.
+    pub code: ReasonCode,
+    /// One sentence on it.
+    pub detail: String,
+    /// The type it had.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it came through a door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Moment>,
+    /// When it was turned away.
+    pub at: Moment,
 }
 
 /// One thing that happened to an event.
@@ -262,10 +298,13 @@ pub struct DeliveryStatus {
     pub status: DeliveryState,
     /// How many attempts there were.
     pub attempts: u32,
+    /// Why it was given up, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonCode>,
     /// When it was written down, by the clock of the database.
     #[serde(skip)]
     pub due_at: Moment,
-    /// The last error, where the last attempt failed.
+    /// The last error, where the last attempt failed. Not told to everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// When it was last tried.

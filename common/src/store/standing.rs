@@ -3,8 +3,8 @@
 //!
 //! - An event that is stored is judged by its deliveries, the newest generation at each destination:
 //!   while one is due it is `delivering` (`stored` as long as nothing was tried); else one that is
-//!   dead makes it `dead`; else it is `completed`. Rejections beside it change nothing: they were
-//!   about another content under the same id.
+//!   dead makes it `dead`; else it is `completed`. Rejections beside it change nothing of that: they were
+//!   about another content under the same id, and stand as `conflicts` beside it.
 //! - An event that is not stored is `dead` while a dead letter of it is open: somebody has to do
 //!   something. Else the newest thing that is known decides: a rejection makes it `rejected`, a
 //!   discarded dead letter `dead`, and one that was sent again `delivering`: it is on its way, and
@@ -19,13 +19,16 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::rows::{
-    DeadState, DeliveryState, DeliveryStatus, EventStatus, Moment, RejectionRecord, Standing,
-    Timeline,
+    Conflict, DeadState, DeliveryState, DeliveryStatus, EventStatus, Moment, RejectionRecord,
+    Standing, Timeline,
 };
 use super::tables::text::json;
 use crate::event::EventId;
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
+
+/// Maximum of conflicts that a status lists.
+const MAX_CONFLICTS: usize = 20;
 
 /// All that is known of one event.
 #[derive(Debug, Default)]
@@ -122,6 +125,7 @@ impl Facts {
     /// Where the event stands; `None` where nothing is known of it.
     pub(super) fn judge(mut self, id: EventId) -> Option<EventStatus> {
         let (standing, reason) = self.judgement()?;
+        let conflicts = self.conflicts();
         if self.is_stored() {
             self.rejections.clear();
         }
@@ -130,9 +134,32 @@ impl Facts {
             kind: self.kind(),
             status: standing.as_str(),
             timeline: self.timeline(),
-            deliveries: self.newest_deliveries().map(DeliveryStatus::from).collect(),
+            deliveries: self
+                .newest_deliveries()
+                .map(|it| self.delivery(it))
+                .collect(),
             reason,
+            conflicts,
         })
+    }
+
+    /// What was turned away because another content is stored, the newest ones.
+    fn conflicts(&self) -> Vec<Conflict> {
+        let is_conflict = |it: &&RejectionFact| it.reason == ReasonCode::IdempotencyConflict;
+        let found = self.rejections.iter().filter(is_conflict);
+        let found: Vec<Conflict> = found.map(Conflict::from).collect();
+        let beyond = found.len().saturating_sub(MAX_CONFLICTS);
+        found.into_iter().skip(beyond).collect()
+    }
+
+    /// A delivery, and why it was given up where it was.
+    fn delivery(&self, fact: &DeliveryFact) -> DeliveryStatus {
+        let given_up = fact.status == DeliveryState::Dead;
+        let letter = self.letters.iter().rev().find(|letter| letter.is_of(fact));
+        DeliveryStatus {
+            reason: letter.filter(|_| given_up).map(|letter| letter.reason),
+            ..fact.into()
+        }
     }
 
     fn judgement(&self) -> Option<(Standing, Option<RejectionRecord>)> {
@@ -165,12 +192,10 @@ impl Facts {
         if in_state(DeliveryState::Dead).next().is_none() {
             return (Standing::Completed, None);
         }
-        let why = self.letters.iter().rev().find(|letter| {
-            in_state(DeliveryState::Dead).any(|delivery| {
-                letter.destination.as_deref() == Some(&delivery.destination)
-                    && letter.generation == delivery.generation
-            })
-        });
+        let why =
+            self.letters.iter().rev().find(|letter| {
+                in_state(DeliveryState::Dead).any(|delivery| letter.is_of(delivery))
+            });
         (Standing::Dead, why.map(RejectionRecord::from))
     }
 
@@ -259,6 +284,26 @@ impl Facts {
     }
 }
 
+impl LetterFact {
+    /// Whether it is about a delivery.
+    fn is_of(&self, delivery: &DeliveryFact) -> bool {
+        self.destination.as_deref() == Some(&delivery.destination)
+            && self.generation == delivery.generation
+    }
+}
+
+impl From<&RejectionFact> for Conflict {
+    fn from(fact: &RejectionFact) -> Self {
+        Self {
+            code: fact.reason,
+            detail: fact.reason.summary().to_owned(),
+            kind: fact.kind.clone(),
+            received_at: fact.received_at,
+            at: fact.rejected_at,
+        }
+    }
+}
+
 impl From<&DeliveryFact> for DeliveryStatus {
     fn from(fact: &DeliveryFact) -> Self {
         Self {
@@ -266,6 +311,7 @@ impl From<&DeliveryFact> for DeliveryStatus {
             generation: fact.generation,
             status: fact.status,
             attempts: fact.attempts,
+            reason: None,
             due_at: fact.due_at,
             error: fact.last_error.clone(),
             last_attempt_at: fact.last_attempt_at,

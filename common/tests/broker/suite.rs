@@ -24,7 +24,7 @@ use common::broker::{
 };
 use common::event::{header, now, to_rfc3339};
 use common::message::{HeaderValue, Message};
-use common::topology::{DELIVERY_LIMIT, Fact, QueueKind};
+use common::topology::{DELIVERY_LIMIT, Fact, QueueKind, Topology};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
@@ -390,6 +390,60 @@ pub async fn a_missing_queue_is_named(world: Arc<World>) {
     // Nothing else was harmed.
     let subscribed = world.broker.subscribe(&world.names.store(), 1).await;
     assert!(subscribed.is_ok());
+}
+
+pub async fn a_queue_is_looked_for_at_any_time(world: Arc<World>) {
+    let queue = world.names.validate();
+    let has = async |name: &str| world.broker.has_queue(name).await.expect("asked");
+    // Each "no" costs a channel on some engines; the next look has to work all the same.
+    for _ in 0..3 {
+        assert!(has(&queue).await);
+        assert!(!has(&format!("{queue}.missing")).await);
+        assert!(!has(&"x".repeat(256)).await);
+    }
+    let asked = (0..50).map(|_| world.broker.has_queue(&queue));
+    for found in join_all(asked).await {
+        assert!(found.expect("asked"));
+    }
+    // Another program's doing is seen at once.
+    let other = world.client();
+    let around = world.topology.around(&world.names.exchange(Fact::Received));
+    other.delete(&around).await.expect("deleted");
+    assert!(!has(&queue).await);
+    other.apply(&around).await.expect("applied");
+    assert!(has(&queue).await);
+    other.close().await;
+}
+
+pub async fn binding_again_makes_what_is_missing(world: Arc<World>) {
+    let around = world.topology.around(&world.names.exchange(Fact::Received));
+    let queues = [world.names.history(), world.names.validate()];
+    let declared: HashSet<_> = around.queues.iter().map(|queue| &queue.name).collect();
+    assert_eq!(declared, queues.iter().collect());
+    assert_eq!(around.bindings.len(), 2);
+    let bind = async || world.broker.bind(&around.bindings).await;
+    assert!(matches!(bind().await, Ok(true)), "what is there stays");
+
+    world.broker.delete(&around).await.expect("deleted");
+    assert!(matches!(bind().await, Ok(false)), "without either end");
+    let unbound = Topology {
+        bindings: Vec::new(),
+        ..around.clone()
+    };
+    world.broker.apply(&unbound).await.expect("applied");
+    let to = || Address::Fact {
+        fact: Fact::Received,
+        routing_key: "signup.requested".to_owned(),
+    };
+    let published = world.broker.publish(publication(to(), "1")).await;
+    assert!(
+        matches!(published, Err(PublishError::Unroutable { .. })),
+        "{published:?}"
+    );
+    assert!(matches!(bind().await, Ok(true)));
+    let published = world.broker.publish(publication(to(), "2")).await;
+    published.expect("published");
+    world.wait_for_depth(&world.names.validate(), 1).await;
 }
 
 pub async fn delays_are_kept_under_load(world: Arc<World>) {

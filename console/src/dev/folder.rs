@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use common::bootstrap::Failure;
 use common::config::Config;
+use common::sqlite::{make_private, make_private_folder};
 
 /// The file that is locked; it holds the id of the process.
 const LOCK: &str = "dev.lock";
@@ -47,8 +49,11 @@ fn lock(folder: &Path) -> Result<File, Failure> {
              give another folder with --data"
         ))
     };
-    std::fs::create_dir_all(folder).map_err(unusable)?;
+    make_private_folder(folder).map_err(unusable)?;
     let path = folder.join(LOCK);
+    if is_ours(folder, &path) {
+        make_private(folder);
+    }
     let mut options = File::options();
     // Not truncated: it may be another process's.
     let mut file = options
@@ -56,6 +61,7 @@ fn lock(folder: &Path) -> Result<File, Failure> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(&path)
         .map_err(unusable)?;
     match file.try_lock() {
@@ -66,6 +72,12 @@ fn lock(folder: &Path) -> Result<File, Failure> {
     file.set_len(0).map_err(unusable)?;
     writeln!(file, "{}", std::process::id()).map_err(unusable)?;
     Ok(file)
+}
+
+/// Whether a folder is there for our data alone: we have worked in it before, or nothing is in it. Any other
+/// one stays open to whom it was, and only our files in it are not.
+fn is_ours(folder: &Path, lock: &Path) -> bool {
+    lock.exists() || std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_none())
 }
 
 fn taken(folder: &Path, file: &mut File) -> Failure {
@@ -106,6 +118,29 @@ mod tests {
         assert_eq!(refused.code(), 1);
         drop(held);
         assert!(hold(&config).is_ok());
+    }
+
+    #[test]
+    fn nobody_else_may_look_into_the_folder() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let open = |path: &Path| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let new = folder.path().join("new");
+        drop(hold(&config(&new)).unwrap());
+        assert_eq!((mode(&new), mode(&new.join(LOCK))), (0o700, 0o600));
+        open(&new);
+        drop(hold(&config(&new)).unwrap());
+        assert_eq!(mode(&new), 0o700, "one that was there before");
+        // Somebody's folder for other things stays as it was.
+        let theirs = folder.path().join("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        std::fs::write(theirs.join("notes"), "").unwrap();
+        open(&theirs);
+        drop(hold(&config(&theirs)).unwrap());
+        assert_eq!((mode(&theirs), mode(&theirs.join(LOCK))), (0o755, 0o600));
     }
 
     #[test]

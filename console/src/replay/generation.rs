@@ -38,6 +38,7 @@ mod tests {
             generation,
             status,
             attempts,
+            reason: None,
             due_at: Moment(written_at),
             error: None,
             last_attempt_at: at.map(Moment),

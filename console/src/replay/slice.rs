@@ -96,7 +96,15 @@ async fn read(
         Some(reader) => reader,
         None => {
             let window = Window::from(slice);
-            reader.insert(Reader::open(run.replayer.broker, window, position).await?)
+            reader.insert(
+                Reader::open(
+                    run.replayer.broker,
+                    run.replayer.judge.logins(),
+                    window,
+                    position,
+                )
+                .await?,
+            )
         }
     };
     let mut entries = Vec::new();
@@ -187,7 +195,12 @@ fn message(
     {
         return Err(objection);
     }
-    Ok(named(canonical((**accepted).clone(), generation)))
+    let mut message = canonical((**accepted).clone(), generation);
+    if target.stage == Stage::Integrate {
+        // For the store stage alone.
+        message.headers.remove(header::SEALED_PASSWORD_HASH);
+    }
+    Ok(named(message))
 }
 
 /// Publishes until the broker has all of it, or it shall end. Says how many it has confirmed, and up to where

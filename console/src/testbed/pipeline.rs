@@ -32,7 +32,7 @@ impl Pipeline {
     pub(crate) async fn new(destinations: &[&str]) -> Self {
         let topology = super::topology(destinations);
         let broker = FailingBroker::with(&topology).await;
-        let judge = Judge::new(&Config::default(), broker.user()).expect("the built-in types");
+        let judge = Judge::new(&Config::default()).expect("the built-in types");
         Self {
             broker,
             store: Arc::new(super::store().await),
@@ -134,6 +134,7 @@ impl Pipeline {
         let worker = StoreEvents::new(
             Arc::clone(&self.store) as Arc<dyn Store>,
             destinations.collect(),
+            common::seal::Seal::of(&Config::default()).expect("a key"),
         );
         let received = Received {
             trail: Trail::read(&message.headers),

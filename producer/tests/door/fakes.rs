@@ -15,6 +15,7 @@ use common::broker::{
 use common::config::Config;
 use common::event::{Decoded, EventId, Types, decode, now};
 use common::namespace::Namespace;
+use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{
@@ -78,7 +79,7 @@ impl TestBroker {
     }
 
     /// The engine, with everything declared.
-    async fn real(&self) -> &EmbeddedBroker {
+    pub async fn real(&self) -> &EmbeddedBroker {
         let declare = async || {
             let topology = Topology::new(&self.config.plan());
             self.real.apply(&topology).await.unwrap();
@@ -96,8 +97,14 @@ impl TestBroker {
         let mut message = publication.message.clone();
         message.user_id = self.user().map(str::to_owned);
         let limits = self.config.limits.events();
-        let decoded = decode(&message, routing_key, self.user(), limits, now())
-            .unwrap_or_else(|error| panic!("the validate worker cannot read it: {error}"));
+        let decoded = decode(
+            &message,
+            routing_key,
+            &self.config.broker.logins(),
+            limits,
+            now(),
+        )
+        .unwrap_or_else(|error| panic!("the validate worker cannot read it: {error}"));
         assert_eq!(message.message_id, Some(decoded.id.to_string()));
         assert_eq!(message.body, decoded.body, "expected the canonical form");
         assert_eq!(message.kind.as_deref(), Some(&*decoded.event.kind));
@@ -364,12 +371,17 @@ impl Setup {
             store_needed: false,
             metrics: MetricsPage::start(),
         };
-        let door = Door::new(config, health).unwrap();
+        let door = Door::new(config, health, seal()).unwrap();
         Testbed {
             broker,
             router: router(door),
         }
     }
+}
+
+/// What the door seals with.
+pub fn seal() -> Seal {
+    Seal::new(["a secret of the tests"])
 }
 
 /// A producer whose broker takes everything, with the database down.

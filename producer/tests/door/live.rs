@@ -88,9 +88,9 @@ async fn each_change_is_told_once_until_the_event_is_at_rest() {
         events,
         [
             event("waiting", json!({"for": "event"})),
-            event("status", json!(said[0])),
-            event("status", json!(said[1])),
-            event("status", json!(said[2])),
+            event("status", json!(said[0].clone().public())),
+            event("status", json!(said[1].clone().public())),
+            event("status", json!(said[2].clone().public())),
             event("end", json!({"reason": "at_rest"})),
         ]
     );
@@ -111,7 +111,7 @@ async fn what_is_at_rest_already_is_told_at_once() {
         assert_eq!(
             events,
             [
-                event("status", json!(said[0])),
+                event("status", json!(said[0].clone().public())),
                 event("end", json!({"reason": "at_rest"})),
             ]
         );
@@ -127,7 +127,7 @@ async fn a_database_that_is_down_is_waited_for_and_tells_nothing_of_itself() {
         events,
         [
             event("waiting", json!({"for": "database"})),
-            event("status", json!(store.said()[0])),
+            event("status", json!(store.said()[0].clone().public())),
             event("end", json!({"reason": "at_rest"})),
         ]
     );

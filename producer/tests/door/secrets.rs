@@ -7,9 +7,10 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordVerifier as _};
 use axum::http::StatusCode;
 use common::broker::PublishError;
+use common::event::header;
 use serde_json::json;
 
-use crate::fakes::{Setup, testbed};
+use crate::fakes::{Setup, seal, testbed};
 use crate::request::{BATCH, EVENT, JSON, event};
 
 const PASSWORD: &str = "Tr0ub4dor-and-3-horses";
@@ -54,8 +55,14 @@ async fn a_password_becomes_a_hash_that_verifies_and_is_nowhere_else() {
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     let (publication, decoded) = bed.broker.only();
     assert!(!format!("{publication:?} {answer:?}").contains(PASSWORD));
-    let hash = decoded.data["password_hash"].as_str().unwrap();
-    let hash = PasswordHash::new(hash).unwrap();
+    assert_eq!(decoded.data, json!({"email": "a@b.example", "name": "x"}));
+    assert!(!format!("{publication:?}").contains("argon2id"));
+    let sealed = publication
+        .message
+        .headers
+        .text(header::SEALED_PASSWORD_HASH);
+    let hash = seal().open(decoded.id, sealed.unwrap()).unwrap();
+    let hash = PasswordHash::new(hash.expose()).unwrap();
     assert!(
         Argon2::default()
             .verify_password(PASSWORD.as_bytes(), &hash)
@@ -63,7 +70,31 @@ async fn a_password_becomes_a_hash_that_verifies_and_is_nowhere_else() {
     );
     let log = logged();
     assert!(log.contains("http.request"), "expected spans, found {log}");
-    assert!(!log.contains(PASSWORD));
+    assert!(!log.contains(PASSWORD) && !log.contains("$argon2id"));
+}
+
+#[tokio::test]
+async fn a_hash_that_another_system_made_travels_sealed_too() {
+    let bed = testbed();
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
+    let data = json!({"email": "a@b.example", "name": "x", "password_hash": hash});
+    let mut event = event("1");
+    event["data"] = data;
+    let answer = bed.post("/v1/events", &[EVENT], event.to_string()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let (publication, decoded) = bed.broker.only();
+    let body = String::from_utf8(publication.message.body.to_vec()).unwrap();
+    assert!(
+        !body.contains("argon2id") && !body.contains("password"),
+        "{body}"
+    );
+    assert_eq!(decoded.data, json!({"email": "a@b.example", "name": "x"}));
+    let sealed = publication
+        .message
+        .headers
+        .text(header::SEALED_PASSWORD_HASH);
+    let opened = seal().open(decoded.id, sealed.unwrap()).unwrap();
+    assert_eq!(opened.expose(), hash);
 }
 
 #[tokio::test]

@@ -12,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 use crate::fakes::{Setup, TestStore, Testbed, testbed};
 use crate::live::{STREAMS, watch};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Server {
+pub struct Server {
     address: SocketAddr,
     stop: CancellationToken,
     ended: JoinHandle<std::io::Result<()>>,
 }
 
-async fn start(bed: &Testbed, wire: Wire, drain: Duration) -> Server {
+pub async fn start(bed: &Testbed, wire: Wire, drain: Duration) -> Server {
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -33,19 +33,19 @@ async fn start(bed: &Testbed, wire: Wire, drain: Duration) -> Server {
 }
 
 impl Server {
-    async fn connect(&self) -> TcpStream {
+    pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// Sends bytes and reads until the server closes.
-    async fn exchange(&self, bytes: &[u8]) -> String {
+    pub async fn exchange(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect().await;
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(bytes).await;
         read(&mut stream).await
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.ended)
             .await
@@ -56,7 +56,7 @@ impl Server {
 }
 
 /// Reads until the other side closes.
-async fn read(stream: &mut TcpStream) -> String {
+pub async fn read(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text))
         .await
@@ -64,7 +64,7 @@ async fn read(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn signup(more: &str) -> String {
+pub fn signup(more: &str) -> String {
     let body = r#"{"email":"a@b.example","name":"x"}"#;
     format!(
         "POST /v1/signups HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\

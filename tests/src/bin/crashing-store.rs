@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use common::bootstrap::{self, Failure, Program};
 use common::outcome::Outcome;
 use common::runtime::{Handler, Received, Spec, Worker};
+use common::seal::Seal;
 use common::topology::{Names, Stage};
 use workers::store::StoreEvents;
 
@@ -44,7 +45,9 @@ fn main() -> ExitCode {
 async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     workers::serve(program, Some(Arc::clone(&store)), |program, broker| {
-        let handler = Crashing(StoreEvents::new(store, program.config.destinations.clone()));
+        let seal = Seal::of(&program.config).map_err(anyhow::Error::from)?;
+        let destinations = program.config.destinations.clone();
+        let handler = Crashing(StoreEvents::new(store, destinations, seal));
         let queue = Names::new(program.config.namespace.clone()).store();
         let spec = Spec::new(queue, program.config.stage(Stage::Store));
         Ok(vec![Worker::new(

@@ -8,25 +8,32 @@ use common::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED, from_rfc3339, normal
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
+use common::seal::Seal;
 use common::store::{Details, NewEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::password;
 use crate::canonical::{Canonical, read};
 
 /// The rows of an event.
 ///
 /// # Errors
 /// It is no event that validation can have let through: a dead letter.
-pub(super) fn rows(received: &Received, destinations: &[Destination]) -> Result<NewEvent, Failure> {
-    let Canonical { id, event } = read(received)?;
+pub(super) fn rows(
+    received: &Received,
+    destinations: &[Destination],
+    seal: &Seal,
+) -> Result<NewEvent, Failure> {
+    let Canonical { id, mut event } = read(received)?;
+    let (password_hash, body) = password::open(&received.message, id, &mut event, seal)?;
     let fingerprint = Content::from(&event)
         .fingerprint()
         .map_err(|error| wrong(&error))?;
-    let details = details(&event.kind, event.data())?;
+    let details = details(&event.kind, event.data(), password_hash)?;
     let trail = &received.trail;
     let received_at = trail.received_at.unwrap_or_else(now);
-    let body = std::str::from_utf8(&received.message.body)
+    let body = String::from_utf8(body.into_owned())
         .map_err(|error| Failure::new(ReasonCode::Undecodable, error.to_string()))?;
     Ok(NewEvent {
         id,
@@ -49,7 +56,7 @@ pub(super) fn rows(received: &Received, destinations: &[Destination]) -> Result<
         received_at,
         accepted_at: trail.accepted_at.unwrap_or(received_at),
         fingerprint,
-        body: body.to_owned(),
+        body,
         details,
     })
 }
@@ -64,8 +71,6 @@ struct SignupData<'d> {
     plan: Option<String>,
     #[serde(default)]
     locale: Option<String>,
-    #[serde(default)]
-    password_hash: Option<String>,
     #[serde(borrow, default)]
     attributes: Option<&'d RawValue>,
 }
@@ -79,7 +84,7 @@ struct ProcessingData<'d> {
     payload: &'d RawValue,
 }
 
-fn details(kind: &str, data: &str) -> Result<Details, Failure> {
+fn details(kind: &str, data: &str, password_hash: Option<String>) -> Result<Details, Failure> {
     match kind {
         SIGNUP_REQUESTED => {
             let signup: SignupData<'_> =
@@ -91,7 +96,7 @@ fn details(kind: &str, data: &str) -> Result<Details, Failure> {
                 name: signup.name,
                 plan: signup.plan,
                 locale: signup.locale,
-                password_hash: signup.password_hash,
+                password_hash,
                 attributes: signup.attributes.map(object).transpose()?,
             })
         }
@@ -132,9 +137,9 @@ mod tests {
             task: "t".to_owned(),
             payload: payload.to_owned(),
         };
-        assert_eq!(details(PROCESSING_REQUESTED, &data), Ok(kept));
+        assert_eq!(details(PROCESSING_REQUESTED, &data, None), Ok(kept));
         let data = format!(r#"{{"email":"a@b.example","name":"A","attributes":{payload}}}"#);
-        let Ok(Details::Signup { attributes, .. }) = details(SIGNUP_REQUESTED, &data) else {
+        let Ok(Details::Signup { attributes, .. }) = details(SIGNUP_REQUESTED, &data, None) else {
             panic!("expected a signup")
         };
         assert_eq!(attributes.as_deref(), Some(payload));
@@ -144,7 +149,10 @@ mod tests {
     fn what_is_not_an_object_is_no_payload() {
         for payload in ["7", "null", "[{}]", "\"{}\""] {
             let data = format!(r#"{{"task":"t","payload":{payload}}}"#);
-            assert!(details(PROCESSING_REQUESTED, &data).is_err(), "{payload}");
+            assert!(
+                details(PROCESSING_REQUESTED, &data, None).is_err(),
+                "{payload}"
+            );
         }
     }
 }

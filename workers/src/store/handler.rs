@@ -5,10 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use common::broker::Publication;
 use common::config::Destination;
-use common::event::Trail;
+use common::event::{Trail, header};
+use common::message::Message;
 use common::outcome::{Failure, FieldError, Outcome, Rejection};
 use common::reason::ReasonCode;
 use common::runtime::{Handler, Received};
+use common::seal::Seal;
 use common::store::{NewEvent, Store, StoreError, Stored};
 use common::topology::Fact;
 
@@ -20,14 +22,16 @@ use crate::database::{refused, unanswered};
 pub struct StoreEvents {
     store: Arc<dyn Store>,
     destinations: Vec<Destination>,
+    seal: Seal,
 }
 
 impl StoreEvents {
-    /// Stores in `store`; deliveries are due at `destinations`.
-    pub fn new(store: Arc<dyn Store>, destinations: Vec<Destination>) -> Self {
+    /// Stores in `store`; deliveries are due at `destinations`; `seal` opens password hashes.
+    pub fn new(store: Arc<dyn Store>, destinations: Vec<Destination>, seal: Seal) -> Self {
         Self {
             store,
             destinations,
+            seal,
         }
     }
 
@@ -59,7 +63,8 @@ impl Handler for StoreEvents {
         let mut events = Vec::with_capacity(batch.len());
         let readable: Vec<Result<(), Failure>> = batch
             .iter()
-            .map(|received| rows(received, &self.destinations).map(|event| events.push(event)))
+            .map(|received| rows(received, &self.destinations, &self.seal))
+            .map(|event| event.map(|event| events.push(event)))
             .collect();
         let events: Arc<[NewEvent]> = events.into();
         let stored = if events.is_empty() {
@@ -103,11 +108,13 @@ fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreEr
             Outcome::Next(vec![stored_event(received, event, trail)])
         }
         Ok(Stored::Conflict) => rejected(
+            passed_on(received, event),
             ReasonCode::IdempotencyConflict,
             "",
             "expected the content that came first under this id or key, found another",
         ),
         Ok(Stored::EmailTaken) => rejected(
+            passed_on(received, event),
             ReasonCode::EmailTaken,
             "/email",
             "expected an address that nobody has signed up with, found one that is taken",
@@ -117,15 +124,26 @@ fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreEr
 }
 
 fn stored_event(received: &Received, event: &NewEvent, trail: Trail) -> Publication {
-    onward(Fact::Stored, &received.message, &event.kind, &trail)
+    let message = passed_on(received, event);
+    onward(Fact::Stored, &message, &event.kind, &trail)
 }
 
-fn rejected(code: ReasonCode, pointer: &str, detail: &str) -> Outcome {
+/// The message as it may leave this stage: without the password hash, in its body or sealed.
+fn passed_on(received: &Received, event: &NewEvent) -> Message {
+    let mut message = received.message.clone();
+    message.headers.remove(header::SEALED_PASSWORD_HASH);
+    if message.body != event.body {
+        message.body = event.body.clone().into();
+    }
+    message
+}
+
+fn rejected(event: Message, code: ReasonCode, pointer: &str, detail: &str) -> Outcome {
     let errors = vec![FieldError::new(pointer, detail)];
     Outcome::Rejected(Rejection {
         code,
         errors,
-        event: None,
+        event: Some(Box::new(event)),
     })
 }
 

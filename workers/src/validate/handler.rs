@@ -2,13 +2,16 @@
 
 use async_trait::async_trait;
 use common::event::{
-    CloudEvent, Decoded, EventType, Limits, Refused, Trail, Types, decode, now, recognise, secrets,
+    CloudEvent, Decoded, EventId, EventType, Limits, Logins, PasswordHash, Refused, Trail, Types,
+    decode, header, now, recognise, secrets, take_password_hash,
 };
-use common::message::{CLOUDEVENTS_JSON, Message};
+use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::{Failure, FieldError, Outcome, Rejection};
 use common::reason::ReasonCode;
 use common::runtime::{Handler, Received};
+use common::seal::{Seal, Unsealable};
 use common::topology::Fact;
+use secrecy::ExposeSecret as _;
 
 use crate::canonical::onward;
 
@@ -17,16 +20,19 @@ use crate::canonical::onward;
 pub struct Validate {
     types: Types,
     limits: Limits,
-    own_user: Option<String>,
+    logins: Logins,
+    seal: Seal,
 }
 
 impl Validate {
-    /// Validates against `types`. Our own headers are believed under `own_user` alone.
-    pub fn new(types: Types, limits: Limits, own_user: Option<&str>) -> Self {
+    /// Validates against `types`. Our own headers are believed under `logins` alone. `seal` seals the
+    /// password hash of a signup that brings it in its data.
+    pub fn new(types: Types, limits: Limits, logins: Logins, seal: Seal) -> Self {
         Self {
             types,
             limits,
-            own_user: own_user.map(str::to_owned),
+            logins,
+            seal,
         }
     }
 
@@ -42,11 +48,16 @@ impl Validate {
             return Outcome::Dead(failure);
         }
         let received_at = trail.received_at.unwrap_or_else(now);
-        let own_user = self.own_user.as_deref();
-        let decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
+        let mut decoded = match decode(message, routing_key, &self.logins, self.limits, received_at)
+        {
             Ok(decoded) => decoded,
             Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
         };
+        // Whatever else becomes of it, the hash goes on sealed or not at all.
+        let hash = take_password_hash(&mut decoded.event);
+        if !matches!(hash, PasswordHash::Unsaid) {
+            decoded.body = written(&decoded.event).into();
+        }
         match self.types.check(&decoded.event.kind, &decoded.data) {
             Ok(()) if trail.generation > 0 && holds_mask(&decoded) => Outcome::Dead(Failure::new(
                 ReasonCode::Undecodable,
@@ -61,7 +72,14 @@ impl Validate {
                     ..received.onward()
                 };
                 let kind = decoded.event.kind.clone();
-                let event = canonical(received, decoded);
+                let id = decoded.id;
+                let mut event = canonical(received, decoded);
+                if let Err(error) = self.seal(hash, id, &mut event.headers) {
+                    return Outcome::Retry {
+                        after: None,
+                        failure: Failure::new(ReasonCode::HandlerFailed, error.to_string()),
+                    };
+                }
                 Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
             }
             Err(Refused::Unknown) => {
@@ -91,6 +109,32 @@ impl Validate {
             }
         }
     }
+}
+
+impl Validate {
+    /// Puts the password hash that stood in the data of a signup into the header that only the store stage
+    /// opens. A door of ours has put it there already.
+    fn seal(
+        &self,
+        hash: PasswordHash,
+        event: EventId,
+        headers: &mut Headers,
+    ) -> Result<(), Unsealable> {
+        match hash {
+            PasswordHash::Unsaid => {}
+            PasswordHash::Absent => headers.remove(header::SEALED_PASSWORD_HASH),
+            PasswordHash::Given(hash) => {
+                let sealed = self.seal.seal(event, hash.expose_secret())?;
+                headers.set(header::SEALED_PASSWORD_HASH, sealed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The canonical form. Writing what was read a moment ago cannot fail; an empty text still hides all of it.
+fn written(event: &CloudEvent) -> String {
+    serde_json::to_string(event).unwrap_or_default()
 }
 
 #[async_trait]
@@ -136,7 +180,6 @@ fn canonical(received: &Received, decoded: Decoded) -> Message {
 mod tests {
     use common::broker::Address;
     use common::event::Publisher;
-    use common::message::Headers;
     use common::runtime::Claim;
     use serde_json::json;
 
@@ -144,7 +187,17 @@ mod tests {
 
     fn handle(content_type: &str, body: &str, headers: Headers) -> Outcome {
         let received = message(content_type, body, headers);
-        Validate::new(Types::built_in(), Limits::default(), Some("us")).judge(&received)
+        validate().judge(&received)
+    }
+
+    fn validate() -> Validate {
+        let seal = Seal::new(["a secret of the tests"]);
+        Validate::new(
+            Types::built_in(),
+            Limits::default(),
+            Logins::new(["us"]),
+            seal,
+        )
     }
 
     fn message(content_type: &str, body: &str, headers: Headers) -> Received {
@@ -210,13 +263,42 @@ mod tests {
 
     #[test]
     fn a_password_in_the_clear_travels_no_further() {
-        let body = r#"{"email":"a@b.example","name":"A","password":"hunter2"}"#;
+        let body =
+            r#"{"email":"a@b.example","name":"A","password":"hunter2","password_hash":"hunter2"}"#;
         let outcome = handle("application/json", body, Headers::default());
         assert!(!format!("{outcome:?}").contains("hunter2"));
         let Outcome::Rejected(rejection) = outcome else {
             panic!("expected a rejection")
         };
         assert_eq!(rejection.code, ReasonCode::PlaintextPassword);
+    }
+
+    #[test]
+    fn a_password_hash_is_sealed_for_the_store_stage() {
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
+        let body = format!(r#"{{"email":"a@b.example","password_hash":"{hash}","name":"A"}}"#);
+        let outcome = handle("application/json", &body, Headers::default());
+        assert!(!format!("{outcome:?}").contains("argon2id"), "{outcome:?}");
+        let Outcome::Next(next) = outcome else {
+            panic!("expected it to go on")
+        };
+        let message = &next[0].message;
+        let id = message.message_id.as_deref().unwrap().parse().unwrap();
+        let sealed = message.headers.text(header::SEALED_PASSWORD_HASH).unwrap();
+        let opened = Seal::new(["a secret of the tests"])
+            .open(id, sealed)
+            .unwrap();
+        assert_eq!(opened.expose(), hash);
+        let event: CloudEvent = serde_json::from_slice(&message.body).unwrap();
+        assert_eq!(event.data(), r#"{"email":"a@b.example","name":"A"}"#);
+    }
+
+    #[test]
+    fn a_rejection_does_not_tell_the_hash() {
+        let body = r#"{"email":"nobody","name":"A","password_hash":"$argon2id$x"}"#;
+        let outcome = handle("application/json", body, Headers::default());
+        assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
+        assert!(!format!("{outcome:?}").contains("argon2id"), "{outcome:?}");
     }
 
     #[test]
@@ -241,7 +323,7 @@ mod tests {
             received.trail.generation = generation;
             let types = json!([{"name": "device.added", "schema": true}]);
             let types = Types::with(&serde_json::from_value::<Vec<_>>(types).unwrap()).unwrap();
-            Validate::new(types, Limits::default(), Some("us")).judge(&received)
+            Validate::new(types, Limits::default(), Logins::new(["us"])).judge(&received)
         };
         assert!(matches!(judge(0), Outcome::Next(_)));
         let Outcome::Dead(failure) = judge(1) else {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use sqlx::{Row as _, SqliteConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::sqlite::{Error, Location};
+use crate::sqlite::{Error, Location, PRIVATE_FILE};
 
 /// How often a live instance says that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(10);
@@ -42,6 +43,7 @@ impl OwnLock {
             let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
+                .mode(PRIVATE_FILE)
                 .open(&path)?;
             file.try_lock()?;
             Ok(file)

@@ -1,6 +1,9 @@
 //! The topology on the broker: declared, compared, deleted.
 
+mod trust;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use lapin::options::{
@@ -25,6 +28,11 @@ pub(super) async fn apply(
     link: &Arc<Link>,
     topology: &Topology,
 ) -> Result<Option<String>, BrokerError> {
+    // First: a program that disagrees about whom to believe changes nothing.
+    let mut desk = Desk::new(link);
+    let trusted = trust::declare(&mut desk, &topology.trust).await;
+    desk.close().await;
+    trusted?;
     match declare_all(link, topology).await {
         Err(BrokerError::Refused(refusal)) => {
             let given = take_as_given(link, topology).await?;
@@ -148,6 +156,7 @@ pub(super) async fn verify(
             }
         }
     }
+    differences.extend(trust::compare(&mut desk, &topology.trust).await?);
     desk.close().await;
     Ok(differences)
 }
@@ -161,7 +170,10 @@ pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), 
         channel.queue_delete(name, options).await.map(|_| ())
     })
     .await?;
-    let exchanges = names(topology.exchanges.iter())?;
+    let witness = topology.trust.witness();
+    let marks = [topology.trust.exchange(), witness.as_str()];
+    let exchanges = topology.exchanges.iter().map(String::as_str);
+    let exchanges: Vec<ShortString> = exchanges.chain(marks).map(name).collect::<Result<_, _>>()?;
     desk.all(
         "deleting an exchange",
         &exchanges,
@@ -198,6 +210,42 @@ pub(super) async fn depth(link: &Arc<Link>, queue: &str) -> Result<Option<Depth>
         Err(fault) if fault.code() == Some(NOT_FOUND) => Ok(None),
         Err(fault) => Err(fault.into()),
     }
+}
+
+/// Whether there is a queue. A look that finds none costs the channel.
+pub(super) async fn look(
+    channel: &Channel,
+    queue: &str,
+    patience: Duration,
+) -> Result<bool, BrokerError> {
+    let Ok(name) = short("queue name", queue) else {
+        // No queue can be called so.
+        return Ok(false);
+    };
+    let options = QueueDeclareOptions::durable().passive();
+    let look = channel.queue_declare(name, options, FieldTable::default());
+    match within(patience, "looking for a queue", look).await {
+        Ok(_) => Ok(true),
+        Err(fault) if fault.code() == Some(NOT_FOUND) => Ok(false),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Binds again; `false` where an end is missing, which costs the channel.
+pub(super) async fn bind_all(
+    channel: &Channel,
+    bindings: &[Binding],
+    patience: Duration,
+) -> Result<bool, BrokerError> {
+    for binding in bindings {
+        let binding = bind(channel.clone(), Bound::new(binding)?);
+        match within(patience, "binding", binding).await {
+            Ok(()) => {}
+            Err(fault) if fault.code() == Some(NOT_FOUND) => return Ok(false),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(true)
 }
 
 /// A channel to ask the broker things on; a new one whenever an answer has cost the last.

@@ -18,6 +18,8 @@ const MAX_LAYERS: usize = 8;
 const MIN_BASE64: usize = 16;
 /// Maximum length of a name, in bytes; what is longer does not name a field.
 const MAX_NAME: usize = 256;
+/// Maximum length of what is searched for the head of a part of a form, in bytes.
+const MAX_HEAD: usize = 512;
 
 /// Masks every secret in `text`. What holds none is returned as it is.
 pub fn mask(text: &[u8]) -> Cow<'_, [u8]> {
@@ -142,12 +144,23 @@ impl<'t> Scan<'t> {
         self.at = self.at.max(range.end);
     }
 
-    /// Whether the apostrophe here opens a quote, as in Python's dictionaries, and is not one of a word.
+    /// Whether the apostrophe here opens a quote, as in Python's dictionaries, and is not one of a word: it
+    /// closes on the same line.
     fn opens_a_quote(&self) -> bool {
         let before = self.at.checked_sub(1).and_then(|at| self.byte(at));
-        let line = self.find(self.at + 1, |byte| byte == b'\n');
-        before.is_none_or(|byte| b"{[(,:= \t\r\n>".contains(&byte))
-            && self.end_of_quote(self.at, b'\'') < line
+        if !before.is_none_or(|byte| b"{[(,:= \t\r\n>".contains(&byte)) {
+            return false;
+        }
+        let mut at = self.at + 1;
+        while let Some(byte) = self.byte(at) {
+            match byte {
+                b'\\' => at += 2,
+                b'\'' => return true,
+                b'\n' => return false,
+                _ => at += 1,
+            }
+        }
+        false
     }
 
     /// Where the quote that opens at `at` closes: at the closing mark, or at the end.
@@ -316,26 +329,28 @@ impl<'t> Scan<'t> {
         }
     }
 
-    /// Whether this is `name="password"` at the head of a part of a form.
+    /// Whether this is `form-data; name="password"` at the head of a part of a form.
     fn names_a_part(&self, name: &Range<usize>, separator: usize) -> bool {
         let open = separator + 1;
+        let before = &self.text[name.start.saturating_sub(MAX_HEAD)..name.start];
         self.text[name.clone()].eq_ignore_ascii_case(b"name")
             && self.byte(open) == Some(b'"')
+            && before.windows(9).any(|word| word == b"form-data")
             && self.is_secret_name(open + 1..self.end_of_quote(open, b'"'))
     }
 
     /// Masks what stands behind the head of a part of a form, up to the next part.
     fn part(&mut self, separator: usize) {
         self.at = (self.end_of_quote(separator + 1, b'"') + 1).min(self.text.len());
-        let line = self.find(self.at, |byte| byte == b'\n');
-        let blank =
-            [&b"\r\n\r\n"[..], b"\n\n"].map(|blank| (self.find_text(self.at, blank), blank.len()));
-        let Some((head, gap)) = blank.into_iter().min().filter(|(head, _)| *head <= line) else {
+        let head = &self.text[self.at..(self.at + MAX_HEAD).min(self.text.len())];
+        let blank = |line: &[u8]| head.windows(line.len()).position(|window| window == line);
+        let ends = [&b"\r\n\r\n"[..], b"\n\n"].map(|line| Some(blank(line)? + line.len()));
+        let Some(end) = ends.into_iter().flatten().min() else {
             return;
         };
-        let start = (head + gap).min(self.text.len());
+        let start = self.at + end;
         let end = self.find_text(start, b"\n--");
-        let end = if self.byte(end.wrapping_sub(1)) == Some(b'\r') {
+        let end = if end > start && self.text[end - 1] == b'\r' {
             end - 1
         } else {
             end

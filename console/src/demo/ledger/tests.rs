@@ -45,6 +45,7 @@ fn status(
                 DeliveryState::Dead
             },
             attempts: 2,
+            reason: None,
             due_at: Moment(at),
             error: None,
             last_attempt_at: None,
@@ -55,6 +56,7 @@ fn status(
             errors: Vec::new(),
             dead_letter: None,
         }),
+        conflicts: Vec::new(),
     }
 }
 

@@ -63,7 +63,7 @@ impl Receiver {
         let id = EventId::born();
         let received = signup(id, "ada@example.com");
         let destination = testbed::destination(&self.url);
-        let storing = StoreEvents::new(Arc::clone(store), vec![destination]);
+        let storing = StoreEvents::new(Arc::clone(store), vec![destination], testbed::seal());
         storing.handle(std::slice::from_ref(&received)).await;
         (id, received)
     }

@@ -1,13 +1,14 @@
 use common::broker::Address;
 use common::event::{EventId, Trail};
-use common::store::DeliveryState;
+use common::seal::Seal;
+use common::store::{DeliveryState, Details};
 
 use super::*;
 use crate::testbed::{self, CRM, signup, signup_of, status};
 
 fn handler(store: &Arc<dyn Store>) -> StoreEvents {
     let destination = testbed::destination("https://crm.example.com/hook");
-    StoreEvents::new(Arc::clone(store), vec![destination])
+    StoreEvents::new(Arc::clone(store), vec![destination], testbed::seal())
 }
 
 /// The only publication of an event that goes on.
@@ -70,7 +71,7 @@ async fn what_may_have_been_cut_off_before_it_went_on_goes_on_again() {
 fn what_is_not_known_to_be_new_goes_on_as_a_repetition() {
     let received = signup(EventId::born(), "ada@example.com");
     assert!(received.is_fresh());
-    let event = rows(&received, &[]).unwrap();
+    let event = rows(&received, &[], &testbed::seal()).unwrap();
     for (stored, again) in [(Stored::New, false), (Stored::NewOrBefore, true)] {
         let outcome = outcome(&received, &event, Ok(stored));
         let trail = Trail::read(&next(&outcome).message.headers);
@@ -149,4 +150,103 @@ async fn a_database_that_is_down_or_without_its_tables_is_waited_for() {
         }
         assert!(handler.probe("postgres").await.is_err());
     }
+}
+
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
+
+/// A signup whose password hash is sealed with `seal`.
+fn with_hash(id: EventId, seal: &Seal) -> Received {
+    let mut received = signup(id, "ada@example.com");
+    let sealed = seal.seal(id, HASH).unwrap();
+    let headers = &mut received.message.headers;
+    headers.set(header::SEALED_PASSWORD_HASH, sealed);
+    received
+}
+
+fn kept(received: &Received) -> NewEvent {
+    rows(received, &[], &testbed::seal()).unwrap()
+}
+
+fn hash_of(event: &NewEvent) -> Option<&str> {
+    match &event.details {
+        Details::Signup { password_hash, .. } => password_hash.as_deref(),
+        other => panic!("expected a signup, found {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_password_hash_reaches_the_table_and_nothing_else() {
+    let store = testbed::store().await;
+    let id = EventId::born();
+    let received = with_hash(id, &testbed::seal());
+    let event = kept(&received);
+    assert_eq!(hash_of(&event), Some(HASH));
+    assert!(!event.body.contains("argon2id"), "{}", event.body);
+    let outcomes = handler(&store).handle(&[received]).await;
+    let message = &next(&outcomes[0]).message;
+    assert_eq!(message.headers.get(header::SEALED_PASSWORD_HASH), None);
+    assert!(
+        !format!("{outcomes:?}").contains("argon2id"),
+        "{outcomes:?}"
+    );
+    let record = store.event(id).await.unwrap().unwrap();
+    assert!(!format!("{record:?}").contains("argon2id"), "{record:?}");
+}
+
+#[tokio::test]
+async fn a_hash_in_the_data_of_an_older_producer_is_stored_and_goes_no_further() {
+    let store = testbed::store().await;
+    let (first, second) = (EventId::born(), EventId::born());
+    let old = |id| {
+        let mut received = signup(id, "ada@example.com");
+        let body = String::from_utf8(received.message.body.to_vec()).unwrap();
+        let body = body.replace(
+            r#""email""#,
+            &format!(r#""password_hash":"{HASH}","email""#),
+        );
+        received.message.body = body.into();
+        received
+    };
+    let event = kept(&old(first));
+    assert_eq!(hash_of(&event), Some(HASH));
+    assert_eq!(
+        event.fingerprint,
+        kept(&signup(first, "ada@example.com")).fingerprint
+    );
+    // The second one is rejected: its address is taken.
+    let outcomes = handler(&store).handle(&[old(first), old(second)]).await;
+    let message = &next(&outcomes[0]).message;
+    let event: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
+    assert_eq!(
+        event["data"],
+        serde_json::json!({"email": "ada@example.com", "name": "Ada"})
+    );
+    let said = format!("{outcomes:?} {:?}", store.event(first).await);
+    assert!(
+        said.contains("EmailTaken") && !said.contains("argon2id"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_hash_that_does_not_open_is_a_dead_letter_with_what_to_do() {
+    let store = testbed::store().await;
+    let other = with_hash(EventId::born(), &Seal::new(["a secret of somebody else"]));
+    let mut moved = signup(EventId::born(), "bob@example.com");
+    moved.message.headers = with_hash(EventId::born(), &testbed::seal()).message.headers;
+    let outcomes = handler(&store).handle(&[other.clone(), moved]).await;
+    let codes = [ReasonCode::SealKeyMissing, ReasonCode::SealBroken];
+    for (outcome, code) in outcomes.iter().zip(codes) {
+        match outcome {
+            Outcome::Dead(failure) => assert_eq!(failure.code, code, "{failure:?}"),
+            other => panic!("expected a dead letter, found {other:?}"),
+        }
+    }
+    // An operator can give up the hash and keep the signup.
+    let mut mended = other;
+    let body = String::from_utf8(mended.message.body.to_vec()).unwrap();
+    let body = body.replace(r#""email""#, r#""password_hash":null,"email""#);
+    mended.message.body = body.into();
+    assert_eq!(hash_of(&kept(&mended)), None);
+    next(&handler(&store).handle(&[mended]).await[0]);
 }

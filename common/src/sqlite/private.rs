@@ -1,0 +1,58 @@
+//! Files and folders that only their owner may read: events are personal data, and SQLite makes files that
+//! every user of the machine may read unless told otherwise.
+
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The mode of files.
+pub(crate) const FILE: u32 = 0o600;
+/// The mode of folders.
+const FOLDER: u32 = 0o700;
+/// What others must not have.
+const OTHERS: u32 = 0o077;
+
+/// What SQLite and we keep beside a database.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-turn"];
+
+/// Makes a folder, and those above it that are not there, for this user alone. One that is there stays as it
+/// is: it may be somebody's for other things as well.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER)
+        .create(folder)
+}
+
+/// Takes a file or folder from everybody but its owner. Where it is not ours to do that, it stays as it is.
+pub fn make_private(path: &Path) {
+    if let Ok(found) = fs::metadata(path)
+        && found.permissions().mode() & OTHERS != 0
+    {
+        let mode = found.permissions().mode() & !OTHERS;
+        if let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode)) {
+            tracing::debug!(file.path = %path.display(), %error, "others may read a file of ours");
+        }
+    }
+}
+
+/// Makes the file of a database where there is none, and takes it and the files beside it from everybody but
+/// their owner. What SQLite adds later has the mode of the database.
+pub(super) fn make_private_database(database: &Path) {
+    // An error here is one for SQLite too, which says it better.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE)
+        .open(database);
+    make_private(database);
+    for end in BESIDE {
+        let mut beside = database.as_os_str().to_owned();
+        beside.push(end);
+        make_private(&PathBuf::from(beside));
+    }
+}

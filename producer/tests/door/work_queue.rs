@@ -1,0 +1,96 @@
+//! 202 only when the work queue has it: that some queue took an event is not enough.
+
+use axum::http::StatusCode;
+use common::broker::Broker as _;
+use common::config::Config;
+use common::namespace::Namespace;
+use common::topology::{Fact, Names, Topology};
+
+use crate::fakes::{Setup, testbed};
+use crate::request::{BATCH, JSON, event};
+
+const SIGNUP: &str = r#"{"email":"a@b.example","name":"x"}"#;
+
+/// What leads from the door to its work queue.
+fn work() -> Topology {
+    let names = Names::new(Namespace::default());
+    let mut work = Topology::new(&Config::default().plan()).around(&names.exchange(Fact::Received));
+    work.exchanges.clear();
+    work.queues.retain(|queue| queue.name == names.validate());
+    work
+}
+
+#[tokio::test]
+async fn a_history_that_takes_an_event_does_not_make_it_accepted() {
+    let bed = testbed();
+    let engine = bed.broker.real().await;
+    engine.delete(&work()).await.unwrap();
+    let answer = bed.post("/v1/signups", &[JSON], SIGNUP.to_owned()).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.code(), "not_confirmed");
+    assert_eq!(answer.header("retry-after"), "5");
+    // What is known to be missing is published to no more.
+    let published = bed.broker.taken().len();
+    let batch = serde_json::json!([event("1"), event("2")]).to_string();
+    let answer = bed.post("/v1/events", &[BATCH], batch).await;
+    assert_eq!(answer.code(), "not_confirmed");
+    assert_eq!(bed.broker.taken().len(), published);
+    let ready = bed.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        ready.json()["checks"]["broker"]
+            .to_string()
+            .contains("longshore.validate"),
+        "{ready:?}"
+    );
+
+    let whole = Topology::new(&Config::default().plan());
+    engine.apply(&whole).await.unwrap();
+    let accepted = async {
+        while bed
+            .post("/v1/signups", &[JSON], SIGNUP.to_owned())
+            .await
+            .status
+            != StatusCode::ACCEPTED
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), accepted)
+        .await
+        .expect("accepted again");
+    assert_eq!(bed.get("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_was_published_before_the_queue_was_made_anew_is_not_accepted() {
+    let bed = Setup {
+        confirms: 0,
+        ..Setup::default()
+    }
+    .build();
+    let engine = bed.broker.real().await;
+    let early = bed.post("/v1/signups", &[JSON], SIGNUP.to_owned());
+    let meanwhile = async {
+        while bed.broker.begun() < 1 {
+            tokio::task::yield_now().await;
+        }
+        engine.delete(&work()).await.unwrap();
+        // Somebody else's event finds it missing.
+        let next = bed.post("/v1/signups", &[JSON], SIGNUP.to_owned());
+        let remake = async {
+            while bed.broker.begun() < 2 {
+                tokio::task::yield_now().await;
+            }
+            bed.broker.confirms.add_permits(2);
+        };
+        let (next, ()) = tokio::join!(next, remake);
+        let whole = Topology::new(&Config::default().plan());
+        engine.apply(&whole).await.unwrap();
+        next
+    };
+    let (early, next) = tokio::join!(early, meanwhile);
+    for answer in [early, next] {
+        assert_eq!(answer.code(), "not_confirmed", "{answer:?}");
+    }
+}
