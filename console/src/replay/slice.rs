@@ -195,7 +195,7 @@ fn message(
     {
         return Err(objection);
     }
-    let mut message = canonical(accepted.clone(), generation);
+    let mut message = canonical((**accepted).clone(), generation);
     if target.stage == Stage::Integrate {
         // For the store stage alone.
         message.headers.remove(header::SEALED_PASSWORD_HASH);

@@ -92,7 +92,7 @@ impl Pipeline {
         while let Some(entry) = entries.next().await {
             let entry = self.judge.judge(entry.expect("an entry"));
             if let Verdict::Accepted(message) = entry.verdict {
-                self.keep(message, destinations).await;
+                self.keep(*message, destinations).await;
             }
         }
     }

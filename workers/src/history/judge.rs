@@ -72,7 +72,7 @@ impl Identity {
 )]
 pub enum Verdict {
     /// It goes on, in canonical form.
-    Accepted(Message),
+    Accepted(Box<Message>),
     /// A rule refuses it.
     Rejected(ReasonCode),
     /// It is no event, or of no known type.
@@ -110,7 +110,7 @@ impl Judge {
                 Some(publication) => {
                     let message = publication.message;
                     let known = (id_of(&message), message.kind.clone());
-                    (Verdict::Accepted(message), known)
+                    (Verdict::Accepted(Box::new(message)), known)
                 }
                 None => (Verdict::Dead(ReasonCode::Undecodable), (None, None)),
             },
