@@ -232,7 +232,7 @@ fn attributes(headers: &Headers) -> Vec<Attribute> {
             // Some publishers write both prefixes.
             Some((_, known)) if *known == value => {}
             Some((_, known)) => {
-                *known = Err("expected one value, found headers that differ".into())
+                *known = Err("expected one value, found headers that differ".into());
             }
         }
     }

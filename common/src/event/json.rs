@@ -91,7 +91,7 @@ pub(super) fn nul_characters(value: &Value) -> Vec<FieldError> {
         }
         match value {
             Value::String(_) => {
-                found.push(FieldError::new(path, "expected no NUL character (\\u0000)"))
+                found.push(FieldError::new(path, "expected no NUL character (\\u0000)"));
             }
             Value::Array(values) => {
                 for (index, value) in values.iter().enumerate() {

@@ -175,7 +175,7 @@ fn masking_takes_time_in_proportion_to_the_text() {
         "\"\\",
         "password \n",
     ] {
-        let text = part.repeat(2_000_000 / part.len());
+        let text = part.repeat(300_000 / part.len());
         let _ = mask(text.as_bytes());
     }
 }
