@@ -36,9 +36,9 @@ const INSERT: &str = r#"INSERT INTO "NAMESPACE.dead_letters"
     RETURNING dead_letter_id"#;
 
 /// Counts what came again of those that are kept already.
-const COUNT_COPIES: &str = r#"UPDATE "NAMESPACE.dead_letters" SET copies = copies + given.copies
-    FROM (SELECT unhex(value ->> 'id', '-') AS id, value ->> 'copies' AS copies FROM jsonb_each($1)) AS given
-    WHERE dead_letter_id = given.id AND given.copies > 0"#;
+const COUNT_COPIES: &str = r#"UPDATE "NAMESPACE.dead_letters" SET copies = copies + given.more
+    FROM (SELECT unhex(value ->> 'id', '-') AS id, value ->> 'copies' AS more FROM jsonb_each($1)) AS given
+    WHERE dead_letter_id = given.id AND given.more > 0"#;
 
 const MARK_DELIVERIES: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
     (event_id, destination, generation, status, attempts, due_at, last_attempt_at, last_error)
