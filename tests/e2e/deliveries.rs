@@ -335,7 +335,7 @@ async fn a_replay_has_the_same_webhook_id_unless_another_is_asked_for() -> Resul
     let requests = receiver.requests();
     let ids: Vec<&str> = requests
         .iter()
-        .map(|request| request.webhook_id())
+        .map(|request| request.header("webhook-id"))
         .collect();
     let (own, new) = (id.to_string(), format!("{id}-r2"));
     ensure!(ids == [&own, &own, &new, &new], "{ids:?}");
