@@ -58,6 +58,7 @@ impl From<BrokerError> for Failure {
             BrokerError::Unreachable { .. } | BrokerError::Blocked(_) | BrokerError::Lost(_) => {
                 Self::Unreachable(error.to_string())
             }
+            BrokerError::Distrust { .. } => Self::Usage(error.to_string()),
             _ => Self::Failed(error.into()),
         }
     }

@@ -193,7 +193,8 @@ pub trait Broker: Send + Sync {
     /// Declares everything in the topology; what is there already stays as it is.
     ///
     /// # Errors
-    /// [`BrokerError::Mismatch`] where something is there with other arguments.
+    /// [`BrokerError::Mismatch`] where something is there with other arguments, [`BrokerError::Distrust`] where
+    /// the programs that declared it believe other logins.
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError>;
 
     /// Compares the topology with the broker, changing nothing.
@@ -249,9 +250,9 @@ pub trait Broker: Send + Sync {
     ///
     /// # Errors
     /// The broker cannot be asked, or refuses.
-    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
-        let bindings = Topology::of_bindings(bindings.to_vec());
-        self.apply(&bindings).await.map(|()| true)
+    async fn bind(&self, _bindings: &[Binding]) -> Result<bool, BrokerError> {
+        // An engine that loses none has nothing to do.
+        Ok(true)
     }
 
     /// Asks the broker whether a publish would be taken now: connected and not blocked.
@@ -343,6 +344,19 @@ pub enum BrokerError {
     /// A queue or exchange is there with other arguments.
     #[error("{0}")]
     Mismatch(String),
+    /// The programs of this namespace believe other logins than this one.
+    #[error(
+        "this program trusts the broker logins {ours}, the others of this namespace trust {theirs}: they would \
+         not believe each other. Set `[broker] logins` (LONGSHORE__BROKER__LOGINS) to the same list for all of \
+         them; if theirs is the old list, stop the programs and run `longshore topology apply`, which declares \
+         the new one"
+    )]
+    Distrust {
+        /// The list of this program.
+        ours: String,
+        /// The list that is declared, as far as the broker tells.
+        theirs: String,
+    },
     /// No such queue.
     #[error("the broker has no queue {0:?}; `longshore topology apply` declares it")]
     NoSuchQueue(String),

@@ -7,6 +7,7 @@ mod destination;
 pub mod duration;
 mod kubernetes;
 mod load;
+mod login;
 mod mistake;
 mod rate;
 mod secret;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 
 pub use destination::{Destination, Webhook};
 pub use load::{ConfigError, load, load_from};
+pub(crate) use login::EMBEDDED_LOGIN;
 pub use rate::Rate;
 pub use secret::{Secret, Secrets};
 pub use stage::{StageConfig, StageSettings};
@@ -86,6 +88,12 @@ pub struct Broker {
     /// Where it is (`LONGSHORE_BROKER_URL`): `amqp://`, `amqps://` (a virtual host `/` is `%2f`), or
     /// `sqlite:PATH` for the embedded engine, which has no use for most of the other keys.
     pub url: ServiceUrl,
+    /// The login that the broker knows this program by, where the URL does not say so: with certificates
+    /// (`auth_mechanism=external`) or tokens.
+    pub login: Option<String>,
+    /// The logins of all programs of this namespace (`LONGSHORE__BROKER__LOGINS`): what they publish is
+    /// believed. The own one is always among them. The same list everywhere.
+    pub logins: Vec<String>,
     /// How long to wait for a connection, and for each answer on one.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
@@ -105,6 +113,8 @@ impl Default for Broker {
     fn default() -> Self {
         Self {
             url: ServiceUrl::preset("sqlite:longshore-data/broker.db"),
+            login: None,
+            logins: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(10),
@@ -346,6 +356,7 @@ impl Config {
                 .max()
                 .unwrap_or_default(),
             history: self.history.keep,
+            logins: self.broker.logins(),
         }
     }
 
@@ -372,6 +383,9 @@ impl Config {
         let wrong = |key: &str, problem: String| Some((key.to_owned(), problem));
         if let Err(problem) = self.broker.url.expect_scheme(&["amqp", "amqps"]) {
             return wrong("broker.url", problem);
+        }
+        if let Some((key, problem)) = self.broker.problem() {
+            return wrong(&format!("broker.{key}"), problem);
         }
         if let Err(problem) = self.database.url.expect_scheme(&["postgres", "postgresql"]) {
             return wrong("database.url", problem);

@@ -59,3 +59,19 @@ pub struct Damage {
     /// Size and SHA-256 of the whole body, where only its beginning is here.
     pub body: Option<String>,
 }
+
+/// Whether a header is the broker's own: readable on a delivery, never to be published again. A
+/// leftover `x-death` makes RabbitMQ see a cycle and drop the message without a word, and `CC` and
+/// `BCC` would route copies to wherever a foreign publisher liked.
+pub fn belongs_to_broker(name: &str) -> bool {
+    (name.starts_with("x-") && name.contains("death"))
+        || matches!(
+            name,
+            "x-delivery-count"
+                | "x-acquired-count"
+                | "x-stream-offset"
+                | "x-opt-deaths"
+                | "CC"
+                | "BCC"
+        )
+}

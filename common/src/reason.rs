@@ -160,7 +160,9 @@ reason_codes! {
     SealBroken = "seal_broken", Shape, MendThenReplay;
     /// The broker gave the message out as often as its delivery limit allows.
     DeliveryLimit = "delivery_limit", Infrastructure, ReplayWhenFixed;
-    /// The broker dead-lettered the message for a reason of its own: expired, or over a limit.
+    /// A time limit of the message or of its queue ran out before a worker took it.
+    Expired = "expired", Infrastructure, Look;
+    /// The broker dead-lettered the message for a reason of its own, such as a limit on its queue.
     BrokerDeadLettered = "broker_dead_lettered", Infrastructure, Look;
 }
 

@@ -18,9 +18,9 @@ use async_trait::async_trait;
 pub use rows::{
     Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
     DeadQuestion, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
-    DeliveryStatus, Details, Discard, DiscardRecord, EditRecord, Edited, EventRecord, EventStatus,
-    HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
-    ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
+    DeliveryStatus, Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord,
+    EventStatus, HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord,
+    Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -85,8 +85,9 @@ pub trait Store: Send + Sync {
     async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError>;
 
     /// Keeps dead letters, and marks the due delivery of each that died on its way to a destination
-    /// as dead, all in one transaction. One that is kept already stays as it is. Of all generations only
-    /// the newest is left open, and none that was delivered since: the others are superseded.
+    /// as dead, all in one transaction. One that is kept already stays as it is; it only counts that it
+    /// came again. Of all generations only the newest is left open, and none that was delivered since: the
+    /// others are superseded.
     ///
     /// # Errors
     /// Nothing of the batch is kept, or not all that is superseded is marked: keep it again.
@@ -176,7 +177,7 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Puts another body in place of an open letter's, and keeps the one before with who and why.
+    /// Changes an open letter, and keeps what was before with who and why.
     ///
     /// # Errors
     /// Nothing is changed.

@@ -7,6 +7,7 @@
 mod delay;
 mod diagram;
 mod names;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use serde::Serialize;
 
 pub use delay::{BASE_DELAY, DelayRoute, LEVELS, level_wait, levels_for};
 pub use names::{Fact, Names, Stage, is_destination_name};
+pub use trust::TrustMark;
 
+use crate::event::Logins;
 use crate::namespace::Namespace;
 
 /// How often the broker itself gives out one message before it dead-letters it: the guard behind
@@ -31,6 +34,8 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// What leads where.
     pub bindings: Vec<Binding>,
+    /// The broker logins that are believed.
+    pub trust: TrustMark,
     /// What may lead somewhere since a destination was configured otherwise, and is taken away. AMQP cannot list
     /// bindings, so these are the patterns that a destination is likely to have had: `#`, each known type, and all
     /// under each of its prefixes.
@@ -119,6 +124,8 @@ pub struct Plan {
     pub longest_delay: Duration,
     /// How long the history is kept.
     pub history: Duration,
+    /// The broker logins that are believed.
+    pub logins: Logins,
 }
 
 impl Queue {
@@ -176,16 +183,6 @@ impl Queue {
 }
 
 impl Topology {
-    /// Bindings alone.
-    pub fn of_bindings(bindings: Vec<Binding>) -> Self {
-        Self {
-            exchanges: Vec::new(),
-            queues: Vec::new(),
-            bindings,
-            former: Vec::new(),
-        }
-    }
-
     /// The part of it around one exchange: the exchange, what is bound to it, and how.
     #[must_use]
     pub fn around(&self, exchange: &str) -> Self {
@@ -208,6 +205,7 @@ impl Topology {
             queues: queues.cloned().collect(),
             bindings,
             former: Vec::new(),
+            trust: self.trust.clone(),
         }
     }
 
@@ -218,6 +216,7 @@ impl Topology {
             exchanges: Vec::new(),
             queues: Vec::new(),
             bindings: Vec::new(),
+            trust: TrustMark::new(names.trust(), plan.logins.clone()),
             former: Vec::new(),
         };
         topology
@@ -263,6 +262,19 @@ impl Topology {
 
         delay::add_levels(&mut topology, &names, levels_for(plan.longest_delay));
         topology
+    }
+
+    /// Nothing but the mark that says whom the programs believe: what is deleted so that another list can be
+    /// declared.
+    #[must_use]
+    pub fn trust_alone(&self) -> Self {
+        Self {
+            exchanges: Vec::new(),
+            queues: Vec::new(),
+            bindings: Vec::new(),
+            former: Vec::new(),
+            trust: self.trust.clone(),
+        }
     }
 
     /// The queues that workers consume.
@@ -332,6 +344,7 @@ mod tests {
             known_types: vec!["signup.requested".to_owned(), "a.b.c".to_owned()],
             longest_delay,
             history: Duration::from_secs(3600),
+            logins: Logins::default(),
         }
     }
 

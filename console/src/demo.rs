@@ -201,7 +201,7 @@ async fn replay(
     stop: &CancellationToken,
 ) -> Result<u64, Failure> {
     let names = Names::new(system.config.namespace.clone());
-    let judge = Judge::new(&system.config, system.broker.user())?;
+    let judge = Judge::new(&system.config)?;
     let replayer = Replayer {
         broker: system.broker.as_ref(),
         store: system.store.as_ref(),

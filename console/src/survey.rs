@@ -22,7 +22,7 @@ pub(crate) async fn survey(
 ) -> Result<(), Failure> {
     let (store, broker) = (app.store()?, app.broker()?);
     let (topology, names) = (app.topology(), app.names());
-    let judge = Judge::new(&app.config, broker.user())?;
+    let judge = Judge::new(&app.config)?;
     let surveyor = Surveyor {
         broker: broker.as_ref(),
         store: store.as_ref(),

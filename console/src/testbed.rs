@@ -13,7 +13,7 @@ use common::broker::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
     PublishError, Subscription, Waiting,
 };
-use common::event::{EventId, now};
+use common::event::{EventId, Logins, now};
 use common::message::{Headers, Message};
 use common::namespace::Namespace;
 use common::reason::ReasonCode;
@@ -34,6 +34,7 @@ pub(crate) fn topology(destinations: &[&str]) -> Topology {
         known_types: vec!["signup.requested".to_owned()],
         longest_delay: Duration::from_secs(1),
         history: Duration::from_secs(60),
+        logins: Logins::new(["longshore"]),
     })
 }
 
@@ -70,11 +71,13 @@ pub(crate) fn letter(queue: &str) -> DeadLetter {
         message: Message {
             body: bytes::Bytes::from_static(br#"{"data":{"password_hash":"hunter2"}}"#),
             kind: Some("signup.requested".to_owned()),
+            user_id: Some("longshore".to_owned()),
             headers: Headers::default(),
             ..Message::default()
         },
         state: DeadState::Open,
         replay: None,
+        copies: 1,
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::{Context, Result, ensure};
 use e2e::{
     load::{Load, signup},
+    private::postgres::PrivatePostgres,
     process::Program,
     proxy::Proxy,
     receiver::{Answer, Receiver},
@@ -13,6 +14,7 @@ use e2e::{
     wait::eventually,
 };
 use rustix::process::Signal;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{LATER, SOON};
@@ -235,6 +237,40 @@ async fn what_was_sent_is_recorded_before_it_could_be_sent_again() -> Result<()>
     let all: Vec<Uuid> = accepted.into_iter().chain(more).collect();
     system.ledger().await?.all_completed(&all, LATER).await?;
     ensure!(receiver.count() == 40, "{:?}", posts(&receiver));
+    system.finish().await
+}
+
+#[tokio::test]
+async fn a_private_database_with_two_connections_for_all_costs_no_second_post() -> Result<()> {
+    let (postgres, receiver) = (PrivatePostgres::start().await?, Receiver::start().await?);
+    let admin = PgPool::connect(&postgres.url()).await?;
+    for statement in [
+        "CREATE ROLE narrow LOGIN CONNECTION LIMIT 2",
+        "GRANT ALL ON DATABASE postgres TO narrow",
+    ] {
+        sqlx::query(statement).execute(&admin).await?;
+    }
+    let services = Services {
+        database_url: postgres.url(),
+        ..Services::shared()
+    };
+    let told = Services {
+        database_url: postgres.url().replace("postgres@", "narrow@"),
+        ..Services::shared()
+    };
+    let system = System::builder()
+        .services(services)
+        .told(told)
+        .destination(Destination::webhook("crm", &receiver))
+        .start()
+        .await?;
+    let accepted = Load::signups(system.client(), 50, 8).finish(SOON).await?;
+    system
+        .ledger()
+        .await?
+        .all_completed(&accepted, LATER)
+        .await?;
+    ensure!(receiver.count() == 50, "{:?}", posts(&receiver));
     system.finish().await
 }
 

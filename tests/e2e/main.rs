@@ -36,6 +36,7 @@ mod signup_page;
 mod silent_stderr;
 mod testkit;
 mod traces;
+mod trust;
 mod unroutable;
 mod verify;
 mod watch;

@@ -4,13 +4,20 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{client::Client, load::signup, port, process::Program, system::System, wait::eventually};
+use e2e::{
+    client::Client,
+    load::{Load, signup},
+    port,
+    process::Program,
+    system::System,
+    wait::eventually,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::SOON;
+use crate::{LATER, SOON};
 
-/// Requests whose trace lines overflow both the pipe and the buffer before it.
-const REQUESTS: usize = 4_000;
+/// Events whose trace lines fill both the pipe and the buffer before it.
+const EVENTS: usize = 300;
 
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_no_work() -> Result<()> {
@@ -19,7 +26,7 @@ async fn a_log_that_nobody_reads_stops_no_work() -> Result<()> {
     let mut child = system
         .command(Program::Store)?
         .env("LONGSHORE_LISTEN", &address)
-        .env("LONGSHORE_LOG", "trace")
+        .env("LONGSHORE_LOG", "trace,lapin=trace,sqlx=trace")
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .stdin(Stdio::null())
@@ -31,20 +38,23 @@ async fn a_log_that_nobody_reads_stops_no_work() -> Result<()> {
         Ok(())
     })
     .await?;
-    let mut dropped = false;
-    for _ in 0..REQUESTS {
+    let load = Load::signups(system.client(), EVENTS, 8);
+    eventually(LATER, "the log to be full", || async {
+        // Each look is logged as well.
+        worker.get("/readyz").await?;
         let page = worker.get("/metrics").await?.text();
         let lines = page
             .lines()
             .find_map(|line| line.strip_prefix("longshore_log_lines_dropped_total "));
-        dropped = lines.is_some_and(|count| count != "0");
-        if dropped {
-            break;
-        }
-    }
-    ensure!(dropped, "the log was never full");
+        ensure!(lines.is_some_and(|count| count != "0"), "{lines:?}");
+        Ok(())
+    })
+    .await?;
+    let accepted = load.finish(LATER).await?;
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
     let id = system.client().signup(&signup("unlogged")).await?;
-    system.ledger().await?.all_completed(&[id], SOON).await?;
+    ledger.all_completed(&[id], SOON).await?;
     ensure!(worker.get("/livez").await?.status == 200);
     let began = Instant::now();
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

@@ -362,7 +362,10 @@ async fn a_private_broker_without_the_right_to_declare_is_enough() -> Result<()>
     let warnings = log.matches("may not declare everything").count();
     ensure!(warnings == 1, "{warnings} warnings: {log}");
     system.longshore(&["topology", "apply"]).await?.success()?;
-    // What is not there is an error that names it.
+    // What is not there is an error that names it. Nobody is left who could declare it meanwhile.
+    for program in [Program::Producer].into_iter().chain(Program::WORKERS) {
+        system.terminate(program, 0, SOON).await?;
+    }
     let outsider = system.outsider().await?;
     rabbit
         .control(&["set_permissions", "guest", ".*", ".*", ".*"])

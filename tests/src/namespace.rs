@@ -190,6 +190,7 @@ fn exchanges() -> Vec<String> {
         "rejected",
         "stored",
         "dead",
+        "trust",
         "delay.done",
     ]
     .into_iter()

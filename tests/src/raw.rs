@@ -206,8 +206,8 @@ impl RawPublisher {
         ];
         publisher.method(0, 10, 11, &start.concat()).await?;
         publisher.expect(10, 30).await?;
-        // No limit of channels of our own, and no heartbeats.
-        let tune = [&[0, 0][..], &FRAME_MAX.to_be_bytes(), &[0, 0]];
+        // One channel, and no heartbeats.
+        let tune = [&[0, 1][..], &FRAME_MAX.to_be_bytes(), &[0, 0]];
         publisher.method(0, 10, 31, &tune.concat()).await?;
         let open = [&short(uri.vhost.as_bytes())[..], &[0, 0]];
         publisher.method(0, 10, 40, &open.concat()).await?;

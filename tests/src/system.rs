@@ -41,6 +41,7 @@ pub struct Builder {
     destinations: Vec<Destination>,
     config: String,
     environment: Vec<(String, String)>,
+    own: Vec<(Program, String, String)>,
     copies: Vec<(Program, usize)>,
     migrate: bool,
 }
@@ -80,6 +81,13 @@ impl Builder {
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets an environment variable of one program's processes.
+    #[must_use]
+    pub fn env_of(mut self, program: Program, key: &str, value: &str) -> Self {
+        self.own.push((program, key.to_owned(), value.to_owned()));
         self
     }
 
@@ -127,6 +135,7 @@ impl Builder {
             finished: false,
             client: Client::new(format!("http://127.0.0.1:{}", port::free()?))?,
             environment,
+            own: self.own,
             services: self.services,
             namespace,
             scratch,
@@ -233,6 +242,7 @@ pub struct System {
     finished: bool,
     client: Client,
     environment: Vec<(String, String)>,
+    own: Vec<(Program, String, String)>,
     services: Services,
     namespace: Namespace,
     scratch: Scratch,
@@ -249,6 +259,7 @@ impl System {
             destinations: Vec::new(),
             config: String::new(),
             environment: Vec::new(),
+            own: Vec::new(),
             copies: programs.map(|program| (program, 1)).collect(),
             migrate: true,
         }
@@ -358,6 +369,20 @@ impl System {
             .path()
             .join(format!("beside.{}.log", Uuid::new_v4().simple()));
         Process::spawn(program, command, log)
+    }
+
+    /// Runs a program that ends by itself, with these variables set differently.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not end within two minutes.
+    pub async fn run_to_its_end(
+        &self,
+        program: Program,
+        environment: &[(&str, &str)],
+    ) -> Result<Output> {
+        let mut command = self.command(program)?;
+        command.envs(environment.iter().copied());
+        run(command, program.to_string()).await
     }
 
     /// The process of a program; the first copy is 0.
@@ -472,6 +497,8 @@ impl System {
     pub fn command(&self, program: Program) -> Result<Command> {
         let mut command = program.command()?;
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        let own = self.own.iter().filter(|(of, ..)| *of == program);
+        command.envs(own.map(|(_, key, value)| (key, value)));
         command.current_dir(self.scratch.path());
         Ok(command)
     }

@@ -12,11 +12,10 @@ use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::runtime::{Handler, Spec, Worker};
 use common::store::Store;
-use common::topology::{Names, Stage};
+use common::topology::{Names, Stage, Topology};
 
 use crate::watch;
 
-pub use dead::nameless;
 pub use handler::{KeepDead, KeepRejections};
 
 /// Runs the program `longshore-archive`.
@@ -40,14 +39,13 @@ pub fn workers(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Stor
     let worker = |queue: String, handler: Arc<dyn Handler>, parked| {
         let settings = program.config.stage(Stage::Archive);
         let spec = Spec {
-            queue,
-            settings,
-            door: false,
             parked,
+            ..Spec::new(queue, settings)
         };
         Worker::new(program, Arc::clone(broker), handler, spec)
     };
-    let dead = KeepDead::new(Arc::clone(store), names.clone());
+    let topology = Topology::new(&program.config.plan());
+    let dead = KeepDead::new(Arc::clone(store), names.clone(), &topology);
     let rejections = KeepRejections::new(Arc::clone(store), names.clone());
     [
         worker(names.dead(), Arc::new(dead), Some(names.parked())),

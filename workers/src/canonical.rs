@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use common::broker::{Address, Publication};
-use common::event::{CloudEvent, EventId, Trail, header};
+use common::event::{CloudEvent, EventId, Publisher, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::Failure;
 use common::reason::ReasonCode;
@@ -71,9 +71,16 @@ fn id(received: &Received) -> Result<EventId, Failure> {
             "expected content type {CLOUDEVENTS_JSON}"
         )));
     }
-    let id = message.message_id.as_deref().unwrap_or_default();
-    id.parse()
-        .map_err(|_| no_event("expected a UUID in message_id"))
+    if !received.trail.names_event() {
+        let publisher = received.trail.publisher.as_ref();
+        return Err(no_event(&format!(
+            "expected a message that validation has accepted, found one that {} published past it",
+            publisher.map_or("somebody", Publisher::as_str)
+        )));
+    }
+    received
+        .event()
+        .ok_or_else(|| no_event("expected a UUID in message_id"))
 }
 
 fn no_event(detail: &str) -> Failure {
@@ -113,7 +120,7 @@ pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -
 
 #[cfg(test)]
 mod tests {
-    use common::event::Trail;
+    use common::event::{Trail, now};
     use common::runtime::Claim;
 
     use super::*;
@@ -131,7 +138,23 @@ mod tests {
             routing_key: "signup.requested".to_owned(),
             redelivered: false,
             claim: Claim::default(),
-            trail: Trail::default(),
+            trail: Trail {
+                accepted_at: Some(now()),
+                ..Trail::default()
+            },
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_accepted_is_no_event_of_ours() {
+        let body = r#"{"specversion":"1.0","id":"7","source":"/","type":"a"}"#;
+        let forged = Received {
+            trail: Trail::of_foreign(Some("mallory"), now()),
+            ..received(CLOUDEVENTS_JSON, ID, body)
+        };
+        for refused in [passed_on(&forged).err(), read(&forged).err()] {
+            let error = refused.map(|failure| failure.error).unwrap_or_default();
+            assert!(error.contains("amqp:mallory"), "{error}");
         }
     }
 

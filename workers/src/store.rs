@@ -42,12 +42,8 @@ pub fn worker(
     let config = &program.config;
     let seal = Seal::of(config).map_err(anyhow::Error::from)?;
     let handler = StoreEvents::new(Arc::clone(store), config.destinations.clone(), seal);
-    let spec = Spec {
-        queue: Names::new(config.namespace.clone()).store(),
-        settings: config.stage(Stage::Store),
-        door: false,
-        parked: None,
-    };
+    let queue = Names::new(config.namespace.clone()).store();
+    let spec = Spec::new(queue, config.stage(Stage::Store));
     Ok(Worker::new(
         program,
         Arc::clone(broker),

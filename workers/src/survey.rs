@@ -175,7 +175,7 @@ impl Surveyor<'_> {
         kinds: &mut Kinds,
         read: &impl Fn(u64),
     ) -> Result<(Buckets, Option<u64>), Failure> {
-        let mut reader = Reader::open(self.broker, window, None).await?;
+        let mut reader = Reader::open(self.broker, self.judge.logins(), window, None).await?;
         let mut buckets = Buckets::new().map_err(no_room)?;
         let mut last = None;
         while let Some(entry) = reader.next().await? {

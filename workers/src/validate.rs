@@ -35,13 +35,9 @@ pub fn worker(program: &Program, broker: &Arc<dyn Broker>) -> Result<Worker, Fai
     let config = &program.config;
     let types = Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
     let seal = Seal::of(config).map_err(anyhow::Error::from)?;
-    let handler = Validate::new(types, config.limits.events(), broker.user(), seal);
-    let spec = Spec {
-        queue: Names::new(config.namespace.clone()).validate(),
-        settings: config.stage(Stage::Validate),
-        door: true,
-        parked: None,
-    };
+    let handler = Validate::new(types, config.limits.events(), config.broker.logins(), seal);
+    let queue = Names::new(config.namespace.clone()).validate();
+    let spec = Spec::new(queue, config.stage(Stage::Validate));
     Ok(Worker::new(
         program,
         Arc::clone(broker),

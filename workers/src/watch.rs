@@ -128,7 +128,7 @@ pub fn start(
         store: Arc::clone(store),
         topology: Topology::new(&config.plan()),
         names: Names::new(config.namespace.clone()),
-        judge: Judge::new(&config, broker.user())?,
+        judge: Judge::new(&config)?,
         config,
         stop: program.stop.clone(),
         holder: Uuid::now_v7(),

@@ -33,7 +33,11 @@ impl Program {
                     tasks::spawn("keeper of the topology", keep);
                     return Ok(true);
                 }
-                Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
+                Err(
+                    error @ (BrokerError::Mismatch(_)
+                    | BrokerError::Refused(_)
+                    | BrokerError::Distrust { .. }),
+                ) => {
                     return Err(error.into());
                 }
                 Err(error) => {
@@ -63,6 +67,12 @@ impl Program {
             }
             match broker.apply(&topology).await {
                 Ok(()) => told = None,
+                // The others go by another list now: they would not believe what this program publishes.
+                Err(error @ BrokerError::Distrust { .. }) => {
+                    tracing::error!(%error, "stopping");
+                    self.stop.cancel();
+                    return;
+                }
                 Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {
                     let problem = error.to_string();
                     if told.as_ref() != Some(&problem) {

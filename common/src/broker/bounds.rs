@@ -1,6 +1,7 @@
 //! What a message may be at most: the bounds that AMQP sets, the same for every engine.
 
-use crate::event::header;
+use crate::event::{header, message_word};
+pub(super) use crate::message::belongs_to_broker;
 use crate::message::{HeaderValue, Message};
 use crate::outcome::FieldError;
 
@@ -92,6 +93,10 @@ fn leave_out(message: &mut Message, mut bytes: usize, room: usize) {
         .collect();
     foreign.sort_by(|one, other| other.cmp(one));
     let note = 1 + header::NOTE.len() + 5 + LONGEST_NOTE;
+    // What is left out still tells this message from another.
+    let word = message_word(message);
+    bytes += 1 + header::DIGEST.len() + 5 + word.len();
+    message.headers.set(header::DIGEST, word);
     let mut left_out = Vec::new();
     for (size, name) in foreign {
         if bytes + note <= room {
@@ -133,22 +138,6 @@ pub(crate) fn errors_as_json(mut errors: Vec<FieldError>, longest: usize) -> Str
 /// The beginning of `text`, at most `longest` bytes of it.
 pub(crate) fn cut(text: &str, longest: usize) -> &str {
     &text[..text.floor_char_boundary(longest)]
-}
-
-/// Whether a header is the broker's own: readable on a delivery, never to be published again. A
-/// leftover `x-death` makes RabbitMQ see a cycle and drop the message without a word, and `CC` and
-/// `BCC` would route copies to wherever a foreign publisher liked.
-pub(super) fn belongs_to_broker(name: &str) -> bool {
-    (name.starts_with("x-") && name.contains("death"))
-        || matches!(
-            name,
-            "x-delivery-count"
-                | "x-acquired-count"
-                | "x-stream-offset"
-                | "x-opt-deaths"
-                | "CC"
-                | "BCC"
-        )
 }
 
 /// How many bytes properties and headers take, as far as they are published.

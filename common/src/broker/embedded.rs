@@ -43,13 +43,11 @@ use super::{
     PublishError, Subscription, Waiting, bounds,
 };
 use crate::config;
+use crate::config::EMBEDDED_LOGIN;
 use crate::sqlite::{Database, Location};
 use crate::tasks::supervised;
 use crate::telemetry::metrics;
 use crate::topology::{Binding, DelayRoute, LEVELS, Names, Target, Topology};
-
-/// Who has published: whoever may write the file is one of us.
-const USER: &str = "longshore";
 
 /// How far ids are ahead of the clock on the wall when that was set back; a burst of messages takes them some
 /// milliseconds ahead.
@@ -176,7 +174,7 @@ impl EmbeddedBroker {
             exchange,
             routing_key,
             delay: clock::micros(delay),
-            properties: properties::published(&message, USER)?,
+            properties: properties::published(&message, EMBEDDED_LOGIN)?,
             body: message.body,
         })
     }
@@ -281,7 +279,11 @@ impl Broker for EmbeddedBroker {
         let missing = |it: &&Binding| !routes.is_bound(&it.exchange, &it.pattern, &it.to);
         let missing: Vec<Binding> = bindings.iter().filter(missing).cloned().collect();
         if !missing.is_empty() {
-            self.apply(&Topology::of_bindings(missing)).await?;
+            let engine = &self.open().await?.engine;
+            let bound = engine.write(move |connection| {
+                Box::pin(async move { declare::bind(connection, &missing).await })
+            });
+            bound.await?;
         }
         Ok(true)
     }
@@ -339,7 +341,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn user(&self) -> Option<&str> {
-        Some(USER)
+        Some(EMBEDDED_LOGIN)
     }
 
     async fn close(&self) {

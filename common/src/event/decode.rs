@@ -13,10 +13,9 @@ use time::OffsetDateTime;
 
 use super::cloud::clip;
 use super::foreign::recognise;
-use super::id::name_based;
 use super::media::MediaType;
 use super::read::{self, Attribute, Read, Unfit};
-use super::{CloudEvent, EventId, Publisher, Trail, to_rfc3339};
+use super::{CloudEvent, EventId, Logins, Publisher, Trail, plain_id, to_rfc3339};
 use crate::message::{CLOUDEVENTS_JSON, HeaderValue, Headers, Message};
 use crate::reason::ReasonCode;
 
@@ -102,26 +101,24 @@ fn undecodable(detail: impl Into<String>) -> Undecodable {
 
 /// Reads the event off a message that arrived at `now` with `routing_key`.
 ///
-/// `own_user` is the broker user Longshore itself publishes as. Only a message whose `user_id` the
-/// broker vouches to be that one is believed what its `longshore-*` headers say; anybody else's are
-/// ignored, so no publisher can pass for another.
+/// Only a message under one of our own `logins` is believed what its `longshore-*` headers say; anybody
+/// else's are ignored, so no publisher can pass for another.
 ///
 /// # Errors
 /// The message is too large or none of the three shapes.
 pub fn decode(
     message: &Message,
     routing_key: &str,
-    own_user: Option<&str>,
+    logins: &Logins,
     limits: Limits,
     now: OffsetDateTime,
 ) -> Result<Decoded, Undecodable> {
     limits.check(&message.body)?;
     let user = message.user_id.as_deref();
-    let trusted = user.is_some() && user == own_user;
-    let mut trail = if trusted {
+    let mut trail = if logins.trusts(user) {
         Trail::read(&message.headers)
     } else {
-        Trail::default()
+        Trail::of_foreign(user, now)
     };
     let publisher = trail
         .publisher
@@ -248,9 +245,8 @@ fn plain(message: &Message, routing_key: &str, publisher: &Publisher) -> CloudEv
     let kind = given(&message.kind).unwrap_or_else(|| routing_key.to_owned());
     let source = given(&message.app_id).unwrap_or_else(|| publisher.as_str().to_owned());
     // With no id the content is the id, so that a message sent twice is no second event.
-    let id = given(&message.message_id).unwrap_or_else(|| {
-        name_based(&[kind.as_bytes(), source.as_bytes(), &message.body]).to_string()
-    });
+    let id = given(&message.message_id)
+        .unwrap_or_else(|| plain_id(message, routing_key, &kind, &source).to_string());
     CloudEvent {
         specversion: "1.0".to_owned(),
         id,
@@ -280,10 +276,15 @@ mod tests {
     use crate::event::{header, now};
     use crate::message::Headers;
 
-    const OWN: Option<&str> = Some("ours");
-
     fn read(message: &Message) -> Result<Decoded, Undecodable> {
-        decode(message, "signup.requested", OWN, Limits::default(), now())
+        let logins = Logins::new(["ours", "ours-too"]);
+        decode(
+            message,
+            "signup.requested",
+            &logins,
+            Limits::default(),
+            now(),
+        )
     }
 
     fn good(message: &Message) -> Decoded {
@@ -380,14 +381,16 @@ mod tests {
                 Some(Publisher::amqp(user.as_deref()))
             );
         }
-        forged.user_id = Some("ours".to_owned());
-        forged.headers.set(header::PUBLISHER, "http:crm");
-        let decoded = good(&forged);
-        assert_eq!(decoded.trail.generation, 7);
-        assert_eq!(
-            decoded.id,
-            EventId::derived(&Publisher::http("crm"), "/shop", "7")
-        );
+        for ours in ["ours", "ours-too"] {
+            forged.user_id = Some(ours.to_owned());
+            forged.headers.set(header::PUBLISHER, "http:crm");
+            let decoded = good(&forged);
+            assert_eq!(decoded.trail.generation, 7);
+            assert_eq!(
+                decoded.id,
+                EventId::derived(&Publisher::http("crm"), "/shop", "7")
+            );
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub struct Publisher(String);
 
 impl Publisher {
     /// How every foreign AMQP publisher begins.
-    pub const AMQP: &str = "amqp:";
+    const AMQP: &str = "amqp:";
 
     /// The event was born at our own door: its CloudEvents `id` is the event id.
     pub fn ourselves() -> Self {
@@ -92,6 +92,11 @@ impl Publisher {
         Self(text.to_owned())
     }
 
+    /// Whether it is a foreign AMQP publisher: one that did not come through our own door.
+    pub fn is_foreign(&self) -> bool {
+        self.0.starts_with(Self::AMQP)
+    }
+
     /// Whether the event was born at our own door.
     pub fn is_ourselves(&self) -> bool {
         self.0 == "longshore"
@@ -106,12 +111,43 @@ impl Publisher {
 /// A stable id for something that has none: made from its parts. Each part is hashed with its
 /// length, so that no two lists of parts look alike.
 pub fn name_based(parts: &[&[u8]]) -> Uuid {
-    let mut hash = Sha256::new();
+    let mut digest = Digest::default();
     for part in parts {
-        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(part);
+        digest.part(part);
     }
-    Uuid::new_v5(&IDS, &hash.finalize())
+    Uuid::new_v5(&IDS, &digest.finish())
+}
+
+/// A digest of parts, each hashed with its length.
+#[derive(Default)]
+pub(super) struct Digest(Sha256);
+
+impl Digest {
+    /// Adds a part.
+    pub(super) fn part(&mut self, part: &[u8]) {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        self.0.update(length.to_be_bytes());
+        self.0.update(part);
+    }
+
+    /// Adds a part of a kind that has a mark.
+    pub(super) fn marked(&mut self, mark: u8, part: &[u8]) {
+        self.part(&[mark]);
+        self.part(part);
+    }
+
+    /// Adds a part that may be missing, which is not the same as empty.
+    pub(super) fn optional<P: AsRef<[u8]> + ?Sized>(&mut self, part: Option<&P>) {
+        match part {
+            Some(part) => self.marked(b'+', part.as_ref()),
+            None => self.part(b"-"),
+        }
+    }
+
+    /// The digest of all that was added.
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 #[cfg(test)]

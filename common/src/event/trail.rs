@@ -43,6 +43,8 @@ pub mod header {
     pub const PARKED: &str = "longshore-parked";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
+    /// What tells a message from every other, where it could not travel on as it came.
+    pub const DIGEST: &str = "longshore-digest";
     /// The password hash of a signup, sealed; see `common::seal`.
     pub const SEALED_PASSWORD_HASH: &str = "longshore-sealed-password-hash";
     /// What of a message's own headers had to be left out when it was published on.
@@ -164,6 +166,22 @@ impl Trail {
             header::FIRST_FAILED_AT,
             self.first_failed_at.map(to_rfc3339),
         );
+    }
+
+    /// The trail of a foreign message from `user` that came `now`: whatever it says of its way is not ours.
+    pub fn of_foreign(user: Option<&str>, now: OffsetDateTime) -> Self {
+        Self {
+            publisher: Some(Publisher::amqp(user)),
+            received_at: Some(now),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the message under this trail carries our event id as its `message_id`: it came through our own
+    /// door, or validation has accepted it.
+    pub fn names_event(&self) -> bool {
+        let foreign = self.publisher.as_ref().is_none_or(Publisher::is_foreign);
+        !foreign || self.accepted_at.is_some()
     }
 
     /// The trail as an event enters its next queue: what belongs to this queue alone (attempts,

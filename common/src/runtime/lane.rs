@@ -23,6 +23,7 @@ use crate::event::{carry_death, now};
 use crate::outcome::{Failure, Outcome};
 use crate::reason::ReasonCode;
 use crate::retry::RetryPolicy;
+use crate::topology::Names;
 
 /// A message that workers died over this often, in the end alone, becomes a dead letter unhandled.
 const CRASHED_AT: u32 = 5;
@@ -266,12 +267,14 @@ impl Lane {
         let Delivery { tag, returns, .. } = delivery;
         self.came(1);
         let spec = &self.worker.spec;
-        let user = self.worker.broker.user();
         let claim = Claim::new(Arc::clone(control), self.worker.stop.clone());
-        let mut received = Received::new(delivery, user, spec.door, now(), claim);
+        let mut received = Received::new(delivery, &self.worker.logins, now(), claim);
         if spec.parked.is_some() {
             // A dead letter: whoever gets a copy of it must know as well how it died.
-            carry_death(&mut received.message.headers);
+            carry_death(
+                &mut received.message.headers,
+                Names::without_suspect(&self.queue),
+            );
         }
         InHand {
             tag,

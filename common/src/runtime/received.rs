@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::Claim;
 use crate::broker::{Delivery, Tag};
-use crate::event::{Publisher, Trail, header};
+use crate::event::{EventId, Logins, Trail, event_of, header};
 use crate::message::Message;
 use crate::outcome::Failure;
 
@@ -24,12 +24,11 @@ pub struct Received {
 }
 
 impl Received {
-    /// Reads what is known of a delivery. On a queue that outsiders publish to (a `door`), our
-    /// headers are believed only under the broker-vouched name of our own user.
+    /// Reads what is known of a delivery, on whichever queue. Our headers are believed only under one of our
+    /// own logins; any other message is a foreign one, whose trail starts over.
     pub(super) fn new(
         delivery: Delivery,
-        own_user: Option<&str>,
-        door: bool,
+        logins: &Logins,
         now: OffsetDateTime,
         claim: Claim,
     ) -> Self {
@@ -40,7 +39,7 @@ impl Received {
             ..
         } = delivery;
         let user = message.user_id.as_deref();
-        if !door || (user.is_some() && user == own_user) {
+        if logins.trusts(user) {
             if let Some(first) = message.headers.text(header::ROUTING_KEY) {
                 first.clone_into(&mut routing_key);
             }
@@ -53,11 +52,7 @@ impl Received {
                 claim,
             };
         }
-        let trail = Trail {
-            publisher: Some(Publisher::amqp(user)),
-            received_at: Some(now),
-            ..Trail::default()
-        };
+        let trail = Trail::of_foreign(user, now);
         message
             .headers
             .retain(|name| !name.starts_with(header::PREFIX));
@@ -74,7 +69,7 @@ impl Received {
     pub fn at_the_door(
         message: Message,
         routing_key: String,
-        own_user: Option<&str>,
+        logins: &Logins,
         now: OffsetDateTime,
     ) -> Self {
         let delivery = Delivery {
@@ -84,7 +79,13 @@ impl Received {
             redelivered: false,
             returns: 0,
         };
-        Self::new(delivery, own_user, true, now, Claim::default())
+        Self::new(delivery, logins, now, Claim::default())
+    }
+
+    /// The event that it is, by our id for it; `None` for a message that names none of ours, whatever its
+    /// `message_id` says.
+    pub fn event(&self) -> Option<EventId> {
+        event_of(&self.message, &self.trail)
     }
 
     /// Whether nobody can have handled it before, here or at the stages before: it is not redelivered,
@@ -135,11 +136,12 @@ impl Received {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::now;
+    use crate::event::{Publisher, now};
 
     fn delivery(user: Option<&str>) -> Delivery {
         let mut message = Message {
             user_id: user.map(str::to_owned),
+            message_id: Some("01890a5d-ac96-774b-bcce-b302099a8057".to_owned()),
             ..Message::default()
         };
         message.headers.set(header::ATTEMPT, 7_i64);
@@ -155,18 +157,15 @@ mod tests {
         }
     }
 
+    fn received(user: Option<&str>) -> Received {
+        let logins = Logins::new(["us", "us-too"]);
+        Received::new(delivery(user), &logins, now(), Claim::default())
+    }
+
     #[test]
-    fn our_own_headers_are_believed() {
-        for received in [
-            Received::new(
-                delivery(Some("us")),
-                Some("us"),
-                true,
-                now(),
-                Claim::default(),
-            ),
-            Received::new(delivery(None), Some("us"), false, now(), Claim::default()),
-        ] {
+    fn our_own_headers_are_believed_under_each_of_our_logins() {
+        for user in ["us", "us-too"] {
+            let received = received(Some(user));
             assert_eq!(received.trail.attempt, 7);
             assert_eq!(received.routing_key, "first");
             assert!(!received.is_fresh());
@@ -175,9 +174,8 @@ mod tests {
 
     #[test]
     fn a_dead_letter_that_goes_out_again_still_tells_of_its_death() {
-        let mut delivery = delivery(None);
-        delivery.message.headers.set(header::REASON, "undecodable");
-        let received = Received::new(delivery, Some("us"), false, now(), Claim::default());
+        let mut received = received(Some("us"));
+        received.message.headers.set(header::REASON, "undecodable");
         let trail = Trail {
             crashes: 2,
             ..received.trail.clone()
@@ -189,9 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn nobody_elses_are_at_a_door() {
+    fn nobody_elses_are_on_any_queue() {
         for (user, publisher) in [(None, "amqp:-"), (Some("mallory"), "amqp:mallory")] {
-            let received = Received::new(delivery(user), Some("us"), true, now(), Claim::default());
+            let received = received(user);
             assert_eq!(received.trail.attempt, 0);
             assert_eq!(received.routing_key, "second");
             assert_eq!(
@@ -200,6 +198,7 @@ mod tests {
             );
             assert_eq!(received.message.headers.get(header::ATTEMPT), None);
             assert_eq!(received.message.headers.text("theirs"), Some("kept"));
+            assert_eq!(received.event(), None);
         }
     }
 }

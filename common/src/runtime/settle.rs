@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::Received;
 use crate::broker::bounds::{cut, errors_as_json};
 use crate::broker::{Address, Publication};
-use crate::event::{Trail, header, to_rfc3339};
+use crate::event::{Trail, header, message_word, to_rfc3339};
 use crate::message::Message;
 use crate::outcome::{Failure, Outcome, Rejection};
 use crate::reason::ReasonCode;
@@ -135,6 +135,11 @@ fn dead(
         message.headers.set(header::ERROR, error);
     }
     let damage = received.message.damage.as_ref();
+    if damage.is_some() {
+        message
+            .headers
+            .set(header::DIGEST, message_word(&received.message));
+    }
     if let Some(body) = damage.and_then(|damage| damage.body.as_deref()) {
         message.headers.set(header::CUT, body);
     }

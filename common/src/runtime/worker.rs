@@ -17,6 +17,7 @@ use super::standing::{Consuming, Standing};
 use crate::bootstrap::{Failure, Program, millis};
 use crate::broker::Broker;
 use crate::config::StageSettings;
+use crate::event::Logins;
 use crate::outcome::Outcome;
 use crate::retry::Waits;
 use crate::tasks;
@@ -45,21 +46,17 @@ pub struct Spec {
     pub queue: String,
     /// How hard.
     pub settings: StageSettings,
-    /// Whether outsiders publish to the queue, so that our headers need a broker-vouched user.
-    pub door: bool,
     /// The queue that takes what is given up here, where that is not the dead letters' own: the
     /// archive's dead letters must not come back to it.
     pub parked: Option<String>,
 }
 
 impl Spec {
-    /// As it is for most queues: only the system publishes to it, and what is given up becomes a dead
-    /// letter.
+    /// As it is for most queues: what is given up becomes a dead letter.
     pub fn new(queue: String, settings: StageSettings) -> Self {
         Self {
             queue,
             settings,
-            door: false,
             parked: None,
         }
     }
@@ -81,6 +78,8 @@ pub struct Worker {
     /// One permit for each call of the handler; a suspect takes them all.
     pub(super) slots: Arc<Semaphore>,
     pub(super) metrics: QueueMetrics,
+    /// Whose `longshore-*` headers count.
+    pub(super) logins: Logins,
     pub(super) topology: Topology,
     probe_first: Duration,
     probe_max: Duration,
@@ -107,6 +106,7 @@ impl Worker {
             suspects: Consuming::new(&Names::suspect(&spec.queue)),
             slots: Arc::new(Semaphore::new(spec.settings.concurrency)),
             metrics: QueueMetrics::new(&spec.queue),
+            logins: program.config.broker.logins(),
             topology: Topology::new(&program.config.plan()),
             spec,
             probe_first: settings.probe_first,

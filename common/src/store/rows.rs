@@ -15,7 +15,7 @@ use crate::reason::ReasonCode;
 
 pub use dead::{
     AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadState,
-    DeadStory, DeadSummary, Discard, DiscardRecord, EditRecord, Edited, Hourly,
+    DeadStory, DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
 pub use replays::{HistorySlice, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState};
 

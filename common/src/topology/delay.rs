@@ -213,6 +213,7 @@ mod tests {
             known_types: vec!["signup.requested".to_owned()],
             longest_delay: longest,
             history: Duration::from_secs(60),
+            logins: crate::event::Logins::default(),
         };
         (Names::new(namespace), Topology::new(&plan))
     }

@@ -150,6 +150,16 @@ impl Names {
         self.name("history")
     }
 
+    /// The exchange that bears the list of believed logins; it carries nothing.
+    pub fn trust(&self) -> String {
+        self.name("trust")
+    }
+
+    /// Whether `queue` is one for suspects.
+    pub fn is_suspect(queue: &str) -> bool {
+        Self::without_suspect(queue) != queue
+    }
+
     /// The queue beside `queue` for messages that came back twice: they are handled alone.
     pub fn suspect(queue: &str) -> String {
         format!("{queue}.suspect")
@@ -170,7 +180,7 @@ impl Names {
         self.name("delay.done")
     }
 
-    /// The stage that consumes `queue`, and its destination where it has one.
+    /// The stage that consumes `queue`, suspects' queues included, and its destination where it has one.
     pub fn stage_of<'q>(&self, queue: &'q str) -> Option<(Stage, Option<&'q str>)> {
         let rest = Self::without_suspect(queue)
             .strip_prefix(self.namespace.as_str())?

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::broker::{Address, Broker, Delivery, Publication, Settlement, Subscription};
+use common::event::Logins;
 use common::message::Message;
 use common::namespace::Namespace;
 use common::topology::{Names, Plan, Topology};
@@ -46,6 +47,7 @@ pub fn plan() -> Plan {
         known_types: vec!["signup.requested".to_owned()],
         longest_delay: Duration::from_secs(4),
         history: Duration::from_secs(60),
+        logins: Logins::new(["guest"]),
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::event::EventId;
 use common::message::HeaderValue;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadPage, DeadState, DeadSummary, DeliveryState};
+use common::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, DeliveryState};
 use uuid::Uuid;
 
 use crate::engine::Stores;
@@ -75,7 +75,39 @@ pub async fn keeping_twice_keeps_one(Stores { store, other }: Stores) {
         .unwrap();
     other.keep_dead(&[again]).await.unwrap();
     assert_eq!(store.dead_count(&DeadFilter::default()).await.unwrap(), 1);
-    assert_eq!(store.dead_letter(first.id).await.unwrap(), Some(first));
+    let kept = DeadLetter { copies: 3, ..first };
+    assert_eq!(store.dead_letter(kept.id).await.unwrap(), Some(kept));
+}
+
+pub async fn a_letter_counts_how_often_it_came(Stores { store, other }: Stores) {
+    let first = letter(EventId::born(), 0, 10);
+    let uncounted = DeadLetter {
+        copies: 0,
+        ..first.clone()
+    };
+    let copies = async || {
+        let kept = store.dead_letter(first.id).await.unwrap();
+        kept.map(|letter| letter.copies)
+    };
+    // Written a second time because the answer to the first was lost.
+    store.keep_dead(&[uncounted.clone()]).await.unwrap();
+    assert_eq!(copies().await, Some(1));
+    other.keep_dead(&[uncounted.clone()]).await.unwrap();
+    assert_eq!(copies().await, Some(1));
+    other
+        .keep_dead(&[first.clone(), uncounted, first.clone()])
+        .await
+        .unwrap();
+    assert_eq!(copies().await, Some(3));
+    let page = store.dead_page(&DeadFilter::default(), ALL).await.unwrap();
+    assert_eq!(page[0].copies, 3);
+    // Every writer is counted.
+    let more =
+        [&store, &other, &store, &other].map(|it| it.keep_dead(std::slice::from_ref(&first)));
+    for kept in futures_util::future::join_all(more).await {
+        kept.unwrap();
+    }
+    assert_eq!(copies().await, Some(7));
 }
 
 pub async fn a_dead_letter_marks_its_delivery_and_no_other(Stores { store, .. }: Stores) {

@@ -51,6 +51,7 @@ macro_rules! conformance {
                     overlapping_records_at_once_all_succeed;
                 dead: a_dead_letter_comes_back_as_it_was,
                     keeping_twice_keeps_one,
+                    a_letter_counts_how_often_it_came,
                     a_dead_letter_marks_its_delivery_and_no_other,
                     two_letters_of_one_delivery_can_be_kept_at_once,
                     pages_show_every_letter_once,
@@ -76,6 +77,7 @@ macro_rules! conformance {
                     many_writers_at_once_are_all_counted,
                     a_story_tells_all_that_is_known;
                 mending: an_edit_keeps_the_original,
+                    all_of_a_message_can_be_mended,
                     an_edit_does_not_undo_what_somebody_else_did,
                     only_open_letters_are_edited,
                     what_is_discarded_can_be_restored,

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use common::event::EventId;
 use common::store::{
-    DeadEdit, DeadFilter, DeadLetter, DeadState, DeliveryState, Discard, Edited, Standing, Store,
+    DeadEdit, DeadFilter, DeadLetter, DeadState, DeliveryState, Discard, Editable, Edited,
+    Standing, Store,
 };
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -22,10 +23,15 @@ pub fn discard(filter: DeadFilter) -> Discard {
 }
 
 fn edit(letter: &DeadLetter, before: &'static str, after: &'static str) -> DeadEdit {
+    let with = |body: &'static str| {
+        let mut it = Editable::from(letter);
+        it.message.body = Bytes::from_static(body.as_bytes());
+        it
+    };
     DeadEdit {
         letter: letter.id,
-        before: Bytes::from_static(before.as_bytes()),
-        after: Bytes::from_static(after.as_bytes()),
+        before: with(before),
+        after: with(after),
         who: "ada".to_owned(),
         why: Some("the address was wrong".to_owned()),
     }
@@ -49,7 +55,7 @@ pub async fn an_edit_keeps_the_original(Stores { store, .. }: Stores) {
     let second = edit(&letter, "{\"n\":1}", "\u{0}\u{1}");
     assert_eq!(store.edit_dead(&second).await.unwrap(), Edited::Saved);
     let story = store.dead_story(letter.id).await.unwrap().unwrap();
-    assert_eq!(story.letter.message.body, second.after);
+    assert_eq!(Editable::from(&story.letter), second.after);
     let edits: Vec<_> = story
         .edits
         .iter()
@@ -65,7 +71,40 @@ pub async fn an_edit_keeps_the_original(Stores { store, .. }: Stores) {
     let one = replay(DeadFilter::default());
     store.begin_replay(&one).await.unwrap();
     let claimed = store.claim_dead(one.id, 1).await.unwrap();
-    assert_eq!(claimed[0].message.body, second.after);
+    assert_eq!(claimed[0].message, second.after.message);
+}
+
+pub async fn all_of_a_message_can_be_mended(Stores { store, .. }: Stores) {
+    let mut letter = early_letter(EventId::born(), "validate", 10);
+    letter.event = None;
+    store
+        .keep_dead(std::slice::from_ref(&letter))
+        .await
+        .unwrap();
+    let mut after = Editable::from(&letter);
+    "signup.requested".clone_into(&mut after.routing_key);
+    after.message.kind = None;
+    after.message.content_type = Some("application/json".to_owned());
+    after.message.timestamp = None;
+    after.message.app_id = Some("/mended".to_owned());
+    after.message.headers.set("cloudEvents:type", "other");
+    let mended = DeadEdit {
+        after: after.clone(),
+        ..edit(&letter, "{}", "{}")
+    };
+    for _ in 0..2 {
+        assert_eq!(store.edit_dead(&mended).await.unwrap(), Edited::Saved);
+    }
+    let story = store.dead_story(letter.id).await.unwrap().unwrap();
+    assert_eq!(Editable::from(&story.letter), after);
+    assert_eq!(story.letter.kind.as_deref(), Some("signup.requested"));
+    assert_eq!(story.letter.source.as_deref(), Some("/mended"));
+    let [kept] = &story.edits[..] else {
+        panic!("expected one edit, found {:?}", story.edits)
+    };
+    let envelope = Editable::from(&letter).envelope();
+    assert_eq!(kept.envelope.as_ref(), Some(&envelope));
+    assert_eq!(envelope["properties"]["type"], "signup.requested");
 }
 
 pub async fn an_edit_does_not_undo_what_somebody_else_did(Stores { store, other }: Stores) {

@@ -127,6 +127,7 @@ pub fn letter(event: EventId, generation: u32, seconds: i64) -> DeadLetter {
         },
         state: DeadState::Open,
         replay: None,
+        copies: 1,
     }
 }
 

@@ -93,11 +93,12 @@ pub(super) async fn measure(
 async fn fill(system: &System, letters: u64) -> Result<(), Failure> {
     let queue = Names::new(system.config.namespace.clone()).integrate("bench");
     let events = Events::new(EVENT_BYTES);
+    let login = system.config.broker.own_login();
     let mut from = 0;
     while from < letters {
         let to = letters.min(from + BATCH);
         let batch: Vec<DeadLetter> = (from..to)
-            .map(|number| letter(&queue, events.event(number).body))
+            .map(|number| letter(&queue, login.as_deref(), events.event(number).body))
             .collect();
         system.store.keep_dead(&batch).await?;
         from = to;
@@ -105,7 +106,7 @@ async fn fill(system: &System, letters: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn letter(queue: &str, body: impl Into<bytes::Bytes>) -> DeadLetter {
+fn letter(queue: &str, login: Option<&str>, body: impl Into<bytes::Bytes>) -> DeadLetter {
     let (event, at) = (EventId::born(), now());
     let kind = ::bench::SIGNUP_REQUESTED;
     let mut headers = Headers::default();
@@ -136,18 +137,20 @@ fn letter(queue: &str, body: impl Into<bytes::Bytes>) -> DeadLetter {
             content_type: Some(CLOUDEVENTS_JSON.to_owned()),
             message_id: Some(event.to_string()),
             kind: Some(kind.to_owned()),
+            user_id: login.map(str::to_owned),
             headers,
             ..Message::default()
         },
         state: DeadState::Open,
         replay: None,
+        copies: 1,
     }
 }
 
 /// Replays everything; letters a second.
 async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure> {
     let names = Names::new(system.config.namespace.clone());
-    let judge = Judge::new(&system.config, system.broker.user())?;
+    let judge = Judge::new(&system.config)?;
     let replayer = Replayer {
         broker: system.broker.as_ref(),
         store: system.store.as_ref(),

@@ -2,7 +2,7 @@
 
 use common::bootstrap::Failure;
 use common::broker::{Broker, BrokerError, Depth};
-use common::topology::{Queue, QueueKind, Topology};
+use common::topology::{Names, Queue, QueueKind, Topology};
 use serde::Serialize;
 
 use crate::app::App;
@@ -81,7 +81,7 @@ pub(crate) async fn look(
 
 fn line(queue: &Queue, depth: Option<Depth>) -> Line {
     let kind = match queue.kind {
-        QueueKind::Work { .. } if queue.name.ends_with(".suspect") => "suspects",
+        QueueKind::Work { .. } if Names::is_suspect(&queue.name) => "suspects",
         QueueKind::Work { .. } => "work",
         QueueKind::Parked => "parked",
         QueueKind::Stream { .. } => "history",

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use common::bootstrap::{self, Failure};
-use common::broker::Difference;
+use common::broker::{Broker, BrokerError, Difference};
 use common::topology::{Queue, QueueKind, Target, Topology};
 use serde_json::json;
 
@@ -19,8 +19,12 @@ pub enum TopologyCommand {
         #[arg(long)]
         diagram: bool,
     },
-    /// Declare what is missing on the broker; what is there stays as it is
-    Apply,
+    /// Declare what is missing on the broker; what is there stays as it is, but for the list of trusted logins
+    Apply {
+        /// Replace the list of trusted logins even while workers run that go by the old one
+        #[arg(long)]
+        yes: bool,
+    },
     /// Compare the broker with the configuration; exit code 1 where they differ
     Verify,
     /// Delete every exchange and queue of the namespace, with all messages in them
@@ -45,14 +49,22 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
                 .show(&json!({ "diagram": diagram }), |_| diagram.clone())
         }
         TopologyCommand::Show { diagram: false } => app.output.show(&topology, text),
-        TopologyCommand::Apply => {
+        TopologyCommand::Apply { yes } => {
             // Not through the app: an embedded broker is made here, where it is not there.
             let broker = bootstrap::broker(&app.config, "longshore")?;
-            let applied = broker.apply(&topology).await;
+            let applied = apply(broker.as_ref(), &topology, yes).await;
             broker.close().await;
-            applied?;
-            let done = json!({ "exchanges": exchanges, "queues": queues });
-            app.output.show(&done, |_| format!("{things} are declared"))
+            let replaced = applied?;
+            let done =
+                json!({ "exchanges": exchanges, "queues": queues, "logins_before": replaced });
+            app.output.show(&done, |_| match &replaced {
+                None => format!("{things} are declared"),
+                Some(before) => format!(
+                    "{things} are declared\nThe trusted broker logins are {} now, they were {before}: start every \
+                     program with the new list",
+                    topology.trust.logins()
+                ),
+            })
         }
         TopologyCommand::Verify => {
             let broker = app.broker()?;
@@ -90,6 +102,34 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
     }
 }
 
+/// Declares the topology. Where another list of trusted logins is declared, this one takes its place, and what
+/// the other one said is returned: unless somebody still works by it.
+async fn apply(
+    broker: &dyn Broker,
+    topology: &Topology,
+    yes: bool,
+) -> Result<Option<String>, Failure> {
+    let before = match broker.apply(topology).await {
+        Ok(()) => return Ok(None),
+        Err(BrokerError::Distrust { theirs, .. }) => theirs,
+        Err(error) => return Err(error.into()),
+    };
+    for queue in topology.work_queues().filter(|_| !yes) {
+        let depth = broker.depth(&queue.name).await?;
+        if depth.is_some_and(|depth| depth.consumers > 0) {
+            return Err(Failure::Failed(anyhow::anyhow!(
+                "workers run that trust the broker logins {before}, and {} is consumed by one: stop them before \
+                 their list is replaced by {}, or say --yes",
+                queue.name,
+                topology.trust.logins()
+            )));
+        }
+    }
+    broker.delete(&topology.trust_alone()).await?;
+    broker.apply(topology).await?;
+    Ok(Some(before))
+}
+
 /// Whether the queue is a stream: it keeps what was read, so its depth is no work that waits.
 pub(crate) fn is_stream(queue: &Queue) -> bool {
     matches!(queue.kind, QueueKind::Stream { .. })
@@ -116,7 +156,8 @@ fn text(topology: &Topology) -> String {
         vec![binding.exchange.clone(), binding.pattern.clone(), to]
     });
     format!(
-        "{}\n\n{}\n\n{}",
+        "trusted broker logins: {}\n\n{}\n\n{}\n\n{}",
+        topology.trust.logins(),
         table(
             &["exchange"],
             topology

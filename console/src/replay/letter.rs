@@ -1,29 +1,70 @@
 //! The message that a dead letter becomes again.
 
-use common::event::{Publisher, Trail, header};
-use common::message::Message;
+use common::event::{Logins, Publisher, Trail, header};
+use common::message::{Message, belongs_to_broker};
 use common::store::DeadLetter;
-use common::topology::Stage;
+use common::topology::Names;
+
+use super::outcome::LeftOpen;
 
 /// What a dead letter carried beside the event and its trail: the story of its end.
-const STORY: [&str; 5] = [
+const STORY: [&str; 7] = [
     header::REASON,
     header::ERROR,
     header::ERRORS,
     header::QUEUE,
     header::FAILED_AT,
+    header::DIGEST,
+    header::NOTE,
 ];
 
+/// The queue that a letter is sent to: `to`, else the one it died in. What no stage of ours has accepted goes
+/// through the door, like any foreign message, and nowhere else: so nothing of it is ever delivered that
+/// validation has not seen.
+///
+/// # Errors
+/// It may not go there.
+pub(super) fn goes_to(
+    letter: &DeadLetter,
+    logins: &Logins,
+    names: &Names,
+    to: Option<&str>,
+) -> Result<String, LeftOpen> {
+    if names_event(letter, logins) {
+        let queue = to.unwrap_or_else(|| Names::without_suspect(&letter.queue));
+        return Ok(queue.to_owned());
+    }
+    let door = names.validate();
+    match to {
+        Some(other) if Names::without_suspect(other) != door => Err(LeftOpen {
+            letter: letter.id,
+            queue: other.to_owned(),
+            problem: format!(
+                "no stage has accepted this message yet, so it can go to {door:?} only: leave out --to"
+            ),
+        }),
+        _ => Ok(door),
+    }
+}
+
+/// Whether the message is an event of ours: the archive has found it so, under a login that is believed.
+fn names_event(letter: &DeadLetter, logins: &Logins) -> bool {
+    letter.event.is_some() && logins.trusts(letter.message.user_id.as_deref())
+}
+
 /// The message as it was, one generation on: attempts and crashes start over, and nothing is left of
-/// how it died. `own_user` is the broker user that we publish as.
-pub(super) fn again(letter: &DeadLetter, own_user: Option<&str>) -> Message {
+/// how it died.
+pub(super) fn again(letter: &DeadLetter, logins: &Logins) -> Message {
     let mut message = letter.message.clone();
     let user = message.user_id.take();
-    let mut trail = if is_believed(letter, user.as_deref(), own_user) {
+    let mut trail = if logins.trusts(user.as_deref()) {
         Trail::read(&message.headers).onward()
     } else {
         // We publish it now, so its headers will be believed: they must not say what an outsider
         // wrote there.
+        message
+            .headers
+            .retain(|name| !name.starts_with(header::PREFIX));
         Trail {
             publisher: Some(Publisher::amqp(user.as_deref())),
             ..Trail::default()
@@ -31,7 +72,7 @@ pub(super) fn again(letter: &DeadLetter, own_user: Option<&str>) -> Message {
     };
     trail.generation = letter.generation.saturating_add(1);
     let headers = &mut message.headers;
-    headers.retain(|name| !STORY.contains(&name) && !is_brokers(name));
+    headers.retain(|name| !STORY.contains(&name) && !belongs_to_broker(name));
     trail.write(headers);
     if !letter.routing_key.is_empty() {
         // Straight into a queue there is no other way to tell it, and a plain message may have its
@@ -48,22 +89,6 @@ pub(super) fn incomplete(letter: &DeadLetter) -> Option<String> {
         "only the beginning of its body was kept, of {cut}: raise limits.event_bytes everywhere, then send the \
          whole message again with `longshore history replay`"
     ))
-}
-
-/// Whether we wrote the `longshore-*` headers: they are under our own name, or the message died
-/// where outsiders do not publish.
-fn is_believed(letter: &DeadLetter, user: Option<&str>, own_user: Option<&str>) -> bool {
-    let inside = [Stage::Store, Stage::Integrate].map(Stage::as_str);
-    inside.contains(&letter.stage.as_str()) || (user.is_some() && user == own_user)
-}
-
-/// What the broker wrote about an earlier life, and what would make it send copies elsewhere.
-pub(super) fn is_brokers(name: &str) -> bool {
-    matches!(
-        name,
-        "CC" | "BCC" | "x-death" | "x-delivery-count" | "x-acquired-count" | "x-stream-offset"
-    ) || name.starts_with("x-first-death-")
-        || name.starts_with("x-last-death-")
 }
 
 #[cfg(test)]
@@ -109,7 +134,7 @@ mod tests {
         letter.message.headers.set(header::TRACEPARENT, "00-1-2-01");
         letter.message.headers.set("their-own", HeaderValue::Int(7));
 
-        let message = again(&letter, Some("guest"));
+        let message = again(&letter, &Logins::new(["guest"]));
         let expected = Trail {
             generation: 2,
             ..trail.onward()
@@ -140,9 +165,36 @@ mod tests {
         letter.message.user_id = Some("shop".to_owned());
         letter.message.headers.set(header::PUBLISHER, "longshore");
         letter.message.headers.set(header::GENERATION, 40_i64);
-        let message = again(&letter, Some("guest"));
+        letter.message.headers.set(header::ATTEMPT, 7_i64);
+        let message = again(&letter, &Logins::new(["guest"]));
         let trail = Trail::read(&message.headers);
         assert_eq!(trail.publisher, Some(Publisher::amqp(Some("shop"))));
         assert_eq!(trail.generation, 1);
+        assert_eq!(message.headers.get(header::ATTEMPT), None);
+    }
+
+    #[test]
+    fn what_no_stage_has_accepted_goes_through_the_door_alone() {
+        let names = Names::new(common::namespace::Namespace::default());
+        let logins = Logins::new(["longshore"]);
+        let goes = |letter: &DeadLetter, to| {
+            goes_to(letter, &logins, &names, to).map_err(|left| left.problem)
+        };
+        let ours = testbed::letter("longshore.integrate.crm");
+        assert_eq!(goes(&ours, None), Ok("longshore.integrate.crm".to_owned()));
+        let mail = Some("longshore.integrate.mail");
+        assert_eq!(goes(&ours, mail), Ok("longshore.integrate.mail".to_owned()));
+
+        let mut forged = ours.clone();
+        forged.message.user_id = Some("mallory".to_owned());
+        let mut unnamed = ours;
+        unnamed.event = None;
+        for letter in [forged, unnamed] {
+            let door = Ok("longshore.validate".to_owned());
+            assert_eq!(goes(&letter, None), door);
+            assert_eq!(goes(&letter, Some("longshore.validate")), door);
+            let problem = goes(&letter, mail).unwrap_err();
+            assert!(problem.contains("longshore.validate"), "{problem}");
+        }
     }
 }

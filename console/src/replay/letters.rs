@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use common::bootstrap::Failure;
 use common::event::header;
 use common::store::DeadLetter;
-use common::topology::Names;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use uuid::Uuid;
@@ -157,10 +156,15 @@ async fn batch(run: &Run<'_>) -> Result<Batch, Failure> {
 async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Failure> {
     let mut batch = Batch::default();
     let (mut ids, mut parcels) = (Vec::new(), Vec::new());
+    let logins = run.replayer.judge.logins();
     for dead in letters {
-        let queue = match &run.replay.to_queue {
-            Some(queue) => queue.clone(),
-            None => Names::without_suspect(&dead.queue).to_owned(),
+        let to = run.replay.to_queue.as_deref();
+        let queue = match letter::goes_to(&dead, logins, run.replayer.names, to) {
+            Ok(queue) => queue,
+            Err(left) => {
+                batch.left_open.push(left);
+                continue;
+            }
         };
         let problem = match letter::incomplete(&dead) {
             None => run.routes.problem(run, &queue).await?,
@@ -176,7 +180,7 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
             continue;
         }
         ids.push(dead.id);
-        let mut message = letter::again(&dead, run.replayer.broker.user());
+        let mut message = letter::again(&dead, logins);
         if run.replay.new_ids {
             let generation = dead.generation.saturating_add(1);
             message.headers.set(header::NEW_ID, i64::from(generation));

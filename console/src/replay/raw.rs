@@ -1,10 +1,9 @@
 //! The message that an entry of the history becomes again.
 
 use common::event::{Trail, content, header};
-use common::message::Message;
+use common::message::{Message, belongs_to_broker};
 use common::store::EventRecord;
 
-use super::letter::is_brokers;
 use crate::history::Entry;
 
 /// The message as it came through the door, for the validate worker to judge once more.
@@ -12,7 +11,7 @@ pub(crate) fn raw(entry: &Entry, generation: u32) -> Message {
     let mut message = entry.received.message.clone();
     // We publish it now, so its headers will be believed: they say what the worker at the door believed.
     message.user_id = None;
-    message.headers.retain(|name| !is_brokers(name));
+    message.headers.retain(|name| !belongs_to_broker(name));
     send_again(&mut message, &entry.received.trail, generation);
     let routing_key = entry.received.routing_key.as_str();
     message.headers.set(header::ROUTING_KEY, routing_key);

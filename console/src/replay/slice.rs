@@ -96,7 +96,15 @@ async fn read(
         Some(reader) => reader,
         None => {
             let window = Window::from(slice);
-            reader.insert(Reader::open(run.replayer.broker, window, position).await?)
+            reader.insert(
+                Reader::open(
+                    run.replayer.broker,
+                    run.replayer.judge.logins(),
+                    window,
+                    position,
+                )
+                .await?,
+            )
         }
     };
     let mut entries = Vec::new();

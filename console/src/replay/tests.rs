@@ -31,7 +31,7 @@ impl World {
             store: testbed::store().await,
             topology,
             names: Names::new(Namespace::default()),
-            judge: Judge::new(&Config::default(), None).unwrap(),
+            judge: Judge::new(&Config::default()).unwrap(),
             stop: CancellationToken::new(),
             patience: Duration::ZERO,
         };

@@ -32,7 +32,7 @@ impl Pipeline {
     pub(crate) async fn new(destinations: &[&str]) -> Self {
         let topology = super::topology(destinations);
         let broker = FailingBroker::with(&topology).await;
-        let judge = Judge::new(&Config::default(), broker.user()).expect("the built-in types");
+        let judge = Judge::new(&Config::default()).expect("the built-in types");
         Self {
             broker,
             store: Arc::new(super::store().await),

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use common::event::{Decoded, Refused, Types, Undecodable, decode, now};
+use common::event::{Decoded, Logins, Refused, Types, Undecodable, decode, now};
 use common::message::{HeaderValue, Headers, Message};
 use common::outcome::FieldError;
 use common::reason::ReasonCode;
@@ -123,7 +123,13 @@ fn setup() -> Setup {
 fn amqp(sent: &Sent) -> Result<(Decoded, Result<(), Refused>), Undecodable> {
     let config = setup().config;
     let limits = config.limits.events();
-    let decoded = decode(&sent.message(), PLAIN_TYPE, None, limits, now())?;
+    let decoded = decode(
+        &sent.message(),
+        PLAIN_TYPE,
+        &Logins::default(),
+        limits,
+        now(),
+    )?;
     let types = Types::with(&config.types).unwrap();
     let verdict = types.check(&decoded.event.kind, &decoded.data);
     Ok((decoded, verdict))

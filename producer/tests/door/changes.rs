@@ -111,6 +111,7 @@ async fn dead(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
         message: Message::default(),
         state: DeadState::Open,
         replay: None,
+        copies: 1,
     };
     store.keep_dead(&[letter]).await
 }

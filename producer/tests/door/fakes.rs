@@ -97,8 +97,14 @@ impl TestBroker {
         let mut message = publication.message.clone();
         message.user_id = self.user().map(str::to_owned);
         let limits = self.config.limits.events();
-        let decoded = decode(&message, routing_key, self.user(), limits, now())
-            .unwrap_or_else(|error| panic!("the validate worker cannot read it: {error}"));
+        let decoded = decode(
+            &message,
+            routing_key,
+            &self.config.broker.logins(),
+            limits,
+            now(),
+        )
+        .unwrap_or_else(|error| panic!("the validate worker cannot read it: {error}"));
         assert_eq!(message.message_id, Some(decoded.id.to_string()));
         assert_eq!(message.body, decoded.body, "expected the canonical form");
         assert_eq!(message.kind.as_deref(), Some(&*decoded.event.kind));

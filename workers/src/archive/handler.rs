@@ -7,22 +7,24 @@ use common::outcome::{Failure, Outcome};
 use common::runtime::{Handler, Received};
 use common::store::{DeadLetter, NewRejection, Store, StoreError};
 use common::telemetry::metrics;
-use common::topology::Names;
+use common::topology::{Names, Topology};
 use futures_util::future::BoxFuture;
 
-use super::{dead, rejection};
+use super::dead::Places;
+use super::rejection;
 use crate::database::{refused, unanswered};
 
 /// Keeps dead letters.
 pub struct KeepDead {
     store: Arc<dyn Store>,
-    names: Names,
+    places: Places,
 }
 
 impl KeepDead {
-    /// Keeps them in `store`.
-    pub fn new(store: Arc<dyn Store>, names: Names) -> Self {
-        Self { store, names }
+    /// Keeps them in `store`; they come from the queues of `topology`.
+    pub fn new(store: Arc<dyn Store>, names: Names, topology: &Topology) -> Self {
+        let places = Places::new(names, topology);
+        Self { store, places }
     }
 }
 
@@ -31,12 +33,12 @@ impl Handler for KeepDead {
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
         let letters: Vec<DeadLetter> = batch
             .iter()
-            .map(|received| dead::letter(received, &self.names))
+            .map(|received| self.places.letter(received))
             .collect();
         let outcomes = keep(&letters, |letters| self.store.keep_dead(letters)).await;
         for (letter, outcome) in letters.iter().zip(&outcomes) {
             if *outcome == Outcome::Done {
-                metrics::kept_dead(&letter.queue, letter.reason);
+                metrics::kept_dead(self.places.label(&letter.queue), letter.reason);
             }
         }
         outcomes

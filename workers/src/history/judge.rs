@@ -3,7 +3,7 @@
 use common::bootstrap::Failure;
 use common::broker::HistoryEntry;
 use common::config::Config;
-use common::event::{EventId, Publisher, Trail, Types, now};
+use common::event::{EventId, Logins, Trail, Types, event_of, letter_id, now};
 use common::message::Message;
 use common::outcome::Outcome;
 use common::reason::ReasonCode;
@@ -13,14 +13,13 @@ use common::topology::Names;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::archive::nameless;
 use crate::validate::Validate;
 
 /// Judges entries as the validate worker does.
 #[derive(Debug)]
 pub struct Judge {
     validate: Validate,
-    own_user: Option<String>,
+    logins: Logins,
     /// The queue that entries went to first.
     queue: String,
 }
@@ -77,17 +76,17 @@ pub enum Verdict {
 }
 
 impl Judge {
-    /// Judges by the types and limits of a configuration; `own_user` is the broker user that we publish as.
+    /// Judges by the types, limits and logins of a configuration.
     ///
     /// # Errors
     /// A configured event type or the sealing key cannot be used.
-    pub fn new(config: &Config, own_user: Option<&str>) -> Result<Self, Failure> {
+    pub fn new(config: &Config) -> Result<Self, Failure> {
         let types =
             Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
         let seal = Seal::of(config).map_err(anyhow::Error::from)?;
         Ok(Self {
-            validate: Validate::new(types, config.limits.events(), own_user, seal),
-            own_user: own_user.map(str::to_owned),
+            validate: Validate::new(types, config.limits.events(), config.broker.logins(), seal),
+            logins: config.broker.logins(),
             queue: Names::new(config.namespace.clone()).validate(),
         })
     }
@@ -100,9 +99,8 @@ impl Judge {
             routing_key,
             message,
         } = entry;
-        let own_user = self.own_user.as_deref();
         let at_the_door = time.unwrap_or_else(now);
-        let received = Received::at_the_door(message, routing_key, own_user, at_the_door);
+        let received = Received::at_the_door(message, routing_key, &self.logins, at_the_door);
         let (verdict, known) = match self.validate.judge(&received) {
             Outcome::Next(next) => match next.into_iter().next() {
                 Some(publication) => {
@@ -121,10 +119,7 @@ impl Judge {
             }
             Outcome::Dead(failure) => {
                 // Of what is no event only our own door's word is known.
-                let publisher = received.trail.publisher.as_ref();
-                let ours = publisher.is_some_and(|it| !it.as_str().starts_with(Publisher::AMQP));
-                let event = if ours { id_of(&received.message) } else { None };
-                (Verdict::Dead(failure.code), (event, None))
+                (Verdict::Dead(failure.code), (received.event(), None))
             }
             // Validating needs nothing and nobody, so it knows no other outcome.
             Outcome::Done
@@ -146,14 +141,15 @@ impl Judge {
         }
     }
 
+    /// Whose messages are believed.
+    pub fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
     /// What an entry is known by. Where it came through our own door, nothing of its body is read.
     pub fn identify(&self, entry: HistoryEntry) -> Identity {
-        let user = entry.message.user_id.as_deref();
-        if user.is_some()
-            && user == self.own_user.as_deref()
-            && let Some(publisher) = Trail::read(&entry.message.headers).publisher
-            && !publisher.as_str().starts_with(Publisher::AMQP)
-            && let Some(event) = id_of(&entry.message)
+        if self.logins.trusts(entry.message.user_id.as_deref())
+            && let Some(event) = event_of(&entry.message, &Trail::read(&entry.message.headers))
         {
             return Identity {
                 offset: entry.offset,
@@ -174,9 +170,19 @@ impl Judge {
         }
     }
 
-    /// The dead letter that an entry became if it died before its event had an id of ours.
+    /// The dead letter that an entry became if it died in its first queue.
     pub fn letter_of(&self, entry: &Entry, generation: u32) -> Uuid {
-        nameless(&entry.received.message, &self.queue, generation)
+        let Received {
+            message,
+            trail,
+            routing_key,
+            ..
+        } = &entry.received;
+        let trail = Trail {
+            generation,
+            ..trail.clone()
+        };
+        letter_id(message, &trail, routing_key, &self.queue)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading a part of the history.
 
 use common::broker::{Broker, BrokerError, HistoryEntry, HistoryStart};
-use common::event::Trail;
+use common::event::{Logins, Trail};
 use common::store::HistorySlice;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -37,8 +37,8 @@ impl From<&HistorySlice> for Window {
 pub struct Reader {
     entries: BoxStream<'static, Result<HistoryEntry, BrokerError>>,
     window: Window,
-    /// The login whose word on when an entry was received is believed.
-    own_user: Option<String>,
+    /// The logins whose word on when an entry was received is believed.
+    logins: Logins,
     /// When the last entry was received that tells.
     last: Option<OffsetDateTime>,
     /// Where the window ends, for entries of which no time is known.
@@ -53,6 +53,7 @@ impl Reader {
     /// The broker is out of reach or has no history.
     pub async fn open(
         broker: &dyn Broker,
+        logins: &Logins,
         window: Window,
         position: Option<u64>,
     ) -> Result<Self, BrokerError> {
@@ -71,7 +72,7 @@ impl Reader {
         Ok(Self {
             entries: broker.history(start).await?.fuse().boxed(),
             window,
-            own_user: broker.user().map(str::to_owned),
+            logins: logins.clone(),
             last: None,
             end,
             beyond: 0,
@@ -81,8 +82,7 @@ impl Reader {
     /// When an entry was received, by whoever is believed: our own door, which wrote it into the headers, or
     /// the engine. A foreign `timestamp` says when something happened, as its publisher likes.
     fn received_at(&self, entry: &HistoryEntry) -> Option<OffsetDateTime> {
-        let user = entry.message.user_id.as_deref();
-        let ours = user.is_some() && user == self.own_user.as_deref();
+        let ours = self.logins.trusts(entry.message.user_id.as_deref());
         ours.then(|| Trail::read(&entry.message.headers).received_at)
             .flatten()
             .or(entry.time)

@@ -17,8 +17,9 @@ use super::together::Together;
 /// attempt that is not yet recorded takes no place from another.
 const GATHER: Duration = Duration::from_millis(15);
 
-/// How long the database is trusted to take an attempt after its last answer.
-const TRUSTED: Duration = Duration::from_secs(10);
+/// How long the database is trusted to take an attempt after its last answer: as long as a connection is surely
+/// kept.
+const TRUSTED: Duration = Duration::from_secs(5);
 
 /// How often recording one attempt is tried before the worker holds.
 const TRIES: u32 = 4;

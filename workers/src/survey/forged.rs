@@ -126,8 +126,10 @@ pub(super) async fn judge(
     // Received while the survey was taken.
     let behind = Window::default();
     let mut reader = match last {
-        Some(last) => Reader::open(surveyor.broker, behind, Some(last)).await?,
-        None => Reader::open(surveyor.broker, window, None).await?,
+        Some(last) => {
+            Reader::open(surveyor.broker, surveyor.judge.logins(), behind, Some(last)).await?
+        }
+        None => Reader::open(surveyor.broker, surveyor.judge.logins(), window, None).await?,
     };
     while !left.is_empty()
         && let Some(entry) = reader.next().await?
@@ -171,7 +173,7 @@ async fn look_before(
     before: Window,
     left: &mut HashMap<u128, Line>,
 ) -> Result<(), Failure> {
-    let mut reader = Reader::open(surveyor.broker, before, None).await?;
+    let mut reader = Reader::open(surveyor.broker, surveyor.judge.logins(), before, None).await?;
     let mut read = 0;
     while !left.is_empty()
         && read < MAX_BEFORE

@@ -76,7 +76,13 @@ pub async fn requeue(surveyor: &Surveyor<'_>, missing: &[Missing]) -> Result<Req
         return Ok(requeued);
     };
     let position = first.checked_sub(1);
-    let mut reader = Reader::open(surveyor.broker, Window::default(), position).await?;
+    let mut reader = Reader::open(
+        surveyor.broker,
+        surveyor.judge.logins(),
+        Window::default(),
+        position,
+    )
+    .await?;
     while let Some(entry) = reader.next().await? {
         if entry.offset > last {
             break;

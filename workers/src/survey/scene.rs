@@ -219,7 +219,7 @@ impl Scene {
     }
 
     fn count(&mut self, names: &Names, queue: &Queue, depth: Depth, seen: bool) {
-        let aside = Names::without_suspect(&queue.name) != queue.name;
+        let aside = Names::is_suspect(&queue.name);
         let stage = names.stage_of(&queue.name);
         let line = match (stage, aside) {
             (Some((Stage::Validate | Stage::Store, _)), false) => &mut self.before,
@@ -274,7 +274,7 @@ fn is_idle(names: &Names, queue: &Queue, depth: Depth) -> bool {
         QueueKind::Stream { .. } => false,
         QueueKind::Work { .. } => {
             let archive = matches!(names.stage_of(&queue.name), Some((Stage::Archive, _)));
-            let aside = Names::without_suspect(&queue.name) != queue.name;
+            let aside = Names::is_suspect(&queue.name);
             archive && !aside && depth.consumers == 0
         }
     }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use common::event::{
-    CloudEvent, Decoded, EventId, EventType, Limits, PasswordHash, Refused, Trail, Types, decode,
-    header, now, recognise, secrets, take_password_hash,
+    CloudEvent, Decoded, EventId, EventType, Limits, Logins, PasswordHash, Refused, Trail, Types,
+    decode, header, now, recognise, secrets, take_password_hash,
 };
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::{Failure, FieldError, Outcome, Rejection};
@@ -20,18 +20,18 @@ use crate::canonical::onward;
 pub struct Validate {
     types: Types,
     limits: Limits,
-    own_user: Option<String>,
+    logins: Logins,
     seal: Seal,
 }
 
 impl Validate {
-    /// Validates against `types`. Our own headers are believed under `own_user` alone. `seal` seals the
+    /// Validates against `types`. Our own headers are believed under `logins` alone. `seal` seals the
     /// password hash of a signup that brings it in its data.
-    pub fn new(types: Types, limits: Limits, own_user: Option<&str>, seal: Seal) -> Self {
+    pub fn new(types: Types, limits: Limits, logins: Logins, seal: Seal) -> Self {
         Self {
             types,
             limits,
-            own_user: own_user.map(str::to_owned),
+            logins,
             seal,
         }
     }
@@ -48,8 +48,8 @@ impl Validate {
             return Outcome::Dead(failure);
         }
         let received_at = trail.received_at.unwrap_or_else(now);
-        let own_user = self.own_user.as_deref();
-        let mut decoded = match decode(message, routing_key, own_user, self.limits, received_at) {
+        let mut decoded = match decode(message, routing_key, &self.logins, self.limits, received_at)
+        {
             Ok(decoded) => decoded,
             Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
         };
@@ -192,7 +192,12 @@ mod tests {
 
     fn validate() -> Validate {
         let seal = Seal::new(["a secret of the tests"]);
-        Validate::new(Types::built_in(), Limits::default(), Some("us"), seal)
+        Validate::new(
+            Types::built_in(),
+            Limits::default(),
+            Logins::new(["us"]),
+            seal,
+        )
     }
 
     fn message(content_type: &str, body: &str, headers: Headers) -> Received {
@@ -318,7 +323,7 @@ mod tests {
             received.trail.generation = generation;
             let types = json!([{"name": "device.added", "schema": true}]);
             let types = Types::with(&serde_json::from_value::<Vec<_>>(types).unwrap()).unwrap();
-            Validate::new(types, Limits::default(), Some("us")).judge(&received)
+            Validate::new(types, Limits::default(), Logins::new(["us"])).judge(&received)
         };
         assert!(matches!(judge(0), Outcome::Next(_)));
         let Outcome::Dead(failure) = judge(1) else {

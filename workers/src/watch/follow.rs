@@ -133,7 +133,7 @@ impl Follower {
         let began = Instant::now();
         // With the last one that was read once more: where it is gone, so is the history that it was in.
         let again = self.read.and_then(|read| read.checked_sub(1));
-        let mut reader = Reader::open(&*post.broker, window, again).await?;
+        let mut reader = Reader::open(&*post.broker, post.judge.logins(), window, again).await?;
         let mut is_gone = self.read.is_some();
         while self.open.len() < MAX_OPEN && left > 0 && began.elapsed() < READING {
             let mut batch: Vec<Identity> = Vec::new();
@@ -283,7 +283,13 @@ impl Follower {
         let wanted: HashSet<u64> = offsets.iter().copied().collect();
         let mut sent = 0;
         let position = first.checked_sub(1);
-        let mut reader = Reader::open(&*post.broker, Window::default(), position).await?;
+        let mut reader = Reader::open(
+            &*post.broker,
+            post.judge.logins(),
+            Window::default(),
+            position,
+        )
+        .await?;
         while let Some(entry) = reader.next().await? {
             if entry.offset > *last {
                 break;

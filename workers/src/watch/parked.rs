@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::bootstrap::Failure;
-use common::event::header;
+use common::event::{carry_death, header};
 use common::message::Message;
 use common::runtime::carry;
 use common::telemetry::metrics;
@@ -56,7 +56,7 @@ impl Parked {
             came_again |= returns > 0;
             let moves = returns < MAX_RETURNS;
             if moves {
-                once_more(message, returns + 1);
+                once_more(message, &dead, returns + 1);
             }
             moves
         })
@@ -77,8 +77,10 @@ impl Parked {
     }
 }
 
-/// The letter, once more. What it tells of its own death stays; that workers died over it does not count again.
-fn once_more(message: &mut Message, returns: i64) {
+/// The letter, once more. What it tells of its own death stays, also what the broker told of it; that workers
+/// died over it does not count again.
+fn once_more(message: &mut Message, dead: &str, returns: i64) {
+    carry_death(&mut message.headers, dead);
     message.headers.remove(header::CRASHES);
     message.headers.set(header::PARKED, returns);
 }

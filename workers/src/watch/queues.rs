@@ -94,7 +94,7 @@ impl Queues {
                     "not even the archive could take these; they come back to it by themselves";
                 Some(found(finding::PARKED, name, messages, detail))
             }
-            QueueKind::Work { .. } if Names::without_suspect(name) != name => {
+            QueueKind::Work { .. } if Names::is_suspect(name) => {
                 let detail = "messages that came back twice wait to be handled alone";
                 (messages > 0).then(|| found(finding::SUSPECTS, name, messages, detail))
             }

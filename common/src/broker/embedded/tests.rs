@@ -23,6 +23,7 @@ fn plan() -> Plan {
         known_types: vec!["signup.requested".to_owned()],
         longest_delay: Duration::from_secs(4),
         history: Duration::from_secs(60),
+        logins: crate::event::Logins::new(["longshore"]),
     }
 }
 

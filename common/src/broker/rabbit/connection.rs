@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lapin::types::LongString;
-use lapin::uri::{AMQPUri, SASLMechanism};
+use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ pub(super) struct Settings {
     pub(super) uri: AMQPUri,
     /// Host and port, for people.
     pub(super) address: String,
-    /// Whom the broker vouches for; unknown where it takes the name from a certificate.
+    /// Whom the broker vouches for; unknown where it takes the name from a certificate and nobody says it.
     pub(super) user: Option<String>,
     name: String,
     /// How long to wait for any one answer.
@@ -81,14 +81,10 @@ impl Settings {
         // Zero would take whatever the broker prefers.
         uri.query.heartbeat = Some(heartbeat.max(1));
         uri.query.frame_max.get_or_insert(FRAME_MAX);
-        let user = match uri.query.auth_mechanism {
-            Some(SASLMechanism::External | SASLMechanism::Anonymous) => None,
-            _ => Some(uri.authority.userinfo.username.clone()),
-        };
         Ok(Self {
             uri,
             address,
-            user,
+            user: config.own_login(),
             name: name.to_owned(),
             patience: config.connect_timeout,
             body_limit,

@@ -1,5 +1,7 @@
 //! The topology on the broker: declared, compared, deleted.
 
+mod trust;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,11 @@ pub(super) async fn apply(
     link: &Arc<Link>,
     topology: &Topology,
 ) -> Result<Option<String>, BrokerError> {
+    // First: a program that disagrees about whom to believe changes nothing.
+    let mut desk = Desk::new(link);
+    let trusted = trust::declare(&mut desk, &topology.trust).await;
+    desk.close().await;
+    trusted?;
     match declare_all(link, topology).await {
         Err(BrokerError::Refused(refusal)) => {
             let given = take_as_given(link, topology).await?;
@@ -149,6 +156,7 @@ pub(super) async fn verify(
             }
         }
     }
+    differences.extend(trust::compare(&mut desk, &topology.trust).await?);
     desk.close().await;
     Ok(differences)
 }
@@ -162,7 +170,10 @@ pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), 
         channel.queue_delete(name, options).await.map(|_| ())
     })
     .await?;
-    let exchanges = names(topology.exchanges.iter())?;
+    let witness = topology.trust.witness();
+    let marks = [topology.trust.exchange(), witness.as_str()];
+    let exchanges = topology.exchanges.iter().map(String::as_str);
+    let exchanges: Vec<ShortString> = exchanges.chain(marks).map(name).collect::<Result<_, _>>()?;
     desk.all(
         "deleting an exchange",
         &exchanges,

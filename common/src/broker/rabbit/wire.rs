@@ -33,6 +33,7 @@ use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 pub(super) use self::envelope::Envelope as Sealed;
 pub(super) use self::envelope::open;
 use self::stream::Filtered;
+use crate::tasks::supervised;
 
 /// How large the bodies of one connection may be. Of a larger one, beginning, size and hash are kept.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Executor for Kit {
         &self,
         future: F,
     ) -> Task<Self::Task<T>> {
-        self.tokio.spawn(future)
+        self.tokio.spawn(supervised("broker client", future))
     }
 
     fn spawn_blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(

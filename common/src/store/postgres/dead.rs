@@ -7,6 +7,7 @@ pub(super) mod superseded;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
@@ -25,40 +26,53 @@ pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreE
     if batch.is_empty() {
         return Ok(());
     }
-    let mut rows: Vec<NewLetterRow> = batch.iter().map(NewLetterRow::from).collect();
-    // In one order, so that two batches never wait for each other in a circle.
-    rows.sort_by_key(|row| row.id);
+    let rows: Arc<[NewLetterRow]> = NewLetterRow::of(batch).into();
     let events = rows.iter().filter_map(|row| row.event).collect();
-    let rows: Arc<[NewLetterRow]> = rows.into();
+    let tried = Arc::new(AtomicBool::new(false));
     link.run(move |connection| {
         let rows = Arc::clone(&rows);
-        Box::pin(async move { insert(connection, &rows).await })
+        // What is tried again may have been done: then it is counted already.
+        let counts = !tried.swap(true, Ordering::Relaxed);
+        Box::pin(async move { insert(connection, &rows, counts).await })
     })
     .await?;
     superseded::of_events(link, events).await
 }
 
-async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<(), sqlx::Error> {
+async fn insert(
+    connection: &mut PgConnection,
+    rows: &[NewLetterRow],
+    counts: bool,
+) -> Result<(), sqlx::Error> {
+    let copies = |row: &NewLetterRow| if counts { row.copies } else { 0 };
     // One statement is one transaction, and one round trip.
     sqlx::query(
-        "WITH new_letters AS (
-            INSERT INTO dead_letters (dead_letter_id, event_id, type, source, queue, stage,
-                                      destination, generation, reason, error, fingerprint,
-                                      attempts, first_failed_at, last_failed_at, routing_key,
-                                      content_type, properties, headers, body)
-            SELECT dead_letter_id, event_id, type, source, queue, stage, destination, generation,
-                   reason, error, fingerprint, attempts, first_failed_at, last_failed_at,
-                   routing_key, content_type, properties::json, headers::json, body
-            FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+        "WITH given AS (
+            SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
                         $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[],
                         $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::text[],
-                        $16::text[], $17::text[], $18::text[], $19::bytea[])
+                        $16::text[], $17::text[], $18::text[], $19::bytea[], $21::bigint[])
                  AS given (dead_letter_id, event_id, type, source, queue, stage, destination,
                            generation, reason, error, fingerprint, attempts, first_failed_at,
-                           last_failed_at, routing_key, content_type, properties, headers, body)
-            ON CONFLICT (dead_letter_id) DO NOTHING
-            RETURNING event_id, stage, destination, generation, attempts, last_failed_at, error
-        )
+                           last_failed_at, routing_key, content_type, properties, headers, body,
+                           copies)
+        ), kept AS (
+            INSERT INTO dead_letters AS known
+                (dead_letter_id, event_id, type, source, queue, stage, destination, generation,
+                 reason, error, fingerprint, attempts, first_failed_at, last_failed_at, routing_key,
+                 content_type, properties, headers, body, copies)
+            SELECT dead_letter_id, event_id, type, source, queue, stage, destination, generation,
+                   reason, error, fingerprint, attempts, first_failed_at, last_failed_at,
+                   routing_key, content_type, properties::json, headers::json, body,
+                   GREATEST(copies, 1)
+            FROM given
+            ON CONFLICT (dead_letter_id) DO UPDATE SET copies = known.copies
+                + (SELECT copies FROM given WHERE dead_letter_id = excluded.dead_letter_id)
+                WHERE (SELECT copies FROM given WHERE dead_letter_id = excluded.dead_letter_id) > 0
+            -- What has replaced nothing is new.
+            RETURNING event_id, stage, destination, generation, attempts, last_failed_at, error,
+                      xmax = 0 AS is_new
+        ), new_letters AS (SELECT * FROM kept WHERE is_new)
         INSERT INTO deliveries AS known (event_id, destination, generation, status, attempts,
                                          last_attempt_at, last_error)
         -- One statement cannot touch a row twice.
@@ -102,6 +116,7 @@ async fn insert(connection: &mut PgConnection, rows: &[NewLetterRow]) -> Result<
     .bind(rows.iter().map(|row| row.headers.as_str()).bind_iter())
     .bind(rows.iter().map(|row| row.body.as_ref()).bind_iter())
     .bind(INTEGRATE)
+    .bind(rows.iter().map(copies).bind_iter())
     .execute(connection)
     .await?;
     Ok(())
@@ -303,7 +318,7 @@ fn push_page(query: &mut Statement, matching: &Matching, page: DeadPage) {
     matching.push_chosen(query, choice);
     query.push(
         ") SELECT dead_letter_id, event_id, type, queue, destination, reason, error,
-                attempts, generation, dead_letters.last_failed_at, state
+                attempts, generation, dead_letters.last_failed_at, state, copies
         FROM chosen JOIN dead_letters USING (dead_letter_id)
         ORDER BY dead_letters.last_failed_at DESC, dead_letter_id DESC",
     );

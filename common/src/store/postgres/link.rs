@@ -25,6 +25,12 @@ const SUSPICIOUS: u32 = 3;
 /// How often work that another transaction was in the way of is tried.
 const CLASHES: u32 = 8;
 
+/// How often a caller that waits for a new connection looks for a free one.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a connection that nobody uses is kept: the database may have few, and other programs wait for them.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// A connection that stood idle for longer than this is asked whether it still lives.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -221,7 +227,7 @@ impl Inner {
 
     async fn acquire(self: &Arc<Self>) -> Result<(PoolConnection<Postgres>, Way), StoreError> {
         let pool = self.pool().await?;
-        match pool.connections.acquire().await {
+        match one_of(&pool.connections).await {
             Ok(connection) => {
                 self.in_vain.store(0, Ordering::Relaxed);
                 Ok((connection, pool.way))
@@ -304,6 +310,7 @@ impl Inner {
         let connections = PgPoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.connect_timeout)
+            .idle_timeout(IDLE)
             .after_connect(move |connection, _| {
                 let (settings, wrong) = (Arc::clone(&settings), Arc::clone(&wrong));
                 Box::pin(async move {
@@ -333,6 +340,24 @@ impl Inner {
             connections,
             way,
             is_wrong,
+        }
+    }
+}
+
+/// A connection of the pool. Where the database has none to spare, opening one takes long: one that is open already
+/// may be free before.
+async fn one_of(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    let opened = pool.acquire();
+    tokio::pin!(opened);
+    loop {
+        tokio::select! {
+            biased;
+            opened = &mut opened => return opened,
+            () = tokio::time::sleep(LOOK_AGAIN) => {
+                if let Some(free) = pool.try_acquire() {
+                    return Ok(free);
+                }
+            }
         }
     }
 }

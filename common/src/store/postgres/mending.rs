@@ -1,4 +1,4 @@
-//! What operators do about dead letters one by one or in bulk: another body, giving up, taking that back, and
+//! What operators do about dead letters one by one or in bulk: mending, giving up, taking that back, and
 //! removing what is old.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::dead::{Choice, Order, Statement, matching, superseded};
 use super::link::Link;
-use crate::store::tables::letters::{Edit, INTEGRATE};
+use crate::store::tables::letters::{Edit, INTEGRATE, LetterRow};
 use crate::store::tables::text::keepable;
 use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, StoreError};
 
@@ -18,26 +18,35 @@ pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreEr
         let edit = Arc::clone(&edit);
         Box::pin(async move {
             // One after the other: who comes second sees what the first has made of it.
-            let found: Option<(String, Vec<u8>)> = sqlx::query_as(
-                "SELECT state, body FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE",
-            )
-            .bind(edit.letter)
-            .fetch_optional(&mut *connection)
-            .await?;
+            let found: Option<LetterRow> =
+                sqlx::query_as("SELECT * FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE")
+                    .bind(edit.letter)
+                    .fetch_optional(&mut *connection)
+                    .await?;
             let decided = Edit::decide(&edit, found);
-            if decided == Edit::Make {
+            if let Ok(Edit::Make(mended)) = &decided {
                 sqlx::query(
                     "WITH kept AS (
-                        INSERT INTO dead_letter_edits (dead_letter_id, who, why, before)
-                        VALUES ($1, $2, $3, $4)
+                        INSERT INTO dead_letter_edits (dead_letter_id, who, why, before, envelope)
+                        VALUES ($1, $2, $3, $4, $5::json)
                     )
-                    UPDATE dead_letters SET body = $5 WHERE dead_letter_id = $1",
+                    UPDATE dead_letters SET body = $6, type = $7, source = $8, routing_key = $9,
+                                            content_type = $10, properties = $11::json,
+                                            headers = $12::json
+                    WHERE dead_letter_id = $1",
                 )
                 .bind(edit.letter)
                 .bind(keepable(&edit.who))
                 .bind(edit.why.as_deref().map(keepable))
-                .bind(&edit.before[..])
-                .bind(&edit.after[..])
+                .bind(&edit.before.message.body[..])
+                .bind(Edit::envelope(&edit))
+                .bind(&mended.body[..])
+                .bind(&mended.kind)
+                .bind(&mended.source)
+                .bind(&mended.routing_key)
+                .bind(&mended.content_type)
+                .bind(&mended.properties)
+                .bind(&mended.headers)
                 .execute(&mut *connection)
                 .await?;
             }
@@ -45,7 +54,7 @@ pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreEr
         })
     })
     .await?
-    .outcome()
+    .map(|edit| edit.outcome())
 }
 
 /// The oldest `most` of what matches.

@@ -34,7 +34,7 @@ async fn read(connection: &mut PgConnection, id: Uuid) -> Result<Option<StoryRow
     .await?;
     let others = sqlx::query_as(
         "SELECT dead_letter_id, event_id, type, queue, destination, reason, error, attempts,
-                generation, last_failed_at, state
+                generation, last_failed_at, state, copies
         FROM dead_letters WHERE event_id = $1 AND dead_letter_id <> $2
         ORDER BY last_failed_at DESC, dead_letter_id DESC LIMIT $3",
     )
@@ -44,7 +44,7 @@ async fn read(connection: &mut PgConnection, id: Uuid) -> Result<Option<StoryRow
     .fetch_all(&mut *connection)
     .await?;
     let edits = sqlx::query_as(
-        "SELECT edited_at, who, why, before FROM dead_letter_edits
+        "SELECT edited_at, who, why, before, envelope FROM dead_letter_edits
         WHERE dead_letter_id = $1 ORDER BY edited_at, edit_id",
     )
     .bind(id)

@@ -13,7 +13,8 @@ use crate::reason::{Cause, ReasonCode};
 /// A dead letter, whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
-    /// Its id, made from event, queue and generation, so that keeping it twice keeps one.
+    /// Its id ([`letter_id`](crate::event::letter_id)), made from what tells two messages apart, so that
+    /// keeping one twice keeps one.
     pub id: Uuid,
     /// The event, where the message was one.
     pub event: Option<EventId>,
@@ -47,6 +48,9 @@ pub struct DeadLetter {
     pub state: DeadState,
     /// The replay that has claimed it or sent it again.
     pub replay: Option<Uuid>,
+    /// How often the message came at least. On its way into the store: 1, or 0 where it may have been counted
+    /// before.
+    pub copies: u32,
 }
 
 /// What has been done about a dead letter.
@@ -91,6 +95,8 @@ pub struct DeadSummary {
     pub last_failed_at: Moment,
     /// What has been done about it.
     pub state: DeadState,
+    /// How often the message came at least.
+    pub copies: u32,
 }
 
 /// Which dead letters. Every condition that is set must hold.
@@ -206,7 +212,7 @@ pub struct DeadStory {
     pub attempts: Vec<AttemptRecord>,
     /// The other letters of its event, the newest first.
     pub others: Vec<DeadSummary>,
-    /// Who has changed its body, the oldest change first: the body before the first one is the original.
+    /// Who has changed it, the oldest change first: what was before the first one is the original.
     pub edits: Vec<EditRecord>,
     /// The replays that have claimed or sent it or another letter of its event, the newest first.
     pub replays: Vec<Progress>,
@@ -231,15 +237,54 @@ pub struct AttemptRecord {
     pub response_excerpt: Option<String>,
 }
 
-/// Another body for a dead letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What can be mended of a dead letter. Two are equal where what is kept of them is.
+#[derive(Debug, Clone)]
+pub struct Editable {
+    /// The routing key it had.
+    pub routing_key: String,
+    /// The message.
+    pub message: Message,
+}
+
+impl From<&DeadLetter> for Editable {
+    fn from(letter: &DeadLetter) -> Self {
+        Self {
+            routing_key: letter.routing_key.clone(),
+            message: letter.message.clone(),
+        }
+    }
+}
+
+impl PartialEq for Editable {
+    fn eq(&self, other: &Self) -> bool {
+        self.message.body == other.message.body && self.envelope() == other.envelope()
+    }
+}
+
+impl Editable {
+    /// The letter with this in the place of its own.
+    pub fn in_place_of(&self, letter: &DeadLetter) -> DeadLetter {
+        let mut mended = letter.clone();
+        if self.message.kind != letter.message.kind || self.routing_key != letter.routing_key {
+            let kind = self.message.kind.as_ref().unwrap_or(&self.routing_key);
+            mended.kind = Some(kind.clone()).filter(|kind| !kind.is_empty());
+        }
+        mended.source.clone_from(&self.message.app_id);
+        mended.routing_key.clone_from(&self.routing_key);
+        mended.message = self.message.clone();
+        mended
+    }
+}
+
+/// A change of a dead letter.
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeadEdit {
     /// Which letter.
     pub letter: Uuid,
-    /// The body that was edited: the letter's, unless somebody else was faster.
-    pub before: Bytes,
-    /// The body it shall have.
-    pub after: Bytes,
+    /// What was edited: the letter's, unless somebody else was faster.
+    pub before: Editable,
+    /// What is to be in its place.
+    pub after: Editable,
     /// Who edited it.
     pub who: String,
     /// Why.
@@ -249,13 +294,13 @@ pub struct DeadEdit {
 /// What became of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edited {
-    /// The letter has the other body; the one before is kept.
+    /// The letter is changed; what was before is kept.
     Saved,
     /// The letter is not open, but in this state.
     NotOpen(DeadState),
     /// There is no such letter.
     NoSuchLetter,
-    /// Its body is not the one that was edited: somebody else has changed it in between.
+    /// It is not as it was when it was edited: somebody else has changed it in between.
     Changed,
 }
 
@@ -270,6 +315,8 @@ pub struct EditRecord {
     pub why: Option<String>,
     /// The body that it replaced.
     pub before: Bytes,
+    /// Routing key, properties and headers that it replaced; `None` where it changed only the body.
+    pub envelope: Option<serde_json::Value>,
 }
 
 /// Which dead letters to give up for good.

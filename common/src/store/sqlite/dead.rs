@@ -23,16 +23,22 @@ use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadSummary, StoreError};
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.dead_letters"
     (dead_letter_id, event_id, type, source, queue, stage, destination, generation, reason, error,
      fingerprint, attempts, first_failed_at, last_failed_at, routing_key, content_type, properties,
-     headers, body, archived_at)
+     headers, body, copies, archived_at)
     SELECT unhex(value ->> 'id', '-'), unhex(value ->> 'event', '-'), value ->> 'kind',
            value ->> 'source', value ->> 'queue', value ->> 'stage', value ->> 'destination',
            value ->> 'generation', value ->> 'reason', value ->> 'error',
            value ->> 'fingerprint', value ->> 'attempts', value ->> 'first_failed_at',
            value ->> 'last_failed_at', value ->> 'routing_key', value ->> 'content_type',
-           value ->> 'properties', value ->> 'headers', unhex(value ->> 'body'), $2
+           value ->> 'properties', value ->> 'headers', unhex(value ->> 'body'),
+           max(value ->> 'copies', 1), $2
     FROM jsonb_each($1) WHERE true
     ON CONFLICT (dead_letter_id) DO NOTHING
     RETURNING dead_letter_id"#;
+
+/// Counts what came again of those that are kept already.
+const COUNT_COPIES: &str = r#"UPDATE "NAMESPACE.dead_letters" SET copies = copies + given.copies
+    FROM (SELECT unhex(value ->> 'id', '-') AS id, value ->> 'copies' AS copies FROM jsonb_each($1)) AS given
+    WHERE dead_letter_id = given.id AND given.copies > 0"#;
 
 const MARK_DELIVERIES: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
     (event_id, destination, generation, status, attempts, due_at, last_attempt_at, last_error)
@@ -49,7 +55,7 @@ const MARK_DELIVERIES: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
 const LETTER: &str = r#"SELECT * FROM "NAMESPACE.dead_letters" WHERE dead_letter_id = $1"#;
 
 const SUMMARIES: &str = r#"SELECT dead_letter_id, event_id, type, queue, destination, reason, error, attempts,
-        generation, last_failed_at, state
+        generation, last_failed_at, state, copies
     FROM "NAMESPACE.dead_letters" WHERE "#;
 
 const COUNT: &str = r#"SELECT count(*) FROM "NAMESPACE.dead_letters" WHERE "#;
@@ -58,11 +64,16 @@ pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreE
     if batch.is_empty() {
         return Ok(());
     }
-    let rows: Vec<NewLetterRow> = batch.iter().map(NewLetterRow::from).collect();
+    let rows = NewLetterRow::of(batch);
     link.write(move |connection, link| {
         Box::pin(async move {
+            let letters = document(&rows)?;
+            sqlx::query(link.sql(COUNT_COPIES))
+                .bind(&letters)
+                .execute(&mut *connection)
+                .await?;
             let new: Vec<Uuid> = sqlx::query_scalar(link.sql(INSERT))
-                .bind(document(&rows)?)
+                .bind(letters)
                 .bind(now()?)
                 .fetch_all(&mut *connection)
                 .await?;

@@ -1,4 +1,4 @@
-//! What operators do about dead letters one by one or in bulk: another body, giving up, taking that back, and
+//! What operators do about dead letters one by one or in bulk: mending, giving up, taking that back, and
 //! removing what is old.
 
 use sqlx::SqliteConnection;
@@ -12,13 +12,14 @@ use crate::store::tables::letters::{Edit, INTEGRATE};
 use crate::store::tables::text::{keepable, utc_text};
 use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, StoreError};
 
-const BODY: &str = r#"SELECT state, body FROM "NAMESPACE.dead_letters" WHERE dead_letter_id = $1"#;
+const LETTER: &str = r#"SELECT * FROM "NAMESPACE.dead_letters" WHERE dead_letter_id = $1"#;
 
-const KEEP_BODY: &str = r#"INSERT INTO "NAMESPACE.dead_letter_edits"
-    (dead_letter_id, edited_at, who, why, before) VALUES ($1, $2, $3, $4, $5)"#;
+const KEEP_ORIGINAL: &str = r#"INSERT INTO "NAMESPACE.dead_letter_edits"
+    (dead_letter_id, edited_at, who, why, before, envelope) VALUES ($1, $2, $3, $4, $5, $6)"#;
 
-const REPLACE_BODY: &str =
-    r#"UPDATE "NAMESPACE.dead_letters" SET body = $2 WHERE dead_letter_id = $1"#;
+const MEND: &str = r#"UPDATE "NAMESPACE.dead_letters"
+    SET body = $2, type = $3, source = $4, routing_key = $5, content_type = $6, properties = $7, headers = $8
+    WHERE dead_letter_id = $1"#;
 
 const FIND: &str = r#"SELECT dead_letter_id FROM "NAMESPACE.dead_letters" WHERE "#;
 
@@ -47,23 +48,30 @@ pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreEr
     let edit = edit.clone();
     link.write(move |connection, link| {
         Box::pin(async move {
-            let found = sqlx::query_as(link.sql(BODY))
+            let found = sqlx::query_as(link.sql(LETTER))
                 .bind(edit.letter)
                 .fetch_optional(&mut *connection)
                 .await?;
             let decided = Edit::decide(&edit, found);
-            if decided == Edit::Make {
-                sqlx::query(link.sql(KEEP_BODY))
+            if let Ok(Edit::Make(mended)) = &decided {
+                sqlx::query(link.sql(KEEP_ORIGINAL))
                     .bind(edit.letter)
                     .bind(now()?)
                     .bind(keepable(&edit.who))
                     .bind(edit.why.as_deref().map(keepable))
-                    .bind(edit.before.to_vec())
+                    .bind(edit.before.message.body.to_vec())
+                    .bind(Edit::envelope(&edit))
                     .execute(&mut *connection)
                     .await?;
-                sqlx::query(link.sql(REPLACE_BODY))
+                sqlx::query(link.sql(MEND))
                     .bind(edit.letter)
-                    .bind(edit.after.to_vec())
+                    .bind(mended.body.to_vec())
+                    .bind(mended.kind.clone())
+                    .bind(mended.source.clone())
+                    .bind(mended.routing_key.clone())
+                    .bind(mended.content_type.clone())
+                    .bind(mended.properties.clone())
+                    .bind(mended.headers.clone())
                     .execute(connection)
                     .await?;
             }
@@ -71,7 +79,7 @@ pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreEr
         })
     })
     .await?
-    .outcome()
+    .map(|edit| edit.outcome())
 }
 
 pub(super) async fn discard(link: &Link, discard: &Discard, most: u32) -> Result<u64, StoreError> {

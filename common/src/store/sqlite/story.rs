@@ -14,11 +14,12 @@ const ATTEMPTS: &str = r#"SELECT generation, attempt, started_at, duration_ms, s
     ORDER BY started_at, generation, attempt"#;
 
 const OTHERS: &str = r#"SELECT dead_letter_id, event_id, type, queue, destination, reason, error,
-        attempts, generation, last_failed_at, state
+        attempts, generation, last_failed_at, state, copies
     FROM "NAMESPACE.dead_letters" WHERE event_id = $1 AND dead_letter_id <> $2
     ORDER BY last_failed_at DESC, dead_letter_id DESC LIMIT $3"#;
 
-const EDITS: &str = r#"SELECT edited_at, who, why, before FROM "NAMESPACE.dead_letter_edits"
+const EDITS: &str = r#"SELECT edited_at, who, why, before, envelope
+    FROM "NAMESPACE.dead_letter_edits"
     WHERE dead_letter_id = $1 ORDER BY edit_id"#;
 
 const REPLAYS: &str = r#"SELECT * FROM "NAMESPACE.replays" WHERE replay_id IN (

@@ -16,7 +16,7 @@ use crate::message::{HeaderTypes, Headers, Message};
 use crate::reason::ReasonCode;
 use crate::store::{
     DeadEdit, DeadFilter, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord,
-    Edited, Moment, StoreError,
+    Editable, Edited, Moment, StoreError,
 };
 
 /// The stage whose dead letters are about a delivery.
@@ -72,6 +72,27 @@ pub(in crate::store) struct NewLetterRow {
     pub headers: String,
     #[serde(serialize_with = "hex")]
     pub body: Bytes,
+    pub copies: i64,
+}
+
+impl NewLetterRow {
+    /// The rows of a batch, each letter once, in one order: so two batches never wait for each other in a
+    /// circle, and a statement touches no row twice.
+    pub(in crate::store) fn of(batch: &[DeadLetter]) -> Vec<Self> {
+        let mut rows: Vec<Self> = Vec::with_capacity(batch.len());
+        let mut letters: Vec<&DeadLetter> = batch.iter().collect();
+        // Of two that are about one delivery, the last word counts.
+        letters.sort_by_key(|letter| (letter.id, letter.last_failed_at));
+        for letter in letters {
+            match rows.last_mut() {
+                Some(known) if known.id == letter.id => {
+                    known.copies += i64::from(letter.copies);
+                }
+                _ => rows.push(letter.into()),
+            }
+        }
+        rows
+    }
 }
 
 /// The properties of a message that have no column of their own, and what the column of its headers leaves open.
@@ -143,10 +164,35 @@ impl Properties {
     }
 }
 
+/// The properties and the headers of a message, as they are kept.
+fn written(message: &Message) -> (String, String) {
+    // Texts and numbers: this cannot fail.
+    let properties = serde_json::to_string(&Properties::of(message));
+    let properties = properties.unwrap_or_else(|_| "{}".to_owned());
+    (properties, message.headers.to_json().to_string())
+}
+
+impl Editable {
+    /// All of it but the body.
+    pub fn envelope(&self) -> serde_json::Value {
+        let (properties, headers) = written(&self.message);
+        // What was written a moment ago can be read.
+        let read = |text: &str| serde_json::from_str(text).unwrap_or_default();
+        let (properties, headers): (serde_json::Value, serde_json::Value) =
+            (read(&properties), read(&headers));
+        serde_json::json!({
+            "routing_key": self.routing_key,
+            "content_type": self.message.content_type,
+            "properties": properties,
+            "headers": headers,
+        })
+    }
+}
+
 impl From<&DeadLetter> for NewLetterRow {
     fn from(letter: &DeadLetter) -> Self {
         let message = &letter.message;
-        let properties = Properties::of(message);
+        let (properties, headers) = written(message);
         Self {
             id: letter.id,
             event: letter.event.map(EventId::uuid),
@@ -164,10 +210,10 @@ impl From<&DeadLetter> for NewLetterRow {
             last_failed_at: letter.last_failed_at,
             routing_key: keepable(&letter.routing_key),
             content_type: message.content_type.as_deref().map(keepable),
-            // Texts and numbers: this cannot fail.
-            properties: serde_json::to_string(&properties).unwrap_or_else(|_| "{}".to_owned()),
-            headers: message.headers.to_json().to_string(),
+            properties,
+            headers,
             body: message.body.clone(),
+            copies: letter.copies.into(),
         }
     }
 }
@@ -196,6 +242,7 @@ pub(in crate::store) struct LetterRow {
     body: Vec<u8>,
     state: String,
     replay_id: Option<Uuid>,
+    copies: i64,
 }
 
 impl TryFrom<LetterRow> for DeadLetter {
@@ -222,6 +269,7 @@ impl TryFrom<LetterRow> for DeadLetter {
             message: properties.message(row.content_type, &headers, row.body.into()),
             state: word(&row.state)?,
             replay: row.replay_id,
+            copies: number("dead_letters.copies", row.copies)?,
         })
     }
 }
@@ -258,6 +306,23 @@ pub(in crate::store) struct EditRow {
     who: String,
     why: Option<String>,
     before: Vec<u8>,
+    envelope: Option<sqlx::types::Json<Box<RawValue>>>,
+}
+
+impl TryFrom<EditRow> for EditRecord {
+    type Error = StoreError;
+
+    fn try_from(row: EditRow) -> Result<Self, StoreError> {
+        let envelope = row.envelope;
+        let envelope = envelope.map(|text| json("dead_letter_edits.envelope", text.get()));
+        Ok(Self {
+            at: Moment(row.edited_at),
+            who: row.who,
+            why: row.why,
+            before: row.before.into(),
+            envelope: envelope.transpose()?,
+        })
+    }
 }
 
 /// The rows that a story is told from.
@@ -277,12 +342,6 @@ pub(in crate::store) fn story(rows: StoryRows) -> Result<DeadStory, StoreError> 
         who: row.discarded_by.unwrap_or_default(),
         why: row.discarded_why.unwrap_or_default(),
     });
-    let edits = edits.into_iter().map(|edit| EditRecord {
-        at: Moment(edit.edited_at),
-        who: edit.who,
-        why: edit.why,
-        before: edit.before.into(),
-    });
     Ok(DeadStory {
         letter: row.letter.try_into()?,
         fingerprint: row.fingerprint,
@@ -290,7 +349,7 @@ pub(in crate::store) fn story(rows: StoryRows) -> Result<DeadStory, StoreError> 
         discarded,
         attempts: all(attempts)?,
         others: all(others)?,
-        edits: edits.collect(),
+        edits: all(edits)?,
         replays: all(replays)?,
     })
 }
@@ -300,14 +359,13 @@ fn all<T: TryFrom<R, Error = StoreError>, R>(rows: Vec<R>) -> Result<Vec<T>, Sto
 }
 
 /// What is to be done about an edit.
-#[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum Edit {
-    /// The letter has the body that was edited: it shall have the other one.
-    Make,
+    /// The letter is as it was when it was edited: this takes its place.
+    Make(Box<NewLetterRow>),
     /// Nothing, because it is as it was asked for: it was done before, and the answer was lost.
     Done,
     /// Nothing, because the letter is in this state.
-    NotOpen(String),
+    NotOpen(DeadState),
     /// Nothing, because it is not there.
     NoSuchLetter,
     /// Nothing, because somebody else was faster.
@@ -315,25 +373,42 @@ pub(in crate::store) enum Edit {
 }
 
 impl Edit {
-    /// What is to be done, given the letter's state and body.
-    pub(in crate::store) fn decide(edit: &DeadEdit, found: Option<(String, Vec<u8>)>) -> Self {
-        match found {
-            None => Self::NoSuchLetter,
-            Some((state, _)) if state != DeadState::Open.as_str() => Self::NotOpen(state),
-            Some((_, body)) if edit.after == body => Self::Done,
-            Some((_, body)) if edit.before == body => Self::Make,
-            Some(_) => Self::Changed,
-        }
+    /// What is to be done, given the letter as it is.
+    pub(in crate::store) fn decide(
+        edit: &DeadEdit,
+        found: Option<LetterRow>,
+    ) -> Result<Self, StoreError> {
+        let Some(row) = found else {
+            return Ok(Self::NoSuchLetter);
+        };
+        let letter = DeadLetter::try_from(row)?;
+        let current = Editable::from(&letter);
+        Ok(if letter.state != DeadState::Open {
+            Self::NotOpen(letter.state)
+        } else if edit.after == current {
+            Self::Done
+        } else if edit.before == current {
+            let mended = edit.after.in_place_of(&letter);
+            Self::Make(Box::new(NewLetterRow::from(&mended)))
+        } else {
+            Self::Changed
+        })
+    }
+
+    /// The envelope to be kept, where the edit changes it.
+    pub(in crate::store) fn envelope(edit: &DeadEdit) -> Option<String> {
+        let (before, after) = (edit.before.envelope(), edit.after.envelope());
+        (before != after).then(|| before.to_string())
     }
 
     /// What became of it, once that is done.
-    pub(in crate::store) fn outcome(self) -> Result<Edited, StoreError> {
-        Ok(match self {
-            Self::Make | Self::Done => Edited::Saved,
-            Self::NotOpen(state) => Edited::NotOpen(word(&state)?),
+    pub(in crate::store) fn outcome(&self) -> Edited {
+        match self {
+            Self::Make(_) | Self::Done => Edited::Saved,
+            Self::NotOpen(state) => Edited::NotOpen(*state),
             Self::NoSuchLetter => Edited::NoSuchLetter,
             Self::Changed => Edited::Changed,
-        })
+        }
     }
 }
 
@@ -352,6 +427,7 @@ pub(in crate::store) struct SummaryRow {
     generation: i64,
     last_failed_at: OffsetDateTime,
     state: String,
+    copies: i64,
 }
 
 impl TryFrom<SummaryRow> for DeadSummary {
@@ -370,6 +446,7 @@ impl TryFrom<SummaryRow> for DeadSummary {
             generation: number("dead_letters.generation", row.generation)?,
             last_failed_at: Moment(row.last_failed_at),
             state: word(&row.state)?,
+            copies: number("dead_letters.copies", row.copies)?,
         })
     }
 }

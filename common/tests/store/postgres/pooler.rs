@@ -60,7 +60,7 @@ impl Pooler {
         let text = format!(
             "[databases]\n* = host={} port={} user={} password={}\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = {mode}\ndefault_pool_size = 8\nmax_client_conn = 200\n{ignored}\n",
+             pool_mode = {mode}\ndefault_pool_size = 16\nmax_client_conn = 200\n{ignored}\n",
             url.host_str().expect("a host"),
             url.port().unwrap_or(5432),
             url.username(),
@@ -172,12 +172,17 @@ async fn tables_lie_in_the_namespace_whatever_is_in_between() {
         let pooler = Pooler::start(pooling, parameters).await;
         let namespace = namespace();
         let before = schemas_of("dead_letter_counts", &namespace).await;
-        let store = PostgresStore::new(&pooler.config(), &namespace).unwrap();
+        // Where a client keeps its session, there must be one for each.
+        let config = Database {
+            max_connections: 2,
+            ..pooler.config()
+        };
+        let store = PostgresStore::new(&config, &namespace).unwrap();
         store.migrate().await.unwrap();
         store.migrate().await.expect("there is nothing to do");
         store.ready().await.unwrap();
         // At once, so that sessions change hands.
-        let others = (0..4).map(|_| PostgresStore::new(&pooler.config(), &namespace).unwrap());
+        let others = (0..4).map(|_| PostgresStore::new(&config, &namespace).unwrap());
         let others: Vec<_> = others.collect();
         let busy = (0..40).map(|number| {
             let store = others[number % 4].clone();
@@ -189,7 +194,7 @@ async fn tables_lie_in_the_namespace_whatever_is_in_between() {
         let mut expected = before;
         expected.push(namespace.to_string());
         assert_eq!(schemas_of("dead_letter_counts", &namespace).await, expected);
-        let direct = PostgresStore::new(&config(), &namespace).unwrap();
+        let direct = PostgresStore::new(&super::config(), &namespace).unwrap();
         direct.ready().await.expect("it is the same directly");
         store.remove_schema().await.unwrap();
         assert!(direct.ready().await.is_err());

@@ -56,7 +56,7 @@ async fn a_folder_that_cannot_be_made_is_unavailable_until_it_can() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_a_fault_that_says_what_to_do() {
+async fn a_file_that_is_no_database_is_waited_for_and_says_what_to_do() {
     let place = Place::new();
     std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
     let text = "a letter, not a database\n".repeat(200);
@@ -66,7 +66,7 @@ async fn a_file_that_is_no_database_is_a_fault_that_says_what_to_do() {
         store.ready().await.unwrap_err(),
         store.store([event()].into()).await.unwrap_err(),
     ] {
-        assert!(matches!(error, StoreError::Fault(_)), "{error:?}");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         let told = error.to_string();
         assert!(
             told.contains("long shore.db") && told.contains("backup"),

@@ -2,6 +2,7 @@
 
 mod check;
 mod editor;
+mod envelope;
 mod layout;
 mod patch;
 
@@ -13,10 +14,11 @@ use bytes::Bytes;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::event::Types;
-use common::store::{DeadEdit, DeadLetter, DeadState, Edited, Store};
+use common::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, Store};
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::envelope::Setting;
 use super::diff::diff;
 use super::replay::who;
 use super::show::no_such_letter;
@@ -28,21 +30,28 @@ use crate::{shell, stop};
 /// Which letter to mend, and how.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Opens the body in $VISUAL or $EDITOR, unless --patch says what to change. The event must then follow the \
-schema and the rules of its type and still be the same event (id, source and type). The body before is \
-kept, with who and why, and nothing is sent: that is `longshore dead replay`. Only open letters can be \
-mended. The editor shows the body as it is, secrets included.
+Opens the letter in $VISUAL or $EDITOR, unless --patch or --set say what to change. The event must then \
+follow the schema and the rules of its type; one that has an event id must still be the same event (id, \
+source and type). A message that is no event yet can be given what it lacks: content_type, routing_key, \
+type, source, id and time. What was before is kept, with who and why, and nothing is sent: that is \
+`longshore dead replay`. Only open letters can be mended. The editor shows the body as it is, secrets included.
 
 Examples:
   longshore dead edit 0b8e4cde-8f9a-5b0e-a7a1-6d0f6a1f3c11
   echo '{\"data\":{\"locale\":\"de-AT\",\"plan\":null}}' |
-    longshore dead edit 0b8e4cde-8f9a-5b0e-a7a1-6d0f6a1f3c11 --patch - --why 'CRM wants a locale'")]
+    longshore dead edit 0b8e4cde-8f9a-5b0e-a7a1-6d0f6a1f3c11 --patch - --why 'CRM wants a locale'
+  longshore dead edit 0b8e4cde-8f9a-5b0e-a7a1-6d0f6a1f3c11 --set type=signup.requested \\
+    --set content_type=application/json --set time=2026-01-02T03:04:05Z")]
 pub struct EditArgs {
     /// The dead letter's id
     id: Uuid,
     /// A JSON Merge Patch (RFC 7396) for the body, instead of an editor; `-` is standard input
     #[arg(long, value_name = "FILE")]
     patch: Option<PathBuf>,
+    /// Sets content_type, routing_key, type, source, id or time (RFC 3339), instead of an editor; an empty VALUE
+    /// takes it away. May be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<Setting>,
     /// Why, for whoever looks at it later
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
@@ -75,17 +84,21 @@ async fn mend(app: &App, args: &EditArgs, store: &dyn Store) -> Result<Mended, F
     }
     let types = Types::with(&app.config.types).map_err(anyhow::Error::from)?;
     let limits = app.config.limits.events();
-    let check = |body: &Bytes| check::check(&letter, body, &types, limits);
-    let before = letter.message.body.clone();
-    let after = match &args.patch {
-        Some(file) => {
-            let body = patched(&before, &read(file)?)?;
-            if body != before {
-                check(&body).map_err(unfit)?;
-            }
-            body
+    let logins = app.config.broker.logins();
+    let check = |after: &Editable| check::check(&letter, after, &types, limits, &logins);
+    let before = Editable::from(&letter);
+    let after = if args.patch.is_none() && args.settings.is_empty() {
+        by_hand(&letter, check).await?
+    } else {
+        let mut after = before.clone();
+        if let Some(file) = &args.patch {
+            after.message.body = patched(&after.message.body, &read(file)?)?;
         }
-        None => by_hand(&letter, check).await?,
+        let after = envelope::set(&after, &args.settings).map_err(anyhow::Error::from)?;
+        if after != before {
+            check(&after).map_err(unfit)?;
+        }
+        after
     };
     if after == before {
         return Ok(Mended {
@@ -107,8 +120,22 @@ async fn mend(app: &App, args: &EditArgs, store: &dyn Store) -> Result<Mended, F
     Ok(Mended {
         letter: letter.id,
         saved: !args.dry_run,
-        diff: diff(&edit.before, &edit.after),
+        diff: difference(&edit),
     })
+}
+
+/// What an edit changes, secrets masked.
+fn difference(edit: &DeadEdit) -> String {
+    let (before, after) = (&edit.before, &edit.after);
+    let mut told = String::new();
+    let envelopes = [before, after].map(|it| it.envelope().to_string());
+    if envelopes[0] != envelopes[1] {
+        told.push_str(&diff(envelopes[0].as_bytes(), envelopes[1].as_bytes()));
+    }
+    if before.message.body != after.message.body {
+        told.push_str(&diff(&before.message.body, &after.message.body));
+    }
+    told
 }
 
 /// Saves an edit, unless something has happened to the letter since it was read.
@@ -151,22 +178,28 @@ fn patched(body: &Bytes, patch: &str) -> Result<Bytes, Failure> {
     Ok(after.into())
 }
 
-/// The body as somebody has edited it, again and again until it is fit or they give up.
+/// The letter as somebody has edited it, again and again until it is fit or they give up. Of an event of ours
+/// only the body can be edited: all else is settled.
 async fn by_hand(
     letter: &DeadLetter,
-    check: impl Fn(&Bytes) -> Result<(), check::Unfit>,
-) -> Result<Bytes, Failure> {
+    check: impl Fn(&Editable) -> Result<(), check::Unfit>,
+) -> Result<Editable, Failure> {
     let editor = editor::command()?;
-    let before = readable(&letter.message.body)?;
-    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(before).is_ok();
+    let before = Editable::from(letter);
+    let body = readable(&before.message.body)?;
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
     if !is_json {
-        eprintln!("the body is no JSON: it is opened as the text it is");
+        eprintln!("the body is not JSON; opening it as plain text");
     }
-    let shown = if is_json {
-        layout::pretty(before)
+    let mut shown = if is_json {
+        layout::pretty(body)
     } else {
-        before.to_owned()
+        body.to_owned()
     };
+    let is_whole = letter.event.is_none();
+    if is_whole {
+        shown = envelope::form(&before, &shown);
+    }
     // Ctrl-C is the editor's while it runs; were it ours too, the file would stay behind.
     let stop = stop::on_signals()?;
     let mut text = shown.clone();
@@ -178,16 +211,16 @@ async fn by_hand(
             return Err(Failure::Failed(anyhow!("stopped, so nothing was saved")));
         }
         if text == shown {
-            return Ok(letter.message.body.clone());
+            return Ok(before);
         }
-        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
-        let body = Bytes::from(if is_json {
-            layout::compact(&text)
+        let mended = if is_whole {
+            of_form(&before, &text)
         } else {
-            text.clone()
-        });
-        match check(&body) {
-            Ok(()) => return Ok(body),
+            Ok(with_body(&before, &text))
+        };
+        let checked = mended.and_then(|mended| check(&mended).map(|()| mended));
+        match checked {
+            Ok(mended) => return Ok(mended),
             Err(wrong) if std::io::stdin().is_terminal() => {
                 eprintln!("{}", clean(&wrong.to_string()));
                 confirm("open the editor again", false)?;
@@ -197,10 +230,36 @@ async fn by_hand(
     }
 }
 
+/// What somebody has made of the form.
+fn of_form(before: &Editable, form: &str) -> Result<Editable, check::Unfit> {
+    let (settings, body) = envelope::read_form(before, form).map_err(check::unfit)?;
+    let with_body = with_body(before, body);
+    envelope::set(&with_body, &settings).map_err(|error| check::unfit(error.to_string()))
+}
+
+/// The letter with the body that an editor has left. White space between the parts of JSON is its layout there;
+/// a body that means what it meant before stays as it was.
+fn with_body(before: &Editable, text: &str) -> Editable {
+    let mut after = before.clone();
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    let compact = |text: &str| {
+        if is_json {
+            layout::compact(text)
+        } else {
+            text.to_owned()
+        }
+    };
+    let was = std::str::from_utf8(&before.message.body).unwrap_or_default();
+    if compact(was) != compact(text) {
+        after.message.body = compact(text).into();
+    }
+    after
+}
+
 fn readable(body: &Bytes) -> Result<&str, Failure> {
     std::str::from_utf8(body).map_err(|_| {
         Failure::Failed(anyhow!(
-            "expected a text to edit, found {} bytes that are none; `longshore dead discard` puts away what \
+            "expected a text to edit, found {} bytes of binary data; `longshore dead discard` puts away what \
              nobody can mend",
             body.len()
         ))
@@ -225,11 +284,11 @@ fn text(mended: &Mended) -> String {
     }
     let diff = clean(&mended.diff);
     if !mended.saved {
-        return format!("{diff}\nnothing was saved: it was to be tried only");
+        return format!("{diff}\ndry run: nothing saved");
     }
     let called = shell::called();
     format!(
-        "{diff}\nsaved, and the body before is kept ({called} dead show {id})\nTo send it: {called} dead replay {id}",
+        "{diff}\nsaved, and what was before is kept ({called} dead show {id})\nTo send it: {called} dead replay {id}",
         id = mended.letter
     )
 }
@@ -274,6 +333,7 @@ mod tests {
         let args = EditArgs {
             id,
             patch: Some(file.path().to_owned()),
+            settings: Vec::new(),
             why: Some("a test".to_owned()),
             dry_run,
         };
@@ -340,8 +400,8 @@ mod tests {
             .unwrap();
         let stale = DeadEdit {
             letter: letter.id,
-            before: Bytes::from_static(b"another"),
-            after: Bytes::from_static(b"{}"),
+            before: with_body(&Editable::from(&letter), "another"),
+            after: with_body(&Editable::from(&letter), "{}"),
             who: "cli:test".to_owned(),
             why: None,
         };
@@ -367,6 +427,6 @@ mod tests {
     fn a_body_that_is_no_json_or_no_text_says_so() {
         let patched = |body: &'static [u8]| said(patched(&Bytes::from_static(body), "{}"));
         assert!(patched(b"hello").contains("can be edited as text"));
-        assert!(patched(&[0xff, 0xfe]).contains("2 bytes that are none"));
+        assert!(patched(&[0xff, 0xfe]).contains("2 bytes of binary data"));
     }
 }

@@ -117,10 +117,13 @@ fn text(list: &List<DeadSummary>, names: &Names, now: OffsetDateTime) -> String 
             short_name(&letter.queue, names).to_owned(),
             letter.kind.clone().unwrap_or_default(),
             letter.reason.to_string(),
+            letter.copies.to_string(),
             letter.error.chars().take(80).collect(),
         ]
     };
-    let header = ["id", "died", "state", "queue", "type", "reason", "error"];
+    let header = [
+        "id", "died", "state", "queue", "type", "reason", "came", "error",
+    ];
     let mut text = table(&header, list.items.iter().map(row).collect());
     if let Some(next) = &list.next {
         text.push_str(&format!("\n\nmore: --after {next}"));

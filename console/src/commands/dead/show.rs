@@ -7,8 +7,8 @@ use common::bootstrap::Failure;
 use common::event::EventId;
 use common::reason::{Action, Cause, ReasonCode};
 use common::store::{
-    AttemptRecord, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, EventStatus,
-    Moment, Progress,
+    AttemptRecord, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, Editable,
+    EventStatus, Moment, Progress,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -43,6 +43,8 @@ struct Story {
     fingerprint: String,
     attempts: u32,
     generation: u32,
+    /// How often the message came at least.
+    copies: u32,
     first_failed_at: Moment,
     last_failed_at: Moment,
     routing_key: String,
@@ -60,7 +62,7 @@ struct Story {
     next: Vec<Next>,
 }
 
-/// A change of the body.
+/// A change.
 #[derive(Serialize)]
 struct Edit {
     at: Moment,
@@ -68,6 +70,9 @@ struct Edit {
     why: Option<String>,
     /// The body before it.
     before: Value,
+    /// Routing key, properties and headers before it, where it changed any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    envelope: Option<Value>,
     /// What it changed.
     diff: String,
 }
@@ -126,6 +131,7 @@ fn tell(story: DeadStory, event_status: Option<EventStatus>) -> Story {
         fingerprint: story.fingerprint,
         attempts: letter.attempts,
         generation: letter.generation,
+        copies: letter.copies,
         first_failed_at: Moment(letter.first_failed_at),
         last_failed_at: Moment(letter.last_failed_at),
         routing_key: letter.routing_key,
@@ -166,16 +172,35 @@ fn message(letter: &DeadLetter) -> Value {
 
 /// Each edit with what it changed: the body after it is the one before the next.
 fn edits(story: &DeadStory) -> Vec<Edit> {
-    let later = story.edits.iter().skip(1).map(|edit| &edit.before);
-    let after = later.chain([&story.letter.message.body]);
-    let told = story.edits.iter().zip(after).map(|(edit, after)| Edit {
-        at: edit.at,
-        who: edit.who.clone(),
-        why: edit.why.clone(),
-        before: mask::body(&edit.before),
-        diff: diff(&edit.before, after),
-    });
-    told.collect()
+    let mut after = story.letter.message.body.clone();
+    let mut envelope_after = Editable::from(&story.letter).envelope();
+    let mut told = Vec::with_capacity(story.edits.len());
+    for edit in story.edits.iter().rev() {
+        let mut differences = String::new();
+        let mut masked = edit.envelope.clone();
+        if let Some(before) = &edit.envelope {
+            let texts = [before, &envelope_after].map(Value::to_string);
+            differences.push_str(&diff(texts[0].as_bytes(), texts[1].as_bytes()));
+            envelope_after.clone_from(before);
+        }
+        if edit.before != after || edit.envelope.is_none() {
+            differences.push_str(&diff(&edit.before, &after));
+        }
+        if let Some(envelope) = &mut masked {
+            mask::mask(envelope);
+        }
+        after.clone_from(&edit.before);
+        told.push(Edit {
+            at: edit.at,
+            who: edit.who.clone(),
+            why: edit.why.clone(),
+            before: mask::body(&edit.before),
+            envelope: masked,
+            diff: differences,
+        });
+    }
+    told.reverse();
+    told
 }
 
 /// The beginning of a receiver's answer, secrets masked.
@@ -219,6 +244,9 @@ mod tests {
                 who: "cli:ada".to_owned(),
                 why: Some("CRM wants a locale".to_owned()),
                 before: br#"{"data":{"password_hash":"hunter2","plan":"old"}}"#[..].into(),
+                envelope: Some(json!({
+                    "routing_key": "signup.request", "headers": {"cookie": "hunter2"},
+                })),
             }],
             replays: Vec::new(),
             letter,
@@ -242,6 +270,7 @@ mod tests {
                 "cli:ada",
                 "CRM wants a locale",
                 "old",
+                "signup.request",
             ] {
                 assert!(told.contains(part), "{part} in {told}");
             }

@@ -104,7 +104,7 @@ async fn replay(
     slice: HistorySlice,
 ) -> Result<(), Failure> {
     let broker = app.broker()?;
-    let judge = Judge::new(&app.config, broker.user())?;
+    let judge = Judge::new(&app.config)?;
     let spinner = spinner("read");
     let found = preview(broker.as_ref(), &judge, &slice, || spinner.inc(1)).await;
     spinner.finish_and_clear();
@@ -139,7 +139,7 @@ pub(super) async fn preview(
     slice: &HistorySlice,
     read: impl Fn(),
 ) -> Result<Preview, Failure> {
-    let mut reader = Reader::open(broker, Window::from(slice), None).await?;
+    let mut reader = Reader::open(broker, judge.logins(), Window::from(slice), None).await?;
     let mut preview = Preview::default();
     while let Some(entry) = reader.next().await? {
         read();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::bootstrap::Failure;
 use common::broker::Broker;
+use common::event::Logins;
 use common::store::Moment;
 use serde::Serialize;
 
@@ -28,16 +29,21 @@ pub(super) struct Stats {
 
 pub(super) async fn run(app: &App) -> Result<(), Failure> {
     let broker = app.broker()?;
+    let logins = app.config.broker.logins();
     let spinner = spinner("read");
-    let stats = stats(broker.as_ref(), || spinner.inc(1)).await;
+    let stats = stats(broker.as_ref(), &logins, || spinner.inc(1)).await;
     spinner.finish_and_clear();
     broker.close().await;
     app.output.show(&stats?, text)
 }
 
 /// Reads all of the history and counts.
-pub(super) async fn stats(broker: &dyn Broker, read: impl Fn()) -> Result<Stats, Failure> {
-    let mut reader = Reader::open(broker, Window::default(), None).await?;
+pub(super) async fn stats(
+    broker: &dyn Broker,
+    logins: &Logins,
+    read: impl Fn(),
+) -> Result<Stats, Failure> {
+    let mut reader = Reader::open(broker, logins, Window::default(), None).await?;
     let mut stats = Stats::default();
     while let Some(entry) = reader.next().await? {
         read();
@@ -84,12 +90,16 @@ mod tests {
     #[tokio::test]
     async fn the_whole_history_is_counted_by_type() {
         let pipeline = Pipeline::new(&[]).await;
-        let empty = stats(&pipeline.broker, || {}).await.unwrap();
+        let empty = stats(&pipeline.broker, pipeline.judge.logins(), || {})
+            .await
+            .unwrap();
         assert_eq!(empty, Stats::default());
         pipeline.signup("ada").await;
         pipeline.signup("bob").await;
         pipeline.receive("text/plain", "unheard.of", "hello").await;
-        let stats = stats(&pipeline.broker, || {}).await.unwrap();
+        let stats = stats(&pipeline.broker, pipeline.judge.logins(), || {})
+            .await
+            .unwrap();
         assert_eq!((stats.entries, stats.types["signup.requested"]), (3, 2));
         assert!(stats.from.is_some() && stats.from <= stats.to);
     }

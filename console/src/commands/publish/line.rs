@@ -85,7 +85,7 @@ pub(super) fn publication(
 
 #[cfg(test)]
 mod tests {
-    use common::event::{Limits, decode, now};
+    use common::event::{Limits, Logins, decode, now};
 
     use super::*;
 
@@ -96,8 +96,9 @@ mod tests {
         let publication = publication(line, Some("guest"), 1000).unwrap();
         assert_eq!(publication.message.body, &line[..]);
         let mut message = publication.message;
+        let logins = Logins::new(["guest"]);
         message.user_id = Some("guest".to_owned());
-        let decoded = decode(&message, "t.one", Some("guest"), Limits::default(), now()).unwrap();
+        let decoded = decode(&message, "t.one", &logins, Limits::default(), now()).unwrap();
         assert_eq!(message.message_id, Some(decoded.id.to_string()));
     }
 

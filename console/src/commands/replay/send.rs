@@ -60,7 +60,7 @@ pub(crate) async fn send(
 ) -> Result<(), Failure> {
     let (broker, topology, names) = (app.broker()?, app.topology(), app.names());
     let stop = stop::on_signals()?;
-    let judge = Judge::new(&app.config, broker.user())?;
+    let judge = Judge::new(&app.config)?;
     let replayer = Replayer {
         broker: broker.as_ref(),
         store,

@@ -78,8 +78,12 @@ pub(super) fn read(properties: &[u8], notes: &mut Notes) -> Message {
         notes.add(&format!(
             "properties and headers: expected at most {MAX_BYTES} bytes, found {bytes}"
         ));
+        message.headers.remove(header::DIGEST);
         if let Err(problem) = bounds::fit(&mut message, MAX_BYTES / 2) {
             notes.add(&problem);
+        }
+        if let Some(word) = message.headers.text(header::DIGEST) {
+            notes.add(&format!("SHA-256 of what it said: {word}"));
         }
         if let Some(note) = message.headers.text(header::NOTE) {
             notes.add(note);

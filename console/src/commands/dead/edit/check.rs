@@ -1,10 +1,11 @@
 //! Whether a mended body will be taken by the stage that it goes to.
 
-use bytes::Bytes;
-use common::event::{CloudEvent, EventType, Limits, Read, Refused, Types, decode, now, structured};
-use common::message::{CLOUDEVENTS_JSON, Message};
+use common::event::{
+    CloudEvent, EventType, Limits, Logins, Read, Refused, Types, decode, now, structured,
+};
+use common::message::CLOUDEVENTS_JSON;
 use common::outcome::FieldError;
-use common::store::DeadLetter;
+use common::store::{DeadLetter, Editable};
 use common::topology::Stage;
 use serde_json::Value;
 
@@ -27,26 +28,27 @@ impl std::fmt::Display for Unfit {
     }
 }
 
-fn unfit(detail: impl Into<String>) -> Unfit {
+pub(super) fn unfit(detail: impl Into<String>) -> Unfit {
     Unfit {
         detail: detail.into(),
         errors: Vec::new(),
     }
 }
 
-/// Checks `body` in the place of the letter's, as the stage it died in will, with all that validation
-/// demands of an event, and that it is still the same event.
+/// Checks `after` in the place of the letter, as the stage that it goes to will, with all that validation
+/// demands of an event, and that an event of ours is still the same event.
 pub(super) fn check(
     letter: &DeadLetter,
-    body: &Bytes,
+    after: &Editable,
     types: &Types,
     limits: Limits,
+    logins: &Logins,
 ) -> Result<(), Unfit> {
     let inside = [Stage::Store, Stage::Integrate].map(Stage::as_str);
-    let (kind, data) = if inside.contains(&letter.stage.as_str()) {
-        canonical(letter, body, limits)?
+    let (kind, data) = if letter.event.is_some() && inside.contains(&letter.stage.as_str()) {
+        canonical(letter, after, limits)?
     } else {
-        foreign(letter, body, limits)?
+        foreign(letter, after, limits, logins)?
     };
     match types.check(&kind, &data) {
         Ok(()) => Ok(()),
@@ -68,13 +70,17 @@ pub(super) fn check(
 }
 
 /// Behind validation only canonical events are taken, and what has been told of them cannot change.
-fn canonical(letter: &DeadLetter, body: &Bytes, limits: Limits) -> Result<(String, Value), Unfit> {
-    if letter.message.content_type.as_deref() != Some(CLOUDEVENTS_JSON) {
+fn canonical(
+    letter: &DeadLetter,
+    after: &Editable,
+    limits: Limits,
+) -> Result<(String, Value), Unfit> {
+    let body = &after.message.body;
+    if after.message.content_type.as_deref() != Some(CLOUDEVENTS_JSON) {
         return Err(unfit(format!(
-            "expected a message of content type {CLOUDEVENTS_JSON} in {}, found {:?}, which an edit does not \
-             change",
+            "expected a message of content type {CLOUDEVENTS_JSON} in {}, found {:?}",
             letter.queue,
-            letter.message.content_type.as_deref().unwrap_or_default()
+            after.message.content_type.as_deref().unwrap_or_default()
         )));
     }
     if body.len() > limits.event_bytes {
@@ -104,14 +110,13 @@ fn canonical(letter: &DeadLetter, body: &Bytes, limits: Limits) -> Result<(Strin
 }
 
 /// Before validation it is whatever its publisher has made of it.
-fn foreign(letter: &DeadLetter, body: &Bytes, limits: Limits) -> Result<(String, Value), Unfit> {
-    let message = Message {
-        body: body.clone(),
-        ..letter.message.clone()
-    };
-    // It has an event of ours only where it came under our own name.
-    let own_user = letter.event.and(message.user_id.as_deref());
-    let decoded = decode(&message, &letter.routing_key, own_user, limits, now())
+fn foreign(
+    letter: &DeadLetter,
+    after: &Editable,
+    limits: Limits,
+    logins: &Logins,
+) -> Result<(String, Value), Unfit> {
+    let decoded = decode(&after.message, &after.routing_key, logins, limits, now())
         .map_err(|error| unfit(error.to_string()))?;
     if letter.event.is_some_and(|event| event != decoded.id) {
         return Err(unfit(
@@ -123,6 +128,7 @@ fn foreign(letter: &DeadLetter, body: &Bytes, limits: Limits) -> Result<(String,
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use common::event::EventId;
     use common::message::Headers;
     use common::reason::ReasonCode;
@@ -145,8 +151,16 @@ mod tests {
     }
 
     fn refusal(letter: &DeadLetter, body: &Value) -> Option<String> {
-        let body = body.to_string().into();
-        let checked = check(letter, &body, &Types::built_in(), Limits::default());
+        let mut after = Editable::from(letter);
+        after.message.body = body.to_string().into();
+        let logins = Logins::new(["longshore"]);
+        let checked = check(
+            letter,
+            &after,
+            &Types::built_in(),
+            Limits::default(),
+            &logins,
+        );
         checked.err().map(|unfit| unfit.to_string())
     }
 
@@ -191,7 +205,10 @@ mod tests {
         let mut letter = inside();
         letter.message.content_type = None;
         let told = refusal(&letter, &event(&json!({}))).unwrap();
-        assert!(told.contains("an edit does not change"), "{told}");
+        assert!(
+            told.contains("expected a message of content type"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use common::bootstrap::Failure;
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadPage, DeadSummary, Store};
-use common::topology::Names;
+use common::topology::{Names, Stage};
 use serde::Serialize;
 
 use crate::app::App;
@@ -36,6 +36,8 @@ struct Group {
     queue: String,
     reason: ReasonCode,
     letters: u64,
+    /// Where they go.
+    goes_to: String,
     /// Why they could not be sent, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -48,16 +50,17 @@ pub(super) async fn show(
     to: Option<&str>,
     found: u64,
 ) -> Result<(), Failure> {
-    let topology = app.topology();
+    let (topology, names) = (app.topology(), app.names());
     let mut groups: BTreeMap<(String, &'static str), Group> = BTreeMap::new();
     for group in store.dead_stats(open, GROUPS).await? {
-        let goes_to = to.unwrap_or_else(|| Names::without_suspect(&group.queue));
-        let problem = configuration_problem(&topology, goes_to);
+        let goes_to = goes_to(&names, &group.queue, to);
+        let problem = configuration_problem(&topology, &goes_to);
         let key = (group.queue.clone(), group.reason.as_str());
         let sum = groups.entry(key).or_insert_with(|| Group {
             queue: group.queue,
             reason: group.reason,
             letters: 0,
+            goes_to,
             problem,
         });
         sum.letters += group.open;
@@ -78,6 +81,16 @@ pub(super) async fn show(
     app.output.show(&preview, text)
 }
 
+/// The queue that letters of `queue` go to. What came to the archive's own queues past every stage goes through
+/// the door.
+fn goes_to(names: &Names, queue: &str, to: Option<&str>) -> String {
+    match (to, names.stage_of(queue)) {
+        (Some(to), _) => to.to_owned(),
+        (None, Some((Stage::Archive, _))) => names.validate(),
+        (None, _) => Names::without_suspect(queue).to_owned(),
+    }
+}
+
 fn text(preview: &Preview) -> String {
     let mut text = format!(
         "{} would be sent again",
@@ -87,17 +100,13 @@ fn text(preview: &Preview) -> String {
         return text;
     }
     let row = |group: &Group| {
-        let goes_to = preview.to.as_deref();
         vec![
             group.letters.to_string(),
             group.queue.clone(),
             group.reason.to_string(),
             match &group.problem {
                 Some(problem) => format!("stay open: {problem}"),
-                None => format!(
-                    "to {}",
-                    goes_to.unwrap_or_else(|| Names::without_suspect(&group.queue))
-                ),
+                None => format!("to {}", group.goes_to),
             },
         ]
     };

@@ -1,6 +1,6 @@
 //! What can be done about a letter, as commands to be pasted into a shell.
 
-use common::reason::Action;
+use common::reason::{Action, ReasonCode};
 use common::store::{DeadLetter, DeadState};
 use serde::Serialize;
 
@@ -27,6 +27,17 @@ pub(super) fn next(letter: &DeadLetter) -> Vec<Next> {
         DeadState::Open => {
             let replay = next("send it again", format!("dead replay {id}"));
             let edit = next("mend its body", format!("dead edit {id}"));
+            // What is no event yet can lack more than a good body.
+            let set = letter.event.is_none().then(|| {
+                let example = match letter.reason {
+                    ReasonCode::UnknownType => "type=TYPE",
+                    _ => "content_type=application/json",
+                };
+                next(
+                    "mend its type, content type, time or routing key",
+                    format!("dead edit {id} --set {example}"),
+                )
+            });
             let discard = next("give it up", format!("dead discard {id} --why TEXT"));
             let alike = next(
                 "see what died alike",
@@ -36,11 +47,20 @@ pub(super) fn next(letter: &DeadLetter) -> Vec<Next> {
                     letter.reason
                 ),
             );
+            let edit = std::iter::once(edit).chain(set);
             match letter.reason.action() {
-                Action::MendThenReplay => vec![edit, replay, alike, discard],
-                Action::ReplayWhenFixed => vec![replay, alike, edit, discard],
-                Action::Look | Action::TellPublisher => vec![alike, replay, edit, discard],
-                Action::Discard => vec![discard, alike, replay, edit],
+                Action::MendThenReplay => edit.chain([replay, alike, discard]).collect(),
+                Action::ReplayWhenFixed => [replay, alike]
+                    .into_iter()
+                    .chain(edit)
+                    .chain([discard])
+                    .collect(),
+                Action::Look | Action::TellPublisher => [alike, replay]
+                    .into_iter()
+                    .chain(edit)
+                    .chain([discard])
+                    .collect(),
+                Action::Discard => [discard, alike, replay].into_iter().chain(edit).collect(),
             }
         }
         DeadState::Replaying => {
@@ -65,7 +85,6 @@ pub(super) fn next(letter: &DeadLetter) -> Vec<Next> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use common::reason::ReasonCode;
     use uuid::Uuid;
 
     use super::*;
@@ -79,7 +98,9 @@ mod tests {
                 let mut letter = testbed::letter("longshore.integrate.crm");
                 (letter.reason, letter.state) = (reason, state);
                 letter.replay = Some(Uuid::now_v7());
-                let told = next(&letter);
+                let mut told = next(&letter);
+                letter.event = None;
+                told.extend(next(&letter));
                 assert!(!told.is_empty());
                 for Next { command, .. } in told {
                     let words = command.split(' ');

@@ -62,9 +62,18 @@ fn head(story: &Story) -> String {
         ("error", story.error.clone()),
         ("attempts", story.attempts.to_string()),
         ("generation", story.generation.to_string()),
+        ("came", times(story.copies)),
         ("first failed", moment(story.first_failed_at.0)),
         ("last failed", moment(story.last_failed_at.0)),
     ])
+}
+
+/// How often the message came, where that was more than once.
+fn times(copies: u32) -> String {
+    match copies {
+        0 | 1 => String::new(),
+        more => format!("{more} times at least, equal in everything"),
+    }
 }
 
 fn attempts(attempts: &[AttemptRecord]) -> String {

@@ -1,0 +1,194 @@
+//! What tells messages apart: the identities that are made from a message. `docs/identity.md` says the same
+//! for people.
+//!
+//! Two messages that differ in anything that their publishers wrote never get one identity; what is equal in
+//! all of it always does.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::content::Content;
+use super::id::{Digest, name_based};
+use super::{EventId, Publisher, Trail, header};
+use crate::message::{HeaderValue, Message, belongs_to_broker};
+
+/// The event that a message is, by our id for it. Only a message that came through our own door or was
+/// accepted by validation carries that id as its `message_id`; a foreign one's names no event of ours.
+pub fn event_of(message: &Message, trail: &Trail) -> Option<EventId> {
+    if !trail.names_event() {
+        return None;
+    }
+    message.message_id.as_deref()?.parse().ok()
+}
+
+/// The id of the dead letter that a message becomes when it dies in `queue`.
+///
+/// A message that is an event of ours dies once with one content in a queue and generation: its way there
+/// may differ. Of every other message all counts that its publisher wrote.
+pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &str) -> Uuid {
+    let generation = trail.generation.to_be_bytes();
+    match event_of(message, trail) {
+        Some(event) => name_based(&[
+            b"dead",
+            event.uuid().as_bytes(),
+            queue.as_bytes(),
+            &generation,
+            &content_of(&message.body),
+        ]),
+        None => name_based(&[
+            b"dead message",
+            queue.as_bytes(),
+            &generation,
+            trail
+                .publisher
+                .as_ref()
+                .map_or("", Publisher::as_str)
+                .as_bytes(),
+            routing_key.as_bytes(),
+            message_word(message).as_bytes(),
+        ]),
+    }
+}
+
+/// The publisher's id of a plain message that came without one: made from all that the message says. A
+/// message that comes again is the same event; one that differs in anything is another.
+///
+/// A JSON message with nothing but a type, a source and a body has the id that it always had.
+pub fn plain_id(message: &Message, routing_key: &str, kind: &str, source: &str) -> Uuid {
+    let media = message.content_type.as_deref().unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    let rest = message_word(&Message {
+        body: Bytes::new(),
+        content_type: (!essence.eq_ignore_ascii_case("application/json")).then(|| media.to_owned()),
+        // Both are told by `kind` and `source`, and the third is missing.
+        kind: None,
+        app_id: None,
+        message_id: None,
+        ..message.clone()
+    });
+    let mut parts: Vec<&[u8]> = vec![kind.as_bytes(), source.as_bytes(), &message.body];
+    if rest != message_word(&Message::default()) || routing_key != kind {
+        parts.extend([routing_key.as_bytes(), rest.as_bytes()]);
+    }
+    name_based(&parts)
+}
+
+/// What the event in `body` says; a body that is no event is its own content.
+fn content_of(body: &[u8]) -> [u8; 32] {
+    let content = Content::read(body).and_then(|content| content.fingerprint());
+    content.unwrap_or_else(|_| {
+        let mut digest = Digest::default();
+        digest.part(body);
+        digest.finish()
+    })
+}
+
+/// Everything that the publisher of a message wrote, in one word of fixed length; who that was is told
+/// elsewhere. Where the message could not travel on as it came, its word has come along.
+pub(crate) fn message_word(message: &Message) -> String {
+    use std::fmt::Write as _;
+
+    if let Some(word) = message.headers.text(header::DIGEST) {
+        return word.to_owned();
+    }
+    // Each is named, so that a new one is thought of here.
+    let Message {
+        body,
+        content_type,
+        content_encoding,
+        message_id,
+        correlation_id,
+        reply_to,
+        kind,
+        app_id,
+        cluster_id,
+        user_id: _,
+        timestamp,
+        priority,
+        expiration,
+        headers,
+        damage,
+    } = message;
+    let mut digest = Digest::default();
+    for text in [
+        content_type,
+        content_encoding,
+        message_id,
+        correlation_id,
+        reply_to,
+        kind,
+        app_id,
+        cluster_id,
+        expiration,
+    ] {
+        digest.optional(text.as_deref());
+    }
+    digest.optional(timestamp.map(u64::to_be_bytes).as_ref());
+    digest.optional(priority.map(u8::to_be_bytes).as_ref());
+    // Not ours, not the broker's, and not the trace's, which every program on the way writes anew.
+    let theirs = headers.iter().filter(|(name, _)| {
+        !name.starts_with(header::PREFIX)
+            && !belongs_to_broker(name)
+            && !matches!(*name, header::TRACEPARENT | header::TRACESTATE)
+    });
+    write_table(&mut digest, theirs.collect());
+    digest.part(body);
+    // What could not be read is quoted there, and of a body that was cut the hash is.
+    digest.optional(damage.as_ref().map(|damage| damage.detail.as_str()));
+    digest
+        .finish()
+        .iter()
+        .fold(String::new(), |mut word, byte| {
+            // Writing to a text cannot fail.
+            let _ = write!(word, "{byte:02x}");
+            word
+        })
+}
+
+/// In the order of their names: some engines keep no other.
+fn write_table(digest: &mut Digest, mut table: Vec<(&str, &HeaderValue)>) {
+    table.sort_by_key(|(name, _)| *name);
+    digest.part(&(table.len() as u64).to_be_bytes());
+    for (name, value) in table {
+        digest.part(name.as_bytes());
+        write_value(digest, value);
+    }
+}
+
+/// Each type of value has a mark of its own, AMQP's where there is one, so that no text looks like a number.
+fn write_value(digest: &mut Digest, value: &HeaderValue) {
+    match value {
+        HeaderValue::Null => digest.part(b"V"),
+        HeaderValue::Bool(value) => digest.marked(b't', &[u8::from(*value)]),
+        HeaderValue::Int8(value) => digest.marked(b'b', &value.to_be_bytes()),
+        HeaderValue::UInt8(value) => digest.marked(b'B', &value.to_be_bytes()),
+        HeaderValue::Int16(value) => digest.marked(b's', &value.to_be_bytes()),
+        HeaderValue::UInt16(value) => digest.marked(b'u', &value.to_be_bytes()),
+        HeaderValue::Int32(value) => digest.marked(b'I', &value.to_be_bytes()),
+        HeaderValue::UInt32(value) => digest.marked(b'i', &value.to_be_bytes()),
+        HeaderValue::Int(value) => digest.marked(b'l', &value.to_be_bytes()),
+        HeaderValue::Float32(value) => digest.marked(b'f', &value.to_bits().to_be_bytes()),
+        HeaderValue::Float(value) => digest.marked(b'd', &value.to_bits().to_be_bytes()),
+        HeaderValue::Decimal { scale, value } => {
+            digest.marked(b'D', &[*scale]);
+            digest.part(&value.to_be_bytes());
+        }
+        HeaderValue::Text(text) => digest.marked(b'S', text.as_bytes()),
+        HeaderValue::RawText(bytes) => digest.marked(b'R', bytes),
+        HeaderValue::Bytes(bytes) => digest.marked(b'x', bytes),
+        HeaderValue::Time(seconds) => digest.marked(b'T', &seconds.to_be_bytes()),
+        HeaderValue::List(values) => {
+            digest.marked(b'A', &(values.len() as u64).to_be_bytes());
+            for value in values {
+                write_value(digest, value);
+            }
+        }
+        HeaderValue::Table(table) => {
+            digest.part(b"F");
+            write_table(digest, table.iter().collect());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
