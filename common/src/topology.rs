@@ -183,17 +183,6 @@ impl Queue {
 }
 
 impl Topology {
-    /// Bindings alone.
-    pub fn of_bindings(bindings: Vec<Binding>) -> Self {
-        Self {
-            exchanges: Vec::new(),
-            queues: Vec::new(),
-            bindings,
-            trust: None,
-            former: Vec::new(),
-        }
-    }
-
     /// The part of it around one exchange: the exchange, what is bound to it, and how.
     #[must_use]
     pub fn around(&self, exchange: &str) -> Self {

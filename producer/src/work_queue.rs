@@ -8,14 +8,15 @@
 //! Bindings cannot be looked at over AMQP, but binding again changes nothing. So that is done about every
 //! second. What was accepted while the binding was gone is in the history, where it can be found.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::broker::{Broker, BrokerError, PublishError};
 use common::config::Config;
 use common::topology::{Binding, Fact, Names, Topology};
-use tokio::sync::Mutex;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,19 +36,24 @@ pub(crate) struct WorkQueue {
     exchange: String,
     /// What leads from the exchange to it, and to the history.
     bindings: Vec<Binding>,
-    /// The last look. Held while one is under way: whoever waits for it may find that it serves them too.
-    last: Mutex<Option<Look>>,
-    /// Whether the last look found none.
-    missing: AtomicBool,
-    /// Counts the times that it was found missing.
-    changes: AtomicU64,
+    state: Arc<Mutex<State>>,
 }
 
-#[derive(Clone)]
-struct Look {
-    began: Instant,
-    found: Result<bool, BrokerError>,
+/// What the looks have shown, and those under way.
+#[derive(Default)]
+struct State {
+    /// The look that has begun last.
+    begun: Option<Look>,
+    /// The one that begins when that has ended: it serves whoever asks meanwhile.
+    next: Option<Look>,
+    /// When the queue was found missing, until it is found again.
+    missing: Option<Instant>,
+    /// Counts the times that it was found missing.
+    changes: u64,
 }
+
+/// One look, for all who wait for it. They are woken together.
+type Look = Shared<BoxFuture<'static, Result<bool, BrokerError>>>;
 
 /// Taken before an event is published.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +70,7 @@ impl WorkQueue {
             name: names.validate(),
             bindings: Topology::new(&config.plan()).around(&exchange).bindings,
             exchange,
-            last: Mutex::new(None),
-            missing: AtomicBool::new(false),
-            changes: AtomicU64::new(0),
+            state: Arc::default(),
         }
     }
 
@@ -75,12 +79,14 @@ impl WorkQueue {
     /// # Errors
     /// The queue is known to be missing: nothing should be published that would only reach the history.
     pub(crate) async fn ticket(&self) -> Result<Ticket, PublishError> {
-        if self.missing.load(Ordering::Acquire) {
-            let recent = Instant::now().checked_sub(MISSING_FOR);
-            self.look(recent.unwrap_or_else(Instant::now)).await?;
+        let missing = lock(&self.state).missing;
+        match missing {
+            Some(since) if since.elapsed() < MISSING_FOR => return Err(self.no_queue()),
+            Some(_) => self.look().await?,
+            None => {}
         }
         Ok(Ticket {
-            changes: self.changes.load(Ordering::Acquire),
+            changes: lock(&self.state).changes,
         })
     }
 
@@ -89,30 +95,26 @@ impl WorkQueue {
     /// # Errors
     /// It has not, or nobody can tell.
     pub(crate) async fn has_taken(&self, ticket: Ticket) -> Result<(), PublishError> {
-        self.look(Instant::now()).await?;
-        if self.changes.load(Ordering::Acquire) == ticket.changes {
+        self.look().await?;
+        if lock(&self.state).changes == ticket.changes {
             return Ok(());
         }
         Err(self.no_queue())
     }
 
-    /// Looks whether the queue is there, unless somebody did who began after `since`.
-    async fn look(&self, since: Instant) -> Result<(), PublishError> {
-        let mut last = self.last.lock().await;
-        let look = match &*last {
-            Some(look) if look.began > since => look.clone(),
-            _ => {
-                let began = Instant::now();
-                let found = self.broker.has_queue(&self.name).await;
-                if let Ok(found) = found {
-                    self.note(found);
+    /// Waits for a look that begins from now on.
+    async fn look(&self) -> Result<(), PublishError> {
+        let look = {
+            let mut state = lock(&self.state);
+            match &state.next {
+                Some(next) => next.clone(),
+                None => {
+                    let before = state.begun.clone();
+                    state.next.insert(self.after(before)).clone()
                 }
-                let look = Look { began, found };
-                last.insert(look).clone()
             }
         };
-        drop(last);
-        match look.found {
+        match look.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.no_queue()),
             Err(BrokerError::Blocked(reason)) => Err(PublishError::Blocked(reason)),
@@ -120,18 +122,25 @@ impl WorkQueue {
         }
     }
 
-    fn note(&self, found: bool) {
-        let was_missing = self.missing.swap(!found, Ordering::AcqRel);
-        if found {
-            return;
-        }
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        if !was_missing {
-            tracing::error!(
-                broker.queue = self.name,
-                "the work queue is missing: nothing is accepted"
-            );
-        }
+    /// A look that begins once `before` has ended. From then on whoever asks gets another one.
+    fn after(&self, before: Option<Look>) -> Look {
+        let (broker, name) = (Arc::clone(&self.broker), self.name.clone());
+        let state = Arc::clone(&self.state);
+        let look = async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            {
+                let mut state = lock(&state);
+                state.begun = state.next.take();
+            }
+            let found = broker.has_queue(&name).await;
+            if let Ok(found) = found {
+                note(&state, found, &name);
+            }
+            found
+        };
+        look.boxed().shared()
     }
 
     fn no_queue(&self) -> PublishError {
@@ -159,7 +168,7 @@ impl WorkQueue {
                 // Whoever deletes it and makes it anew by hand is not raced.
                 Ok(false) => {
                     tokio::time::sleep(MEND_AFTER).await;
-                    let looked = self.look(Instant::now()).await;
+                    let looked = self.look().await;
                     tracing::debug!(
                         broker.queue = self.name,
                         missing = looked.is_err(),
@@ -175,4 +184,25 @@ impl WorkQueue {
             }
         }
     }
+}
+
+/// Keeps what a look has shown.
+fn note(state: &Mutex<State>, found: bool, name: &str) {
+    let mut state = lock(state);
+    if found {
+        state.missing = None;
+        return;
+    }
+    state.changes += 1;
+    if state.missing.replace(Instant::now()).is_none() {
+        tracing::error!(
+            broker.queue = name,
+            "the work queue is missing: nothing is accepted"
+        );
+    }
+}
+
+/// What is behind a lock. Nothing that holds one of these can leave it half-changed.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,6 +13,7 @@ mod decode;
 mod deliveries;
 mod demo;
 mod dev;
+mod door;
 mod duplicates;
 mod fault;
 mod garbage;

@@ -399,6 +399,20 @@ impl Outsider {
         Ok(())
     }
 
+    /// Removes a binding of a queue.
+    ///
+    /// # Errors
+    /// If the broker does not answer.
+    pub async fn unbind(&self, queue: &str, exchange: &str, pattern: &str) -> Result<()> {
+        let channel = self.connection.create_channel().await?;
+        let (queue, exchange, pattern) = (short(queue)?, short(exchange)?, short(pattern)?);
+        channel
+            .queue_unbind(queue, exchange, pattern, FieldTable::default())
+            .await?;
+        channel.close(200, "unbound".into()).await?;
+        Ok(())
+    }
+
     async fn get(&self, queue: &str, limit: usize, keep: bool) -> Result<Vec<Received>> {
         let channel = self.connection.create_channel().await?;
         let mut messages = Vec::new();

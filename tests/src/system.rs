@@ -357,6 +357,20 @@ impl System {
         Process::spawn(Program::Longshore, command, log)
     }
 
+    /// Starts a program of this system's with variables of its own, beside the others; it ends with its handle.
+    ///
+    /// # Errors
+    /// If it is not built.
+    pub fn beside(&self, program: Program, environment: &[(&str, &str)]) -> Result<Process> {
+        let mut command = self.command(program)?;
+        command.envs(environment.iter().copied());
+        let log = self
+            .scratch
+            .path()
+            .join(format!("beside.{}.log", Uuid::new_v4().simple()));
+        Process::spawn(program, command, log)
+    }
+
     /// Runs a program that ends by itself, with these variables set differently.
     ///
     /// # Errors

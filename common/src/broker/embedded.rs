@@ -279,7 +279,11 @@ impl Broker for EmbeddedBroker {
         let missing = |it: &&Binding| !routes.is_bound(&it.exchange, &it.pattern, &it.to);
         let missing: Vec<Binding> = bindings.iter().filter(missing).cloned().collect();
         if !missing.is_empty() {
-            self.apply(&Topology::of_bindings(missing)).await?;
+            let engine = &self.open().await?.engine;
+            let bound = engine.write(move |connection| {
+                Box::pin(async move { declare::bind(connection, &missing).await })
+            });
+            bound.await?;
         }
         Ok(true)
     }

@@ -37,11 +37,19 @@ export function stepsOf(status) {
     ...status.deliveries.map((delivery) =>
       passedOn(delivery, at("delivered", delivery.destination)),
     ),
+    ...(status.conflicts ?? []).map(turnedAway),
   ];
 }
 
 /** How it stands: a greeting, one sentence, and its `end` (`good` or `bad`) once there is one. */
 export function verdictOf(status) {
+  if (status?.conflicts?.length) {
+    return {
+      greeting: "Sorry",
+      text: "Something else was sent under the same key before. What you see here is that, not what came later.",
+      end: "bad",
+    };
+  }
   switch (status?.status) {
     case "completed":
       return { greeting: "Thank you", text: "All done. Your signup is where it belongs.", end: "good" };
@@ -65,6 +73,15 @@ function rejected({ reason }, at) {
   const details = (reason?.errors ?? []).map(({ detail }) => detail);
   const text = known[reason?.code] ?? [reason?.detail, ...details].filter(Boolean).join(" ");
   return { title: "Not accepted", text, state: "bad", at };
+}
+
+function turnedAway({ at }) {
+  return {
+    title: "Another signup turned away",
+    text: "It came later, under the same key. Send it again under a new one.",
+    state: "bad",
+    at,
+  };
 }
 
 function stuck({ reason }, timeline) {

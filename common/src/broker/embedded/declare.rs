@@ -7,15 +7,13 @@ use sqlx::SqliteConnection;
 use super::routes::{Routes, arguments};
 use crate::broker::{Difference, bounds, differences};
 use crate::sqlite::Error;
-use crate::topology::{Queue, Target, Topology};
+use crate::topology::{Binding, Queue, Target, Topology};
 
 /// Declares what is not there yet, if nothing is there otherwise. Returns what is.
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
     topology: &Topology,
 ) -> Result<Vec<String>, Error> {
-    const BIND: &str =
-        "INSERT INTO bindings (exchange, pattern, target, to_queue) VALUES (?, ?, ?, ?)";
     const UNBIND: &str =
         "DELETE FROM bindings WHERE exchange = ? AND pattern = ? AND to_queue AND target = ?";
     let routes = Routes::load(connection).await?;
@@ -45,14 +43,7 @@ pub(super) async fn apply(
     }
     for binding in &topology.bindings {
         if !routes.is_bound(&binding.exchange, &binding.pattern, &binding.to) {
-            let (target, to_queue) = target(&binding.to);
-            sqlx::query(BIND)
-                .bind(binding.exchange.clone())
-                .bind(binding.pattern.clone())
-                .bind(target)
-                .bind(to_queue)
-                .execute(&mut *connection)
-                .await?;
+            insert(connection, binding).await?;
             changed = true;
         }
     }
@@ -70,6 +61,34 @@ pub(super) async fn apply(
         changed_now(connection).await?;
     }
     Ok(Vec::new())
+}
+
+/// Binds what is not bound yet.
+pub(super) async fn bind(
+    connection: &mut SqliteConnection,
+    bindings: &[Binding],
+) -> Result<(), Error> {
+    let routes = Routes::load(connection).await?;
+    for binding in bindings {
+        if !routes.is_bound(&binding.exchange, &binding.pattern, &binding.to) {
+            insert(connection, binding).await?;
+        }
+    }
+    changed_now(connection).await
+}
+
+async fn insert(connection: &mut SqliteConnection, binding: &Binding) -> Result<(), Error> {
+    const BIND: &str =
+        "INSERT INTO bindings (exchange, pattern, target, to_queue) VALUES (?, ?, ?, ?)";
+    let (target, to_queue) = target(&binding.to);
+    sqlx::query(BIND)
+        .bind(binding.exchange.clone())
+        .bind(binding.pattern.clone())
+        .bind(target)
+        .bind(to_queue)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Exchange, pattern and queue of what leads to the topology's queues without being in it.
