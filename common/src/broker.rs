@@ -174,6 +174,8 @@ pub struct HistoryEntry {
 pub struct Waiting {
     /// The queue it waits in; of one that waits out a delay, the queue that it comes back to.
     pub queue: String,
+    /// The routing key that it came to this queue with.
+    pub routing_key: String,
     /// The message.
     pub message: Message,
 }

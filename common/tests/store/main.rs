@@ -105,7 +105,7 @@ macro_rules! conformance {
                     a_replay_makes_a_dead_event_go_on,
                     an_event_with_nowhere_to_go_is_completed,
                     a_rejected_event_says_why,
-                    a_rejection_beside_a_stored_event_changes_nothing,
+                    a_rejection_beside_a_stored_event_shows_as_a_conflict_and_changes_nothing_else,
                     an_event_that_died_before_it_was_stored_is_dead_until_it_is_replayed,
                     the_whole_record_holds_the_event,
                     each_event_stands_somewhere_or_is_not_known;

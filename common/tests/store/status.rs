@@ -150,7 +150,9 @@ pub async fn a_rejected_event_says_why(Stores { store, .. }: Stores) {
     assert_eq!(all.last(), Some(reason));
 }
 
-pub async fn a_rejection_beside_a_stored_event_changes_nothing(Stores { store, .. }: Stores) {
+pub async fn a_rejection_beside_a_stored_event_shows_as_a_conflict_and_changes_nothing_else(
+    Stores { store, .. }: Stores,
+) {
     let event = event();
     store.store([event.clone()].into()).await.unwrap();
     let before = status_of(&*store, event.id).await;
@@ -158,7 +160,11 @@ pub async fn a_rejection_beside_a_stored_event_changes_nothing(Stores { store, .
         .keep_rejections(&[rejection(event.id, ReasonCode::IdempotencyConflict, 10)])
         .await
         .unwrap();
-    assert_eq!(status_of(&*store, event.id).await, before);
+    let mut after = status_of(&*store, event.id).await;
+    let conflicts = std::mem::take(&mut after.conflicts);
+    assert_eq!(after, before);
+    let codes: Vec<_> = conflicts.iter().map(|conflict| conflict.code).collect();
+    assert_eq!(codes, [ReasonCode::IdempotencyConflict]);
     let all = store.rejections(event.id).await.unwrap();
     assert_eq!(all.len(), 1, "it is known all the same");
     assert_eq!(all[0].code, ReasonCode::IdempotencyConflict);

@@ -2,7 +2,7 @@
 
 use common::broker::{Address, Broker as _, HistoryStart, Publication};
 use common::config::{Config, Destination};
-use common::event::{Trail, now};
+use common::event::{Trail, header, now};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::Outcome;
 use common::runtime::{Claim, Handler as _, Received};
@@ -106,7 +106,8 @@ impl Pipeline {
         entries.collect().await
     }
 
-    /// The store worker gets an event that came through no door; says under which id.
+    /// The store worker gets an event that came through no door, as if validation had accepted it; says under
+    /// which id.
     pub(crate) async fn forge_accepted(&self, name: &str) -> common::event::EventId {
         let id = common::event::EventId::born();
         let event = json!({
@@ -118,6 +119,9 @@ impl Pipeline {
             content_type: Some(CLOUDEVENTS_JSON.to_owned()),
             message_id: Some(id.to_string()),
             kind: Some("signup.requested".to_owned()),
+            headers: [(header::ACCEPTED_AT, "2026-01-02T03:04:05Z")]
+                .into_iter()
+                .collect(),
             ..Message::default()
         };
         self.keep(message, &[]).await;

@@ -44,7 +44,11 @@ impl Look {
 
     /// Notes a message under every id that it may be asked for by.
     fn note(&mut self, judge: &Judge, names: &Names, waiting: Waiting) {
-        let Waiting { queue, message } = waiting;
+        let Waiting {
+            queue,
+            routing_key,
+            message,
+        } = waiting;
         // A dead letter tells in which queue it died.
         let died_in = message.headers.text(header::QUEUE).map(str::to_owned);
         let place = match names.stage_of(&queue) {
@@ -60,11 +64,10 @@ impl Look {
             Some((Stage::Store, _)) => self.found.extend(id.map(|id| (id, None))),
             _ => {
                 self.found.extend(id.map(|id| (id, None)));
-                let routing_key = message.headers.text(header::ROUTING_KEY);
                 let identity = judge.identify(HistoryEntry {
                     offset: 0,
                     time: None,
-                    routing_key: routing_key.unwrap_or_default().to_owned(),
+                    routing_key,
                     message,
                 });
                 self.found.insert((identity.key(), None));

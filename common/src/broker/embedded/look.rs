@@ -15,7 +15,7 @@ const PAGE: usize = 256;
 
 /// A page of messages behind a place in the queue. One that a consumer takes or gives back keeps its place.
 const READ: &str = "
-    SELECT w.place, w.message, m.properties, m.body
+    SELECT w.place, w.message, m.routing_key, m.properties, m.body
     FROM (SELECT queue, place, message FROM waiting UNION ALL SELECT queue, place, message FROM held) w
     CROSS JOIN messages m ON m.id = w.message
     WHERE w.queue = ?1 AND (w.place, w.message) > (?2, ?3)
@@ -43,9 +43,13 @@ pub(super) async fn look(
         if let Some((place, _)) = messages.last() {
             behind = *place;
         }
-        for (_, message) in messages.into_iter().take(left) {
-            let queue = queue.to_owned();
-            seen(Waiting { queue, message });
+        for (_, waiting) in messages.into_iter().take(left) {
+            let (routing_key, message) = waiting;
+            seen(Waiting {
+                queue: queue.to_owned(),
+                routing_key,
+                message,
+            });
         }
         if count > left {
             return Ok(false);
@@ -62,7 +66,7 @@ async fn page(
     queue: i64,
     behind: (i64, i64),
     limit: usize,
-) -> Result<Vec<((i64, i64), Message)>, Error> {
+) -> Result<Vec<((i64, i64), (String, Message))>, Error> {
     let rows = sqlx::query(READ)
         .bind(queue)
         .bind(behind.0)
@@ -71,9 +75,10 @@ async fn page(
         .fetch_all(connection)
         .await?;
     let message = |row: &sqlx::sqlite::SqliteRow| {
-        let body = row.try_get::<Vec<u8>, _>(3)?.into();
-        let message = consumer::message(row.try_get(2)?, body);
-        Ok(((row.try_get(0)?, row.try_get(1)?), message))
+        let body = row.try_get::<Vec<u8>, _>(4)?.into();
+        let message = consumer::message(row.try_get(3)?, body);
+        let place = (row.try_get(0)?, row.try_get(1)?);
+        Ok((place, (row.try_get(2)?, message)))
     };
     rows.iter().map(message).collect()
 }

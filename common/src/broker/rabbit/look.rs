@@ -35,6 +35,7 @@ pub(super) async fn look(
                 if let Some((key, message)) = wire::open(delivery.data) {
                     seen(Waiting {
                         queue: DelayRoute::target(&key).unwrap_or(queue).to_owned(),
+                        routing_key: key,
                         message,
                     });
                 }

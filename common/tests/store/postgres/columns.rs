@@ -141,10 +141,13 @@ async fn every_table_and_column_says_what_it_is() {
                 "deliveries",
                 "delivery_attempts",
                 "events",
+                "leases",
                 "processing",
                 "rejections",
                 "replays",
-                "signups"
+                "signups",
+                "watch_findings",
+                "watch_repairs"
             ]
         );
     })
