@@ -266,7 +266,7 @@ pub trait Broker: Send + Sync {
     /// Waits until something of the topology turns out to be missing: a message that nothing took, a queue
     /// that is not there. Every such finding ends one wait.
     async fn missed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// What the engine is and in which version, such as "RabbitMQ 3.13.7"; `None` where it does not

@@ -50,7 +50,7 @@ pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Proble
         let ticket = door.queue.ticket().await?;
         let published = publish_traced(&*door.broker, vec![publication]).await;
         let confirmed = published.into_iter().next();
-        confirmed.unwrap_or_else(|| Err(PublishError::Nacked))?;
+        confirmed.unwrap_or(Err(PublishError::Nacked))?;
         door.queue.has_taken(ticket).await
     };
     published.await.map_err(|error| {

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
+    client::Client,
     load::{Load, signup},
     private::postgres::PrivatePostgres,
     process::Program,
@@ -86,8 +87,10 @@ async fn a_process_that_was_frozen_does_not_post_what_another_has_delivered() ->
         .into_iter()
         .filter(|(_, times)| *times > 1)
         .count();
+    // What it was posting when it froze, and what it had posted and was about to record: attempts are
+    // recorded together.
     ensure!(
-        twice <= AT_ONCE,
+        twice <= 2 * AT_ONCE,
         "{twice} deliveries were posted twice: {:?}",
         posts(&receiver)
     );
@@ -183,9 +186,9 @@ async fn waiting_for_a_turn_is_no_attempt() -> Result<()> {
     let accepted = Load::signups(system.client(), 3, 1).finish(SOON).await?;
     receiver.await_count(1, SOON).await?;
     let outsider = system.outsider().await?;
-    let metrics = system.address(Program::Integrate, 0)? + "/metrics";
+    let worker = Client::new(system.address(Program::Integrate, 0)?)?;
     eventually(SOON, "the other two to be put off", || async {
-        let page = reqwest::get(&metrics).await?.text().await?;
+        let page = worker.get("/metrics").await?.text();
         let snoozed = page
             .lines()
             .filter(|line| line.contains("outcome=\"snooze\""))

@@ -7,11 +7,15 @@ use std::time::Duration;
 use super::{Failure, Program, millis};
 use crate::broker::{Broker, BrokerError};
 use crate::tasks;
-use crate::topology::Topology;
+use crate::topology::{Names, Topology};
 
 /// How often the topology is declared again, in case somebody deleted a part of it. What is there stays as
 /// it is, and costs the broker a look.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How long a queue that is missing stays so at least. A door that had published into its absence looks for it
+/// within this time, so what is in no queue is not accepted.
+const MISSING: Duration = Duration::from_secs(1);
 
 /// The pause between two declarations that publishers or consumers asked for.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -54,6 +58,7 @@ impl Program {
     /// Declares the topology again and again, at once where something of it was missed, until the program
     /// is told to stop.
     async fn keep_declared(self, broker: Arc<dyn Broker>, topology: Topology) {
+        let first = Names::new(self.config.namespace.clone()).validate();
         // What was last said to be wrong: once is enough.
         let mut told = None;
         while self.pause(PAUSE).await {
@@ -62,8 +67,12 @@ impl Program {
                 () = broker.missed() => true,
                 () = tokio::time::sleep(EVERY) => false,
             };
+            let missed = missed || broker.has_queue(&first).await.is_ok_and(|there| !there);
             if missed {
                 tracing::warn!("a part of the topology is missing: declaring it again");
+                if !self.pause(MISSING).await {
+                    return;
+                }
             }
             match broker.apply(&topology).await {
                 Ok(()) => told = None,

@@ -17,6 +17,8 @@ pub mod header {
     pub const GENERATION: &str = "longshore-generation";
     /// The generation in which an operator asked for another `webhook-id`; absent means the event's own.
     pub const NEW_ID: &str = "longshore-new-id";
+    /// The replay that sent a slice of the history to one destination, whatever the destination takes otherwise.
+    pub const REPLAY: &str = "longshore-replay";
     /// Who published the event.
     pub const PUBLISHER: &str = "longshore-publisher";
     /// When the event came through a door (RFC 3339).

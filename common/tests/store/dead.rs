@@ -90,9 +90,15 @@ pub async fn a_letter_counts_how_often_it_came(Stores { store, other }: Stores) 
         kept.map(|letter| letter.copies)
     };
     // Written a second time because the answer to the first was lost.
-    store.keep_dead(&[uncounted.clone()]).await.unwrap();
+    store
+        .keep_dead(std::slice::from_ref(&uncounted))
+        .await
+        .unwrap();
     assert_eq!(copies().await, Some(1));
-    other.keep_dead(&[uncounted.clone()]).await.unwrap();
+    other
+        .keep_dead(std::slice::from_ref(&uncounted))
+        .await
+        .unwrap();
     assert_eq!(copies().await, Some(1));
     other
         .keep_dead(&[first.clone(), uncounted, first.clone()])

@@ -199,6 +199,8 @@ fn message(
     if target.stage == Stage::Integrate {
         // For the store stage alone.
         message.headers.remove(header::SEALED_PASSWORD_HASH);
+        let replay = run.replay.id.to_string();
+        message.headers.set(header::REPLAY, replay);
     }
     Ok(named(message))
 }

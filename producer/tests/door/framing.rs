@@ -138,11 +138,8 @@ async fn what_is_framed_otherwise_is_400_and_closed() {
         );
     }
     // HTTP/1.0 has no chunks.
-    let old = smuggled(
-        &format!("host: x\r\ntransfer-encoding: chunked\r\n"),
-        &chunked(BODY),
-    )
-    .replacen("HTTP/1.1", "HTTP/1.0", 1);
+    let old = smuggled("host: x\r\ntransfer-encoding: chunked\r\n", &chunked(BODY))
+        .replacen("HTTP/1.1", "HTTP/1.0", 1);
     let answer = server.exchange(old.as_bytes()).await;
     assert!(
         answer.contains(" 400 ") && answer.matches("HTTP/1.").count() == 1,

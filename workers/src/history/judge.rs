@@ -66,10 +66,6 @@ impl Identity {
 
 /// What the validate worker makes of an entry.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one is in hand at a time, and most are accepted"
-)]
 pub enum Verdict {
     /// It goes on, in canonical form.
     Accepted(Box<Message>),

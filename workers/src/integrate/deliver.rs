@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use common::config::Destination;
-use common::event::{Trail, now};
+use common::event::{Trail, header, now};
 use common::outcome::{Failure, Outcome};
 use common::retry;
 use common::runtime::{Handler, Received};
@@ -91,7 +91,9 @@ impl Deliver {
             generation: received.trail.generation,
         };
         // Bindings of a former configuration may still lead here. A replay was sent here on purpose.
-        if key.generation == 0 && !self.destination.takes(&kind) {
+        let on_purpose =
+            key.generation > 0 || received.message.headers.get(header::REPLAY).is_some();
+        if !on_purpose && !self.destination.takes(&kind) {
             tracing::info!(
                 event.id = %event,
                 event.type = %kind,
