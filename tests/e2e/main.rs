@@ -19,6 +19,7 @@ mod fault;
 mod garbage;
 mod happy_path;
 mod holds;
+mod hostile_publisher;
 mod http_contract;
 mod kill;
 mod killed_replay;
