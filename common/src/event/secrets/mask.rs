@@ -21,9 +21,21 @@ const MAX_NAME: usize = 256;
 /// Maximum length of what is searched for the head of a part of a form, in bytes.
 const MAX_HEAD: usize = 512;
 
-/// Masks every secret in `text`. What holds none is returned as it is.
+/// Maximum number of scans over a text in which there are secrets.
+const MAX_SCANS: usize = 16;
+
+/// Masks every secret in `text`. What holds none is returned as it is. Masking again changes nothing: where
+/// quotes and brackets do not match, a mask lets the rest be read in another way, so it is scanned until nothing
+/// more is found.
 pub fn mask(text: &[u8]) -> Cow<'_, [u8]> {
-    mask_layer(text, 0)
+    let mut masked = mask_layer(text, 0);
+    for _ in 1..MAX_SCANS {
+        match mask_layer(&masked, 0) {
+            Cow::Owned(again) if again != *masked => masked = Cow::Owned(again),
+            _ => break,
+        }
+    }
+    masked
 }
 
 fn mask_layer(text: &[u8], layer: usize) -> Cow<'_, [u8]> {
@@ -237,11 +249,7 @@ impl<'t> Scan<'t> {
         match self.byte(at) {
             None => {}
             Some(mark @ (b'"' | b'\'')) => {
-                let mut end = self.end_of_quote(at, mark);
-                // A quote inside that was not escaped: what follows cannot follow a value.
-                while colon && end < self.text.len() && !self.ends_a_value(end + 1) {
-                    end = self.end_of_quote(end, mark);
-                }
+                let end = self.end_of_value(self.end_of_quote(at, mark), mark, colon);
                 if end > at + 1 {
                     self.replace(at + 1..end, MASK.as_bytes());
                 }
@@ -249,6 +257,8 @@ impl<'t> Scan<'t> {
             }
             Some(b'{' | b'[') => {
                 let end = self.end_of_brackets(at);
+                let end = self.end_of_value(end - 1, b'"', colon) + 1;
+                let end = end.min(self.text.len());
                 self.replace(at..end, format!("\"{MASK}\"").as_bytes());
             }
             Some(_) => {
@@ -259,6 +269,15 @@ impl<'t> Scan<'t> {
                 }
             }
         }
+    }
+
+    /// The last byte of a value that seems to end at `end`. Where what follows cannot follow a value behind a
+    /// colon, a quote was not escaped, and the value goes on to the next one.
+    fn end_of_value(&self, mut end: usize, mark: u8, colon: bool) -> usize {
+        while colon && end < self.text.len() && !self.ends_a_value(end + 1) {
+            end = self.end_of_quote(end, mark);
+        }
+        end
     }
 
     fn ends_a_value(&self, at: usize) -> bool {
