@@ -89,7 +89,7 @@ impl Program {
                         told = Some(problem);
                     }
                 }
-                // Whoever publishes or consumes says so louder.
+                // Publishers and consumers report it louder.
                 Err(error) => tracing::debug!(%error, "could not declare the topology again"),
             }
         }
