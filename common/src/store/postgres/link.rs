@@ -28,11 +28,16 @@ const CLASHES: u32 = 8;
 /// How often a caller that waits for a new connection looks for a free one.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long a connection that nobody uses is kept: the database may have few, and other programs wait for them.
-const IDLE: Duration = Duration::from_secs(15);
+/// How long a connection that nobody uses is kept. Shorter than the time between two rounds of the standing watch and
+/// of whatever else looks at intervals: the database may have fewer connections than there are programs, and one
+/// that is used now and then would otherwise be kept from the others for ever.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// A connection that stood idle for longer than this is asked whether it still lives.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(2);
+
+/// How long it has for its answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// The way to the database. Opens connections when they are needed, none before.
 #[derive(Clone)]
@@ -329,7 +334,7 @@ impl Inner {
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
                     if meta.idle_for > FRESH {
-                        let alive = timeout(FRESH, connection.ping()).await;
+                        let alive = timeout(ANSWER, connection.ping()).await;
                         return Ok(matches!(alive, Ok(Ok(()))));
                     }
                     Ok(true)
