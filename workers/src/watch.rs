@@ -13,6 +13,7 @@
 //! What it sends says that it may have come before, so a false alarm changes nothing. What is wrong is in
 //! `longshore doctor` (the table `watch_findings`) and in the gauge `longshore_watch_findings`.
 
+mod altered;
 mod clock;
 mod due;
 mod follow;

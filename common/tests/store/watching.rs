@@ -4,12 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::event::EventId;
-use common::store::{DeadFilter, DeadState, DueDelivery, RepairKey, StoredFact, WatchFinding};
+use common::store::{
+    DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, RepairKey, StoredFact,
+    WatchFinding,
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, event, failed, key, letter, replay};
+use crate::samples::{at, delivered, early_letter, event, failed, key, letter, replay};
 
 const KEEP: Duration = Duration::from_secs(30);
 
@@ -78,6 +81,50 @@ pub async fn an_event_is_completed_when_every_delivery_is_made(Stores { store, .
             .unwrap()
             .is_empty()
     );
+}
+
+pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
+    Stores { store, .. }: Stores,
+) {
+    let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
+    let kept = |entry_key, seconds| DeadLetter {
+        event: None,
+        entry_key,
+        ..early_letter(EventId::born(), "validate", seconds)
+    };
+    let letters = [
+        kept(Some(one), 10),
+        kept(Some(one), 20),
+        kept(Some(other), 30),
+        kept(None, 40),
+    ];
+    store.keep_dead(&letters).await.unwrap();
+    // It came once more.
+    store.keep_dead(&letters[1..2]).await.unwrap();
+    let discard = Discard {
+        filter: DeadFilter {
+            ids: Some(vec![letters[2].id]),
+            ..DeadFilter::default()
+        },
+        who: "ada".to_owned(),
+        why: "a test".to_owned(),
+    };
+    store.discard_dead(&discard, 10).await.unwrap();
+    let asked = [other, Uuid::now_v7(), one];
+    let dead = |dead| Deaths { dead, mended: 0 };
+    let watching = store.watching();
+    let all = watching.deaths_by_entry(&asked, &[], at(0)).await;
+    assert_eq!(all.unwrap(), [dead(1), dead(0), dead(3)]);
+    let without = [letters[1].id, letters[2].id];
+    let others = watching.deaths_by_entry(&asked, &without, at(0)).await;
+    assert_eq!(others.unwrap(), [dead(0), dead(0), dead(1)]);
+    // What came first of each that died before came before.
+    let later = watching.deaths_by_entry(&asked, &[], at(25)).await;
+    assert_eq!(later.unwrap(), [dead(1), dead(0), dead(1)]);
+    let none = watching.deaths_by_entry(&[], &[], at(0)).await;
+    assert_eq!(none.unwrap(), []);
+    let story = store.dead_letter(letters[0].id).await.unwrap();
+    assert_eq!(story.unwrap().entry_key, Some(one));
 }
 
 fn names(due: &[DueDelivery]) -> Vec<(EventId, u32, u32)> {

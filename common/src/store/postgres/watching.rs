@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::PostgresStore;
 use crate::event::EventId;
 use crate::store::tables::watching::{
-    BodyRow, DueRow, FactRow, FindingRecord, FindingRow, RepairRecord, RepairRow, finding_rows,
-    position, position_column, repair_rows, states_in_order,
+    BodyRow, DeathsRow, DueRow, FactRow, FindingRecord, FindingRow, RepairRecord, RepairRow,
+    deaths_in_order, finding_rows, position, position_column, repair_rows, states_in_order,
 };
 use crate::store::{
-    DeadState, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError,
-    StoredBody, WatchFinding, Watching,
+    DeadState, Deaths, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey,
+    StoreError, StoredBody, WatchFinding, Watching,
 };
 
 /// An end that lies far ahead was written before somebody set the clock back: it counts as over.
@@ -49,6 +49,14 @@ const UNFINISHED: &str = "
 
 const LETTERS: &str =
     "SELECT dead_letter_id, state FROM dead_letters WHERE dead_letter_id = ANY($1)";
+
+const DEATHS: &str = "
+    SELECT entry_key, state,
+           sum(copies - CASE WHEN last_failed_at < $3 THEN 1 ELSE 0 END)::bigint AS number
+    FROM dead_letters AS letter
+    WHERE entry_key = ANY($1)
+        AND NOT EXISTS (SELECT FROM UNNEST($2::uuid[]) AS without (id) WHERE id = letter.dead_letter_id)
+    GROUP BY entry_key, state";
 
 const DUE: &str = "
     SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
@@ -225,6 +233,29 @@ impl Watching for PostgresStore {
             })
             .await?;
         states_in_order(rows, letters)
+    }
+
+    async fn deaths_by_entry(
+        &self,
+        keys: &[Uuid],
+        without: &[Uuid],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Deaths>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (asked, others): (Arc<[Uuid]>, Arc<[Uuid]>) = (keys.into(), without.into());
+        let rows: Vec<DeathsRow> = self
+            .link
+            .run(move |connection| {
+                let (asked, others) = (Arc::clone(&asked), Arc::clone(&others));
+                Box::pin(async move {
+                    let query = sqlx::query_as(DEATHS).bind(&asked[..]).bind(&others[..]);
+                    query.bind(since).fetch_all(connection).await
+                })
+            })
+            .await?;
+        deaths_in_order(rows, keys)
     }
 
     async fn due_deliveries(

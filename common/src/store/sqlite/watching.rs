@@ -15,12 +15,12 @@ use crate::event::EventId;
 use crate::sqlite::Error;
 use crate::store::tables::text::comparable;
 use crate::store::tables::watching::{
-    BodyRow, DueRow, FactRow, FindingRecord, RepairRecord, finding_rows, position, position_column,
-    repair_rows, states_in_order,
+    BodyRow, DeathsRow, DueRow, FactRow, FindingRecord, RepairRecord, deaths_in_order,
+    finding_rows, position, position_column, repair_rows, states_in_order,
 };
 use crate::store::{
-    DeadState, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError,
-    StoredBody, WatchFinding, Watching,
+    DeadState, Deaths, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey,
+    StoreError, StoredBody, WatchFinding, Watching,
 };
 
 /// An end that lies far ahead was written before somebody set the clock back: it counts as over.
@@ -52,6 +52,13 @@ const COMPLETED: &str = r#"
 const LETTERS: &str = r#"
     SELECT dead_letter_id, state FROM "NAMESPACE.dead_letters"
     WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each(?1))"#;
+
+const DEATHS: &str = r#"
+    SELECT entry_key, state, sum(copies - (last_failed_at < ?3)) AS number
+    FROM "NAMESPACE.dead_letters"
+    WHERE entry_key IN (SELECT unhex(value, '-') FROM json_each(?1))
+        AND dead_letter_id NOT IN (SELECT unhex(value, '-') FROM json_each(?2))
+    GROUP BY entry_key, state"#;
 
 const DUE: &str = r#"
     SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
@@ -222,6 +229,27 @@ impl Watching for SqliteStore {
             })
             .await?;
         states_in_order(rows, letters)
+    }
+
+    async fn deaths_by_entry(
+        &self,
+        keys: &[Uuid],
+        without: &[Uuid],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Deaths>, StoreError> {
+        let query = self.link.sql(DEATHS);
+        let (asked, others) = (document(keys)?, document(without)?);
+        let since = comparable(since);
+        let rows: Vec<DeathsRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked).bind(others);
+                    Ok(query.bind(since).fetch_all(connection).await?)
+                })
+            })
+            .await?;
+        deaths_in_order(rows, keys)
     }
 
     async fn due_deliveries(

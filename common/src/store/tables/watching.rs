@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::text::{number, word};
 use crate::event::EventId;
 use crate::store::{
-    DeadState, DeliveryKey, DueDelivery, Moment, Repair, RepairKey, StoreError, StoredBody,
+    DeadState, Deaths, DeliveryKey, DueDelivery, Moment, Repair, RepairKey, StoreError, StoredBody,
     StoredFact, WatchFinding,
 };
 
@@ -193,6 +193,32 @@ pub(in crate::store) fn states_in_order(
         .iter()
         .map(|letter| known.get(letter).copied())
         .collect())
+}
+
+/// How many messages the letters of one entry key and one state stand for.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct DeathsRow {
+    entry_key: Uuid,
+    state: String,
+    number: i64,
+}
+
+/// The deaths of entries in the order of `asked`, out of rows in any order.
+pub(in crate::store) fn deaths_in_order(
+    rows: Vec<DeathsRow>,
+    asked: &[Uuid],
+) -> Result<Vec<Deaths>, StoreError> {
+    let mut known: HashMap<Uuid, Deaths> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let deaths = known.entry(row.entry_key).or_default();
+        let number = u64::try_from(row.number).unwrap_or_default();
+        match word(&row.state)? {
+            DeadState::Open | DeadState::Discarded | DeadState::Replaying => deaths.dead += number,
+            DeadState::Replayed | DeadState::Superseded => deaths.mended += number,
+        }
+    }
+    let of = |key| known.get(key).copied().unwrap_or_default();
+    Ok(asked.iter().map(of).collect())
 }
 
 /// A position as the column holds it. Offsets are far below its end.
