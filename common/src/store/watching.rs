@@ -1,5 +1,6 @@
 //! What the standing watch and the surveys ask of the tables, and what the watch writes down.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,6 +199,13 @@ pub trait Watching: Send + Sync {
     /// # Errors
     /// The database cannot say.
     async fn due_of(&self, events: &[EventId]) -> Result<Vec<DueDelivery>, StoreError>;
+
+    /// Of the deliveries of these events that came of replaying a dead letter under another `webhook-id` than the
+    /// event's: the generation that names it.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError>;
 
     /// Of each destination when the last attempt began, among deliveries that became due at `since` or later.
     ///

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::event::EventId;
+use common::event::{EventId, header};
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, RepairKey, StoredFact,
+    DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, RepairKey, Replay, StoredFact,
     WatchFinding,
 };
 use time::OffsetDateTime;
@@ -125,6 +125,30 @@ pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
     assert_eq!(none.unwrap(), []);
     let story = store.dead_letter(letters[0].id).await.unwrap();
     assert_eq!(story.unwrap().entry_key, Some(one));
+}
+
+pub async fn what_was_replayed_under_a_new_id_goes_on_under_it(Stores { store, .. }: Stores) {
+    let [anew, as_before, inherits] = [EventId::born(), EventId::born(), EventId::born()];
+    let mut named = letter(inherits, 1, 30);
+    named.message.headers.set(header::NEW_ID, 1_i64);
+    let letters = [letter(anew, 0, 10), letter(as_before, 0, 20), named];
+    store.keep_dead(&letters).await.unwrap();
+    for (letter, new_ids) in letters.iter().zip([true, false, false]) {
+        let filter = DeadFilter {
+            ids: Some(vec![letter.id]),
+            ..DeadFilter::default()
+        };
+        let replay = Replay {
+            new_ids,
+            ..replay(filter)
+        };
+        store.begin_replay(&replay).await.unwrap();
+        assert_eq!(store.claim_dead(replay.id, 10).await.unwrap().len(), 1);
+    }
+    let asked = [anew, as_before, inherits, EventId::born()];
+    let found = store.watching().new_ids(&asked).await.unwrap();
+    let expected = [(key(anew, "crm", 1), 1), (key(inherits, "crm", 2), 1)];
+    assert_eq!(found, expected.into_iter().collect());
 }
 
 fn names(due: &[DueDelivery]) -> Vec<(EventId, u32, u32)> {

@@ -60,8 +60,6 @@ pub(super) struct Follower {
     altered: Altered,
     /// The newest entry that a table knows.
     settled: Option<u64>,
-    /// When the newest entry was received, by the engine's own clock.
-    engine_time: Option<OffsetDateTime>,
 }
 
 impl Follower {
@@ -72,7 +70,6 @@ impl Follower {
             open: BTreeMap::new(),
             altered: Altered::default(),
             settled: None,
-            engine_time: None,
         }
     }
 
@@ -82,10 +79,6 @@ impl Follower {
             Some(first) => first.checked_sub(1),
             None => self.read,
         }
-    }
-
-    pub(super) fn engine_time(&self) -> Option<OffsetDateTime> {
-        self.engine_time
     }
 
     /// Reads on, looks up what is open, and sends again what is lost. `queues` were looked at before.
@@ -148,9 +141,6 @@ impl Follower {
                 is_gone = false;
                 if Some(entry.offset) <= self.read {
                     continue;
-                }
-                if post.broker.looks_leave_no_trace() {
-                    self.engine_time = self.engine_time.max(entry.time);
                 }
                 batch.push(post.judge.identify(entry));
             }

@@ -1,5 +1,8 @@
 //! What the standing watch and the surveys ask.
 
+mod letters;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +15,12 @@ use uuid::Uuid;
 use super::PostgresStore;
 use crate::event::EventId;
 use crate::store::tables::watching::{
-    BodyRow, DeathsRow, DueRow, FactRow, FindingRecord, FindingRow, RepairRecord, RepairRow,
-    deaths_in_order, finding_rows, position, position_column, repair_rows, states_in_order,
+    BodyRow, DueRow, FactRow, FindingRecord, FindingRow, RepairRecord, RepairRow, finding_rows,
+    position, position_column, repair_rows,
 };
 use crate::store::{
-    DeadState, Deaths, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey,
-    StoreError, StoredBody, WatchFinding, Watching,
+    DeadState, Deaths, DeliveryKey, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair,
+    RepairKey, StoreError, StoredBody, WatchFinding, Watching,
 };
 
 /// An end that lies far ahead was written before somebody set the clock back: it counts as over.
@@ -46,17 +49,6 @@ const STORED: &str = "SELECT event_id FROM events WHERE event_id = ANY($1)";
 const UNFINISHED: &str = "
     SELECT event_id FROM deliveries
     WHERE event_id = ANY($1) AND status NOT IN ('delivered', 'discarded')";
-
-const LETTERS: &str =
-    "SELECT dead_letter_id, state FROM dead_letters WHERE dead_letter_id = ANY($1)";
-
-const DEATHS: &str = "
-    SELECT entry_key, state,
-           sum(copies - CASE WHEN last_failed_at < $3 THEN 1 ELSE 0 END)::bigint AS number
-    FROM dead_letters AS letter
-    WHERE entry_key = ANY($1)
-        AND NOT EXISTS (SELECT FROM UNNEST($2::uuid[]) AS without (id) WHERE id = letter.dead_letter_id)
-    GROUP BY entry_key, state";
 
 const DUE: &str = "
     SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
@@ -221,18 +213,7 @@ impl Watching for PostgresStore {
     }
 
     async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
-        let asked: Arc<[Uuid]> = letters.into();
-        let rows: Vec<(Uuid, String)> = self
-            .link
-            .run(move |connection| {
-                let asked = Arc::clone(&asked);
-                Box::pin(async move {
-                    let query = sqlx::query_as(LETTERS).bind(&asked[..]);
-                    query.fetch_all(connection).await
-                })
-            })
-            .await?;
-        states_in_order(rows, letters)
+        letters::letter_states(&self.link, letters).await
     }
 
     async fn deaths_by_entry(
@@ -241,21 +222,7 @@ impl Watching for PostgresStore {
         without: &[Uuid],
         since: OffsetDateTime,
     ) -> Result<Vec<Deaths>, StoreError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (asked, others): (Arc<[Uuid]>, Arc<[Uuid]>) = (keys.into(), without.into());
-        let rows: Vec<DeathsRow> = self
-            .link
-            .run(move |connection| {
-                let (asked, others) = (Arc::clone(&asked), Arc::clone(&others));
-                Box::pin(async move {
-                    let query = sqlx::query_as(DEATHS).bind(&asked[..]).bind(&others[..]);
-                    query.bind(since).fetch_all(connection).await
-                })
-            })
-            .await?;
-        deaths_in_order(rows, keys)
+        letters::deaths_by_entry(&self.link, keys, without, since).await
     }
 
     async fn due_deliveries(
@@ -293,6 +260,10 @@ impl Watching for PostgresStore {
             })
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
+        letters::new_ids(&self.link, events).await
     }
 
     async fn last_attempts(
