@@ -25,7 +25,7 @@ pub use rows::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 pub use watching::{
-    DueDelivery, FactVisitor, Lease, LeaseState, Repair, RepairKey, StoredBody, StoredFact,
+    Deaths, DueDelivery, FactVisitor, Lease, LeaseState, Repair, RepairKey, StoredBody, StoredFact,
     WatchFinding, Watching,
 };
 pub use words::UnknownWord;

@@ -55,6 +55,7 @@ pub(crate) async fn store() -> SqliteStore {
 pub(crate) fn letter(queue: &str) -> DeadLetter {
     DeadLetter {
         id: Uuid::now_v7(),
+        entry_key: None,
         event: Some(EventId::born()),
         kind: Some("signup.requested".to_owned()),
         source: Some("/shop".to_owned()),

@@ -1,18 +1,20 @@
 //! The standing watch: what was lost is on its way again within a minute, and nobody has asked.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
     broker::Message,
-    load::Load,
+    dev::Dev,
+    load::{Load, signup},
     process::Program,
     receiver::{Answer, Receiver},
     system::{Destination, System},
     wait::eventually,
 };
 use lapin::{Connection, ConnectionProperties, types::FieldTable};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use crate::{LATER, SOON};
@@ -265,4 +267,53 @@ async fn what_is_parked_comes_back_to_the_archive() -> Result<()> {
     system.ledger().await?.await_dead_letters(3, LATER).await?;
     outsider.await_empty(&parked, SOON).await?;
     system.finish().await
+}
+
+/// The embedded engines: what the broker's file held is gone, a delivery from its delay and an event from its first
+/// queue.
+#[tokio::test]
+async fn what_vanished_from_the_file_of_dev_is_sent_again_once_and_doctor_says_so() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.always(Answer::status(503));
+    let crm = Destination::webhook("crm", &receiver)
+        .timeout("1s")
+        .attempts(6, "4s");
+    let mut dev = Dev::configured(&[crm], SWIFT)?;
+    dev.start().await?;
+    dev.client().signup(&signup("due")).await?;
+    receiver.await_count(1, SOON).await?;
+    dev.kill().await?;
+    let event = json!({
+        "type": "signup.requested", "id": "accepted",
+        "data": {"email": "accepted@example.com", "name": "Accepted"},
+    });
+    fs::write(dev.folder().join("events.ndjson"), event.to_string())?;
+    let publish = ["publish", "events.ndjson", "--yes"];
+    dev.longshore(&publish).await?.success()?;
+    let file = dev.folder().join("longshore-data").join("broker.db");
+    let mut broker = SqliteConnectOptions::new().filename(file).connect().await?;
+    let gone = broker
+        .execute("DELETE FROM waiting; DELETE FROM held")
+        .await?;
+    ensure!(gone.rows_affected() >= 1, "nothing was there");
+    broker.close().await?;
+    receiver.always(Answer::status(200));
+    dev.start().await?;
+    receiver.await_successes(2, LATER).await?;
+    let told = eventually(LATER, "doctor to tell of both", || async {
+        let told = dev.longshore(&["doctor", "--json"]).await?.stdout;
+        for subject in ["events", "deliveries"] {
+            let check = format!("\"watch: repaired {subject}\"");
+            ensure!(told.contains(&check), "{told}");
+        }
+        Ok(told)
+    })
+    .await?;
+    let twice: Vec<_> = receiver
+        .successes()
+        .into_iter()
+        .filter(|(_, times)| *times > 1)
+        .collect();
+    ensure!(twice.is_empty(), "{twice:?}: {told}");
+    dev.finish()
 }

@@ -43,11 +43,19 @@ impl Dev {
     /// # Errors
     /// If its folder cannot be written.
     pub fn new(destinations: &[Destination]) -> Result<Self> {
+        Self::configured(destinations, "")
+    }
+
+    /// The same, with more lines in its configuration.
+    ///
+    /// # Errors
+    /// If its folder cannot be written.
+    pub fn configured(destinations: &[Destination], more: &str) -> Result<Self> {
         let scratch = Scratch::new()?;
         let mut environment = Vec::new();
-        if !destinations.is_empty() {
+        if !destinations.is_empty() || !more.is_empty() {
             let file = scratch.path().join("longshore.toml");
-            fs::write(&file, render(destinations, "")).context("writing the configuration")?;
+            fs::write(&file, render(destinations, more)).context("writing the configuration")?;
             environment.push(("LONGSHORE_CONFIG".to_owned(), file.display().to_string()));
             environment.extend(destinations.iter().map(Destination::secret));
         }

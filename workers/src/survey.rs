@@ -8,6 +8,7 @@
 //! Nothing that grows with the window is held in memory: what is known of each entry goes into files without a
 //! name, divided by the ids, and each part is sorted and looked up by itself.
 
+mod altered;
 mod fate;
 mod forged;
 mod names;
@@ -32,7 +33,7 @@ use tokio::time::Instant;
 use self::fate::Fate;
 use self::names::Kinds;
 use self::scene::Scene;
-use self::spill::{Buckets, Line, Spill};
+use self::spill::{Buckets, Line, NO_KEY, Spill};
 use crate::history::{Judge, Reader, Window};
 
 pub use self::fate::Trouble;
@@ -104,6 +105,16 @@ pub struct Survey {
     pub items: Vec<Missing>,
 }
 
+/// The entries of a window.
+struct Entries {
+    /// By what tells them apart.
+    all: Buckets,
+    /// Those that did not come through our own door, once more, by their entry keys.
+    foreign: Buckets,
+    /// The place of the newest.
+    last: Option<u64>,
+}
+
 /// An event that something is wrong with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Missing {
@@ -144,21 +155,23 @@ impl Surveyor<'_> {
         };
         let began = Instant::now();
         let mut kinds = Kinds::default();
-        let (mut received, last) = self.read(window, &mut kinds, &read).await?;
+        let mut entries = self.read(window, &mut kinds, &read).await?;
         let mut facts = self.facts(window, now, &mut kinds).await?;
         let mut ledger = settle::Ledger::new(self, &mut survey)?;
         let mut strangers = Vec::new();
-        for (received, facts) in received.iter_mut().zip(facts.iter_mut()) {
-            let entries = spill::sorted(received).map_err(no_room)?;
+        for (received, facts) in entries.all.iter_mut().zip(facts.iter_mut()) {
+            let received = spill::sorted(received).map_err(no_room)?;
             let facts = spill::sorted(facts).map_err(no_room)?;
-            forged::strangers(&entries, facts, &mut strangers);
-            ledger.count(entries).await?;
+            forged::strangers(&received, facts, &mut strangers);
+            ledger.count(received).await?;
         }
-        let (mut open, passed) = ledger.open();
+        let (mut open, passed) = ledger.finish(&mut entries.foreign).await?;
+        let foreign = &mut entries.foreign;
         let judged = self
-            .await_rest(&mut open, passed, &kinds, began, &mut survey)
+            .await_rest(&mut open, foreign, passed, &kinds, began, &mut survey)
             .await?;
         survey.items = judged;
+        let last = entries.last;
         let forged = forged::judge(self, window, last, strangers, &kinds, &mut survey).await?;
         survey.items.extend(forged);
         survey.items.truncate(MAX_NAMED);
@@ -168,31 +181,38 @@ impl Surveyor<'_> {
         Ok(survey)
     }
 
-    /// Reads the window to what is its end now. Says what was read, and which entry was the last.
+    /// Reads the window to what is its end now.
     async fn read(
         &self,
         window: Window,
         kinds: &mut Kinds,
         read: &impl Fn(u64),
-    ) -> Result<(Buckets, Option<u64>), Failure> {
+    ) -> Result<Entries, Failure> {
         let mut reader = Reader::open(self.broker, self.judge.logins(), window, None).await?;
-        let mut buckets = Buckets::new().map_err(no_room)?;
-        let mut last = None;
+        let mut entries = Entries {
+            all: Buckets::new().map_err(no_room)?,
+            foreign: Buckets::new().map_err(no_room)?,
+            last: None,
+        };
         while let Some(entry) = reader.next().await? {
-            last = Some(entry.offset);
+            entries.last = Some(entry.offset);
             let identity = self.judge.identify(entry);
             let line = Line {
                 key: identity.key().as_u128(),
                 letter: identity.letter.as_u128(),
+                entry: identity.entry_key.map_or(NO_KEY, |key| key.as_u128()),
                 offset: identity.offset,
                 at: spill::micros(identity.at),
                 kind: kinds.number(&identity.kind),
                 is_event: identity.event.is_some(),
             };
-            buckets.push(&line).map_err(no_room)?;
+            entries.all.push(&line).map_err(no_room)?;
+            if line.entry != NO_KEY {
+                entries.foreign.push_by_entry(&line).map_err(no_room)?;
+            }
             read(1);
         }
-        Ok((buckets, last))
+        Ok(entries)
     }
 
     /// What the tables say was stored or delivered in the window.
@@ -211,6 +231,7 @@ impl Surveyor<'_> {
     async fn await_rest(
         &self,
         open: &mut Spill,
+        foreign: &mut Buckets,
         passed: Option<u64>,
         kinds: &Kinds,
         began: Instant,
@@ -224,7 +245,7 @@ impl Surveyor<'_> {
             // What had left its queue before the queues were looked at is at rest by now.
             let mut ledger = settle::Ledger::new(self, survey)?;
             ledger.count_again(open).await?;
-            let (left, passed_now) = ledger.open();
+            let (left, passed_now) = ledger.finish(foreign).await?;
             *open = left;
             passed = passed.max(passed_now);
             let verdicts = fate::judge(self, open, &scene, passed).await?;

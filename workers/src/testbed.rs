@@ -7,12 +7,14 @@ use common::config::Destination;
 use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::namespace::Namespace;
+use common::reason::ReasonCode;
 use common::runtime::{Claim, Received};
 use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{EventStatus, Store};
+use common::store::{DeadLetter, DeadState, EventStatus, Store};
 use serde_json::json;
+use uuid::Uuid;
 
 /// What the destination of the tests is called.
 pub(crate) const CRM: &str = "crm";
@@ -50,6 +52,31 @@ pub(crate) fn seal() -> Seal {
 pub(crate) async fn status(store: &Arc<dyn Store>, id: EventId) -> EventStatus {
     let status = store.status(id).await.expect("the store can say");
     status.expect("the event is known")
+}
+
+/// The letter of a message that was no event and died in `queue`; `entry_key` is that of its entry in the history.
+pub(crate) fn foreign_letter(queue: &str, entry_key: Uuid) -> DeadLetter {
+    DeadLetter {
+        id: Uuid::now_v7(),
+        entry_key: Some(entry_key),
+        event: None,
+        kind: None,
+        source: None,
+        queue: queue.to_owned(),
+        stage: "validate".to_owned(),
+        destination: None,
+        reason: ReasonCode::Undecodable,
+        error: "it is no event".to_owned(),
+        attempts: 1,
+        generation: 0,
+        first_failed_at: now(),
+        last_failed_at: now(),
+        routing_key: "any".to_owned(),
+        message: Message::default(),
+        state: DeadState::Open,
+        replay: None,
+        copies: 1,
+    }
 }
 
 /// The destination that gets every event, at `url`.

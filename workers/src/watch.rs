@@ -13,6 +13,7 @@
 //! What it sends says that it may have come before, so a false alarm changes nothing. What is wrong is in
 //! `longshore doctor` (the table `watch_findings`) and in the gauge `longshore_watch_findings`.
 
+mod altered;
 mod clock;
 mod due;
 mod follow;
@@ -55,7 +56,7 @@ const TOLD: time::Duration = time::Duration::HOUR;
 pub mod finding {
     /// A queue is not there.
     pub const MISSING_QUEUE: &str = "missing_queue";
-    /// Messages wait and nobody consumes them.
+    /// Nobody consumes a queue: its worker is not there.
     pub const UNCONSUMED_QUEUE: &str = "unconsumed_queue";
     /// Messages that came back twice wait to be handled alone.
     pub const SUSPECTS: &str = "suspects";
@@ -221,7 +222,10 @@ impl Watch {
             .hold_lease(LEASE, post.holder, keep, position)
             .await?;
         let Some(lease) = lease else {
-            self.shift = None;
+            if self.shift.take().is_some() {
+                // From now on the next holder tells.
+                show(&[]);
+            }
             self.told = None;
             return Ok(false);
         };
@@ -236,7 +240,7 @@ impl Watch {
         });
         shift.queues.look(&post).await?;
         let mut findings = shift.queues.findings(&post);
-        findings.extend(self.clock.look(shift.follower.engine_time()));
+        findings.extend(self.clock.look(post.broker.clock_ahead().await?));
         shift.parked.bring_back(&post, &shift.queues).await?;
         findings.extend(shift.follower.look(&post, &shift.queues).await?);
         findings.extend(shift.due.look(&post, &shift.queues).await?);
@@ -254,10 +258,7 @@ impl Watch {
 
     /// Says what was found, where it is not what was said before.
     async fn tell(&mut self, findings: Vec<WatchFinding>) -> Result<(), Failure> {
-        for wrong in finding::WRONG {
-            let of_it = findings.iter().filter(|it| it.finding == wrong);
-            metrics::watch_finding(wrong, of_it.map(|it| it.number).sum());
-        }
+        show(&findings);
         if self.told.as_ref() == Some(&findings) {
             return Ok(());
         }
@@ -279,6 +280,14 @@ impl Watch {
         self.post.store.watching().keep_findings(&findings).await?;
         self.told = Some(findings);
         Ok(())
+    }
+}
+
+/// Sets the gauge of each finding.
+fn show(findings: &[WatchFinding]) {
+    for wrong in finding::WRONG {
+        let of_it = findings.iter().filter(|it| it.finding == wrong);
+        metrics::watch_finding(wrong, of_it.map(|it| it.number).sum());
     }
 }
 

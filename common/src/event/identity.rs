@@ -50,6 +50,32 @@ pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &st
     }
 }
 
+/// What a message that is no event of ours is known by in the history, whichever engine keeps it: made of the parts
+/// alone that come out of a stream as they come out of a queue. RabbitMQ 3.10 drops `cluster_id` there, and
+/// headers that are lists or tables.
+///
+/// Messages that differ may have one key. So whoever asks by it counts (`docs/identity.md`).
+pub fn entry_key(message: &Message, trail: &Trail, routing_key: &str) -> Uuid {
+    let publisher = trail.publisher.as_ref().map_or("", Publisher::as_str);
+    // Of a body that was cut, size and hash tell.
+    let cut = match &message.damage {
+        Some(damage) => damage.body.as_deref(),
+        None => None,
+    };
+    let cut = cut.or_else(|| message.headers.text(header::CUT));
+    let mut body = Digest::default();
+    match cut {
+        Some(cut) => body.marked(b'c', cut.as_bytes()),
+        None => body.marked(b'b', &message.body),
+    }
+    name_based(&[
+        b"entry",
+        publisher.as_bytes(),
+        routing_key.as_bytes(),
+        &body.finish(),
+    ])
+}
+
 /// The publisher's id of a plain message that came without one: made from all that the message says. A
 /// message that comes again is the same event; one that differs in anything is another.
 ///

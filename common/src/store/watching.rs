@@ -1,5 +1,6 @@
 //! What the standing watch and the surveys ask of the tables, and what the watch writes down.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,22 @@ pub struct StoredFact {
 /// Takes facts one by one, however many there are.
 pub type FactVisitor = Arc<dyn Fn(StoredFact) + Send + Sync>;
 
+/// How many messages the dead letters of one entry key stand for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deaths {
+    /// Given up: nothing was done about them, or they were discarded.
+    pub dead: u64,
+    /// Sent again since.
+    pub mended: u64,
+}
+
+impl Deaths {
+    /// All of them.
+    pub fn all(self) -> u64 {
+        self.dead.saturating_add(self.mended)
+    }
+}
+
 /// Something the watch sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RepairKey {
@@ -153,6 +170,18 @@ pub trait Watching: Send + Sync {
     /// The database cannot say.
     async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError>;
 
+    /// Of each entry key, in the order asked, how many messages its dead letters stand for (their `copies`), without
+    /// these letters. A letter that died before `since` stands for one less: what came first came before.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn deaths_by_entry(
+        &self,
+        keys: &[Uuid],
+        without: &[Uuid],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Deaths>, StoreError>;
+
     /// Up to `most` deliveries that became due at `since` or later, before `before`, and are due still; the
     /// oldest first. Without those that a replay has claimed and not sent yet.
     ///
@@ -170,6 +199,13 @@ pub trait Watching: Send + Sync {
     /// # Errors
     /// The database cannot say.
     async fn due_of(&self, events: &[EventId]) -> Result<Vec<DueDelivery>, StoreError>;
+
+    /// Of the deliveries of these events that came of replaying a dead letter under another `webhook-id` than the
+    /// event's: the generation that names it.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError>;
 
     /// Of each destination when the last attempt began, among deliveries that became due at `since` or later.
     ///

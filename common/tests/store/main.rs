@@ -94,6 +94,8 @@ macro_rules! conformance {
                     a_replay_does_not_end_while_letters_are_left;
                 watching: one_has_the_lease_and_the_next_goes_on_from_there,
                     an_event_is_completed_when_every_delivery_is_made,
+                    the_letters_of_an_entry_key_are_counted_with_their_copies,
+                    what_was_replayed_under_a_new_id_goes_on_under_it,
                     what_is_due_is_found_and_what_a_replay_holds_is_not,
                     a_stored_body_comes_back_byte_for_byte,
                     what_was_stored_in_a_window_is_told_and_what_never_was,

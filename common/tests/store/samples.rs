@@ -100,6 +100,7 @@ pub fn delivered(key: &DeliveryKey, attempt: u32, seconds: i64) -> Attempt {
 pub fn letter(event: EventId, generation: u32, seconds: i64) -> DeadLetter {
     DeadLetter {
         id: Uuid::now_v7(),
+        entry_key: None,
         event: Some(event),
         kind: Some("signup.requested".to_owned()),
         source: Some("/shop".to_owned()),

@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::event::EventId;
-use common::store::{DeadFilter, DeadState, DueDelivery, RepairKey, StoredFact, WatchFinding};
+use common::event::{EventId, header};
+use common::store::{
+    DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, RepairKey, Replay, StoredFact,
+    WatchFinding,
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, event, failed, key, letter, replay};
+use crate::samples::{at, delivered, early_letter, event, failed, key, letter, replay};
 
 const KEEP: Duration = Duration::from_secs(30);
 
@@ -78,6 +81,74 @@ pub async fn an_event_is_completed_when_every_delivery_is_made(Stores { store, .
             .unwrap()
             .is_empty()
     );
+}
+
+pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
+    Stores { store, .. }: Stores,
+) {
+    let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
+    let kept = |entry_key, seconds| DeadLetter {
+        event: None,
+        entry_key,
+        ..early_letter(EventId::born(), "validate", seconds)
+    };
+    let letters = [
+        kept(Some(one), 10),
+        kept(Some(one), 20),
+        kept(Some(other), 30),
+        kept(None, 40),
+    ];
+    store.keep_dead(&letters).await.unwrap();
+    // It came once more.
+    store.keep_dead(&letters[1..2]).await.unwrap();
+    let discard = Discard {
+        filter: DeadFilter {
+            ids: Some(vec![letters[2].id]),
+            ..DeadFilter::default()
+        },
+        who: "ada".to_owned(),
+        why: "a test".to_owned(),
+    };
+    store.discard_dead(&discard, 10).await.unwrap();
+    let asked = [other, Uuid::now_v7(), one];
+    let dead = |dead| Deaths { dead, mended: 0 };
+    let watching = store.watching();
+    let all = watching.deaths_by_entry(&asked, &[], at(0)).await;
+    assert_eq!(all.unwrap(), [dead(1), dead(0), dead(3)]);
+    let without = [letters[1].id, letters[2].id];
+    let others = watching.deaths_by_entry(&asked, &without, at(0)).await;
+    assert_eq!(others.unwrap(), [dead(0), dead(0), dead(1)]);
+    // What came first of each that died before came before.
+    let later = watching.deaths_by_entry(&asked, &[], at(25)).await;
+    assert_eq!(later.unwrap(), [dead(1), dead(0), dead(1)]);
+    let none = watching.deaths_by_entry(&[], &[], at(0)).await;
+    assert_eq!(none.unwrap(), []);
+    let story = store.dead_letter(letters[0].id).await.unwrap();
+    assert_eq!(story.unwrap().entry_key, Some(one));
+}
+
+pub async fn what_was_replayed_under_a_new_id_goes_on_under_it(Stores { store, .. }: Stores) {
+    let [anew, as_before, inherits] = [EventId::born(), EventId::born(), EventId::born()];
+    let mut named = letter(inherits, 1, 30);
+    named.message.headers.set(header::NEW_ID, 1_i64);
+    let letters = [letter(anew, 0, 10), letter(as_before, 0, 20), named];
+    store.keep_dead(&letters).await.unwrap();
+    for (letter, new_ids) in letters.iter().zip([true, false, false]) {
+        let filter = DeadFilter {
+            ids: Some(vec![letter.id]),
+            ..DeadFilter::default()
+        };
+        let replay = Replay {
+            new_ids,
+            ..replay(filter)
+        };
+        store.begin_replay(&replay).await.unwrap();
+        assert_eq!(store.claim_dead(replay.id, 10).await.unwrap().len(), 1);
+    }
+    let asked = [anew, as_before, inherits, EventId::born()];
+    let found = store.watching().new_ids(&asked).await.unwrap();
+    let expected = [(key(anew, "crm", 1), 1), (key(inherits, "crm", 2), 1)];
+    assert_eq!(found, expected.into_iter().collect());
 }
 
 fn names(due: &[DueDelivery]) -> Vec<(EventId, u32, u32)> {

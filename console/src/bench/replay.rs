@@ -119,6 +119,7 @@ fn letter(queue: &str, login: Option<&str>, body: impl Into<bytes::Bytes>) -> De
     trail.write(&mut headers);
     DeadLetter {
         id: Uuid::now_v7(),
+        entry_key: None,
         event: Some(event),
         kind: Some(kind.to_owned()),
         source: Some("/bench".to_owned()),

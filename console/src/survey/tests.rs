@@ -129,6 +129,45 @@ async fn repetitions_count_once_and_what_is_on_its_way_is_given_time() {
     assert!(survey.balances);
 }
 
+/// What differs for its queue, but not for a history that keeps less of it.
+#[tokio::test]
+async fn a_letter_of_another_spelling_stands_for_as_many_entries_as_it_has_copies() {
+    let pipeline = Pipeline::new(&[]).await;
+    for content_type in ["text/one", "text/two", "text/three"] {
+        pipeline.receive(content_type, "x", "hello").await;
+    }
+    pipeline.receive("text/one", "x", "another").await;
+    pipeline.forget("validate").await;
+    let mut entries = pipeline.entries().await;
+    let first = pipeline.judge.judge(entries.remove(0));
+    let letter = |id, copies| common::store::DeadLetter {
+        id,
+        entry_key: Some(workers::history::Judge::entry_key_of(&first)),
+        event: None,
+        destination: None,
+        copies,
+        ..crate::testbed::letter("longshore.validate")
+    };
+    let named = async || {
+        let (survey, missing) = survey(&pipeline).await;
+        assert_eq!(survey.balances, missing.is_empty());
+        (survey.dead, survey.stuck)
+    };
+    let keep = async |letter| pipeline.store.keep_dead(&[letter]).await.unwrap();
+    assert_eq!(named().await, (0, 4));
+    // By its own id: it stands for no other.
+    let own = letter(pipeline.judge.letter_of(&first, 0), 2);
+    keep(own).await;
+    assert_eq!(named().await, (1, 3));
+    let altered = letter(uuid::Uuid::now_v7(), 1);
+    keep(altered.clone()).await;
+    assert_eq!(named().await, (2, 2));
+    keep(altered).await;
+    assert_eq!(named().await, (3, 1), "it came again");
+    keep(letter(uuid::Uuid::now_v7(), 9)).await;
+    assert_eq!(named().await, (3, 1), "nothing stands for another body");
+}
+
 #[tokio::test]
 async fn an_event_in_a_delay_is_under_way_while_another_that_is_gone_is_stuck() {
     let pipeline = Pipeline::new(&["crm"]).await;

@@ -95,6 +95,7 @@ async fn dead(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
     stored(store, id).await?;
     let letter = DeadLetter {
         id: Uuid::now_v7(),
+        entry_key: None,
         event: Some(id),
         kind: Some(KIND.to_owned()),
         source: Some("/shop".to_owned()),

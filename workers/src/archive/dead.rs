@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use common::event::{broker_death, from_rfc3339, header, letter_id, now, secrets};
+use common::event::{broker_death, entry_key, from_rfc3339, header, letter_id, now, secrets};
 use common::message::{HeaderValue, Headers, Message};
 use common::reason::ReasonCode;
 use common::runtime::Received;
@@ -72,6 +72,10 @@ impl Places {
             original.expiration.get_or_insert(expiration);
         }
         let id = letter_id(&original, trail, routing_key, &death.queue);
+        let is_entry = received.event().is_none()
+            && trail.generation == 0
+            && death.queue == self.names.validate();
+        let entry_key = is_entry.then(|| entry_key(&original, trail, routing_key));
         if let Some(body) = original.damage.take().and_then(|damage| damage.body) {
             original.headers.set(header::CUT, body);
         }
@@ -95,6 +99,7 @@ impl Places {
         let is_counted = received.redelivered || trail.crashes > 0;
         DeadLetter {
             id,
+            entry_key,
             event: received.event(),
             kind,
             source: message.app_id.clone(),

@@ -3,7 +3,7 @@
 use common::bootstrap::Failure;
 use common::broker::HistoryEntry;
 use common::config::Config;
-use common::event::{EventId, Logins, Trail, Types, event_of, letter_id, now};
+use common::event::{EventId, Logins, Trail, Types, entry_key, event_of, letter_id, now};
 use common::message::Message;
 use common::outcome::Outcome;
 use common::reason::ReasonCode;
@@ -53,6 +53,9 @@ pub struct Identity {
     /// The dead letter that it became if it died before its event had an id of ours; for an event that had one
     /// from the start, that id.
     pub letter: Uuid,
+    /// What a dead letter is known by whose entry the history has in another spelling ([`entry_key`]); `None` for
+    /// what came through our own door.
+    pub entry_key: Option<Uuid>,
     /// Its type, as far as it names one.
     pub kind: String,
 }
@@ -156,6 +159,7 @@ impl Judge {
                 at: entry.time,
                 event: Some(event),
                 letter: event.uuid(),
+                entry_key: None,
                 kind: entry.message.kind.unwrap_or(entry.routing_key),
             };
         }
@@ -166,8 +170,15 @@ impl Judge {
             at,
             event: entry.event,
             letter: self.letter_of(&entry, 0),
+            entry_key: Some(Self::entry_key_of(&entry)),
             kind: entry.kind,
         }
+    }
+
+    /// What the dead letter of an entry is known by, however the history spells it.
+    pub fn entry_key_of(entry: &Entry) -> Uuid {
+        let received = &entry.received;
+        entry_key(&received.message, &received.trail, &received.routing_key)
     }
 
     /// The dead letter that an entry became if it died in its first queue.

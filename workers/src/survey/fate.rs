@@ -6,6 +6,7 @@ use common::bootstrap::Failure;
 use common::event::EventId;
 use common::store::Standing;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::scene::{Ready as Queue, Scene};
 use super::spill::{Line, Spill};
@@ -35,6 +36,14 @@ pub(super) enum Fate {
 }
 
 impl Fate {
+    /// The same, unless it is found out that it waits after all.
+    fn or_under_way(self, waits: impl FnOnce() -> bool) -> Self {
+        if self == Self::UnderWay || waits() {
+            return Self::UnderWay;
+        }
+        self
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Self::UnderWay => 0,
@@ -153,13 +162,27 @@ impl<L: Iterator<Item = std::io::Result<Line>>> Batches<L> {
 }
 
 fn was_seen(scene: &Scene, line: &Line) -> bool {
-    scene.look.has_event(uuid::Uuid::from_u128(line.key)) || scene.look.has_event(line.letter())
+    scene.look.has_event(Uuid::from_u128(line.key)) || scene.look.has_event(line.letter())
 }
 
 fn was_seen_at(scene: &Scene, line: &Line, destination: &str) -> bool {
     scene
         .look
-        .has_delivery(uuid::Uuid::from_u128(line.key), destination)
+        .has_delivery(Uuid::from_u128(line.key), destination)
+}
+
+/// Messages that wait and that no line is seen by: as many lines of their entry keys are under way.
+struct Altered(HashMap<Uuid, u64>);
+
+impl Altered {
+    fn take(&mut self, line: &Line) -> bool {
+        let waiting = self.0.get_mut(&Uuid::from_u128(line.entry));
+        waiting.is_some_and(|waiting| {
+            let is_there = *waiting > 0;
+            *waiting = waiting.saturating_sub(1);
+            is_there
+        })
+    }
 }
 
 /// Judges every line that is open. `passed` is the newest entry that has come as far as a table.
@@ -175,6 +198,7 @@ pub(super) async fn judge(
     }
     // First how many there are of each kind: only so many have room in a queue.
     let mut before = Vec::new();
+    let mut altered = Altered(scene.look.entries());
     let mut at: HashMap<String, Vec<u64>> = HashMap::new();
     let mut batches = Batches {
         lines: open.lines().map_err(no_room)?,
@@ -185,8 +209,13 @@ pub(super) async fn judge(
             break;
         }
         for (line, due) in batch {
-            if due.is_empty() && !was_seen(scene, &line) {
-                before.push(line.offset);
+            if due.is_empty() {
+                if was_seen(scene, &line) {
+                    // It is one of these itself.
+                    altered.take(&line);
+                } else {
+                    before.push(line.offset);
+                }
             }
             for destination in due {
                 if !was_seen_at(scene, &line, &destination) {
@@ -205,11 +234,12 @@ pub(super) async fn judge(
             (name, order)
         })
         .collect();
-    let fate = |line: &Line, due: &[String]| {
+    let mut fate = |line: &Line, due: &[String]| {
         if due.is_empty() {
+            let fate = || not_stored(line.offset, before, scene.before, scene.hidden(None));
             return match was_seen(scene, line) {
                 true => Fate::UnderWay,
-                false => not_stored(line.offset, before, scene.before, scene.hidden(None)),
+                false => fate().or_under_way(|| altered.take(line)),
             };
         }
         let fates = due.iter().map(|destination| {

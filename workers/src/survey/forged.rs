@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::fate::Trouble;
 use super::names::Kinds;
-use super::spill::{Buckets, Line, micros};
+use super::spill::{Buckets, Line, NO_KEY, micros};
 use super::{MAX_NAMED, Missing, Survey, Surveyor, no_room};
 use crate::history::{Reader, Window};
 
@@ -56,6 +56,7 @@ pub(super) async fn facts(
                 key: fact.event.uuid().as_u128(),
                 offset: 0,
                 letter: 0,
+                entry: NO_KEY,
                 at: micros(fact.received_at.or(Some(fact.at))),
                 kind,
                 is_event: true,
@@ -226,6 +227,7 @@ mod tests {
             key,
             offset: 0,
             letter: 0,
+            entry: NO_KEY,
             at: 0,
             kind: 0,
             is_event: true,

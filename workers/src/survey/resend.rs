@@ -1,13 +1,13 @@
 //! Sending on its way again what is stuck: harmless, whatever it was.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use common::bootstrap::Failure;
 use common::broker::{Address, Publication, PublishError};
 use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::runtime::Received;
-use common::store::{DeliveryKey, StoredBody};
+use common::store::{DeliveryKey, DueDelivery, StoredBody};
 use serde::Serialize;
 
 use super::{Missing, Surveyor};
@@ -30,11 +30,17 @@ pub fn as_received(received: &Received) -> Message {
     message
 }
 
-/// The message of a delivery that is due, as the store stage would have handed it on after so many attempts.
-pub fn as_stored(body: &StoredBody, key: &DeliveryKey, attempts: u32) -> Message {
+/// The message of a delivery that is due, as the store stage or a replay would have handed it on after as many
+/// attempts. `new_ids` are those of the event's deliveries.
+pub fn as_stored(
+    body: &StoredBody,
+    due: &DueDelivery,
+    new_ids: &HashMap<DeliveryKey, u32>,
+) -> Message {
     let trail = Trail {
-        attempt: attempts,
-        generation: key.generation,
+        attempt: due.attempts,
+        generation: due.key.generation,
+        new_id: new_ids.get(&due.key).copied().unwrap_or_default(),
         publisher: Some(common::event::Publisher::trusted(&body.publisher)),
         received_at: Some(body.received_at),
         accepted_at: Some(body.accepted_at),
@@ -113,9 +119,10 @@ async fn publications(surveyor: &Surveyor<'_>, entry: &Entry) -> Result<Vec<Publ
         return Ok(vec![Publication { to, message }]);
     };
     let due = watching.due_of(&event).await?;
-    let publication = |delivery: common::store::DueDelivery| Publication {
+    let new_ids = watching.new_ids(&event).await?;
+    let publication = |delivery: DueDelivery| Publication {
         to: Address::Queue(surveyor.names.integrate(&delivery.key.destination)),
-        message: as_stored(&body, &delivery.key, delivery.attempts),
+        message: as_stored(&body, &delivery, &new_ids),
     };
     Ok(due.into_iter().map(publication).collect())
 }

@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct Look {
     /// Events and letters, each with the destination whose queue it waits in or comes back to.
     found: HashSet<(Uuid, Option<String>)>,
+    /// How many messages there are of each entry key.
+    entries: HashMap<Uuid, u64>,
     /// Queues that hold more than was looked at.
     pub unseen: Vec<String>,
 }
@@ -40,6 +42,12 @@ impl Look {
     /// Whether an event was seen on its way to a destination.
     pub fn has_delivery(&self, event: Uuid, destination: &str) -> bool {
         self.found.contains(&(event, Some(destination.to_owned())))
+    }
+
+    /// How many messages of each entry key were seen at the last look on their way to the tables. Different messages
+    /// may share one.
+    pub(super) fn entries(&self) -> HashMap<Uuid, u64> {
+        self.entries.clone()
     }
 
     /// Notes a message under every id that it may be asked for by.
@@ -72,6 +80,9 @@ impl Look {
                 });
                 self.found.insert((identity.key(), None));
                 self.found.insert((identity.letter, None));
+                if let Some(key) = identity.entry_key {
+                    *self.entries.entry(key).or_default() += 1;
+                }
             }
         }
     }
@@ -193,6 +204,7 @@ impl Scene {
         };
         if freely || due {
             scene.look.unseen.clear();
+            scene.look.entries.clear();
             scene.looked_at = Some(Instant::now());
         }
         for queue in &surveyor.topology.queues {

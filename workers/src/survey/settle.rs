@@ -3,15 +3,18 @@
 use common::bootstrap::Failure;
 use common::event::EventId;
 
+use super::altered;
 use super::places::{self, Place};
-use super::spill::{Line, Spill};
-use super::{BATCH, Survey, Surveyor, no_room};
+use super::spill::{Buckets, Line, NO_KEY, Spill};
+use super::{BATCH, Survey, Surveyor, no_room, spill};
 
 /// Counts lines into a survey; what is not at rest is open.
 pub(super) struct Ledger<'a> {
     surveyor: &'a Surveyor<'a>,
     survey: &'a mut Survey,
     open: Spill,
+    /// Foreign ones that are known nowhere by their own ids, by entry keys.
+    unnamed: Buckets,
     /// The newest entry that has come as far as a table.
     passed: Option<u64>,
 }
@@ -22,6 +25,7 @@ impl<'a> Ledger<'a> {
             surveyor,
             survey,
             open: Spill::new().map_err(no_room)?,
+            unnamed: Buckets::new().map_err(no_room)?,
             passed: None,
         })
     }
@@ -54,9 +58,26 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// What is open, and the newest entry that has come as far as a table.
-    pub(super) fn open(self) -> (Spill, Option<u64>) {
-        (self.open, self.passed)
+    /// What is open, and the newest entry that has come as far as a table. First what is known nowhere by its own
+    /// ids is looked up by its entry key; `foreign` are all entries of the window that have one.
+    pub(super) async fn finish(
+        mut self,
+        foreign: &mut Buckets,
+    ) -> Result<(Spill, Option<u64>), Failure> {
+        let mut unnamed = std::mem::replace(&mut self.unnamed, Buckets::new().map_err(no_room)?);
+        for (unnamed, foreign) in unnamed.iter_mut().zip(foreign.iter_mut()) {
+            if unnamed.len() == 0 {
+                continue;
+            }
+            let lines = spill::sorted_by_entry(unnamed).map_err(no_room)?;
+            let entries = spill::sorted_by_entry(foreign).map_err(no_room)?;
+            let since = self.survey.since.map(|since| since.0);
+            let places = altered::places(self.surveyor, &lines, &entries, since).await?;
+            for (line, place) in lines.iter().zip(places) {
+                self.enter(line, place)?;
+            }
+        }
+        Ok((self.open, self.passed))
     }
 
     async fn settle(&mut self, lines: &[Line]) -> Result<(), Failure> {
@@ -74,16 +95,25 @@ impl<'a> Ledger<'a> {
         }
         let places = places::of(self.surveyor, &rest).await?;
         for (line, place) in rest.iter().zip(places) {
-            if place != Place::Nowhere(None) {
-                self.passed = self.passed.max(Some(line.offset));
+            if place == Place::Nowhere(None) && line.entry != NO_KEY {
+                self.unnamed.push_by_entry(line).map_err(no_room)?;
+            } else {
+                self.enter(line, place)?;
             }
-            match place {
-                Place::Completed => self.survey.completed += 1,
-                Place::Dead => self.survey.dead += 1,
-                Place::Mended => self.survey.mended += 1,
-                Place::Rejected(code) => *self.survey.rejected.entry(code).or_default() += 1,
-                Place::Nowhere(_) => self.open.push(line).map_err(no_room)?,
-            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, line: &Line, place: Place) -> Result<(), Failure> {
+        if place != Place::Nowhere(None) {
+            self.passed = self.passed.max(Some(line.offset));
+        }
+        match place {
+            Place::Completed => self.survey.completed += 1,
+            Place::Dead => self.survey.dead += 1,
+            Place::Mended => self.survey.mended += 1,
+            Place::Rejected(code) => *self.survey.rejected.entry(code).or_default() += 1,
+            Place::Nowhere(_) => self.open.push(line).map_err(no_room)?,
         }
         Ok(())
     }

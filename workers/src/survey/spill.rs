@@ -11,10 +11,13 @@ use uuid::Uuid;
 const BUCKETS: usize = 64;
 
 /// How many bytes a line takes.
-const BYTES: usize = 16 + 16 + 8 + 8 + 4 + 1;
+const BYTES: usize = 16 + 16 + 16 + 8 + 8 + 4 + 1;
 
 /// No time is known.
 const NEVER: i64 = i64::MIN;
+
+/// The entry key of what has none.
+pub(super) const NO_KEY: u128 = 0;
 
 /// One entry of the history, or one row of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +28,8 @@ pub(super) struct Line {
     pub(super) offset: u64,
     /// The dead letter that it may have become.
     pub(super) letter: u128,
+    /// Its entry key, see `Identity`; [`NO_KEY`] where it has none.
+    pub(super) entry: u128,
     /// When it was received, in microseconds; see [`micros`].
     pub(super) at: i64,
     /// Its type, see `Kinds`.
@@ -61,6 +66,7 @@ impl Line {
     fn write(&self, file: &mut impl io::Write) -> io::Result<()> {
         file.write_all(&self.key.to_le_bytes())?;
         file.write_all(&self.letter.to_le_bytes())?;
+        file.write_all(&self.entry.to_le_bytes())?;
         file.write_all(&self.offset.to_le_bytes())?;
         file.write_all(&self.at.to_le_bytes())?;
         file.write_all(&self.kind.to_le_bytes())?;
@@ -71,6 +77,7 @@ impl Line {
         Ok(Self {
             key: u128::from_le_bytes(array(file)?),
             letter: u128::from_le_bytes(array(file)?),
+            entry: u128::from_le_bytes(array(file)?),
             offset: u64::from_le_bytes(array(file)?),
             at: i64::from_le_bytes(array(file)?),
             kind: u32::from_le_bytes(array(file)?),
@@ -133,7 +140,7 @@ impl Spill {
     }
 }
 
-/// Lines divided by their keys.
+/// Lines divided by their keys, or by their entry keys.
 pub(super) struct Buckets(Vec<Spill>);
 
 impl Buckets {
@@ -145,7 +152,16 @@ impl Buckets {
 
     /// Adds a line to the bucket of its key. Ids are random at their end, whatever their version.
     pub(super) fn push(&mut self, line: &Line) -> io::Result<()> {
-        let bucket = usize::from(line.key.to_le_bytes()[0]) % BUCKETS;
+        self.push_by(line.key, line)
+    }
+
+    /// Adds a line to the bucket of its entry key.
+    pub(super) fn push_by_entry(&mut self, line: &Line) -> io::Result<()> {
+        self.push_by(line.entry, line)
+    }
+
+    fn push_by(&mut self, key: u128, line: &Line) -> io::Result<()> {
+        let bucket = usize::from(key.to_le_bytes()[0]) % BUCKETS;
         match self.0.get_mut(bucket) {
             Some(bucket) => bucket.push(line),
             None => Ok(()),
@@ -165,6 +181,13 @@ pub(super) fn sorted(bucket: &mut Spill) -> io::Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// All lines of a bucket, by entry key, key and place.
+pub(super) fn sorted_by_entry(bucket: &mut Spill) -> io::Result<Vec<Line>> {
+    let mut lines: Vec<Line> = bucket.lines()?.collect::<io::Result<_>>()?;
+    lines.sort_unstable_by_key(|line| (line.entry, line.key, line.offset));
+    Ok(lines)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +196,7 @@ mod tests {
         Line {
             key,
             letter: key ^ 1,
+            entry: key ^ 2,
             offset,
             at: micros(Some(OffsetDateTime::UNIX_EPOCH)),
             kind: 3,

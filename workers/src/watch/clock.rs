@@ -13,8 +13,8 @@ const JUMP: time::Duration = time::Duration::seconds(3);
 /// How long a jump is told of.
 const TOLD: Duration = Duration::from_secs(600);
 
-/// How far ahead of the wall clock the history may be.
-const AHEAD: time::Duration = time::Duration::seconds(60);
+/// How far ahead of the wall clock the broker's file may be.
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// What the clocks showed at the last look.
 #[derive(Debug, Default)]
@@ -24,16 +24,16 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Looks at both. `newest` is when the newest entry of the history was received, by the engine's own clock.
-    pub(super) fn look(&mut self, newest: Option<OffsetDateTime>) -> Vec<WatchFinding> {
-        self.look_at(Instant::now(), OffsetDateTime::now_utc(), newest)
+    /// Looks at both. The engine's own clock is so far `ahead` of them, where it is.
+    pub(super) fn look(&mut self, ahead: Option<Duration>) -> Vec<WatchFinding> {
+        self.look_at(Instant::now(), OffsetDateTime::now_utc(), ahead)
     }
 
     fn look_at(
         &mut self,
         steady: Instant,
         wall: OffsetDateTime,
-        newest: Option<OffsetDateTime>,
+        ahead: Option<Duration>,
     ) -> Vec<WatchFinding> {
         if let Some((steady_before, wall_before)) = self.before.replace((steady, wall)) {
             let moved = (wall - wall_before) - (steady - steady_before);
@@ -58,18 +58,13 @@ impl Clock {
                 detail,
             ));
         }
-        if let Some(ahead) = newest.map(|newest| newest - wall).filter(|it| *it > AHEAD) {
-            let seconds = ahead.whole_seconds();
+        if let Some(ahead) = ahead.filter(|it| *it > AHEAD) {
+            let seconds = ahead.as_secs();
             let detail = format!(
                 "the broker's file is {seconds} s ahead of the clock, which was set back: its ids go on from \
                  there until the clock has caught up"
             );
-            findings.push(found(
-                finding::CLOCK_JUMP,
-                "broker file",
-                seconds.unsigned_abs(),
-                detail,
-            ));
+            findings.push(found(finding::CLOCK_JUMP, "broker file", seconds, detail));
         }
         findings
     }
@@ -101,11 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn a_history_from_the_future_is_found() {
+    fn a_broker_file_that_is_ahead_is_found() {
         let mut clock = Clock::default();
         let wall = OffsetDateTime::UNIX_EPOCH;
-        let found = clock.look_at(Instant::now(), wall, Some(wall + time::Duration::DAY));
+        let found = clock.look_at(Instant::now(), wall, Some(AHEAD * 2));
         assert_eq!(found[0].subject, "broker file");
-        assert_eq!(clock.look_at(Instant::now(), wall, Some(wall)), []);
+        assert_eq!(clock.look_at(Instant::now(), wall, Some(AHEAD)), []);
     }
 }

@@ -230,6 +230,7 @@ async fn send_again(
         .into_iter()
         .map(|body| (body.event, body))
         .collect();
+    let new_ids = watching.new_ids(&events).await?;
     let ready: Vec<(&DueDelivery, &StoredBody)> = now
         .into_iter()
         .filter_map(|it| Some((it, bodies.get(&it.key.event)?)))
@@ -242,7 +243,7 @@ async fn send_again(
     watching.record_repairs(&keys).await?;
     let publications = ready.iter().map(|(it, body)| Publication {
         to: Address::Queue(queue.clone()),
-        message: as_stored(body, &it.key, it.attempts),
+        message: as_stored(body, it, &new_ids),
     });
     let answers = post.broker.publish_all(publications.collect()).await;
     let sent = answers.iter().filter(|answer| answer.is_ok()).count() as u64;

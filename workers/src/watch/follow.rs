@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::altered::Altered;
 use super::lost::{EventSigns, may_send_again};
 use super::queues::Queues;
 use super::{Post, finding, found};
@@ -55,10 +56,10 @@ pub(super) struct Follower {
     /// The last entry that was read.
     read: Option<u64>,
     open: BTreeMap<u64, Open>,
+    /// What died under another spelling.
+    altered: Altered,
     /// The newest entry that a table knows.
     settled: Option<u64>,
-    /// When the newest entry was received, by the engine's own clock.
-    engine_time: Option<OffsetDateTime>,
 }
 
 impl Follower {
@@ -67,8 +68,8 @@ impl Follower {
         Self {
             read: position,
             open: BTreeMap::new(),
+            altered: Altered::default(),
             settled: None,
-            engine_time: None,
         }
     }
 
@@ -78,10 +79,6 @@ impl Follower {
             Some(first) => first.checked_sub(1),
             None => self.read,
         }
-    }
-
-    pub(super) fn engine_time(&self) -> Option<OffsetDateTime> {
-        self.engine_time
     }
 
     /// Reads on, looks up what is open, and sends again what is lost. `queues` were looked at before.
@@ -145,9 +142,6 @@ impl Follower {
                 if Some(entry.offset) <= self.read {
                     continue;
                 }
-                if post.broker.looks_leave_no_trace() {
-                    self.engine_time = self.engine_time.max(entry.time);
-                }
                 batch.push(post.judge.identify(entry));
             }
             left -= batch.len();
@@ -191,8 +185,16 @@ impl Follower {
         for batch in unknown.chunks(BATCH) {
             let letters: Vec<Uuid> = batch.iter().map(|it| it.letter).collect();
             let states = post.store.watching().letter_states(&letters).await?;
-            let died = batch.iter().zip(states);
-            settled.extend(died.filter_map(|(it, state)| state.map(|_| it.offset)));
+            let mut nowhere = Vec::new();
+            for (identity, state) in batch.iter().zip(states) {
+                if state.is_some() {
+                    self.altered.count(identity);
+                    settled.insert(identity.offset);
+                } else {
+                    nowhere.push(*identity);
+                }
+            }
+            settled.extend(self.altered.settle(post, &nowhere).await?);
         }
         self.settled = self.settled.max(settled.iter().max().copied());
         self.open.retain(|offset, _| !settled.contains(offset));

@@ -17,7 +17,7 @@ pub(super) struct Queues {
     depths: HashMap<String, Option<Depth>>,
     /// Since when each was seen empty at every look.
     empty_since: HashMap<String, Instant>,
-    /// Since when each was seen with messages and without a consumer.
+    /// Since when each was seen without a consumer.
     unconsumed_since: HashMap<String, Instant>,
 }
 
@@ -30,8 +30,8 @@ impl Queues {
             let (messages, consumers) =
                 depth.map_or((0, 0), |depth| (depth.messages, depth.consumers));
             note(&mut self.empty_since, &queue.name, messages == 0, now);
-            let unconsumed = messages > 0 && consumers == 0;
-            note(&mut self.unconsumed_since, &queue.name, unconsumed, now);
+            let is_unconsumed = consumers == 0;
+            note(&mut self.unconsumed_since, &queue.name, is_unconsumed, now);
             self.depths.insert(queue.name.clone(), depth);
         }
         Ok(())
@@ -100,9 +100,14 @@ impl Queues {
             }
             QueueKind::Work { .. } => {
                 let since = self.unconsumed_since.get(name)?;
-                let detail = "messages wait and nobody consumes them: start the worker";
+                let detail = match messages {
+                    0 => "nobody consumes it: start the worker",
+                    _ => "messages wait and nobody consumes them: start the worker",
+                };
+                // One queue, where nothing waits yet.
+                let number = messages.max(1);
                 (since.elapsed() >= lag)
-                    .then(|| found(finding::UNCONSUMED_QUEUE, name, messages, detail))
+                    .then(|| found(finding::UNCONSUMED_QUEUE, name, number, detail))
             }
             _ => None,
         }

@@ -66,6 +66,57 @@ fn of(message: &Message) -> Uuid {
     letter_id(message, &foreign(None), "key", "longshore.validate")
 }
 
+/// What RabbitMQ 3.10 keeps of a message in a stream.
+fn in_a_stream(message: &Message) -> Message {
+    let mut kept = message.clone();
+    kept.cluster_id = None;
+    let mut lost = Vec::new();
+    for (name, value) in kept.headers.iter() {
+        if matches!(value, HeaderValue::List(_) | HeaderValue::Table(_)) {
+            lost.push(name.to_owned());
+        }
+    }
+    kept.headers
+        .retain(|name| !lost.iter().any(|it| it == name));
+    // What was wrong with it may be lost with it; of a body that was cut it is told in any case.
+    kept.damage = kept.damage.take_if(|damage| damage.body.is_some());
+    kept
+}
+
+proptest! {
+    #[test]
+    fn the_entry_key_is_the_same_in_a_stream(message in any_message()) {
+        let of = |message: &Message| entry_key(message, &foreign(None), "key");
+        prop_assert_eq!(of(&in_a_stream(&message)), of(&message));
+        let more = Message { body: [&message.body[..], b"+"].concat().into(), ..message.clone() };
+        prop_assert_ne!(of(&more), of(&message));
+        prop_assert_ne!(entry_key(&message, &foreign(Some("eve")), "key"), of(&message));
+        prop_assert_ne!(entry_key(&message, &foreign(None), "other"), of(&message));
+    }
+}
+
+#[test]
+fn the_entry_key_of_a_body_that_was_cut_is_made_of_the_whole() {
+    let cut = |whole: &str| Message {
+        body: "the beginning".into(),
+        damage: Some(Box::new(Damage {
+            code: crate::reason::ReasonCode::TooLarge,
+            detail: "too large".to_owned(),
+            body: Some(whole.to_owned()),
+        })),
+        ..Message::default()
+    };
+    let of = |message: &Message| entry_key(message, &foreign(None), "key");
+    assert_ne!(of(&cut("one")), of(&cut("other")));
+    // As it travels on to the archive.
+    let mut dead = Message {
+        damage: None,
+        ..cut("one")
+    };
+    dead.headers.set(header::CUT, "one");
+    assert_eq!(of(&dead), of(&cut("one")));
+}
+
 /// Whether two messages say the same: zero is not minus zero here.
 fn are_equal(one: &Message, other: &Message) -> bool {
     format!("{one:?}") == format!("{other:?}")

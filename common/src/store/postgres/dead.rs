@@ -51,20 +51,21 @@ async fn insert(
             SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
                         $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[],
                         $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::text[],
-                        $16::text[], $17::text[], $18::text[], $19::bytea[], $21::bigint[])
+                        $16::text[], $17::text[], $18::text[], $19::bytea[], $21::bigint[],
+                        $22::uuid[])
                  AS given (dead_letter_id, event_id, type, source, queue, stage, destination,
                            generation, reason, error, fingerprint, attempts, first_failed_at,
                            last_failed_at, routing_key, content_type, properties, headers, body,
-                           copies)
+                           copies, entry_key)
         ), kept AS (
             INSERT INTO dead_letters AS known
                 (dead_letter_id, event_id, type, source, queue, stage, destination, generation,
                  reason, error, fingerprint, attempts, first_failed_at, last_failed_at, routing_key,
-                 content_type, properties, headers, body, copies)
+                 content_type, properties, headers, body, copies, entry_key)
             SELECT dead_letter_id, event_id, type, source, queue, stage, destination, generation,
                    reason, error, fingerprint, attempts, first_failed_at, last_failed_at,
                    routing_key, content_type, properties::json, headers::json, body,
-                   GREATEST(copies, 1)
+                   GREATEST(copies, 1), entry_key
             FROM given
             ON CONFLICT (dead_letter_id) DO UPDATE SET copies = known.copies
                 + (SELECT copies FROM given WHERE dead_letter_id = excluded.dead_letter_id)
@@ -117,6 +118,7 @@ async fn insert(
     .bind(rows.iter().map(|row| row.body.as_ref()).bind_iter())
     .bind(INTEGRATE)
     .bind(rows.iter().map(copies).bind_iter())
+    .bind(rows.iter().map(|row| row.entry_key).bind_iter())
     .execute(connection)
     .await?;
     Ok(())

@@ -1,5 +1,8 @@
 //! What the standing watch and the surveys ask.
 
+mod letters;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +16,11 @@ use super::PostgresStore;
 use crate::event::EventId;
 use crate::store::tables::watching::{
     BodyRow, DueRow, FactRow, FindingRecord, FindingRow, RepairRecord, RepairRow, finding_rows,
-    position, position_column, repair_rows, states_in_order,
+    position, position_column, repair_rows,
 };
 use crate::store::{
-    DeadState, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError,
-    StoredBody, WatchFinding, Watching,
+    DeadState, Deaths, DeliveryKey, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair,
+    RepairKey, StoreError, StoredBody, WatchFinding, Watching,
 };
 
 /// An end that lies far ahead was written before somebody set the clock back: it counts as over.
@@ -46,9 +49,6 @@ const STORED: &str = "SELECT event_id FROM events WHERE event_id = ANY($1)";
 const UNFINISHED: &str = "
     SELECT event_id FROM deliveries
     WHERE event_id = ANY($1) AND status NOT IN ('delivered', 'discarded')";
-
-const LETTERS: &str =
-    "SELECT dead_letter_id, state FROM dead_letters WHERE dead_letter_id = ANY($1)";
 
 const DUE: &str = "
     SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
@@ -213,18 +213,16 @@ impl Watching for PostgresStore {
     }
 
     async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
-        let asked: Arc<[Uuid]> = letters.into();
-        let rows: Vec<(Uuid, String)> = self
-            .link
-            .run(move |connection| {
-                let asked = Arc::clone(&asked);
-                Box::pin(async move {
-                    let query = sqlx::query_as(LETTERS).bind(&asked[..]);
-                    query.fetch_all(connection).await
-                })
-            })
-            .await?;
-        states_in_order(rows, letters)
+        letters::letter_states(&self.link, letters).await
+    }
+
+    async fn deaths_by_entry(
+        &self,
+        keys: &[Uuid],
+        without: &[Uuid],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Deaths>, StoreError> {
+        letters::deaths_by_entry(&self.link, keys, without, since).await
     }
 
     async fn due_deliveries(
@@ -262,6 +260,10 @@ impl Watching for PostgresStore {
             })
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
+        letters::new_ids(&self.link, events).await
     }
 
     async fn last_attempts(

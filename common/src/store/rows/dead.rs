@@ -16,6 +16,9 @@ pub struct DeadLetter {
     /// Its id ([`letter_id`](crate::event::letter_id)), made from what tells two messages apart, so that
     /// keeping one twice keeps one.
     pub id: Uuid,
+    /// The key of its entry in the history ([`entry_key`](crate::event::entry_key)), where the message died at the
+    /// door and was no event of ours.
+    pub entry_key: Option<Uuid>,
     /// The event, where the message was one.
     pub event: Option<EventId>,
     /// Its type, where known.

@@ -23,14 +23,14 @@ use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadSummary, StoreError};
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.dead_letters"
     (dead_letter_id, event_id, type, source, queue, stage, destination, generation, reason, error,
      fingerprint, attempts, first_failed_at, last_failed_at, routing_key, content_type, properties,
-     headers, body, copies, archived_at)
+     headers, body, copies, entry_key, archived_at)
     SELECT unhex(value ->> 'id', '-'), unhex(value ->> 'event', '-'), value ->> 'kind',
            value ->> 'source', value ->> 'queue', value ->> 'stage', value ->> 'destination',
            value ->> 'generation', value ->> 'reason', value ->> 'error',
            value ->> 'fingerprint', value ->> 'attempts', value ->> 'first_failed_at',
            value ->> 'last_failed_at', value ->> 'routing_key', value ->> 'content_type',
            value ->> 'properties', value ->> 'headers', unhex(value ->> 'body'),
-           max(value ->> 'copies', 1), $2
+           max(value ->> 'copies', 1), unhex(value ->> 'entry_key', '-'), $2
     FROM jsonb_each($1) WHERE true
     ON CONFLICT (dead_letter_id) DO NOTHING
     RETURNING dead_letter_id"#;

@@ -1,6 +1,8 @@
 //! What the standing watch and the surveys ask.
 
-use std::collections::HashSet;
+mod letters;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +18,11 @@ use crate::sqlite::Error;
 use crate::store::tables::text::comparable;
 use crate::store::tables::watching::{
     BodyRow, DueRow, FactRow, FindingRecord, RepairRecord, finding_rows, position, position_column,
-    repair_rows, states_in_order,
+    repair_rows,
 };
 use crate::store::{
-    DeadState, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair, RepairKey, StoreError,
-    StoredBody, WatchFinding, Watching,
+    DeadState, Deaths, DeliveryKey, DueDelivery, FactVisitor, Lease, LeaseState, Moment, Repair,
+    RepairKey, StoreError, StoredBody, WatchFinding, Watching,
 };
 
 /// An end that lies far ahead was written before somebody set the clock back: it counts as over.
@@ -48,10 +50,6 @@ const COMPLETED: &str = r#"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1))
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.deliveries" AS open
             WHERE open.event_id = event.event_id AND open.status NOT IN ('delivered', 'discarded'))"#;
-
-const LETTERS: &str = r#"
-    SELECT dead_letter_id, state FROM "NAMESPACE.dead_letters"
-    WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each(?1))"#;
 
 const DUE: &str = r#"
     SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
@@ -211,17 +209,16 @@ impl Watching for SqliteStore {
     }
 
     async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
-        let (query, asked) = (self.link.sql(LETTERS), document(letters)?);
-        let rows: Vec<(Uuid, String)> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
-            .await?;
-        states_in_order(rows, letters)
+        letters::letter_states(&self.link, letters).await
+    }
+
+    async fn deaths_by_entry(
+        &self,
+        keys: &[Uuid],
+        without: &[Uuid],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Deaths>, StoreError> {
+        letters::deaths_by_entry(&self.link, keys, without, since).await
     }
 
     async fn due_deliveries(
@@ -259,6 +256,10 @@ impl Watching for SqliteStore {
             })
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
+        letters::new_ids(&self.link, events).await
     }
 
     async fn last_attempts(

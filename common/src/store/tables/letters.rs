@@ -51,6 +51,7 @@ pub(in crate::store) fn reasons(filter: &DeadFilter) -> Option<Vec<&'static str>
 #[derive(Serialize)]
 pub(in crate::store) struct NewLetterRow {
     pub id: Uuid,
+    pub entry_key: Option<Uuid>,
     pub event: Option<Uuid>,
     pub kind: Option<String>,
     pub source: Option<String>,
@@ -195,6 +196,7 @@ impl From<&DeadLetter> for NewLetterRow {
         let (properties, headers) = written(message);
         Self {
             id: letter.id,
+            entry_key: letter.entry_key,
             event: letter.event.map(EventId::uuid),
             kind: letter.kind.as_deref().map(keepable),
             source: letter.source.as_deref().map(keepable),
@@ -222,6 +224,7 @@ impl From<&DeadLetter> for NewLetterRow {
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct LetterRow {
     dead_letter_id: Uuid,
+    entry_key: Option<Uuid>,
     event_id: Option<Uuid>,
     #[sqlx(rename = "type")]
     kind: Option<String>,
@@ -253,6 +256,7 @@ impl TryFrom<LetterRow> for DeadLetter {
         let headers: Value = json("dead_letters.headers", row.headers.get())?;
         Ok(Self {
             id: row.dead_letter_id,
+            entry_key: row.entry_key,
             event: row.event_id.map(EventId),
             kind: row.kind,
             source: row.source,

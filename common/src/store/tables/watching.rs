@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
+use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::text::{number, word};
-use crate::event::EventId;
+use super::text::{json, number, word};
+use crate::event::{EventId, header};
 use crate::store::{
-    DeadState, DeliveryKey, DueDelivery, Moment, Repair, RepairKey, StoreError, StoredBody,
+    DeadState, Deaths, DeliveryKey, DueDelivery, Moment, Repair, RepairKey, StoreError, StoredBody,
     StoredFact, WatchFinding,
 };
 
@@ -193,6 +194,71 @@ pub(in crate::store) fn states_in_order(
         .iter()
         .map(|letter| known.get(letter).copied())
         .collect())
+}
+
+/// A dead letter that was replayed to the destination it died on its way to.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct ReplayedRow {
+    event_id: Uuid,
+    destination: String,
+    generation: i64,
+    new_ids: bool,
+    headers: String,
+}
+
+/// The generations that name the ids of what came of replayed letters, where it is not the event's own id.
+pub(in crate::store) fn named_anew(
+    rows: Vec<ReplayedRow>,
+) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
+    let mut named = HashMap::new();
+    for row in rows {
+        let died: u32 = number("dead_letters.generation", row.generation)?;
+        let generation = died.saturating_add(1);
+        let headers: Value = json("dead_letters.headers", &row.headers)?;
+        // Otherwise it goes on under the id that it had.
+        let before = headers.get(header::NEW_ID).and_then(Value::as_u64);
+        let before = before.and_then(|before| before.try_into().ok());
+        let new_id = if row.new_ids {
+            generation
+        } else {
+            before.unwrap_or(0)
+        };
+        if new_id > 0 {
+            let key = DeliveryKey {
+                event: EventId(row.event_id),
+                destination: row.destination,
+                generation,
+            };
+            named.insert(key, new_id);
+        }
+    }
+    Ok(named)
+}
+
+/// How many messages the letters of one entry key and one state stand for.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct DeathsRow {
+    entry_key: Uuid,
+    state: String,
+    number: i64,
+}
+
+/// The deaths of entries in the order of `asked`, out of rows in any order.
+pub(in crate::store) fn deaths_in_order(
+    rows: Vec<DeathsRow>,
+    asked: &[Uuid],
+) -> Result<Vec<Deaths>, StoreError> {
+    let mut known: HashMap<Uuid, Deaths> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let deaths = known.entry(row.entry_key).or_default();
+        let number = u64::try_from(row.number).unwrap_or_default();
+        match word(&row.state)? {
+            DeadState::Open | DeadState::Discarded | DeadState::Replaying => deaths.dead += number,
+            DeadState::Replayed | DeadState::Superseded => deaths.mended += number,
+        }
+    }
+    let of = |key| known.get(key).copied().unwrap_or_default();
+    Ok(asked.iter().map(of).collect())
 }
 
 /// A position as the column holds it. Offsets are far below its end.

@@ -55,7 +55,24 @@ pub(super) async fn broker(
         Ok((before, after)) => findings.extend(queue_findings(&before, &after)),
         Err(error) => findings.push(unseen("queues", &error)),
     }
+    match broker.clock_ahead().await {
+        Ok(ahead) => findings.extend(ahead.map(file_is_ahead)),
+        Err(error) => findings.push(unseen("broker clock", &error)),
+    }
     findings
+}
+
+/// A broker in a file goes by its own clock where that of the machine was set back.
+fn file_is_ahead(ahead: Duration) -> Finding {
+    Finding::bad(
+        Verdict::Problem,
+        "broker clock",
+        format!(
+            "{} s ahead of this machine's, which was set back: ids go on from there",
+            ahead.as_secs()
+        ),
+        "nothing is lost, and it ends when the clock has caught up; let a time service keep it, in small steps",
+    )
 }
 
 /// So many differences are told in full; a namespace where nothing is declared has dozens.
@@ -318,6 +335,13 @@ mod tests {
     fn a_clock_that_was_never_set_is_found() {
         assert_eq!(clock(OffsetDateTime::UNIX_EPOCH).verdict, Verdict::Problem);
         assert_eq!(clock(common::event::now()).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_broker_file_that_is_ahead_is_a_problem() {
+        let found = file_is_ahead(Duration::from_secs(3600));
+        assert_eq!(found.verdict, Verdict::Problem);
+        assert!(found.detail.starts_with("3600 s ahead"), "{found:?}");
     }
 
     #[test]

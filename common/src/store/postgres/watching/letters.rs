@@ -1,0 +1,88 @@
+//! What is asked of dead letters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::uuids;
+use crate::event::EventId;
+use crate::store::postgres::link::Link;
+use crate::store::tables::letters::INTEGRATE;
+use crate::store::tables::watching::{
+    DeathsRow, ReplayedRow, deaths_in_order, named_anew, states_in_order,
+};
+use crate::store::{DeadState, Deaths, DeliveryKey, StoreError};
+
+const LETTERS: &str =
+    "SELECT dead_letter_id, state FROM dead_letters WHERE dead_letter_id = ANY($1)";
+
+const DEATHS: &str = "
+    SELECT entry_key, state,
+           sum(copies - CASE WHEN last_failed_at < $3 THEN 1 ELSE 0 END)::bigint AS number
+    FROM dead_letters AS letter
+    WHERE entry_key = ANY($1)
+        AND NOT EXISTS (SELECT FROM UNNEST($2::uuid[]) AS without (id) WHERE id = letter.dead_letter_id)
+    GROUP BY entry_key, state";
+
+const REPLAYED: &str = "
+    SELECT event_id, destination, generation, new_ids, headers::text
+    FROM dead_letters JOIN replays USING (replay_id)
+    WHERE event_id = ANY($1) AND stage = $2 AND destination IS NOT NULL";
+
+pub(super) async fn letter_states(
+    link: &Link,
+    letters: &[Uuid],
+) -> Result<Vec<Option<DeadState>>, StoreError> {
+    let asked: Arc<[Uuid]> = letters.into();
+    let rows: Vec<(Uuid, String)> = link
+        .run(move |connection| {
+            let asked = Arc::clone(&asked);
+            Box::pin(async move {
+                let query = sqlx::query_as(LETTERS).bind(&asked[..]);
+                query.fetch_all(connection).await
+            })
+        })
+        .await?;
+    states_in_order(rows, letters)
+}
+
+pub(super) async fn deaths_by_entry(
+    link: &Link,
+    keys: &[Uuid],
+    without: &[Uuid],
+    since: OffsetDateTime,
+) -> Result<Vec<Deaths>, StoreError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (asked, others): (Arc<[Uuid]>, Arc<[Uuid]>) = (keys.into(), without.into());
+    let rows: Vec<DeathsRow> = link
+        .run(move |connection| {
+            let (asked, others) = (Arc::clone(&asked), Arc::clone(&others));
+            Box::pin(async move {
+                let query = sqlx::query_as(DEATHS).bind(&asked[..]).bind(&others[..]);
+                query.bind(since).fetch_all(connection).await
+            })
+        })
+        .await?;
+    deaths_in_order(rows, keys)
+}
+
+pub(super) async fn new_ids(
+    link: &Link,
+    events: &[EventId],
+) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
+    let ids = uuids(events);
+    let rows: Vec<ReplayedRow> = link
+        .run(move |connection| {
+            let ids = Arc::clone(&ids);
+            Box::pin(async move {
+                let query = sqlx::query_as(REPLAYED).bind(&ids[..]).bind(INTEGRATE);
+                query.fetch_all(connection).await
+            })
+        })
+        .await?;
+    named_anew(rows)
+}

@@ -1,0 +1,85 @@
+//! What is asked of dead letters.
+
+use std::collections::HashMap;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::ids;
+use crate::event::EventId;
+use crate::store::sqlite::link::{Link, document};
+use crate::store::tables::letters::INTEGRATE;
+use crate::store::tables::text::comparable;
+use crate::store::tables::watching::{
+    DeathsRow, ReplayedRow, deaths_in_order, named_anew, states_in_order,
+};
+use crate::store::{DeadState, Deaths, DeliveryKey, StoreError};
+
+const LETTERS: &str = r#"
+    SELECT dead_letter_id, state FROM "NAMESPACE.dead_letters"
+    WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each(?1))"#;
+
+const DEATHS: &str = r#"
+    SELECT entry_key, state, sum(copies - (last_failed_at < ?3)) AS number
+    FROM "NAMESPACE.dead_letters"
+    WHERE entry_key IN (SELECT unhex(value, '-') FROM json_each(?1))
+        AND dead_letter_id NOT IN (SELECT unhex(value, '-') FROM json_each(?2))
+    GROUP BY entry_key, state"#;
+
+const REPLAYED: &str = r#"
+    SELECT event_id, destination, generation, new_ids, headers
+    FROM "NAMESPACE.dead_letters" JOIN "NAMESPACE.replays" USING (replay_id)
+    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1)) AND stage = ?2
+        AND destination IS NOT NULL"#;
+
+pub(super) async fn letter_states(
+    link: &Link,
+    letters: &[Uuid],
+) -> Result<Vec<Option<DeadState>>, StoreError> {
+    let (query, asked) = (link.sql(LETTERS), document(letters)?);
+    let rows: Vec<(Uuid, String)> = link
+        .read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query_as(query).bind(asked);
+                Ok(query.fetch_all(connection).await?)
+            })
+        })
+        .await?;
+    states_in_order(rows, letters)
+}
+
+pub(super) async fn deaths_by_entry(
+    link: &Link,
+    keys: &[Uuid],
+    without: &[Uuid],
+    since: OffsetDateTime,
+) -> Result<Vec<Deaths>, StoreError> {
+    let query = link.sql(DEATHS);
+    let (asked, others) = (document(keys)?, document(without)?);
+    let since = comparable(since);
+    let rows: Vec<DeathsRow> = link
+        .read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query_as(query).bind(asked).bind(others);
+                Ok(query.bind(since).fetch_all(connection).await?)
+            })
+        })
+        .await?;
+    deaths_in_order(rows, keys)
+}
+
+pub(super) async fn new_ids(
+    link: &Link,
+    events: &[EventId],
+) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
+    let (query, asked) = (link.sql(REPLAYED), ids(events)?);
+    let rows: Vec<ReplayedRow> = link
+        .read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query_as(query).bind(asked).bind(INTEGRATE);
+                Ok(query.fetch_all(connection).await?)
+            })
+        })
+        .await?;
+    named_anew(rows)
+}
