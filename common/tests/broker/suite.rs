@@ -450,7 +450,10 @@ pub async fn only_what_reaches_its_queue_counts_as_published(world: Arc<World>) 
         }
         assert!(publish(&history, 2).await.iter().all(Result::is_ok));
         let nowhere = publish(&"x".repeat(256), 1).await;
-        assert!(matches!(&nowhere[..], [Err(PublishError::Unroutable { .. })]));
+        assert!(matches!(
+            &nowhere[..],
+            [Err(PublishError::Unroutable { .. })]
+        ));
         world.broker.apply(&world.topology).await.expect("applied");
         // Many at once share looks, and each has its answer.
         let all = join_all((0..200).map(|_| publish(&work, 2))).await;
@@ -463,8 +466,13 @@ pub async fn only_what_reaches_its_queue_counts_as_published(world: Arc<World>) 
 pub async fn what_is_missing_beside_the_history_stays_so_for_a_second(world: Arc<World>) {
     let work = world.names.validate();
     let begun = Instant::now();
-    declare_anew(&*world.broker, &world.topology).await.expect("applied");
-    assert!(begun.elapsed() < Duration::from_secs(1), "what is there makes nobody wait");
+    declare_anew(&*world.broker, &world.topology)
+        .await
+        .expect("applied");
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "what is there makes nobody wait"
+    );
     let mut alone = world.topology.around(&world.names.exchange(Fact::Received));
     alone.exchanges.clear();
     alone.queues.retain(|queue| queue.name == work);
@@ -483,8 +491,14 @@ pub async fn what_is_missing_beside_the_history_stays_so_for_a_second(world: Arc
     // Without a history nothing speaks for what is missing.
     world.broker.delete(&world.topology).await.expect("deleted");
     let begun = Instant::now();
-    declare_anew(&*world.broker, &world.topology).await.expect("applied");
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    declare_anew(&*world.broker, &world.topology)
+        .await
+        .expect("applied");
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 pub async fn binding_again_makes_what_is_missing(world: Arc<World>) {

@@ -117,7 +117,6 @@ impl Flight {
             .push(Box::pin(publish(channel, id, parcel, behind)));
     }
 
-
     /// Waits until confirms have arrived and takes all of them, or until a look has been answered. Must be
     /// settled before anything else is started, for the batch to be complete.
     pub(super) async fn landed(&mut self) -> Vec<Landed> {
