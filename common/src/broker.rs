@@ -5,6 +5,7 @@
 //! suspects) is built on that by the runtime, once, for every engine.
 
 pub(crate) mod bounds;
+mod declare_anew;
 mod differences;
 pub mod embedded;
 mod ownership;
@@ -19,7 +20,8 @@ use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use time::OffsetDateTime;
 
-pub use traced::publish_traced;
+pub use declare_anew::declare_anew;
+pub use traced::{publish_traced, publish_traced_reaching};
 
 use crate::message::Message;
 use crate::topology::{Binding, Fact, Topology};
@@ -225,6 +227,30 @@ pub trait Broker: Send + Sync {
         join_all(publications.into_iter().map(|one| self.publish(one))).await
     }
 
+    /// Publishes messages at once as [`Broker::publish_all`] does, and none of them counts as published unless
+    /// `queue` is found once all are routed: a confirm alone says that *some* queue has a message.
+    ///
+    /// Where it is missing, the answers are [`PublishError::Unroutable`].
+    async fn publish_reaching(
+        &self,
+        queue: &str,
+        publications: Vec<Publication>,
+    ) -> Vec<Result<(), PublishError>> {
+        let mut answers = self.publish_all(publications).await;
+        if answers.iter().all(Result::is_err) {
+            return answers;
+        }
+        let missing = match self.has_queue(queue).await {
+            Ok(true) => return answers,
+            Ok(false) => PublishError::no_queue(queue),
+            Err(error) => PublishError::Disconnected(error.to_string()),
+        };
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            *answer = Err(missing.clone());
+        }
+        answers
+    }
+
     /// Starts to consume `queue` with at most `prefetch` unsettled deliveries.
     ///
     /// # Errors
@@ -237,9 +263,7 @@ pub trait Broker: Send + Sync {
     /// The broker cannot be asked.
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
 
-    /// Whether there is a queue of that name now. Cheap enough to ask all the time: what a confirm says
-    /// is that *some* queue has a message, and a look that begins after it says whether the one that
-    /// matters is there.
+    /// Whether there is a queue of that name now. Cheap enough to ask all the time.
     ///
     /// # Errors
     /// The broker cannot be asked.
@@ -402,6 +426,16 @@ impl PublishError {
     /// Nothing may count as published that nobody answered for.
     pub(crate) fn unanswered() -> Self {
         Self::Disconnected("no answer".to_owned())
+    }
+
+    /// There is no such queue.
+    pub(crate) fn no_queue(queue: &str) -> Self {
+        Self::Unroutable {
+            // The exchange that hands everything to the queue of its name.
+            exchange: String::new(),
+            routing_key: queue.to_owned(),
+            reason: BrokerError::NoSuchQueue(queue.to_owned()).to_string(),
+        }
     }
 
     /// The kind of error, for metrics.

@@ -28,6 +28,7 @@ pub mod retry;
 pub mod runtime;
 pub mod scheduling;
 pub mod seal;
+pub mod server;
 pub mod signature;
 pub mod sqlite;
 pub mod store;

@@ -42,6 +42,8 @@ macro_rules! conforms {
             a_missing_queue_is_named,
             a_queue_is_looked_for_at_any_time,
             binding_again_makes_what_is_missing,
+            only_what_reaches_its_queue_counts_as_published,
+            what_is_missing_beside_the_history_stays_so_for_a_second,
             delays_are_kept_under_load,
             delays_end_in_their_order,
             what_is_delayed_is_somewhere,

@@ -125,7 +125,7 @@ async fn work(
         metrics: program.metrics.clone(),
     };
     let config = &program.config;
-    let seal = Seal::of(config).map_err(anyhow::Error::from)?;
+    let seal = Seal::of(config)?;
     let door = Door::new(Arc::clone(config), health, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
     let greeting = Greeting::new(config, listener.local_addr().map_err(anyhow::Error::from)?);

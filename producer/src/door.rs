@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use common::broker::Broker;
 use common::config::Config;
 use common::event::{InvalidType, Types};
 use common::seal::Seal;
@@ -29,7 +28,6 @@ pub struct Door(Arc<Inner>);
 
 /// What is behind a [`Door`].
 pub struct Inner {
-    pub(crate) broker: Arc<dyn Broker>,
     /// The queue that what is published has to reach.
     pub(crate) queue: WorkQueue,
     pub(crate) store: Option<Arc<dyn Store>>,
@@ -66,7 +64,6 @@ impl Door {
             lookups: Semaphore::new(LOOKUPS),
             live: live::Bounds::default(),
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
-            broker: Arc::clone(&health.broker),
             store: health.store.clone(),
             config,
             health,

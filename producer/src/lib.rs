@@ -15,6 +15,7 @@ mod body;
 mod caller;
 mod door;
 mod events;
+mod framing;
 mod idempotency;
 mod layers;
 mod live;
@@ -34,8 +35,9 @@ mod work_queue;
 use common::event::json;
 
 pub use caller::Caller;
+pub use common::server::Wire;
 pub use door::Door;
 pub use problem::{Code, Problem};
 pub use program::main;
 pub use routes::router;
-pub use serve::{DEFAULT_LISTEN, Wire, bind, serve, serve_with};
+pub use serve::{DEFAULT_LISTEN, bind, serve, serve_with};

@@ -37,7 +37,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         store_needed: false,
         metrics: program.metrics.clone(),
     };
-    let seal = Seal::of(&config).map_err(anyhow::Error::from)?;
+    let seal = Seal::of(&config)?;
     let door = Door::new(Arc::clone(&config), health, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
 

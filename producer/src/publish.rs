@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use common::broker::{PublishError, publish_traced};
+use common::broker::PublishError;
 use common::event::EventId;
 use common::telemetry::metrics;
 use serde::Serialize;
@@ -46,17 +46,14 @@ pub(crate) async fn one(door: &Door, event: Admitted) -> Result<Response, Proble
         kind,
         publication,
     } = event;
-    let published = async {
-        let ticket = door.queue.ticket().await?;
-        let published = publish_traced(&*door.broker, vec![publication]).await;
-        let confirmed = published.into_iter().next();
-        confirmed.unwrap_or(Err(PublishError::Nacked))?;
-        door.queue.has_taken(ticket).await
-    };
-    published.await.map_err(|error| {
-        tracing::warn!(event.id = %id, event.r#type = kind, %error, "not confirmed");
-        unconfirmed(&error)
-    })?;
+    let published = door.queue.publish(vec![publication]).await;
+    let published = published.into_iter().next();
+    published
+        .unwrap_or(Err(PublishError::Nacked))
+        .map_err(|error| {
+            tracing::warn!(event.id = %id, event.r#type = kind, %error, "not confirmed");
+            unconfirmed(&error)
+        })?;
     metrics::received(&kind, 1);
     let receipt = Receipt::new(id, kind);
     let location = receipt.status_url.clone();
@@ -74,15 +71,7 @@ pub(crate) async fn all(door: &Door, events: Vec<Admitted>) -> Result<Response, 
         accepted.push(Receipt::new(event.id, event.kind));
         publications.push(event.publication);
     }
-    let ticket = door.queue.ticket().await;
-    let ticket =
-        ticket.map_err(|error| unconfirmed_batch(&error, accepted.len(), accepted.len()))?;
-    let mut published = publish_traced(&*door.broker, publications).await;
-    if published.iter().all(Result::is_ok)
-        && let Err(error) = door.queue.has_taken(ticket).await
-    {
-        published.fill_with(|| Err(error.clone()));
-    }
+    let published = door.queue.publish(publications).await;
     let mut failed = 0_usize;
     let mut first = None;
     for (outcome, receipt) in published.into_iter().zip(&accepted) {

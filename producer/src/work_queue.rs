@@ -1,33 +1,27 @@
 //! The queue that the door works for. A confirm says that *some* queue has an event, and the history alone
-//! would do for that. So a 202 takes one more thing: a look at the work queue that began after the confirm.
+//! would do for that. So a 202 takes one more thing: a look at the work queue behind the event, which finds it.
 //!
-//! One look serves every event that was confirmed before it began, so looks cost next to nothing under
-//! load. A queue that was made again between publish and look has not the event: where anybody's look found
-//! it missing in between, a later one does not count.
+//! A queue that was made again between event and look has not the event. So what one look finds missing is
+//! missing for every event that is under way, and until the queue is found and bound again: whoever makes it
+//! anew leaves it missing for a second (`common::broker::declare_anew`), in which every door notices.
 //!
-//! Bindings cannot be looked at over AMQP, but binding again changes nothing. So that is done about every
-//! second. What was accepted while the binding was gone is in the history, where it can be found.
+//! Bindings cannot be looked at over AMQP, but binding again changes nothing. So that is done twice a second.
+//! What was accepted while the binding alone was gone is in the history, where the standing watch finds it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::broker::{Broker, BrokerError, PublishError};
+use common::broker::{Broker, BrokerError, Publication, PublishError, publish_traced_reaching};
 use common::config::Config;
 use common::topology::{Binding, Fact, Names, Topology};
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often it is bound again.
-const BIND_EVERY: Duration = Duration::from_millis(1000);
+/// How often it is bound again: within the second for which it stays missing, at least once.
+const BIND_EVERY: Duration = Duration::from_millis(500);
 
-/// How long it may be missing before that is told.
-const MEND_AFTER: Duration = Duration::from_millis(500);
-
-/// How long a queue that was found missing counts as missing without another look.
-const MISSING_FOR: Duration = Duration::from_millis(100);
+/// How often it is looked for while it is missing.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The work queue, as the door sees it.
 pub(crate) struct WorkQueue {
@@ -36,29 +30,10 @@ pub(crate) struct WorkQueue {
     exchange: String,
     /// What leads from the exchange to it, and to the history.
     bindings: Vec<Binding>,
-    state: Arc<Mutex<State>>,
-}
-
-/// What the looks have shown, and those under way.
-#[derive(Default)]
-struct State {
-    /// The look that has begun last.
-    begun: Option<Look>,
-    /// The one that begins when that has ended: it serves whoever asks meanwhile.
-    next: Option<Look>,
-    /// When the queue was found missing, until it is found again.
-    missing: Option<Instant>,
+    /// It was found missing, and not found since.
+    missing: AtomicBool,
     /// Counts the times that it was found missing.
-    changes: u64,
-}
-
-/// One look, for all who wait for it. They are woken together.
-type Look = Shared<BoxFuture<'static, Result<bool, BrokerError>>>;
-
-/// Taken before an event is published.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ticket {
-    changes: u64,
+    changes: AtomicU64,
 }
 
 impl WorkQueue {
@@ -70,111 +45,70 @@ impl WorkQueue {
             name: names.validate(),
             bindings: Topology::new(&config.plan()).around(&exchange).bindings,
             exchange,
-            state: Arc::default(),
+            missing: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
         }
     }
 
-    /// Says that something is about to be published.
-    ///
-    /// # Errors
-    /// The queue is known to be missing: nothing should be published that would only reach the history.
-    pub(crate) async fn ticket(&self) -> Result<Ticket, PublishError> {
-        let missing = lock(&self.state).missing;
-        match missing {
-            Some(since) if since.elapsed() < MISSING_FOR => return Err(self.no_queue()),
-            Some(_) => self.look().await?,
-            None => {}
+    /// Publishes events. One answer for each, in order: whether the queue has it.
+    pub(crate) async fn publish(&self, events: Vec<Publication>) -> Vec<Result<(), PublishError>> {
+        let count = events.len();
+        // In this order, and `note_missing` in the other one: whoever misses the flag sees the count change.
+        let before = self.changes.load(Ordering::SeqCst);
+        if self.missing.load(Ordering::SeqCst) {
+            return self.refuse(count);
         }
-        Ok(Ticket {
-            changes: lock(&self.state).changes,
-        })
-    }
-
-    /// Says whether the queue has what was published after `ticket` and is confirmed by now.
-    ///
-    /// # Errors
-    /// It has not, or nobody can tell.
-    pub(crate) async fn has_taken(&self, ticket: Ticket) -> Result<(), PublishError> {
-        self.look().await?;
-        if lock(&self.state).changes == ticket.changes {
-            return Ok(());
+        let answers = publish_traced_reaching(&*self.broker, &self.name, events).await;
+        let is_missing = |answer| matches!(answer, &Err(PublishError::Unroutable { .. }));
+        if answers.iter().any(is_missing) {
+            self.note_missing();
         }
-        Err(self.no_queue())
-    }
-
-    /// Waits for a look that begins from now on.
-    async fn look(&self) -> Result<(), PublishError> {
-        let look = {
-            let mut state = lock(&self.state);
-            match &state.next {
-                Some(next) => next.clone(),
-                None => {
-                    let before = state.begun.clone();
-                    state.next.insert(self.after(before)).clone()
-                }
-            }
-        };
-        match look.await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(self.no_queue()),
-            Err(BrokerError::Blocked(reason)) => Err(PublishError::Blocked(reason)),
-            Err(error) => Err(PublishError::Disconnected(error.to_string())),
+        if self.changes.load(Ordering::SeqCst) != before {
+            return self.refuse(count);
         }
+        answers
     }
 
-    /// A look that begins once `before` has ended. From then on whoever asks gets another one.
-    fn after(&self, before: Option<Look>) -> Look {
-        let (broker, name) = (Arc::clone(&self.broker), self.name.clone());
-        let state = Arc::clone(&self.state);
-        let look = async move {
-            if let Some(before) = before {
-                let _ = before.await;
-            }
-            {
-                let mut state = lock(&state);
-                state.begun = state.next.take();
-            }
-            let found = broker.has_queue(&name).await;
-            if let Ok(found) = found {
-                note(&state, found, &name);
-            }
-            found
-        };
-        look.boxed().shared()
-    }
-
-    fn no_queue(&self) -> PublishError {
-        PublishError::Unroutable {
+    fn refuse(&self, count: usize) -> Vec<Result<(), PublishError>> {
+        let no_queue = PublishError::Unroutable {
             exchange: self.exchange.clone(),
             routing_key: "#".to_owned(),
             reason: BrokerError::NoSuchQueue(self.name.clone()).to_string(),
+        };
+        vec![Err(no_queue); count]
+    }
+
+    fn note_missing(&self) {
+        let known = self.missing.swap(true, Ordering::SeqCst);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        if !known {
+            tracing::error!(
+                broker.queue = self.name,
+                "the work queue is missing: nothing is accepted"
+            );
         }
     }
 
-    /// Keeps the queue bound until `stop`. Begins once everything is `declared`; what is missing later is
-    /// declared again by whoever keeps the topology, and told here so that nobody is accepted meanwhile.
+    /// Keeps the queue bound until `stop`, and the door open while it is there. Begins once everything is
+    /// `declared`; what is missing later is declared again by whoever keeps the topology.
     pub(crate) async fn keep(&self, declared: &AtomicBool, stop: &CancellationToken) {
         let mut reported = false;
         loop {
+            let missing = self.missing.load(Ordering::SeqCst);
+            let pause = if missing { LOOK_EVERY } else { BIND_EVERY };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(BIND_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             if !declared.load(Ordering::Relaxed) {
                 continue;
             }
-            match self.broker.bind(&self.bindings).await {
-                Ok(true) => reported = false,
-                // Whoever deletes it and makes it anew by hand is not raced.
-                Ok(false) => {
-                    tokio::time::sleep(MEND_AFTER).await;
-                    let looked = self.look().await;
-                    tracing::debug!(
-                        broker.queue = self.name,
-                        missing = looked.is_err(),
-                        "cannot be bound"
-                    );
+            match self.bind().await {
+                Ok(true) => {
+                    reported = false;
+                    self.missing.store(false, Ordering::SeqCst);
                 }
+                Ok(false) => self.note_missing(),
                 Err(error) => {
                     if !reported {
                         tracing::warn!(broker.queue = self.name, %error, "the work queue cannot be bound again");
@@ -184,25 +118,14 @@ impl WorkQueue {
             }
         }
     }
-}
 
-/// Keeps what a look has shown.
-fn note(state: &Mutex<State>, found: bool, name: &str) {
-    let mut state = lock(state);
-    if found {
-        state.missing = None;
-        return;
+    /// Binds it; `false` where it is missing.
+    async fn bind(&self) -> Result<bool, BrokerError> {
+        let bound = self.broker.bind(&self.bindings).await;
+        // Who may not bind takes for given that others do.
+        if matches!(bound, Err(BrokerError::Refused(_))) && self.missing.load(Ordering::SeqCst) {
+            return self.broker.has_queue(&self.name).await;
+        }
+        bound
     }
-    state.changes += 1;
-    if state.missing.replace(Instant::now()).is_none() {
-        tracing::error!(
-            broker.queue = name,
-            "the work queue is missing: nothing is accepted"
-        );
-    }
-}
-
-/// What is behind a lock. Nothing that holds one of these can leave it half-changed.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -35,6 +35,7 @@ mod scale;
 mod shutdown;
 mod signup_page;
 mod silent_stderr;
+mod sockets;
 mod testkit;
 mod traces;
 mod trust;

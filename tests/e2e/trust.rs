@@ -265,11 +265,12 @@ async fn private_programs_with_logins_of_their_own_work_together_or_do_not_start
     let mut builder = System::builder()
         .services(services)
         .destination(Destination::webhook("crm", &receiver))
-        .env("LONGSHORE__BROKER__LOGINS", &list);
+        .env("LONGSHORE__BROKER__LOGINS", &list)
+        .env("LONGSHORE__SECRETS__SEAL", "a secret that all of them have");
     for (program, ..) in rights("") {
         let url = rabbit
             .url()
-            .replace("guest:guest", &format!("{}:secret", program.name()));
+            .replace("guest:guest", &format!("{0}:secret-of-{0}", program.name()));
         builder = builder
             .env_of(program, "LONGSHORE_BROKER_URL", &url)
             .copies(program, 0);
@@ -278,17 +279,29 @@ async fn private_programs_with_logins_of_their_own_work_together_or_do_not_start
     let namespace = system.namespace().name().to_owned();
     for (program, write, read) in rights(&namespace) {
         let name = program.name();
-        rabbit.control(&["add_user", name, "secret"]).await?;
+        let password = format!("secret-of-{name}");
+        rabbit.control(&["add_user", name, &password]).await?;
         rabbit
             .control(&["set_permissions", name, "^$", &write, &read])
             .await?;
     }
     system.longshore(&["topology", "apply"]).await?.success()?;
     system.longshore(&["topology", "verify"]).await?.success()?;
+    for program in [Program::Producer, Program::Validate, Program::Store] {
+        // Each would seal with a password that no other has.
+        let refused = system
+            .run_to_its_end(program, &[("LONGSHORE__SECRETS__SEAL", "")])
+            .await?;
+        refused.exit(2)?;
+        for word in ["secrets", "LONGSHORE__SECRETS__SEAL", "longshore-producer"] {
+            ensure!(refused.stderr.contains(word), "{refused:?}");
+        }
+    }
     for (program, ..) in rights("") {
         system.add(program).await?;
     }
-    let id = system.client().signup(&signup("rights")).await?;
+    let body = json!({"email": "rights@b.example", "name": "Ada", "password": "correct horse"});
+    let id = system.client().signup(&body).await?;
     system.ledger().await?.all_completed(&[id], LATER).await?;
     ensure!(
         system.client().await_rest(id, SOON).await?.status == "completed",

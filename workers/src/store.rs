@@ -40,7 +40,7 @@ pub fn worker(
     store: &Arc<dyn Store>,
 ) -> Result<Worker, Failure> {
     let config = &program.config;
-    let seal = Seal::of(config).map_err(anyhow::Error::from)?;
+    let seal = Seal::of(config)?;
     let handler = StoreEvents::new(Arc::clone(store), config.destinations.clone(), seal);
     let queue = Names::new(config.namespace.clone()).store();
     let spec = Spec::new(queue, config.stage(Stage::Store));

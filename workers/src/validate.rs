@@ -34,7 +34,7 @@ async fn run(program: Program) -> Result<(), Failure> {
 pub fn worker(program: &Program, broker: &Arc<dyn Broker>) -> Result<Worker, Failure> {
     let config = &program.config;
     let types = Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
-    let seal = Seal::of(config).map_err(anyhow::Error::from)?;
+    let seal = Seal::of(config)?;
     let handler = Validate::new(types, config.limits.events(), config.broker.logins(), seal);
     let queue = Names::new(config.namespace.clone()).validate();
     let spec = Spec::new(queue, config.stage(Stage::Validate));

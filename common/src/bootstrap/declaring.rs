@@ -5,17 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Failure, Program, millis};
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{Broker, BrokerError, declare_anew};
 use crate::tasks;
 use crate::topology::{Names, Topology};
 
 /// How often the topology is declared again, in case somebody deleted a part of it. What is there stays as
 /// it is, and costs the broker a look.
 const EVERY: Duration = Duration::from_secs(5);
-
-/// How long a queue that is missing stays so at least. A door that had published into its absence looks for it
-/// within this time, so what is in no queue is not accepted.
-const MISSING: Duration = Duration::from_secs(1);
 
 /// The pause between two declarations that publishers or consumers asked for.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,7 +26,7 @@ impl Program {
         let topology = Topology::new(&self.config.plan());
         let mut waits = self.waits();
         loop {
-            match broker.apply(&topology).await {
+            match declare_anew(&**broker, &topology).await {
                 Ok(()) => {
                     self.declared.store(true, Ordering::Relaxed);
                     let keep = self.clone().keep_declared(Arc::clone(broker), topology);
@@ -70,11 +66,8 @@ impl Program {
             let missed = missed || broker.has_queue(&first).await.is_ok_and(|there| !there);
             if missed {
                 tracing::warn!("a part of the topology is missing: declaring it again");
-                if !self.pause(MISSING).await {
-                    return;
-                }
             }
-            match broker.apply(&topology).await {
+            match declare_anew(&*broker, &topology).await {
                 Ok(()) => told = None,
                 // The others go by another list now: they would not believe what this program publishes.
                 Err(error @ BrokerError::Distrust { .. }) => {

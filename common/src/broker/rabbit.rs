@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use lapin::options::ExchangeDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
@@ -163,6 +163,43 @@ impl RabbitBroker {
         })
     }
 
+    /// Publishes messages; with `queue` they count as published only if that queue is there.
+    async fn publish_while(
+        &self,
+        queue: Option<ShortString>,
+        publications: Vec<Publication>,
+    ) -> Vec<Result<(), PublishError>> {
+        let began = Instant::now();
+        let room = match self.publishing.header_room().await {
+            Ok(room) => room,
+            Err(error) => {
+                let error = publisher::publish_error(error);
+                return publications.iter().map(|_| Err(error.clone())).collect();
+            }
+        };
+        let mut parcels = Vec::with_capacity(publications.len());
+        let mut answers: Vec<_> = publications
+            .into_iter()
+            .map(|publication| self.parcel(publication, room))
+            .map(|written| written.map(|parcel| parcels.push(parcel)))
+            .map(|written| written.map_err(PublishError::Invalid))
+            .collect();
+        let mut published = self.publisher.publish(parcels, queue).await.into_iter();
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            *answer = published
+                .next()
+                .unwrap_or_else(|| Err(PublishError::unanswered()));
+        }
+        let took = began.elapsed();
+        for answer in &answers {
+            metrics::published(answer, took);
+            if let Err(PublishError::Unroutable { .. }) = answer {
+                self.missed.notify_one();
+            }
+        }
+        answers
+    }
+
     /// Asks the broker something on a channel that is kept for such questions: opening one takes longer than
     /// they do.
     async fn on_kept_channel<T>(
@@ -240,35 +277,22 @@ impl Broker for RabbitBroker {
     }
 
     async fn publish_all(&self, publications: Vec<Publication>) -> Vec<Result<(), PublishError>> {
-        let began = Instant::now();
-        let room = match self.publishing.header_room().await {
-            Ok(room) => room,
-            Err(error) => {
-                let error = publisher::publish_error(error);
-                return publications.iter().map(|_| Err(error.clone())).collect();
-            }
-        };
-        let mut parcels = Vec::with_capacity(publications.len());
-        let mut answers: Vec<_> = publications
-            .into_iter()
-            .map(|publication| self.parcel(publication, room))
-            .map(|written| written.map(|parcel| parcels.push(parcel)))
-            .map(|written| written.map_err(PublishError::Invalid))
-            .collect();
-        let mut published = self.publisher.publish(parcels).await.into_iter();
-        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
-            *answer = published
-                .next()
-                .unwrap_or_else(|| Err(PublishError::unanswered()));
-        }
-        let took = began.elapsed();
-        for answer in &answers {
-            metrics::published(answer, took);
-            if let Err(PublishError::Unroutable { .. }) = answer {
-                self.missed.notify_one();
+        self.publish_while(None, publications).await
+    }
+
+    async fn publish_reaching(
+        &self,
+        queue: &str,
+        publications: Vec<Publication>,
+    ) -> Vec<Result<(), PublishError>> {
+        match short("queue name", queue) {
+            Ok(queue) => self.publish_while(Some(queue), publications).await,
+            // No queue can be called so.
+            Err(_) => {
+                let missing = PublishError::no_queue(queue);
+                publications.iter().map(|_| Err(missing.clone())).collect()
             }
         }
-        answers
     }
 
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
@@ -298,10 +322,14 @@ impl Broker for RabbitBroker {
     }
 
     async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
-        self.on_kept_channel(async |channel| {
+        let bound = self.on_kept_channel(async |channel| {
             declare::bind_all(channel, bindings, self.settings.patience).await
-        })
-        .await
+        });
+        let bound = bound.await?;
+        if !bound {
+            self.missed.notify_one();
+        }
+        Ok(bound)
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {

@@ -10,13 +10,35 @@ pub async fn publish_traced(
     broker: &dyn Broker,
     publications: Vec<Publication>,
 ) -> Vec<Result<(), PublishError>> {
+    in_span(publications, |outgoing| broker.publish_all(outgoing)).await
+}
+
+/// Publishes as [`Broker::publish_reaching`] does, with the context of the trace written into each message.
+pub async fn publish_traced_reaching(
+    broker: &dyn Broker,
+    queue: &str,
+    publications: Vec<Publication>,
+) -> Vec<Result<(), PublishError>> {
+    in_span(publications, |outgoing| {
+        broker.publish_reaching(queue, outgoing)
+    })
+    .await
+}
+
+async fn in_span<F>(
+    publications: Vec<Publication>,
+    publish: impl FnOnce(Vec<Publication>) -> F,
+) -> Vec<Result<(), PublishError>>
+where
+    F: Future<Output = Vec<Result<(), PublishError>>>,
+{
     let span = span(&publications);
     let publish = async {
         let outgoing = publications.into_iter().map(|mut one| {
             trace::inject(&mut one.message.headers);
             one
         });
-        let answers = broker.publish_all(outgoing.collect()).await;
+        let answers = publish(outgoing.collect()).await;
         if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {
             trace::failed(&Span::current(), error.name());
         }

@@ -15,7 +15,7 @@ use super::hold::{BROKER, Down};
 use super::lane::{InHand, Lane, LaneKind};
 use super::worker::Worker;
 use crate::bootstrap::millis;
-use crate::broker::{Delivery, Subscription, SubscriptionControl};
+use crate::broker::{Delivery, Subscription, SubscriptionControl, declare_anew};
 use crate::tasks;
 
 /// How long a trial waits for an event. Where none comes, nothing waits for the hold to end.
@@ -125,8 +125,7 @@ impl Worker {
             .await
             .map_err(|error| error.to_string())?;
         // Somebody may have deleted what we publish to.
-        self.broker
-            .apply(&self.topology)
+        declare_anew(&*self.broker, &self.topology)
             .await
             .map_err(|error| error.to_string())
     }

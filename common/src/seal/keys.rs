@@ -10,14 +10,41 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
 
 use super::Seal;
+use crate::bootstrap::Failure;
 use crate::config::Config;
+use crate::event::Logins;
 
-/// The key file of an embedded broker cannot be used.
+/// There is no key that all programs of a namespace have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the key file {path} cannot be used: {problem}")]
-pub struct KeyFile {
-    path: String,
-    problem: String,
+pub enum NoKey {
+    /// The key file of an embedded broker cannot be used.
+    #[error("the key file {path} cannot be used: {problem}")]
+    File {
+        /// Where it is.
+        path: String,
+        /// What was expected and found.
+        problem: String,
+    },
+    /// Each program would seal with the password of its own login, and none could open what another sealed.
+    #[error(
+        "expected `[secrets] seal` (LONGSHORE__SECRETS__SEAL), found none, although `[broker] logins` trusts \
+         several logins ({logins}): each program would seal password hashes with the password of its own login, \
+         and the store worker could not open what the producer sealed. Set the same secret for all of them \
+         (`openssl rand -base64 32` makes one)"
+    )]
+    Unset {
+        /// The logins.
+        logins: Logins,
+    },
+}
+
+impl From<NoKey> for Failure {
+    fn from(error: NoKey) -> Self {
+        match error {
+            NoKey::File { .. } => Self::Failed(error.into()),
+            NoKey::Unset { .. } => Self::Usage(error.to_string()),
+        }
+    }
 }
 
 impl Seal {
@@ -25,8 +52,14 @@ impl Seal {
     /// configured, and opens what was sealed before something was.
     ///
     /// # Errors
-    /// The broker is an embedded one, and its key file can be neither read nor made.
-    pub fn of(config: &Config) -> Result<Self, KeyFile> {
+    /// The broker is an embedded one, and its key file can be neither read nor made; or nothing is configured,
+    /// and the programs have nothing in common to make a key of.
+    pub fn of(config: &Config) -> Result<Self, NoKey> {
+        let logins = config.broker.logins();
+        let is_set = !config.secrets.seal.is_empty();
+        if !is_set && !config.broker.url.is_embedded() && logins.iter().nth(1).is_some() {
+            return Err(NoKey::Unset { logins });
+        }
         let configured = config.secrets.seal.iter();
         let mut secrets: Vec<Vec<u8>> = configured
             .map(|secret| secret.expose().as_bytes().to_vec())
@@ -38,7 +71,7 @@ impl Seal {
 
 /// What the programs on one broker have in common: the password of their login, or the file beside the
 /// embedded broker's. Other namespaces have other keys.
-fn of_broker(config: &Config) -> Result<Vec<u8>, KeyFile> {
+fn of_broker(config: &Config) -> Result<Vec<u8>, NoKey> {
     let url = &config.broker.url;
     let secret = match url.file() {
         Some(file) => of_file(&beside(file))?,
@@ -65,8 +98,8 @@ fn beside(database: &Path) -> PathBuf {
 }
 
 /// The key in a file, which is made where there is none.
-fn of_file(path: &Path) -> Result<String, KeyFile> {
-    let unusable = |problem: String| KeyFile {
+fn of_file(path: &Path) -> Result<String, NoKey> {
+    let unusable = |problem: String| NoKey::File {
         path: path.display().to_string(),
         problem,
     };
@@ -151,6 +184,34 @@ mod tests {
         assert!(!agree(&seal(&[URL]), &seal(&[other])));
         let namespace = ("LONGSHORE_NAMESPACE", "other");
         assert!(!agree(&seal(&[URL]), &seal(&[URL, namespace])));
+    }
+
+    #[test]
+    fn programs_with_several_logins_need_a_key_in_common() {
+        let load = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Seal::of(&crate::config::load_from(pairs).unwrap())
+        };
+        let logins = ("LONGSHORE__BROKER__LOGINS", r#"["store", "producer"]"#);
+        let key = (
+            "LONGSHORE__SECRETS__SEAL",
+            "0123456789abcdef0123456789abcdef",
+        );
+        let error = load(&[URL, logins]).unwrap_err();
+        let failure = Failure::from(error);
+        assert_eq!(failure.code(), 2);
+        for word in ["a, producer, store", "secrets", "LONGSHORE__SECRETS__SEAL"] {
+            assert!(failure.to_string().contains(word), "{failure}");
+        }
+        assert!(!failure.to_string().contains("p@ss"), "{failure}");
+        assert!(load(&[URL, logins, key]).is_ok());
+        // The own login alone is what there always is.
+        let own = ("LONGSHORE__BROKER__LOGINS", r#"["a"]"#);
+        assert!(load(&[URL, own]).is_ok());
+        let embedded = ("LONGSHORE_BROKER_URL", "sqlite::memory:");
+        assert!(load(&[embedded, logins]).is_ok());
     }
 
     #[test]

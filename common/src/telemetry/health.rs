@@ -19,11 +19,15 @@ use super::metrics::MetricsPage;
 use crate::broker::{Broker, BrokerError};
 use crate::outcome::chain;
 use crate::runtime::Standing;
+use crate::server::{self, Wire};
 use crate::store::Store;
 use crate::tasks;
 
 /// How long `/readyz` waits for one dependency to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Maximum of connections that ask at once; beyond it the one that has been idle for longest makes room.
+const MAX_CONNECTIONS: usize = 256;
 
 /// What a program's health depends on.
 #[derive(Clone)]
@@ -119,9 +123,12 @@ impl Health {
             std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         })?;
         tracing::info!(listen.address = %address, "health and metrics are served");
-        axum::serve(listener, self.router())
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+        let wire = Wire {
+            connections: MAX_CONNECTIONS,
+            ..Wire::default()
+        };
+        server::serve(wire, listener, self.router(), stop, PATIENCE).await;
+        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use common::broker::{
     Address, BrokerError, Delivery, HistoryEntry, HistoryStart, Publication, PublishError,
-    Settlement,
+    Settlement, declare_anew,
 };
 use common::event::{header, now, to_rfc3339};
 use common::message::{HeaderValue, Message};
@@ -413,6 +413,92 @@ pub async fn a_queue_is_looked_for_at_any_time(world: Arc<World>) {
     other.apply(&around).await.expect("applied");
     assert!(has(&queue).await);
     other.close().await;
+}
+
+pub async fn only_what_reaches_its_queue_counts_as_published(world: Arc<World>) {
+    let (work, history) = (world.names.validate(), world.names.history());
+    let number = AtomicUsize::new(0);
+    let event = || {
+        let to = Address::Fact {
+            fact: Fact::Received,
+            routing_key: "signup.requested".to_owned(),
+        };
+        publication(to, &number.fetch_add(1, Ordering::Relaxed).to_string())
+    };
+    let publish = async |queue: &str, count: usize| {
+        let events = (0..count).map(|_| event()).collect();
+        world.broker.publish_reaching(queue, events).await
+    };
+    for count in [0, 1, 100] {
+        let answers = publish(&work, count).await;
+        assert_eq!(answers.len(), count);
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+    let alone = world.topology.around(&world.names.exchange(Fact::Received));
+    let alone = Topology {
+        exchanges: Vec::new(),
+        queues: Vec::from_iter(alone.queues.into_iter().filter(|queue| queue.name == work)),
+        ..alone
+    };
+    // The history takes it still; and then everything works on, at once.
+    for _ in 0..3 {
+        world.broker.delete(&alone).await.expect("deleted");
+        for count in [1, 100] {
+            let answers = publish(&work, count).await;
+            let missing = |answer| matches!(answer, &Err(PublishError::Unroutable { .. }));
+            assert!(answers.iter().all(missing), "{answers:?}");
+        }
+        assert!(publish(&history, 2).await.iter().all(Result::is_ok));
+        let nowhere = publish(&"x".repeat(256), 1).await;
+        assert!(matches!(
+            &nowhere[..],
+            [Err(PublishError::Unroutable { .. })]
+        ));
+        world.broker.apply(&world.topology).await.expect("applied");
+        // Many at once share looks, and each has its answer.
+        let all = join_all((0..200).map(|_| publish(&work, 2))).await;
+        assert!(all.iter().flatten().all(Result::is_ok), "{all:?}");
+    }
+    // What counts as published is there.
+    world.wait_for_depth(&work, 400).await;
+}
+
+pub async fn what_is_missing_beside_the_history_stays_so_for_a_second(world: Arc<World>) {
+    let work = world.names.validate();
+    let begun = Instant::now();
+    declare_anew(&*world.broker, &world.topology)
+        .await
+        .expect("applied");
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "what is there makes nobody wait"
+    );
+    let mut alone = world.topology.around(&world.names.exchange(Fact::Received));
+    alone.exchanges.clear();
+    alone.queues.retain(|queue| queue.name == work);
+    world.broker.delete(&alone).await.expect("deleted");
+    let begun = Instant::now();
+    let declare = declare_anew(&*world.broker, &world.topology);
+    let missing = async {
+        while begun.elapsed() < Duration::from_millis(900) {
+            let found = world.broker.depth(&work).await.expect("asked");
+            assert_eq!(found, None, "after {:?}", begun.elapsed());
+        }
+    };
+    let (declared, ()) = tokio::join!(declare, missing);
+    declared.expect("applied");
+    assert!(world.broker.depth(&work).await.expect("asked").is_some());
+    // Without a history nothing speaks for what is missing.
+    world.broker.delete(&world.topology).await.expect("deleted");
+    let begun = Instant::now();
+    declare_anew(&*world.broker, &world.topology)
+        .await
+        .expect("applied");
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 pub async fn binding_again_makes_what_is_missing(world: Arc<World>) {

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use common::bootstrap::{self, Failure};
-use common::broker::{Broker, BrokerError, Difference};
+use common::broker::{Broker, BrokerError, Difference, declare_anew};
 use common::topology::{Queue, QueueKind, Target, Topology};
 use serde_json::json;
 
@@ -109,7 +109,7 @@ async fn apply(
     topology: &Topology,
     yes: bool,
 ) -> Result<Option<String>, Failure> {
-    let before = match broker.apply(topology).await {
+    let before = match declare_anew(broker, topology).await {
         Ok(()) => return Ok(None),
         Err(BrokerError::Distrust { theirs, .. }) => theirs,
         Err(error) => return Err(error.into()),
@@ -126,7 +126,7 @@ async fn apply(
         }
     }
     broker.delete(&topology.trust_alone()).await?;
-    broker.apply(topology).await?;
+    declare_anew(broker, topology).await?;
     Ok(Some(before))
 }
 

@@ -26,7 +26,7 @@ use common::store::{
 };
 use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
-use common::topology::{Fact, Names, Topology};
+use common::topology::{Binding, Fact, Names, Topology};
 use futures_util::stream::BoxStream;
 use producer::{Door, router};
 use time::OffsetDateTime;
@@ -143,6 +143,10 @@ impl Broker for TestBroker {
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         self.real().await.depth(queue).await
+    }
+
+    async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        self.real().await.bind(bindings).await
     }
 
     async fn history(
@@ -322,6 +326,7 @@ never_asked! {
 /// A producer under test.
 pub struct Testbed {
     pub broker: Arc<TestBroker>,
+    pub door: Door,
     pub router: axum::Router,
 }
 
@@ -374,7 +379,8 @@ impl Setup {
         let door = Door::new(config, health, seal()).unwrap();
         Testbed {
             broker,
-            router: router(door),
+            router: router(door.clone()),
+            door,
         }
     }
 }

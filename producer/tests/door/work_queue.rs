@@ -1,15 +1,24 @@
 //! 202 only when the work queue has it: that some queue took an event is not enough.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use common::broker::Broker as _;
 use common::config::Config;
 use common::namespace::Namespace;
 use common::topology::{Fact, Names, Topology};
 
-use crate::fakes::{Setup, testbed};
+use tokio_util::sync::CancellationToken;
+
+use crate::fakes::{Setup, Testbed, testbed};
 use crate::request::{BATCH, JSON, event};
+use crate::wire::PATIENCE;
 
 const SIGNUP: &str = r#"{"email":"a@b.example","name":"x"}"#;
+
+fn validate() -> String {
+    Names::new(Namespace::default()).validate()
+}
 
 /// What leads from the door to its work queue.
 fn work() -> Topology {
@@ -46,20 +55,58 @@ async fn a_history_that_takes_an_event_does_not_make_it_accepted() {
 
     let whole = Topology::new(&Config::default().plan());
     engine.apply(&whole).await.unwrap();
-    let accepted = async {
-        while bed
-            .post("/v1/signups", &[JSON], SIGNUP.to_owned())
-            .await
-            .status
-            != StatusCode::ACCEPTED
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    accepted_again(&bed).await;
+    assert_eq!(bed.get("/readyz").await.status, StatusCode::OK);
+}
+
+/// Waits until the door takes a signup, while it keeps its queue.
+async fn accepted_again(bed: &Testbed) {
+    let stop = CancellationToken::new();
+    let posting = async {
+        loop {
+            let answer = bed.post("/v1/signups", &[JSON], SIGNUP.to_owned()).await;
+            if answer.status == StatusCode::ACCEPTED {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), accepted)
-        .await
-        .expect("accepted again");
-    assert_eq!(bed.get("/readyz").await.status, StatusCode::OK);
+    tokio::select! {
+        () = bed.door.keep_queue(&stop) => unreachable!("nothing stops it"),
+        accepted = tokio::time::timeout(PATIENCE, posting) => accepted.expect("accepted again"),
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_is_made_anew_is_bound_before_anything_is_accepted() {
+    let bed = testbed();
+    let engine = bed.broker.real().await;
+    engine.delete(&work()).await.unwrap();
+    let answer = bed.post("/v1/signups", &[JSON], SIGNUP.to_owned()).await;
+    assert_eq!(answer.code(), "not_confirmed", "{answer:?}");
+    // Whoever makes it anew declares first and binds later: a moment in which only the history is bound.
+    let unbound = Topology {
+        bindings: Vec::new(),
+        ..work()
+    };
+    engine.apply(&unbound).await.unwrap();
+    accepted_again(&bed).await;
+    let depth = engine.depth(&validate()).await.unwrap().unwrap();
+    assert_eq!(depth.messages, 1, "accepted, and not in the queue");
+}
+
+#[tokio::test]
+async fn a_door_without_traffic_notices_a_missing_queue_within_the_second_that_it_stays_missing() {
+    let bed = testbed();
+    let engine = bed.broker.real().await;
+    engine.delete(&work()).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = bed.door.keep_queue(&stop);
+    let _ = tokio::time::timeout(Duration::from_millis(950), kept).await;
+    // Nothing is published any more: it is known.
+    let answer = bed.post("/v1/signups", &[JSON], SIGNUP.to_owned()).await;
+    assert_eq!(answer.code(), "not_confirmed", "{answer:?}");
+    assert_eq!(bed.broker.begun(), 0);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     workers::serve(program, Some(Arc::clone(&store)), |program, broker| {
-        let seal = Seal::of(&program.config).map_err(anyhow::Error::from)?;
+        let seal = Seal::of(&program.config)?;
         let destinations = program.config.destinations.clone();
         let handler = Crashing(StoreEvents::new(store, destinations, seal));
         let queue = Names::new(program.config.namespace.clone()).store();

@@ -86,7 +86,7 @@ impl Judge {
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let types =
             Types::with(&config.types).map_err(|error| Failure::Usage(error.to_string()))?;
-        let seal = Seal::of(config).map_err(anyhow::Error::from)?;
+        let seal = Seal::of(config)?;
         Ok(Self {
             validate: Validate::new(types, config.limits.events(), config.broker.logins(), seal),
             logins: config.broker.logins(),

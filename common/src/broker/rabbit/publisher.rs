@@ -6,6 +6,7 @@
 mod batch;
 mod drained;
 mod flight;
+mod looks;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use self::batch::{Answer, Ticket};
 use self::flight::Flight;
+use self::looks::Look;
 use super::connection::{Link, close_channel};
 use super::explain::within;
 use crate::broker::{BrokerError, PublishError};
@@ -43,6 +45,8 @@ pub(super) struct Parcel {
 struct Job {
     parcel: Parcel,
     ticket: Ticket,
+    /// To be sent once it is written.
+    look: Option<Look>,
 }
 
 /// What publishes for everybody in this process.
@@ -92,9 +96,14 @@ impl Publisher {
         }
     }
 
-    /// Publishes messages, in order, and waits until each is confirmed or known not to be. One answer
-    /// for each, in order.
-    pub(super) async fn publish(&self, parcels: Vec<Parcel>) -> Vec<Answer> {
+    /// Publishes messages, in order, and waits until each is confirmed or known not to be. With `queue`, none
+    /// counts as published unless that queue is found once all of them are routed. One answer for each, in
+    /// order.
+    pub(super) async fn publish(
+        &self,
+        parcels: Vec<Parcel>,
+        queue: Option<ShortString>,
+    ) -> Vec<Answer> {
         if parcels.is_empty() {
             return Vec::new();
         }
@@ -102,18 +111,43 @@ impl Publisher {
             let error = publish_error(error);
             return parcels.iter().map(|_| Err(error.clone())).collect();
         }
-        let (tickets, answers) = batch::open(parcels.len());
-        let jobs = parcels.into_iter().zip(tickets);
-        let jobs: Vec<Job> = jobs
-            .map(|(parcel, ticket)| Job { parcel, ticket })
+        let (mut tickets, answers) = batch::open(parcels.len() + usize::from(queue.is_some()));
+        let mut jobs: Vec<Job> = parcels
+            .into_iter()
+            .zip(&mut tickets)
+            .map(|(parcel, ticket)| Job {
+                parcel,
+                ticket,
+                look: None,
+            })
             .collect();
+        let looks = queue.is_some();
+        if let Some(last) = jobs.last_mut() {
+            let look = queue.zip(tickets.next());
+            last.look = look.map(|(queue, ticket)| Look { queue, ticket });
+        }
+        drop(tickets);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
         // A lane that is gone drops them, and a ticket that is dropped is an answer.
         match self.lanes.get(turn) {
             Some(lane) => drop(lane.send(jobs).await),
             None => drop(jobs),
         }
-        answers.await
+        let mut answers = answers.await;
+        if looks && let Some(Err(error)) = answers.pop() {
+            deny(&mut answers, &error);
+        }
+        answers
+    }
+}
+
+/// Takes back what only a confirm speaks for. That a queue is missing is what matters about the rest as well.
+fn deny(answers: &mut [Answer], error: &PublishError) {
+    let is_missing = matches!(error, PublishError::Unroutable { .. });
+    for answer in answers {
+        if answer.is_ok() || is_missing {
+            *answer = Err(error.clone());
+        }
     }
 }
 
@@ -175,7 +209,7 @@ impl Lane {
     /// Publishes on `channel` until it is of no more use or there is nothing left to do.
     async fn serve(&mut self, channel: Channel) {
         let window = self.pace.window.max(1);
-        let mut flight = Flight::new(Arc::new(channel), self.pace.confirm_timeout);
+        let mut flight = Flight::new(Arc::new(channel), self.pace);
         let mut open = true;
         let mut batch = Vec::new();
         loop {

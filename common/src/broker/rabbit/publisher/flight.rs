@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::batch::Ticket;
 use super::drained::Drained;
-use super::{Job, Parcel};
+use super::looks::{Look, Looks, Wanted};
+use super::{Job, Pace, Parcel};
 use crate::broker::PublishError;
 use crate::broker::rabbit::confirms::{Answer, Confirms, Key, Returned, Verdict};
 use crate::broker::rabbit::explain::{NOT_FOUND, code, missing_exchange, words};
@@ -40,6 +41,7 @@ pub(super) struct Flight {
     /// When each publish is overdue, oldest first; also of those that have landed.
     deadlines: VecDeque<(Instant, u64)>,
     confirms: Confirms<Option<Ticket>>,
+    looks: Looks,
     /// When the broker first said no.
     refused: Option<Instant>,
 }
@@ -52,10 +54,11 @@ struct Waiting {
 
 impl Flight {
     /// Of a new channel in confirm mode.
-    pub(super) fn new(channel: Arc<Channel>, timeout: Duration) -> Self {
+    pub(super) fn new(channel: Arc<Channel>, pace: Pace) -> Self {
         Self {
+            looks: Looks::new(Arc::clone(&channel), pace.confirm_timeout),
             channel,
-            timeout,
+            timeout: pace.confirm_timeout,
             next: 0,
             futures: FuturesUnordered::new(),
             drained: Drained::default(),
@@ -76,9 +79,9 @@ impl Flight {
         self.futures.len()
     }
 
-    /// Whether every publish has its confirm.
+    /// Whether every publish has its confirm, and every look its answer.
     pub(super) fn is_empty(&self) -> bool {
-        self.futures.is_empty()
+        self.futures.is_empty() && self.looks.is_empty()
     }
 
     /// Whether the channel is worn: for a while now the broker has said no to something on it. RabbitMQ keeps in
@@ -89,7 +92,12 @@ impl Flight {
     }
 
     /// Publishes one message.
-    pub(super) fn start(&mut self, Job { parcel, ticket }: Job) {
+    pub(super) fn start(&mut self, job: Job) {
+        let Job {
+            parcel,
+            ticket,
+            look,
+        } = job;
         let id = self.next;
         self.next += 1;
         let waiting = Waiting {
@@ -104,13 +112,19 @@ impl Flight {
         self.deadlines
             .push_back((Instant::now() + self.timeout, id));
         let channel = Arc::clone(&self.channel);
-        self.futures.push(Box::pin(publish(channel, id, parcel)));
+        let behind = look.map(|look| (look, self.looks.wanted()));
+        self.futures
+            .push(Box::pin(publish(channel, id, parcel, behind)));
     }
 
-    /// Waits until confirms have arrived and takes all of them. Must be settled before anything else
-    /// is started, for the batch to be complete.
+    /// Waits until confirms have arrived and takes all of them, or until a look has been answered. Must be
+    /// settled before anything else is started, for the batch to be complete.
     pub(super) async fn landed(&mut self) -> Vec<Landed> {
-        poll_fn(|cx| self.drained.poll(&mut self.futures, cx)).await
+        tokio::select! {
+            biased;
+            landed = poll_fn(|cx| self.drained.poll(&mut self.futures, cx)) => landed,
+            () = self.looks.answer_next() => Vec::new(),
+        }
     }
 
     /// Answers the callers whose publishes are decided.
@@ -206,6 +220,7 @@ impl Flight {
                 ticket.answer(Err(PublishError::Disconnected(detail.to_owned())));
             }
         }
+        self.looks.fail_all(code, detail);
         self.futures.clear();
         self.deadlines.clear();
     }
@@ -226,8 +241,14 @@ fn answer(key: Key, ticket: Option<Ticket>, verdict: Verdict) {
 }
 
 /// Publishes and waits for the confirm. The first poll numbers the message and hands it over for
-/// writing without a pause between.
-async fn publish(channel: Arc<Channel>, id: u64, parcel: Parcel) -> Landed {
+/// writing without a pause between. Once it is written, the look `behind` it may be sent; not before, for the
+/// library would let it overtake.
+async fn publish(
+    channel: Arc<Channel>,
+    id: u64,
+    parcel: Parcel,
+    behind: Option<(Look, Arc<Wanted>)>,
+) -> Landed {
     let options = BasicPublishOptions {
         mandatory: parcel.mandatory,
         immediate: false,
@@ -243,7 +264,12 @@ async fn publish(channel: Arc<Channel>, id: u64, parcel: Parcel) -> Landed {
         .basic_publish(exchange, routing_key, options, &body, properties)
         .await;
     match written {
-        Ok(confirm) => (id, confirm.await),
+        Ok(confirm) => {
+            if let Some((look, wanted)) = behind {
+                wanted.push(look);
+            }
+            (id, confirm.await)
+        }
         Err(error) => (id, Err(error)),
     }
 }

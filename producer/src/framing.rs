@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::problem::{Code, Problem};
 
 /// Answers 400 to what is framed or addressed ambiguously.
-pub(super) async fn framing(request: Request, next: Next) -> Response {
+pub(crate) async fn framing(request: Request, next: Next) -> Response {
     let Some(detail) = objection(&request) else {
         return next.run(request).await;
     };
@@ -54,7 +54,8 @@ fn is_host(value: &HeaderValue) -> bool {
     };
     let host = authority.host();
     let port = match authority.as_str().strip_prefix(host) {
-        Some("") => true,
+        // No digit after the colon stands for the usual port.
+        Some("" | ":") => true,
         Some(port) => port
             .strip_prefix(':')
             .is_some_and(|port| port.parse::<u16>().is_ok()),
@@ -85,6 +86,7 @@ mod tests {
             "example.com:8080",
             "127.0.0.1",
             "[::1]:80",
+            "x:",
             "xn--bcher-kva.example",
         ] {
             assert_eq!(
