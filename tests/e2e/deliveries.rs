@@ -73,7 +73,7 @@ async fn links_that_flap_make_no_second_chain_of_retries() -> Result<()> {
         .finish(SOON)
         .await?;
     for flap in 1..=10 {
-        receiver.await_count(flap * EVENTS, LATER).await?;
+        receiver.await_count(flap * EVENTS / 2, LATER).await?;
         proxy.reset_connections();
     }
     // As many messages as deliveries: in the queue, with a worker or in a delay level.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::{
-    load,
+    load, port,
     process::Program,
     receiver::Receiver,
     system::{Destination, System},
@@ -80,14 +80,14 @@ async fn a_panic_in_a_background_task_ends_the_program_and_is_told() -> Result<(
     let mut signup = load::signup("bad");
     signup["name"] = "kill a task".into();
     accepted.push(client.signup(&signup).await?);
-    system.begin(Program::CrashingStore)?;
-    let status = system.ended(Program::CrashingStore, 0, SOON).await?;
-    ensure!(status.code() == Some(1), "{status}");
-    let output = system.process(Program::CrashingStore, 0)?.output();
-    // A quotation mark is escaped in the log.
-    for told in ["victim", "panicked: over an event", "cannot do without"] {
-        ensure!(output.contains(told), "{output}");
-    }
+    let listen = format!("127.0.0.1:{}", port::free()?);
+    let listen = [("LONGSHORE_LISTEN", listen.as_str())];
+    let mut victim = system.beside(Program::CrashingStore, &listen)?;
+    let status = victim.wait(SOON).await?;
+    let output = victim.output();
+    ensure!(status.code() == Some(1), "{status}: {output}");
+    let told = r#"the task "victim" panicked: over an event"#;
+    ensure!(output.contains(told), "{output}");
     // Nothing was lost with it.
     system.add(Program::Store).await?;
     let ledger = system.ledger().await?;
