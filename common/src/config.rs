@@ -258,7 +258,7 @@ impl Default for Worker {
         Self {
             drain: Duration::from_secs(25),
             probe_first: Duration::from_millis(200),
-            probe_max: Duration::from_secs(10),
+            probe_max: Duration::from_secs(2),
         }
     }
 }

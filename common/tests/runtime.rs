@@ -6,36 +6,23 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "runtime/panics.rs"]
+mod panics;
+#[path = "runtime/world.rs"]
+mod world;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use common::bootstrap::{Failure, Program};
-use common::broker::embedded::EmbeddedBroker;
-use common::broker::{
-    Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Settlement, Subscription, SubscriptionControl, Tag,
-};
-use common::config::{Config, StageSettings};
-use common::event::{Trail, header};
-use common::message::Message;
-use common::outcome::{Failure as OutcomeFailure, Outcome};
-use common::reason::ReasonCode;
-use common::runtime::{Handler, Received, Spec, Standing, Worker};
-use common::sqlite::Location;
-use common::telemetry::metrics::MetricsPage;
-use common::topology::{Names, Topology};
+use common::event::Trail;
+use common::outcome::Outcome;
+use common::runtime::{Handler, Received};
+use common::topology::Names;
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
-use tokio_util::sync::CancellationToken;
 
-/// How long anything may take that should happen.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-const PREFETCH: u16 = 50;
+use self::world::{Fails, Fault, PATIENCE, PREFETCH, World, until};
 
 /// The dependency of the handler: it answers when it is asked, and refuses to work.
 #[derive(Default)]
@@ -88,209 +75,6 @@ impl Handler for Slow {
 
     async fn probe(&self, _: &'static str) -> Result<(), String> {
         Ok(())
-    }
-}
-
-/// A broker whose links break while a message is in hand: nothing is ours any more, but it can still be
-/// published.
-struct Flapping {
-    inner: Arc<dyn Broker>,
-    published: Arc<AtomicUsize>,
-}
-
-struct NotOurs(Arc<dyn SubscriptionControl>);
-
-#[async_trait]
-impl SubscriptionControl for NotOurs {
-    fn settle(&self, _: Tag, _: Settlement) {}
-
-    async fn owns(&self) -> bool {
-        false
-    }
-
-    async fn flush(&self) -> Result<(), BrokerError> {
-        self.0.flush().await
-    }
-
-    async fn cancel(&self) -> Result<(), BrokerError> {
-        self.0.cancel().await
-    }
-
-    async fn close(&self) {
-        self.0.close().await;
-    }
-}
-
-#[async_trait]
-impl Broker for Flapping {
-    async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
-        self.inner.apply(topology).await
-    }
-
-    async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError> {
-        self.inner.verify(topology).await
-    }
-
-    async fn delete(&self, topology: &Topology) -> Result<(), BrokerError> {
-        self.inner.delete(topology).await
-    }
-
-    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        self.published.fetch_add(1, Ordering::SeqCst);
-        self.inner.publish(publication).await
-    }
-
-    async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError> {
-        let mut subscription = self.inner.subscribe(queue, prefetch).await?;
-        subscription.control = Arc::new(NotOurs(subscription.control));
-        Ok(subscription)
-    }
-
-    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
-        self.inner.depth(queue).await
-    }
-
-    async fn ready(&self) -> Result<(), BrokerError> {
-        self.inner.ready().await
-    }
-
-    async fn history(
-        &self,
-        from: HistoryStart,
-    ) -> Result<BoxStream<'static, Result<HistoryEntry, BrokerError>>, BrokerError> {
-        self.inner.history(from).await
-    }
-
-    fn user(&self) -> Option<&str> {
-        self.inner.user()
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
-/// Fails each event in another way; all of them would publish something.
-struct Fails(Arc<AtomicUsize>);
-
-#[async_trait]
-impl Handler for Fails {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        let failure = || OutcomeFailure::new(ReasonCode::HandlerFailed, "no");
-        let outcome = |number: usize| match number % 4 {
-            0 => Outcome::GiveBack,
-            1 => Outcome::Dead(failure()),
-            2 => Outcome::Snooze(Duration::from_secs(1)),
-            _ => Outcome::Retry {
-                after: None,
-                failure: failure(),
-            },
-        };
-        let number = || self.0.fetch_add(1, Ordering::SeqCst);
-        batch.iter().map(|_| outcome(number())).collect()
-    }
-
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-struct World {
-    broker: Arc<dyn Broker>,
-    program: Program,
-    queue: String,
-}
-
-impl World {
-    async fn with(events: usize) -> Self {
-        let mut config = Config::default();
-        config.worker.probe_first = Duration::from_millis(10);
-        config.worker.probe_max = Duration::from_millis(100);
-        let names = Names::new(config.namespace.clone());
-        let queue = names.store();
-        let broker = EmbeddedBroker::at(Location::memory(), names, "test");
-        let program = Program {
-            name: "test",
-            config: Arc::new(config),
-            stop: CancellationToken::new(),
-            metrics: MetricsPage::start(),
-            declared: Arc::default(),
-        };
-        let topology = Topology::new(&program.config.plan());
-        broker.apply(&topology).await.expect("applied");
-        let world = Self {
-            broker: Arc::new(broker),
-            program,
-            queue,
-        };
-        let trail = Trail::default();
-        join_all((0..events).map(|number| world.publish(&world.queue, number, &trail))).await;
-        world
-    }
-
-    async fn publish(&self, queue: &str, number: usize, trail: &Trail) {
-        let mut message = Message {
-            message_id: Some(number.to_string()),
-            body: "{}".into(),
-            ..Message::default()
-        };
-        trail.write(&mut message.headers);
-        message.headers.set(header::ROUTING_KEY, "signup.requested");
-        let to = Address::Queue(queue.to_owned());
-        let published = self.broker.publish(Publication { to, message }).await;
-        published.expect("published");
-    }
-
-    fn start(&self, handler: impl Handler) -> (Standing, Running) {
-        let settings = StageSettings {
-            prefetch: PREFETCH,
-            batch: 8,
-            concurrency: 4,
-            timeout: PATIENCE,
-            retry: self
-                .program
-                .config
-                .stage(common::topology::Stage::Store)
-                .retry,
-        };
-        let spec = Spec::new(self.queue.clone(), settings);
-        let worker = Worker::new(
-            &self.program,
-            Arc::clone(&self.broker),
-            Arc::new(handler),
-            spec,
-        );
-        (worker.standing(), tokio::spawn(worker.run()))
-    }
-
-    async fn depth(&self, queue: &str) -> u64 {
-        let depth = self.broker.depth(queue).await.expect("asked");
-        depth.map_or(0, |depth| depth.messages)
-    }
-
-    fn metric(&self, line: &str) -> Option<String> {
-        let page = self.program.metrics.render();
-        let value = page.lines().find_map(|found| found.strip_prefix(line))?;
-        Some(value.trim().to_owned())
-    }
-
-    async fn end(&self, running: Running) {
-        self.program.stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, running).await;
-        ended.expect("in time").expect("no panic").expect("drained");
-    }
-}
-
-type Running = tokio::task::JoinHandle<Result<(), Failure>>;
-
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let reached = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    if tokio::time::timeout(PATIENCE, reached).await.is_err() {
-        panic!("{what}: not in time");
     }
 }
 
@@ -415,11 +199,7 @@ async fn real_returns_go_on_counting_through_a_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_has_taken_back_is_not_multiplied() {
     let mut world = World::with(40).await;
-    let published = Arc::new(AtomicUsize::new(0));
-    world.broker = Arc::new(Flapping {
-        inner: Arc::clone(&world.broker),
-        published: Arc::clone(&published),
-    });
+    let published = world.is_odd(Fault::TakesBack);
     let handled = Arc::new(AtomicUsize::new(0));
     let (_, running) = world.start(Fails(Arc::clone(&handled)));
     until("all are handled", async || {

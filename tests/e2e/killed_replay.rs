@@ -1,6 +1,6 @@
 //! SIGKILL in the middle of a large replay: it goes on where it was, and no letter is left out.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -13,6 +13,7 @@ use e2e::{
     wait::eventually,
 };
 use sqlx::{Connection, PgConnection};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{LATER, SOON};
@@ -244,4 +245,88 @@ impl Brake {
             .await?;
         Ok(self.holder.close().await?)
     }
+}
+
+/// Killed again and again, wherever it is: before the broker has confirmed, before it has counted, in between. The
+/// worker recognises what goes out a second time.
+#[tokio::test]
+async fn a_history_replay_that_is_killed_anywhere_delivers_nothing_twice() -> Result<()> {
+    // Four batches.
+    const EVENTS: usize = 2_000;
+    const KILLS: u64 = 3;
+    let receiver = Receiver::start().await?;
+    let system = System::builder()
+        .destination(Destination::webhook("crm", &receiver))
+        .start()
+        .await?;
+    let ledger = system.ledger().await?;
+    let accepted = Load::signups(system.client(), EVENTS, 16)
+        .finish(LATER)
+        .await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    let queue = ["--from", "1h", "--queue", "integrate.crm"];
+    let begin = [
+        &[
+            "history",
+            "replay",
+            "--new-ids",
+            "--yes",
+            "--rate",
+            "1000/s",
+        ],
+        &queue[..],
+    ];
+    let mut replay = system.longshore_running(&[], &begin.concat())?;
+    let sent = async || -> Result<i64> {
+        let sent = sqlx::query_scalar("select replayed::bigint from replays");
+        Ok(sent.fetch_optional(ledger.pool()).await?.unwrap_or(0))
+    };
+    let mut id = String::new();
+    for kill in 1..=KILLS {
+        let before = sent().await?;
+        eventually(LATER, "the next batch to be counted", || async {
+            let sent = sent().await?;
+            ensure!(sent > before, "{sent}: {}", replay.output());
+            Ok(())
+        })
+        .await?;
+        // Each time at another moment of the batch that follows.
+        sleep(Duration::from_millis(80 * kill)).await;
+        replay.kill().await?;
+        let list = system.longshore(&["replay", "list", "--json"]).await?;
+        let list = list.json()?;
+        id = list["items"][0]["id"].as_str().context("an id")?.to_owned();
+        replay = system.longshore_running(&[], &["replay", "resume", &id, "--yes"])?;
+    }
+    let status = replay.wait(LATER).await?;
+    ensure!(status.success(), "{status}: {}", replay.output());
+    ensure!(sent().await? == i64::try_from(EVENTS)?, "{}", sent().await?);
+    eventually(
+        LATER,
+        format!("everything of {id} to be delivered"),
+        || async {
+            let generations: Vec<(i64, i64)> = sqlx::query_as(
+                "select generation::bigint, count(*) from deliveries where status = 'delivered'
+             group by generation order by generation",
+            )
+            .fetch_all(ledger.pool())
+            .await?;
+            let events = i64::try_from(EVENTS)?;
+            ensure!(generations == [(0, events), (1, events)], "{generations:?}");
+            Ok(())
+        },
+    )
+    .await?;
+    let outsider = system.outsider().await?;
+    outsider
+        .await_empty(&system.named("integrate.crm"), LATER)
+        .await?;
+    let posts = receiver.attempts();
+    ensure!(posts.len() == 2 * EVENTS, "{} ids", posts.len());
+    ensure!(
+        posts.values().all(|&times| times == 1),
+        "one was posted {:?} times",
+        posts.values().max()
+    );
+    system.finish().await
 }

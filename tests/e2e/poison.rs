@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::{
-    load,
+    load, port,
     process::Program,
     receiver::Receiver,
     system::{Destination, System},
 };
 use tokio::time::Instant;
 
-use crate::LATER;
+use crate::{LATER, SOON};
 
 const NEIGHBOURS: usize = 60;
 
@@ -69,5 +69,28 @@ async fn a_message_that_kills_workers_dies_alone() -> Result<()> {
     ensure!(letters[0].event_id == deadly, "{letters:?}");
     ensure!(letters[0].reason == "crashed", "{letters:?}");
     ensure!(letters[0].queue.ends_with(".store"), "{letters:?}");
+    system.finish().await
+}
+
+#[tokio::test]
+async fn a_panic_in_a_background_task_ends_the_program_and_is_told() -> Result<()> {
+    let mut system = System::builder().copies(Program::Store, 0).start().await?;
+    let client = system.client().clone();
+    let mut accepted = vec![client.signup(&load::signup("neighbour")).await?];
+    let mut signup = load::signup("bad");
+    signup["name"] = "kill a task".into();
+    accepted.push(client.signup(&signup).await?);
+    let listen = format!("127.0.0.1:{}", port::free()?);
+    let listen = [("LONGSHORE_LISTEN", listen.as_str())];
+    let mut victim = system.beside(Program::CrashingStore, &listen)?;
+    let status = victim.wait(SOON).await?;
+    let output = victim.output();
+    ensure!(status.code() == Some(1), "{status}: {output}");
+    let told = r#"the task "victim" panicked: over an event"#;
+    ensure!(output.contains(told), "{output}");
+    // Nothing was lost with it.
+    system.add(Program::Store).await?;
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
     system.finish().await
 }

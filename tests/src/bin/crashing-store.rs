@@ -1,6 +1,6 @@
 //! The store worker with a weak spot: an event that holds `kill the worker` ends the process at
-//! once, in the middle of its handler, as a stack overflow or the kernel would. Everything around
-//! the handler is the product's own.
+//! once, in the middle of its handler, as a stack overflow or the kernel would. One that holds
+//! `kill a task` lets a background task panic. Everything around the handler is the product's own.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,25 +10,28 @@ use common::bootstrap::{self, Failure, Program};
 use common::outcome::Outcome;
 use common::runtime::{Handler, Received, Spec, Worker};
 use common::seal::Seal;
+use common::tasks;
 use common::topology::{Names, Stage};
 use workers::store::StoreEvents;
 
 const DEADLY: &[u8] = b"kill the worker";
+const BAD_FOR_A_TASK: &[u8] = b"kill a task";
 
 struct Crashing(StoreEvents);
 
 #[async_trait]
 impl Handler for Crashing {
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        let deadly = |received: &Received| {
-            received
-                .message
-                .body
-                .windows(DEADLY.len())
-                .any(|window| window == DEADLY)
+        let holds = |text: &[u8]| {
+            let bodies = batch.iter().map(|received| &received.message.body);
+            let mut windows = bodies.flat_map(|body| body.windows(text.len()));
+            windows.any(|window| window == text)
         };
-        if batch.iter().any(deadly) {
+        if holds(DEADLY) {
             std::process::abort();
+        }
+        if holds(BAD_FOR_A_TASK) {
+            tasks::spawn("victim", async { panic!("over an event") });
         }
         self.0.handle(batch).await
     }

@@ -1,6 +1,6 @@
 //! What a receiver's answer means.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::outcome::Failure;
 use common::reason::ReasonCode;
@@ -63,8 +63,16 @@ fn wait_asked_for(text: &str, now: OffsetDateTime) -> Option<Duration> {
         // Digits alone that are not a number of 64 bits are a larger one: the policy's maximum bounds it.
         return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
     }
-    let until = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?) - now;
+    let until = OffsetDateTime::from(date(text)?) - now;
     until.try_into().ok()
+}
+
+/// A date of HTTP. Its seconds may be 60: a leap second, which is the first of the next minute to us.
+fn date(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text).ok().or_else(|| {
+        let before = httpdate::parse_http_date(&text.replacen(":60 ", ":59 ", 1)).ok()?;
+        before.checked_add(Duration::from_secs(1))
+    })
 }
 
 #[cfg(test)]
@@ -108,6 +116,10 @@ mod tests {
             ("Friday, 02-Jan-26 03:05:05 GMT", Some(60)),
             ("Fri Jan  2 03:05:05 2026", Some(60)),
             ("Fri, 02 Jan 2026 03:03:05 GMT", None),
+            ("Fri, 02 Jan 2026 03:05:60 GMT", Some(115)),
+            ("Friday, 02-Jan-26 03:05:60 GMT", Some(115)),
+            ("Fri Jan  2 03:05:60 2026", Some(115)),
+            ("Fri, 02 Jan 2026 03:05:61 GMT", None),
             ("18446744073709551615", Some(u64::MAX)),
             ("soon", None),
             ("", None),
@@ -125,6 +137,7 @@ mod tests {
         }
         for text in [
             "18446744073709551616",
+            "1000000000000000000000000",
             "99999999999999999999999999999999999999999",
         ] {
             assert_eq!(wait_asked_for(text, NOW), Some(Duration::MAX), "{text}");

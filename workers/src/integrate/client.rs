@@ -47,7 +47,7 @@ pub(super) struct Client {
 pub(super) enum Answer {
     /// An answer whose head could be read.
     Whole(Response<Incoming>),
-    /// An answer whose head is too large to be read, but for its status.
+    /// An answer whose head cannot be read, but for its status.
     StatusOnly(StatusCode),
 }
 
@@ -99,9 +99,9 @@ impl Client {
         Ok(Self { kept, fresh })
     }
 
-    /// Sends what `request` makes. It is sent again, once, over a new connection, where the first went over a kept
-    /// one that broke before any byte of an answer came: that is how a receiver looks that closed the connection
-    /// just then. It may have got the request all the same, and would know it by its `webhook-id`.
+    /// Sends what `request` makes. It is sent again, once, over a new connection, where the receiver had given the
+    /// first one up just then ([`is_given_up`]). The receiver may have got the request all the same, and would know
+    /// it by its `webhook-id`.
     ///
     /// Dropped before the answer is there, it leaves a connection that is not used again.
     ///
@@ -111,20 +111,14 @@ impl Client {
         &self,
         request: impl Fn() -> Request<Full<Bytes>>,
     ) -> Result<Answered, legacy::Error> {
-        let (first, was_kept) = exchange(&self.kept, request()).await;
-        let error = match first {
-            Ok(answer) => {
-                return Ok(Answered {
-                    answer,
-                    again: false,
-                });
-            }
-            Err(error) => error,
-        };
-        if !(was_kept && is_broken_off(&error)) {
-            return Err(error);
+        let (first, before) = exchange(&self.kept, request()).await;
+        if !is_given_up(&first, before) {
+            return first.map(|answer| Answered {
+                answer,
+                again: false,
+            });
         }
-        tracing::debug!(%error, "a kept connection was closed: sending once more over a new one");
+        tracing::debug!("the connection was given up: sending once more over a new one");
         let (answer, _) = exchange(&self.fresh, request()).await;
         answer.map(|answer| Answered {
             answer,
@@ -133,12 +127,22 @@ impl Client {
     }
 }
 
-/// Sends one request over one connection. Says with it whether that had served a request before, and has brought
-/// nothing since.
+/// What had come over a connection before the answer to a request.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    /// The answer to another request.
+    an_answer: bool,
+    /// Nothing else, not even a part of this answer.
+    nothing_since: bool,
+    /// It is HTTP/1, so an answer belongs to this request or to none.
+    is_own: bool,
+}
+
+/// Sends one request over one connection.
 async fn exchange(
     pool: &Pool,
     mut request: Request<Full<Bytes>>,
-) -> (Result<Answer, legacy::Error>, bool) {
+) -> (Result<Answer, legacy::Error>, Before) {
     let mut under_way = UnderWay {
         capture: capture_connection(&mut request),
         is_over: false,
@@ -146,7 +150,11 @@ async fn exchange(
     let answer = pool.request(request).await;
     under_way.is_over = true;
     let seen = Seen::of(&under_way.capture);
-    let was_kept = seen.as_ref().is_some_and(Seen::is_silent_since_an_answer);
+    let before = seen.as_ref().map(|seen| Before {
+        an_answer: seen.has_answered(),
+        nothing_since: seen.is_silent(),
+        is_own: !seen.is_shared(),
+    });
     let answer = match (answer, &seen) {
         (Ok(response), seen) => {
             if let Some(seen) = seen {
@@ -154,12 +162,30 @@ async fn exchange(
             }
             Ok(Answer::Whole(response))
         }
-        (Err(error), Some(seen)) if is_too_large(&error) => {
+        (Err(error), Some(seen)) if is_unreadable(&error) => {
             seen.status().map(Answer::StatusOnly).ok_or(error)
         }
         (Err(error), _) => Err(error),
     };
-    (answer, was_kept)
+    (answer, before.unwrap_or_default())
+}
+
+/// Whether the receiver gave the connection up just when the request went out, so that it is to be sent over
+/// another one:
+///
+/// - a connection that had served a request broke before any byte of an answer came,
+/// - such a connection was answered with 408, which a server says of an idle connection (RFC 9110, 15.5.9),
+/// - HTTP/2 refused the stream, before anything was done with it (RFC 9113, 8.7).
+fn is_given_up(answer: &Result<Answer, legacy::Error>, before: Before) -> bool {
+    match answer {
+        Ok(Answer::Whole(response)) => {
+            before.an_answer && before.is_own && response.status() == StatusCode::REQUEST_TIMEOUT
+        }
+        Ok(Answer::StatusOnly(_)) => false,
+        Err(error) => {
+            is_refused(error) || (before.an_answer && before.nothing_since && is_broken_off(error))
+        }
+    }
 }
 
 /// A request whose answer is waited for. A connection that let it wait in vain is not used again: what is silent
@@ -179,12 +205,21 @@ impl Drop for UnderWay {
     }
 }
 
-/// Whether the head of the answer has more lines or bytes than are read.
-fn is_too_large(error: &legacy::Error) -> bool {
+/// Whether the head of the answer has more lines or bytes than are read, or a line that is not a header.
+fn is_unreadable(error: &legacy::Error) -> bool {
     causes(error).any(|cause| {
         cause
             .downcast_ref::<hyper::Error>()
-            .is_some_and(hyper::Error::is_parse_too_large)
+            .is_some_and(hyper::Error::is_parse)
+    })
+}
+
+/// Whether HTTP/2 refused the stream.
+fn is_refused(error: &legacy::Error) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<h2::Error>()
+            .is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
     })
 }
 
@@ -201,9 +236,7 @@ fn is_broken_off(error: &legacy::Error) -> bool {
                     || error.is_body_write_aborted();
             }
             if let Some(error) = cause.downcast_ref::<h2::Error>() {
-                return error.is_go_away()
-                    || error.is_io()
-                    || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                return error.is_go_away() || error.is_io();
             }
             cause.is::<io::Error>()
         })

@@ -24,9 +24,13 @@ use super::webhook::{UnusableWebhook, Webhook};
 use crate::canonical::passed_on;
 use crate::database::refused;
 
-/// How long what is known of a delivery stays true while it waits for its turn. After that the database is asked
-/// again: a link may have been lost meanwhile, or the process frozen, and another process may have delivered it.
+/// How long a delivery of which there was no copy may wait for its turn. After that the database is asked: a link may
+/// have been lost meanwhile, or the process frozen, and another process may have delivered it.
 const KNOWN_FOR: Duration = Duration::from_secs(5);
+
+/// The same where there may be a copy: as long as it takes to get a place that is free. The database is asked again
+/// right before the request if it was longer, since the process that has the copy may have recorded it.
+const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// How long a delivery that found no place in time is put off.
 const NO_PLACE: Duration = Duration::from_secs(1);
@@ -140,14 +144,13 @@ impl Deliver {
         let turn = self.turns.take(key).await;
         // Of a fresh event there can be no copy from before this process began to remember. Of any other the
         // database knows, and it is asked for any while it may be down: what cannot be recorded is not sent.
-        let mut known_at =
-            (received.is_fresh() && !turn.is_tried() && self.recorder.is_sure()).then(Instant::now);
-        if known_at.is_none() {
-            if let Some(outcome) = self.look_up(key, received).await? {
-                return over(outcome);
-            }
-            known_at = Some(Instant::now());
+        let is_first = received.is_fresh() && !turn.is_tried();
+        if !(is_first && self.recorder.is_sure())
+            && let Some(outcome) = self.look_up(key, received).await?
+        {
+            return over(outcome);
         }
+        let since = Instant::now();
         // The semaphore is never closed.
         let Ok(place) = self.places.acquire().await else {
             return over(Outcome::GiveBack);
@@ -158,8 +161,9 @@ impl Deliver {
                 Err(wait) => return over(Outcome::Snooze(wait.min(retry::LONGEST_WAIT))),
             }
         }
-        let is_known = known_at.is_some_and(|at| at.elapsed() < KNOWN_FOR);
-        if !(is_known && self.recorder.is_sure())
+        // While it waited, another copy may have been recorded.
+        let known_for = if is_first { KNOWN_FOR } else { AT_ONCE };
+        if !(since.elapsed() < known_for && self.recorder.is_sure())
             && let Some(outcome) = self.look_up(key, received).await?
         {
             return over(outcome);

@@ -22,10 +22,14 @@ pub(super) struct Seen(Arc<Mutex<State>>);
 struct State {
     /// How many answers came over it.
     answers: u64,
-    /// The first bytes of what came since the last request was begun.
+    /// The first bytes of the head that came since the last request was begun; interim answers (1xx) are passed over.
     beginning: [u8; BEGINNING],
     /// How many of those there are.
     came: usize,
+    /// How many bytes of the current line of an interim answer came.
+    line: usize,
+    /// Something came since the last request was begun.
+    has_come: bool,
     /// What is written next belongs to the next request.
     is_answered: bool,
     /// Many requests share it, and what comes does not tell for which.
@@ -50,41 +54,83 @@ impl Seen {
         state.is_answered = true;
     }
 
-    /// Whether the connection has served a request before, and nothing has come since. What comes over HTTP/2 may be
-    /// for other requests.
-    pub(super) fn is_silent_since_an_answer(&self) -> bool {
+    /// Whether the connection has served a request before.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state().answers > 0
+    }
+
+    /// Whether nothing has come for the request that is under way. What comes over HTTP/2 may be for others.
+    pub(super) fn is_silent(&self) -> bool {
         let state = self.state();
-        state.answers > 0 && (state.is_shared || state.is_answered || state.came == 0)
+        state.is_shared || state.is_answered || !state.has_come
+    }
+
+    /// Whether requests share the connection.
+    pub(super) fn is_shared(&self) -> bool {
+        self.state().is_shared
     }
 
     /// The status of an HTTP/1 answer whose head cannot be read. An interim answer (1xx) is not one.
     pub(super) fn status(&self) -> Option<StatusCode> {
-        let state = self.state();
-        let line = state.beginning[..state.came].strip_prefix(b"HTTP/1.")?;
-        let code = line.get(2..5)?;
-        StatusCode::from_bytes(code)
-            .ok()
-            .filter(|status| !status.is_informational())
+        self.state().status().filter(|it| !it.is_informational())
     }
 
     fn wrote(&self) {
         let mut state = self.state();
         if state.is_answered {
             state.is_answered = false;
-            state.came = 0;
+            state.has_come = false;
+            state.begin();
         }
     }
 
     fn read(&self, bytes: &[u8]) {
         let mut state = self.state();
-        let came = state.came;
-        let count = bytes.len().min(BEGINNING - came);
-        state.beginning[came..came + count].copy_from_slice(&bytes[..count]);
-        state.came += count;
+        state.has_come = true;
+        for &byte in bytes {
+            if state.came == BEGINNING && !state.is_interim() {
+                return;
+            }
+            state.take(byte);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// A head begins.
+    fn begin(&mut self) {
+        self.came = 0;
+        self.line = 0;
+    }
+
+    /// Takes one byte of a head. Behind an interim one the next begins.
+    fn take(&mut self, byte: u8) {
+        if let Some(free) = self.beginning.get_mut(self.came) {
+            *free = byte;
+            self.came += 1;
+        }
+        match byte {
+            b'\n' if self.line == 0 && self.is_interim() => self.begin(),
+            b'\n' => self.line = 0,
+            b'\r' => {}
+            _ => self.line += 1,
+        }
+    }
+
+    fn is_interim(&self) -> bool {
+        self.status().is_some_and(|it| it.is_informational())
+    }
+
+    fn status(&self) -> Option<StatusCode> {
+        let line = self.beginning.get(..self.came)?.strip_prefix(b"HTTP/1.")?;
+        let (code, behind) = (line.get(2..5)?, line.get(5)?);
+        StatusCode::from_bytes(code)
+            .ok()
+            .filter(|_| b" \r\n".contains(behind))
     }
 }
 
@@ -171,18 +217,33 @@ mod tests {
         assert_eq!(seen.status(), Some(StatusCode::NO_CONTENT));
         seen.answered();
         seen.read(b"the rest of a body");
-        assert!(seen.is_silent_since_an_answer());
+        assert!(seen.has_answered() && seen.is_silent());
         seen.wrote();
         assert_eq!(seen.status(), None);
         seen.read(b"HTTP/1.0 500 \r\n");
         assert_eq!(seen.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
-        assert!(!seen.is_silent_since_an_answer());
+        assert!(!seen.is_silent());
+    }
+
+    #[test]
+    fn interim_answers_are_passed_over_however_they_arrive() {
+        let bytes =
+            b"HTTP/1.1 100\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 202 \r\nx";
+        for size in [1, 7, bytes.len()] {
+            let seen = Seen::default();
+            seen.wrote();
+            for part in bytes.chunks(size) {
+                seen.read(part);
+            }
+            assert_eq!(seen.status(), Some(StatusCode::ACCEPTED), "{size}");
+        }
     }
 
     #[test]
     fn what_is_not_a_final_answer_has_no_status() {
         for bytes in [
-            &b"HTTP/1.1 100 Continue"[..],
+            &b"HTTP/1.1 100 Continue\r\n\r\n"[..],
+            b"HTTP/1.1 2000 Many",
             b"HTTP/2 200 ",
             b"SSH-2.0-OpenSSH_9.2",
         ] {

@@ -132,4 +132,14 @@ mod tests {
                 .all(|answer| matches!(answer, Err(StoreError::Unavailable(_))))
         );
     }
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_nobody_waits_for_the_answer() {
+        let together: Together<u32, u32> =
+            Together::start(Duration::ZERO, |_| async { panic!("on purpose") });
+        assert!(together.request(1).await.is_err());
+        let told = tasks::panicked().await;
+        let name = "the task \"requests to the database\" panicked: on purpose";
+        assert_eq!(told, name);
+    }
 }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const EARLY: &str = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A server that does one thing for each request, over all connections. What begins with a `!` ends the connection.
@@ -132,14 +133,97 @@ async fn the_status_counts_however_large_the_head_is() {
         head("200 OK", 1000, 1),
         head("204 No Content", 1, 600_000),
         head("500 Oh", 3000, 300),
+        format!(
+            "{EARLY}HTTP/1.1 100 Continue\r\n\r\n{}",
+            head("202 Accepted", 500, 1)
+        ),
+        format!("{EARLY}{}", head("200 OK", 100, 1)),
     ];
     let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
     let server = Server::start(&answers).await;
     assert_eq!(
+        sent(&server, 6).await,
+        ["200", "only 200", "only 204", "only 500", "only 202", "200"]
+    );
+    assert_eq!(server.counts().0, 6);
+}
+
+#[tokio::test]
+async fn the_status_counts_whatever_follows_it_in_the_head() {
+    let answers = [
+        "HTTP/1.1 200 OK\r\nthis is not a header\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        "HTTP/1.1 410 Gone\r\ncontent-length: many\r\n\r\n",
+        "HTTP/1.1 2000 OK\r\n\r\n",
+    ];
+    let server = Server::start(&answers).await;
+    assert_eq!(
         sent(&server, 4).await,
-        ["200", "only 200", "only 204", "only 500"]
+        ["only 200", "only 200", "only 410", "broken"]
     );
     assert_eq!(server.counts().0, 4);
+}
+
+#[tokio::test]
+async fn a_server_that_calls_a_kept_connection_idle_costs_no_attempt() {
+    const IDLE: &str =
+        "!HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let server = Server::start(&[OK, IDLE, OK, IDLE, IDLE, IDLE]).await;
+    // One that says so of a new connection has waited for this very request.
+    assert_eq!(
+        sent(&server, 4).await,
+        ["200", "200 again", "408", "408"],
+        "{:?}",
+        server.counts()
+    );
+    assert_eq!(server.counts().0, 5);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_is_sent_over_another_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut refuses = true;
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let refused = std::mem::replace(&mut refuses, false);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    if refused {
+                        respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    } else {
+                        respond.send_response(Response::new(()), true).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let (_, request) = client(address);
+    let guard = Guard::new(
+        &format!("http://{address}/").parse().unwrap(),
+        vec!["127.0.0.0/8".parse().unwrap()],
+    );
+    let client = Client::with(guard, PATIENCE, |builder| {
+        builder.http2_only(true);
+    })
+    .unwrap();
+    let answered = client.send(request).await.unwrap();
+    assert!(answered.again);
+    assert!(matches!(answered.answer, Answer::Whole(response) if response.status() == 200));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_in_the_middle_of_a_request_costs_no_attempt() {
+    let server = Server::start(&[OK, "!"]).await;
+    let (client, request) = client(server.address);
+    client.send(&request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Far more than the server reads before it goes away.
+    let large = || request().map(|_| Full::from(vec![b'x'; 8 * 1024 * 1024]));
+    let answered = client.send(large).await.unwrap();
+    assert!(answered.again);
 }
 
 #[tokio::test]

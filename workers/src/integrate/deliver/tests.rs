@@ -90,6 +90,45 @@ async fn a_delivery_is_written_down_and_a_copy_of_it_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_copy_that_another_process_delivers_while_it_waits_is_not_sent() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[]).await;
+    let (id, received) = receiver.due(&store).await;
+    let worker = receiver.worker(&store);
+    // All places are taken.
+    let all = u32::try_from(worker.places.available_permits()).unwrap();
+    let taken = worker.places.acquire_many(all).await.unwrap();
+    let copy = Received {
+        redelivered: true,
+        ..received
+    };
+    let batch = [copy];
+    let waiting = worker.handle(&batch);
+    tokio::pin!(waiting);
+    // Long enough to find that it is due, and far shorter than what is known of a first copy lasts.
+    let looked_up = tokio::time::timeout(Duration::from_millis(200), &mut waiting);
+    assert!(looked_up.await.is_err());
+    let made = Attempt {
+        key: DeliveryKey {
+            event: id,
+            destination: CRM.to_owned(),
+            generation: 0,
+        },
+        attempt: 1,
+        started_at: now(),
+        duration_ms: 1,
+        status_code: Some(200),
+        error: None,
+        response_excerpt: None,
+        delivered: true,
+    };
+    store.record_attempts(&[made]).await.unwrap();
+    drop(taken);
+    assert_eq!(waiting.await, [Outcome::Done]);
+    assert!(receiver.calls().is_empty(), "{:?}", receiver.calls());
+}
+
+#[tokio::test]
 async fn a_failed_attempt_is_written_down_and_the_next_one_has_the_same_id() {
     let store = testbed::store().await;
     let receiver = Receiver::start(&[500]).await;
