@@ -157,7 +157,7 @@ fn workers(
         validate::worker(program, broker)?,
         store::worker(program, broker, store)?,
     ];
-    workers.extend(archive::workers(program, broker, store));
+    workers.extend(archive::workers(program, broker, store)?);
     for destination in program.config.destinations.iter().cloned() {
         workers.push(integrate::worker(program, broker, store, destination)?);
     }

@@ -1,29 +1,10 @@
 //! Hiding secrets in what is shown.
 
+use common::event::secrets::{self, MASK, is_secret};
 use serde_json::Value;
-
-/// What stands in the place of a secret.
-const MASK: &str = "***";
 
 /// The longest text body that is shown, in characters.
 const LONGEST: usize = 4000;
-
-/// Words that a name which holds a secret has in it.
-const SECRET_WORDS: [&str; 8] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "authorization",
-    "cookie",
-    "api-key",
-    "api_key",
-];
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word))
-}
 
 /// Masks the values of all members whose name says that they are secret, at any depth.
 pub(crate) fn mask(value: &mut Value) {
@@ -38,44 +19,29 @@ pub(crate) fn mask(value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::String(text) => *text = secrets::mask_text(text),
         _ => {}
     }
 }
 
-/// A message body for showing: JSON with its secrets masked, else text with what follows a secret
-/// word masked, else how many bytes it has.
+/// A message body for showing, its secrets masked: JSON, else text, else how many bytes it has.
 pub(crate) fn body(bytes: &[u8]) -> Value {
-    if let Ok(mut value) = serde_json::from_slice(bytes) {
+    let masked = secrets::mask(bytes);
+    if let Ok(mut value) = serde_json::from_slice(&masked) {
         mask(&mut value);
         return value;
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Value::from(mask_text(text)),
+    match std::str::from_utf8(&masked) {
+        Ok(text) => Value::from(clipped(text)),
         Err(_) => Value::from(format!("{} bytes that are no text", bytes.len())),
     }
 }
 
-/// Masks, in a text of no known form, what stands after a secret word: all of the line, since
-/// nothing says where the secret ends.
-fn mask_text(text: &str) -> String {
-    let end = text
-        .char_indices()
-        .nth(LONGEST)
-        .map_or(text.len(), |(at, _)| at);
-    let lines = text[..end].lines().map(|line| {
-        // ASCII lower case keeps every byte where it is.
-        let lower = line.to_ascii_lowercase();
-        let after = |word: &str| lower.find(word).map(|at| at + word.len());
-        match SECRET_WORDS.iter().filter_map(|word| after(word)).min() {
-            Some(at) => format!("{}{MASK}", &line[..at]),
-            None => line.to_owned(),
-        }
-    });
-    let mut shown = lines.collect::<Vec<_>>().join("\n");
-    if end < text.len() {
-        shown.push_str(&format!("… ({} bytes in all)", text.len()));
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes in all)", &text[..end], text.len()),
+        None => text.to_owned(),
     }
-    shown
 }
 
 #[cfg(test)]

@@ -138,6 +138,35 @@ async fn exit_codes_tell_usage_failure_and_unreachable_apart() -> Result<()> {
         !told.contains("hunter2secret"),
         "the password is shown: {told}"
     );
+    for (name, url) in [
+        (
+            "LONGSHORE_DATABASE_URL",
+            "postgres://127.0.0.1:1/d?sslpassword=hunter2secret&pasword=hunter2secret",
+        ),
+        (
+            "LONGSHORE_DATABASE_URL",
+            "postgres://127.0.0.1:1/d?sslmode=hunter2secret",
+        ),
+        (
+            "LONGSHORE_DATABASE_URL",
+            "postgres://u:1/hunter2secret@127.0.0.1:1/d",
+        ),
+        (
+            "LONGSHORE_DATABASE_URL",
+            "postgres://u%3Ahunter2secret@127.0.0.1:1/d",
+        ),
+        ("LONGSHORE_BROKER_URL", "amqp:u:hunter2secret@127.0.0.1"),
+        (
+            "LONGSHORE_BROKER_URL",
+            "amqp://127.0.0.1:1/%2f?auth_mechanism=plain&passwd=hunter2secret",
+        ),
+        ("LONGSHORE_LOG", "[hunter2secret=!!"),
+    ] {
+        let told = system.longshore_with(&[(name, url)], &["doctor"]).await?;
+        ensure!(told.code != Some(0), "{told:?}");
+        let told = format!("{}{}", told.stdout, told.stderr);
+        ensure!(!told.contains("hunter2secret"), "{url}: {told}");
+    }
     let file = system.file("wrong.toml", "[outbound]\nallwo = []\n")?;
     let path = file.to_str().context("the scratch folder is no text")?;
     let wrong = system

@@ -1,9 +1,12 @@
 //! What is an event and what is not, at both doors, over the real wire.
 
+use std::io::Read as _;
+
 use anyhow::{Context, Result, ensure};
 use e2e::{
     broker::{Message, Outsider, Published},
     load::{signup, signup_event},
+    process::Program,
     receiver::Receiver,
     scratch::Scratch,
     system::{Destination, System},
@@ -50,16 +53,14 @@ schema_file = "thing.json"
 /// All that the database keeps of what was refused.
 async fn kept(system: &System) -> Result<String> {
     let ledger = system.ledger().await?;
-    let mut rows: Vec<String> = sqlx::query_scalar(
-        "select dead_letters::text || convert_from(body, 'LATIN1') from dead_letters",
-    )
-    .fetch_all(ledger.pool())
-    .await?;
-    let rejections: Vec<String> = sqlx::query_scalar(
-        "select rejections::text || convert_from(body, 'LATIN1') from rejections",
-    )
-    .fetch_all(ledger.pool())
-    .await?;
+    let mut rows: Vec<String> =
+        sqlx::query_scalar("select dead_letters::text || encode(body, 'escape') from dead_letters")
+            .fetch_all(ledger.pool())
+            .await?;
+    let rejections: Vec<String> =
+        sqlx::query_scalar("select rejections::text || encode(body, 'escape') from rejections")
+            .fetch_all(ledger.pool())
+            .await?;
     rows.extend(rejections);
     Ok(rows.join("\n"))
 }
@@ -216,6 +217,20 @@ async fn no_secret_of_a_refused_message_is_kept() -> Result<()> {
                 .content_type(json)
                 .text_header("Authorization", SECRET),
         ),
+        (
+            "signup.request",
+            Message::json(&json!([{"name": "password", "value": SECRET}])),
+        ),
+        (
+            "signup.request",
+            Message::json(&json!({"kept": "a@b.example"}))
+                .message_id(&format!("password={SECRET}"))
+                .app_id(&format!("https://u:{SECRET}@h/")),
+        ),
+        (
+            &format!("token={SECRET}"),
+            Message::new(packed(&whole)).content_type(json),
+        ),
         ("signup.requested", Message::json(&inside)),
         (
             "processing.requested",
@@ -224,8 +239,15 @@ async fn no_secret_of_a_refused_message_is_kept() -> Result<()> {
     ] {
         publish(&system, &outsider, key, &message).await?;
     }
-    ledger.await_dead_letters(6, SOON).await?;
+    ledger.await_dead_letters(9, SOON).await?;
     ledger.await_rejections(2, SOON).await?;
+    let packed: Vec<u8> =
+        sqlx::query_scalar("select body from dead_letters where routing_key like 'token%'")
+            .fetch_one(ledger.pool())
+            .await?;
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked)?;
+    ensure!(unpacked == whole.replace(SECRET, "***"), "{unpacked}");
     let kept = kept(&system).await?;
     ensure!(!kept.contains("Tr0ub4dor"), "kept in the clear: {kept}");
     ensure!(kept.contains("a@b.example"), "masked too much: {kept}");
@@ -241,6 +263,41 @@ async fn no_secret_of_a_refused_message_is_kept() -> Result<()> {
         ensure!(problem["code"] == "plaintext_password", "{problem}");
     }
     ensure!(ledger.events().await? == 0);
+    system.finish().await
+}
+
+fn packed(text: &str) -> Vec<u8> {
+    let mut packed = Vec::new();
+    let mut packer = flate2::read::GzEncoder::new(text.as_bytes(), flate2::Compression::fast());
+    // Reading from memory cannot fail.
+    let _ = packer.read_to_end(&mut packed);
+    packed
+}
+
+#[tokio::test]
+async fn what_validation_never_saw_is_masked_if_it_would_be_refused() -> Result<()> {
+    let mut system = System::builder().start().await?;
+    system.terminate(Program::Validate, 0, SOON).await?;
+    let (outsider, ledger) = (system.outsider().await?, system.ledger().await?);
+    let mut refused = signup("refused");
+    refused["password"] = SECRET.into();
+    let mut good = signup("good");
+    good["name"] = format!("password: {SECRET}").into();
+    for body in [&refused, &good] {
+        let message = Message::json(body).with(|it| it.with_expiration("1".into()));
+        publish(&system, &outsider, "signup.requested", &message).await?;
+    }
+    ledger.await_dead_letters(2, SOON).await?;
+    let bodies: Vec<Vec<u8>> = sqlx::query_scalar("select body from dead_letters")
+        .fetch_all(ledger.pool())
+        .await?;
+    let mut bodies: Vec<Value> = bodies
+        .iter()
+        .map(|body| serde_json::from_slice(body))
+        .collect::<Result<_, _>>()?;
+    bodies.sort_by_key(|body| body["email"] == refused["email"]);
+    refused["password"] = "***".into();
+    ensure!(bodies == [good, refused], "{bodies:?}");
     system.finish().await
 }
 

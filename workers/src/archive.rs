@@ -14,6 +14,7 @@ use common::runtime::{Handler, Spec, Worker};
 use common::store::Store;
 use common::topology::{Names, Stage, Topology};
 
+use crate::history::Judge;
 use crate::watch;
 
 pub use handler::{KeepDead, KeepRejections};
@@ -28,13 +29,20 @@ async fn run(program: Program) -> Result<(), Failure> {
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
         watch::start(program, broker, &rows)?;
-        Ok(workers(program, broker, &rows).into())
+        Ok(workers(program, broker, &rows)?.into())
     })
     .await
 }
 
 /// The two workers of the stage: one for dead letters, one for rejections.
-pub fn workers(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Store>) -> [Worker; 2] {
+///
+/// # Errors
+/// A configured event type or the sealing key cannot be used.
+pub fn workers(
+    program: &Program,
+    broker: &Arc<dyn Broker>,
+    store: &Arc<dyn Store>,
+) -> Result<[Worker; 2], Failure> {
     let names = Names::new(program.config.namespace.clone());
     let worker = |queue: String, handler: Arc<dyn Handler>, parked| {
         let settings = program.config.stage(Stage::Archive);
@@ -45,10 +53,11 @@ pub fn workers(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Stor
         Worker::new(program, Arc::clone(broker), handler, spec)
     };
     let topology = Topology::new(&program.config.plan());
-    let dead = KeepDead::new(Arc::clone(store), names.clone(), &topology);
+    let judge = Judge::new(&program.config)?;
+    let dead = KeepDead::new(Arc::clone(store), names.clone(), &topology, judge);
     let rejections = KeepRejections::new(Arc::clone(store), names.clone());
-    [
+    Ok([
         worker(names.dead(), Arc::new(dead), Some(names.parked())),
         worker(names.rejected(), Arc::new(rejections), None),
-    ]
+    ])
 }

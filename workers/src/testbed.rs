@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use common::config::Destination;
+use common::config::{Config, Destination, Secret};
 use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::namespace::Namespace;
@@ -15,6 +15,8 @@ use common::store::sqlite::SqliteStore;
 use common::store::{DeadLetter, DeadState, EventStatus, Store};
 use serde_json::json;
 use uuid::Uuid;
+
+use crate::history::Judge;
 
 /// What the destination of the tests is called.
 pub(crate) const CRM: &str = "crm";
@@ -43,6 +45,13 @@ fn at(location: &Location) -> Arc<dyn Store> {
 /// What password hashes are sealed with.
 pub(crate) fn seal() -> Seal {
     Seal::new(["a secret of the tests"])
+}
+
+/// The judge of the built-in types.
+pub(crate) fn judge() -> Judge {
+    let mut config = Config::default();
+    config.secrets.seal = vec![Secret::new("a secret of the tests")];
+    Judge::new(&config).expect("a judge")
 }
 
 /// Where an event stands.

@@ -1,7 +1,7 @@
 //! Saying what is wrong with a configuration: the place, the key and what was expected. Never the line
 //! itself, nor what was given where a secret may have slipped in: any line of a configuration may hold one.
 
-use super::url::masked_text;
+use super::url::{is_plain, masked_text};
 
 /// What a reader of TOML found wrong.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +60,12 @@ fn without_values(message: &str) -> String {
     {
         return format!("expected {expected}, found another word");
     }
+    if let Some(rest) = message.strip_prefix("unknown field `")
+        && let Some((name, expected)) = rest.rsplit_once("`, expected ")
+        && !is_plain(name)
+    {
+        return format!("unknown field, expected {expected}");
+    }
     masked_text(message)
 }
 
@@ -93,6 +99,10 @@ mod tests {
             (
                 "unknown field `windows`, expected `window`",
                 "unknown field `windows`, expected `window`",
+            ),
+            (
+                "unknown field `u:hunter2@h`, x`, expected one of `url`, `login`",
+                "unknown field, expected one of `url`, `login`",
             ),
         ] {
             assert_eq!(without_values(message), told);

@@ -43,7 +43,8 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            format!("expected a rate such as \"50/s\", \"600/min\" or \"1/10min\", found {text:?}")
+            "expected a rate such as \"50/s\", \"600/min\" or \"1/10min\", found another text"
+                .to_owned()
         };
         let (count, period) = text.split_once('/').ok_or_else(wrong)?;
         let period = period.trim();

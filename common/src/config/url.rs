@@ -38,6 +38,13 @@ impl ServiceUrl {
         let parsed: ::url::Url = url
             .parse()
             .map_err(|error| format!("expected a URL, found none: {error}"))?;
+        if path.is_none() && holds_a_login_behind_its_host(&parsed) {
+            return Err(
+                "expected `/`, `?` and `#` in a password to be written as %2F, %3F and %23, found an `@` behind \
+                 the host"
+                    .to_owned(),
+            );
+        }
         let nameless = |path: &str| path.is_empty() || path.ends_with('/') || path.contains('\0');
         if path.is_some_and(nameless) {
             return Err(format!(
@@ -102,7 +109,8 @@ impl ServiceUrl {
 
     /// Checks that it is `sqlite:PATH` or has one of these schemes.
     pub(super) fn expect_scheme(&self, schemes: &[&str]) -> Result<(), String> {
-        if self.is_embedded() || schemes.contains(&self.parsed.scheme()) {
+        let is_one = !self.parsed.cannot_be_a_base() && schemes.contains(&self.parsed.scheme());
+        if self.is_embedded() || is_one {
             return Ok(());
         }
         let expected: Vec<String> = schemes
@@ -117,14 +125,28 @@ impl ServiceUrl {
     }
 }
 
-/// Words in the name of a query parameter whose value is not shown.
-const SECRET_WORDS: [&str; 14] = [
-    "auth", "code", "cookie", "cred", "jwt", "key", "pass", "private", "pwd", "secret", "session",
-    "sig", "ticket", "token",
+/// Query parameters that are shown. The value of any other may be a secret, or part of one, under whatever name.
+const SHOWN: [&str; 19] = [
+    "application_name",
+    "auth_mechanism",
+    "channel_max",
+    "connection_timeout",
+    "dbname",
+    "frame_max",
+    "heartbeat",
+    "host",
+    "hostaddr",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
 ];
-
-/// Parameters that only sound like that.
-const NO_SECRETS: [&str; 1] = ["auth_mechanism"];
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";
@@ -137,6 +159,10 @@ pub fn masked(url: &::url::Url) -> String {
     }
     let mut shown = url.clone();
     // These fail only for URLs that have no such part.
+    if shown.username().to_ascii_lowercase().contains("%3a") {
+        // A whole login in the place of the user.
+        let _ = shown.set_username(MASK);
+    }
     if shown.password().is_some() {
         let _ = shown.set_password(Some(MASK));
     } else if !shown.username().is_empty() && matches!(shown.scheme(), "http" | "https") {
@@ -151,18 +177,28 @@ pub fn masked(url: &::url::Url) -> String {
 
 fn masked_query(query: &str) -> String {
     let part = |part: &str| match part.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
+        Some((name, _)) if SHOWN.contains(&name) => part.to_owned(),
+        Some((name, _)) if is_plain(name) => format!("{name}={MASK}"),
+        None if part.is_empty() => String::new(),
         // A value alone may be anything.
-        None if !part.is_empty() => MASK.to_owned(),
-        _ => part.to_owned(),
+        _ => MASK.to_owned(),
     };
     let parts: Vec<String> = query.split('&').map(part).collect();
     parts.join("&")
 }
 
-fn is_secret(name: &str) -> bool {
-    let name = percent_decode_str(name).decode_utf8_lossy().to_lowercase();
-    !NO_SECRETS.contains(&&*name) && SECRET_WORDS.iter().any(|word| name.contains(word))
+/// Whether it reads as a name: what does not may be part of a value that was not escaped.
+pub(super) fn is_plain(name: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.%".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(is_of_name)
+}
+
+/// Whether `user:password@host` was read as something else, because the password holds a `/` or a `?`.
+fn holds_a_login_behind_its_host(url: &::url::Url) -> bool {
+    let query = url.query().unwrap_or_default();
+    let mut parts = query.split('&').filter(|part| !part.contains('='));
+    let is_whole = !url.cannot_be_a_base() && url.username().is_empty();
+    is_whole && (url.path().contains('@') || parts.any(|part| part.contains('@')))
 }
 
 /// The scheme of a URL that has the wrong one, for people.
@@ -259,8 +295,13 @@ mod tests {
             ("https://hunter2@h/hook", "https://***@h/hook"),
             (
                 "https://h/hook?hunter2&api_key=hunter2&a=b#hunter2",
-                "https://h/hook?***&api_key=***&a=b",
+                "https://h/hook?***&api_key=***&a=***",
             ),
+            (
+                "postgres://h/d?pasword=hunter2&hunter2@h=1&sslmode=require",
+                "postgres://h/d?pasword=***&***&sslmode=require",
+            ),
+            ("amqp://u%3Ahunter2@h", "amqp://***@h"),
             ("u:hunter2@h/hook", "***"),
         ] {
             let url = ::url::Url::parse(text).unwrap();
@@ -319,6 +360,8 @@ mod tests {
             ("sqlite:", "PATH"),
             ("sqlite:///tmp/", "file name"),
             ("longshore.db", "expected a URL"),
+            ("amqp://u:12/hunter2@h/d", "%2F"),
+            ("postgres://u:1?hunter2@h/d", "%3F"),
         ] {
             let error = ServiceUrl::parse(text).map(|_| ());
             assert!(
@@ -326,6 +369,14 @@ mod tests {
                 "{error:?}"
             );
         }
+        for text in [
+            "postgres://h/d?user=u@azure&password=p@w",
+            "amqp://u:p@h/a@b",
+        ] {
+            assert!(ServiceUrl::parse(text).is_ok(), "{text}");
+        }
+        let flat = ServiceUrl::preset("amqp:u:hunter2@h").expect_scheme(&["amqp"]);
+        assert!(flat.is_err_and(|it| it.contains("amqp://") && !it.contains("hunter2")));
         let other = ServiceUrl::preset("redis://h").expect_scheme(&["amqp", "amqps"]);
         assert_eq!(
             other,

@@ -221,7 +221,12 @@ fn unusable(error: &jsonschema::ValidationError<'_>) -> String {
             "expected references into the schema itself, such as #/$defs/name, found another, and no other \
              document is fetched: {error}"
         ),
-        _ => error.to_string(),
+        // The value is not repeated: what stands here may be another file than was meant.
+        _ => format!(
+            "at {:?}: {}",
+            error.instance_path().to_string(),
+            error.masked()
+        ),
     }
 }
 

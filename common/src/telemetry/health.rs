@@ -20,7 +20,7 @@ use crate::broker::{Broker, BrokerError};
 use crate::outcome::chain;
 use crate::runtime::Standing;
 use crate::server::{self, Wire};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::tasks;
 
 /// How long `/readyz` waits for one dependency to answer.
@@ -75,7 +75,7 @@ impl Health {
             Some(check(
                 "database",
                 self.store_needed,
-                answer.map(|answer| answer.map_err(|error| chain(&error))),
+                answer.map(|answer| answer.map_err(|error| told_of_store(&error))),
             ))
         };
         let workers = join_all(self.workers.iter().map(|worker| async {
@@ -91,15 +91,15 @@ impl Health {
     }
 
     async fn ask_broker(&self) -> Result<(), String> {
-        self.broker.ready().await.map_err(|error| chain(&error))?;
+        self.broker.ready().await.map_err(|error| told(&error))?;
         if !self.declared.load(Ordering::Relaxed) {
             return Err("its exchanges and queues are not declared yet".to_owned());
         }
         for queue in &self.queues {
             match self.broker.depth(queue).await {
                 Ok(Some(_)) => {}
-                Ok(None) => return Err(chain(&BrokerError::NoSuchQueue(queue.clone()))),
-                Err(error) => return Err(chain(&error)),
+                Ok(None) => return Err(told(&BrokerError::NoSuchQueue(queue.clone()))),
+                Err(error) => return Err(told(&error)),
             }
         }
         Ok(())
@@ -129,6 +129,30 @@ impl Health {
         };
         server::serve(wire, listener, self.router(), stop, PATIENCE).await;
         Ok(())
+    }
+}
+
+/// What anybody may read of an error: the door's port has this page, too, so addresses, logins and what the broker
+/// said stay in the log.
+fn told(error: &BrokerError) -> String {
+    match error {
+        BrokerError::Unreachable { .. } => "the broker cannot be reached".to_owned(),
+        BrokerError::Lost(_) => "the link to the broker is lost".to_owned(),
+        BrokerError::Blocked(_) => "the broker takes no messages now".to_owned(),
+        BrokerError::Refused(_) => "the broker refuses".to_owned(),
+        BrokerError::Distrust { .. } => {
+            "this program trusts other broker logins than the others".to_owned()
+        }
+        BrokerError::Mismatch(_) | BrokerError::NoSuchQueue(_) => chain(error),
+    }
+}
+
+/// The same of the database.
+fn told_of_store(error: &StoreError) -> String {
+    match error {
+        StoreError::Unavailable(_) => "the database is not available".to_owned(),
+        StoreError::Data(_) | StoreError::Fault(_) => "the database refuses".to_owned(),
+        StoreError::Schema(_) => chain(error),
     }
 }
 

@@ -55,6 +55,11 @@ async fn whatever_the_broker_does_not_confirm_is_503_with_retry_after(#[case] er
     assert!(bed.broker.taken().is_empty());
     let ready = bed.get("/readyz").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    let told = ready.json().to_string();
+    assert!(
+        told.contains("link to the broker is lost") && !told.contains("10.1.2.3"),
+        "{told}"
+    );
     assert_eq!(bed.get("/livez").await.status, StatusCode::OK);
 }
 

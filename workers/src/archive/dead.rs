@@ -10,6 +10,8 @@ use common::store::{DeadLetter, DeadState};
 use common::topology::{Names, Stage, Topology};
 use time::OffsetDateTime;
 
+use crate::history::Judge;
+
 /// What stands for every queue that is not ours, where each would be one more label.
 const OTHER: &str = "other";
 
@@ -17,6 +19,7 @@ const OTHER: &str = "other";
 pub(super) struct Places {
     names: Names,
     ours: HashSet<String>,
+    judge: Judge,
 }
 
 /// What is known of a death: from our own headers where a worker gave up, from the broker's where
@@ -29,11 +32,12 @@ struct Death {
 }
 
 impl Places {
-    pub(super) fn new(names: Names, topology: &Topology) -> Self {
+    pub(super) fn new(names: Names, topology: &Topology, judge: Judge) -> Self {
         let ours = topology.work_queues().map(|queue| queue.name.clone());
         Self {
             ours: ours.collect(),
             names,
+            judge,
         }
     }
 
@@ -91,9 +95,13 @@ impl Places {
             original.headers.remove(name);
         }
         let mut error = death.error;
-        if was_refused(death.reason) {
+        let mut routing_key = routing_key.clone();
+        let mut kind = kind;
+        if was_refused(death.reason) || self.would_be_refused(received) {
             secrets::mask_message(&mut original);
             error = secrets::mask_text(&error);
+            routing_key = secrets::mask_text(&routing_key);
+            kind = kind.map(|kind| secrets::mask_text(&kind));
         }
         // What came back, or was in hand when a worker died, may have been written and counted before.
         let is_counted = received.redelivered || trail.crashes > 0;
@@ -102,7 +110,7 @@ impl Places {
             entry_key,
             event: received.event(),
             kind,
-            source: message.app_id.clone(),
+            source: original.app_id.clone(),
             stage: stage.as_str().to_owned(),
             destination: destination.map(str::to_owned),
             reason: death.reason,
@@ -111,13 +119,18 @@ impl Places {
             generation: trail.generation,
             first_failed_at: trail.first_failed_at.unwrap_or(death.failed_at),
             last_failed_at: death.failed_at,
-            routing_key: routing_key.clone(),
+            routing_key,
             queue: death.queue,
             message: original,
             state: DeadState::Open,
             replay: None,
             copies: u32::from(!is_counted),
         }
+    }
+
+    /// Whether validation has not seen it, and would refuse it: it expired at its door, say.
+    fn would_be_refused(&self, received: &Received) -> bool {
+        received.event().is_none() && !self.judge.would_take(received)
     }
 
     /// What a worker tells. Nobody else's headers have come this far.

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use super::dead::Places;
 use super::rejection;
 use crate::database::{refused, unanswered};
+use crate::history::Judge;
 
 /// Keeps dead letters.
 pub struct KeepDead {
@@ -21,9 +22,10 @@ pub struct KeepDead {
 }
 
 impl KeepDead {
-    /// Keeps them in `store`; they come from the queues of `topology`.
-    pub fn new(store: Arc<dyn Store>, names: Names, topology: &Topology) -> Self {
-        let places = Places::new(names, topology);
+    /// Keeps them in `store`; they come from the queues of `topology`. In what `judge` would not let pass, secrets
+    /// are masked.
+    pub fn new(store: Arc<dyn Store>, names: Names, topology: &Topology, judge: Judge) -> Self {
+        let places = Places::new(names, topology, judge);
         Self { store, places }
     }
 }

@@ -94,6 +94,11 @@ impl Judge {
         })
     }
 
+    /// Whether validation would let a message pass that it has not seen.
+    pub fn would_take(&self, received: &Received) -> bool {
+        matches!(self.validate.judge(received), Outcome::Next(_))
+    }
+
     /// Judges one entry.
     pub fn judge(&self, entry: HistoryEntry) -> Entry {
         let HistoryEntry {

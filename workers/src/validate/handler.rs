@@ -51,7 +51,10 @@ impl Validate {
         let mut decoded = match decode(message, routing_key, &self.logins, self.limits, received_at)
         {
             Ok(decoded) => decoded,
-            Err(error) => return Outcome::Dead(Failure::new(error.code, error.detail)),
+            Err(error) => {
+                let detail = secrets::mask_text(&error.detail);
+                return Outcome::Dead(Failure::new(error.code, detail));
+            }
         };
         // Whatever else becomes of it, the hash goes on sealed or not at all.
         let hash = take_password_hash(&mut decoded.event);
@@ -59,11 +62,13 @@ impl Validate {
             decoded.body = written(&decoded.event).into();
         }
         match self.types.check(&decoded.event.kind, &decoded.data) {
-            Ok(()) if trail.generation > 0 && holds_mask(&decoded) => Outcome::Dead(Failure::new(
-                ReasonCode::Undecodable,
-                "expected an event, found what was kept of a refused one, with `***` in the place of \
+            Ok(()) if trail.generation > 0 && holds_mask(message, &decoded) => {
+                Outcome::Dead(Failure::new(
+                    ReasonCode::Undecodable,
+                    "expected an event, found what was kept of a refused one, with `***` in the place of \
                  a secret; `longshore dead edit` can put in what belongs there",
-            )),
+                ))
+            }
             Ok(()) => {
                 let trail = Trail {
                     publisher: decoded.trail.publisher.clone(),
@@ -93,6 +98,7 @@ impl Validate {
                     error.push_str("; ");
                     error.push_str(&sight);
                 }
+                let error = secrets::mask_text(&error);
                 Outcome::Dead(Failure::new(ReasonCode::UnknownType, error))
             }
             Err(Refused::Rejected(mut rejection)) => {
@@ -100,6 +106,10 @@ impl Validate {
                     rejection.errors.push(FieldError::new("", sight));
                 }
                 // It is kept and announced, but nothing of it is secret any more.
+                for error in &mut rejection.errors {
+                    error.pointer = secrets::mask_text(&error.pointer);
+                    error.detail = secrets::mask_text(&error.detail);
+                }
                 let mut event = canonical(received, decoded);
                 secrets::mask_message(&mut event);
                 Outcome::Rejected(Rejection {
@@ -149,9 +159,10 @@ impl Handler for Validate {
 }
 
 /// Whether it is a letter whose secrets were masked: a replay must not make an event of it.
-fn holds_mask(decoded: &Decoded) -> bool {
+fn holds_mask(message: &Message, decoded: &Decoded) -> bool {
     let extensions = &decoded.event.extensions;
-    secrets::is_masked(&decoded.data)
+    secrets::holds_mask(&message.body)
+        || secrets::holds_mask(decoded.event.source.as_bytes())
         || extensions
             .iter()
             .any(|(name, value)| value.as_str() == Some(secrets::MASK) && secrets::is_secret(name))

@@ -63,14 +63,20 @@ impl Settings {
         body_limit: usize,
     ) -> Result<Self, BrokerError> {
         let address = config.url.address();
+        // What lapin says of a URL that it cannot read repeats parts of it.
         let mut uri: AMQPUri =
             config
                 .url
                 .expose()
                 .parse()
-                .map_err(|detail: String| BrokerError::Unreachable {
-                    address: address.clone(),
-                    detail: format!("the URL is no AMQP URL: {detail}"),
+                .map_err(|_: String| {
+                    BrokerError::Unreachable {
+                address: address.clone(),
+                detail:
+                    "expected an AMQP URL such as amqp://user:password@host:5672/%2f?heartbeat=10, \
+                             found another one"
+                        .to_owned(),
+            }
                 })?;
         // The AMQP URL parser takes IPv6 addresses for no host at all, which means localhost.
         if let Some(host) = config.url.parts().host_str() {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use url::Url;
 
 use super::failure::classify;
 use crate::config;
@@ -28,6 +29,28 @@ const MARK: &str = "longshore.namespace";
 /// What a session has. Asked in the simple protocol, which prepares nothing.
 const LOOK: &str = "SELECT coalesce(current_setting('longshore.namespace', true), ''),
     current_setting('server_encoding'), current_setting('server_version_num')";
+
+/// The parameters of a URL that sqlx reads.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
 
 /// How we are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +85,18 @@ impl Settings {
         config: &config::Database,
         namespace: &Namespace,
     ) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(config.url.expose()).map_err(|error| {
-            // What sqlx says of a URL it cannot read names the part, not the password.
+        let (url, dropped) = known_parameters(config.url.parts());
+        if dropped > 0 {
+            tracing::warn!(
+                parameters = dropped,
+                "the database's URL has parameters that are not known here; they have no effect"
+            );
+        }
+        let options = PgConnectOptions::from_str(url.as_str()).map_err(|error| {
             StoreError::Fault(format!(
-                "expected the address of a PostgreSQL database at {}, found none: {error}",
-                config.url.address()
+                "expected the address of a PostgreSQL database at {}, found none: {}",
+                config.url.address(),
+                without_quoted(&error.to_string())
             ))
         })?;
         let pooled = without_needless_tls(options)
@@ -253,6 +283,29 @@ fn with_settings(begin: &str, settings: &[(&str, String)]) -> String {
 }
 
 /// Whether somebody in between refuses our settings.
+/// The URL with the parameters that sqlx reads, and how many others it has: sqlx would log their values.
+fn known_parameters(url: &Url) -> (Url, usize) {
+    let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+    let (known, others): (Vec<_>, Vec<_>) = url
+        .query_pairs()
+        .into_owned()
+        .partition(|(name, _)| is_known(name));
+    let mut url = url.clone();
+    if !others.is_empty() {
+        url.query_pairs_mut().clear().extend_pairs(known);
+    }
+    (url, others.len())
+}
+
+/// What sqlx says of a URL that it cannot read, without the value that it quotes.
+fn without_quoted(text: &str) -> String {
+    let parts = text.split('"').enumerate();
+    let told: Vec<&str> = parts
+        .map(|(nth, part)| if nth % 2 == 0 { part } else { "***" })
+        .collect();
+    told.join("\"")
+}
+
 fn is_of_start_up_parameters(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else {
         return false;

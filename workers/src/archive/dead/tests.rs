@@ -38,7 +38,8 @@ fn places() -> Places {
         destinations: vec![("crm".to_owned(), vec!["#".to_owned()])],
         ..Config::default().plan()
     };
-    Places::new(Names::new(plan.namespace.clone()), &Topology::new(&plan))
+    let names = Names::new(plan.namespace.clone());
+    Places::new(names, &Topology::new(&plan), crate::testbed::judge())
 }
 
 fn letter(received: &Received) -> DeadLetter {
@@ -117,6 +118,37 @@ fn secrets_are_masked_in_what_was_refused_and_kept_in_what_was_not() {
         assert_eq!(shown.contains("hunter2"), is_kept, "{shown}");
         assert!(shown.contains("email"), "{shown}");
     }
+}
+
+#[test]
+fn what_validation_would_refuse_is_masked_however_it_died() {
+    let expired = |content_type: &str, body: &str| {
+        let death = [("queue", "longshore.validate"), ("reason", "expired")];
+        let death = HeaderValue::Table(Headers::from_iter(death));
+        let headers = [("x-death", HeaderValue::List(vec![death]))];
+        let mut received = foreign(Headers::from_iter(headers));
+        received.message.content_type = Some(content_type.to_owned());
+        received.message.body = body.to_owned().into();
+        received.message.reply_to = Some("amqp://u:hunter2@h".to_owned());
+        letter(&received)
+    };
+    let json = "application/json";
+    for body in [
+        r#"{"email":"a@b.example","name":"A","password":"hunter2"}"#,
+        r#"{"email":"a@b.example","token":"hunter2"#,
+    ] {
+        let letter = expired(json, body);
+        assert_eq!(letter.reason, ReasonCode::Expired);
+        assert!(!format!("{letter:?}").contains("hunter2"), "{letter:?}");
+    }
+    let good = r#"{"email":"a@b.example","name":"password: hunter2"}"#;
+    assert_eq!(expired(json, good).message.body, good.as_bytes());
+    // What somebody publishes to the dead exchange by hand.
+    let mut received = foreign(Headers::default());
+    received.routing_key = "token=hunter2".to_owned();
+    received.message.kind = None;
+    received.message.body = r#"{"password":"hunter2"}"#.into();
+    assert!(!format!("{:?}", letter(&received)).contains("hunter2"));
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn a_delivery_that_was_given_up_is_kept_once_and_the_event_is_dead() {
         (header::ERROR, "expected status 2xx, found 500"),
     ];
     let dead = given_up(&event, &names().integrate(CRM), &why);
-    let handler = KeepDead::new(Arc::clone(&store), names(), &topology());
+    let handler = KeepDead::new(Arc::clone(&store), names(), &topology(), testbed::judge());
     for _ in 0..2 {
         let outcomes = handler.handle(std::slice::from_ref(&dead)).await;
         assert_eq!(outcomes, [Outcome::Done]);
@@ -67,7 +67,7 @@ async fn a_delivery_that_was_given_up_is_kept_once_and_the_event_is_dead() {
 #[tokio::test]
 async fn whatever_comes_to_the_dead_queue_is_kept() {
     let store = testbed::store().await;
-    let handler = KeepDead::new(Arc::clone(&store), names(), &topology());
+    let handler = KeepDead::new(Arc::clone(&store), names(), &topology(), testbed::judge());
     let bytes = Received {
         message: Message {
             body: bytes::Bytes::from_static(b"\xff\0no text at all"),
@@ -110,7 +110,7 @@ async fn a_rejection_is_kept_and_what_is_none_harms_no_neighbour() {
 async fn a_database_that_is_down_is_waited_for() {
     let event = signup(EventId::born(), "ada@example.com");
     let rejected = given_up(&event, &names().store(), &[(header::REASON, "email_taken")]);
-    let dead = KeepDead::new(testbed::down(), names(), &topology());
+    let dead = KeepDead::new(testbed::down(), names(), &topology(), testbed::judge());
     let rejections = KeepRejections::new(testbed::down(), names());
     for outcome in [
         dead.handle(std::slice::from_ref(&rejected)).await,

@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -55,7 +57,12 @@ fn a_text_without_secrets_is_not_touched() {
         b"It's 5 o'clock",
         b"a=1&b=2",
         b"<a><b>password</b></a>",
+        br#"{"fields":[{"name":"email","value":"a"},{"name":"page_token","value":"b"}],"value":"c"}"#,
+        br#"{"next_page_token":"a","token_count":7,"password_changed_at":"2026-01-02"}"#,
+        br#"{"u":"https://user@h:8080/a@b?c=d:e@f","t":"12:30:00","m":"mailto:a@b.example"}"#,
+        b"a: |\n  b\nc: d",
         b"\xff\xfe\0\xff",
+        b"\x01\x02 nothing at all",
         b"",
     ] {
         assert!(matches!(mask(text), Cow::Borrowed(_)), "{:?}", String::from_utf8_lossy(text));
@@ -91,6 +98,23 @@ fn secrets_are_masked_in_text_of_any_kind() {
         ),
         twice.to_string(),
         format!(r#"{{"data_base64":"{base64}"}}"#),
+        format!(r#"[{{"name":"password","value":"{SECRET}"}}]"#),
+        format!(r#"{{"Value":"{SECRET}","Key":"API_KEY"}}"#),
+        format!(r#"{{"id":"pwd","label":"Your password","value":{{"a":"{SECRET}"}}}}"#),
+        format!("<property name=\"password\" value=\"{SECRET}\"/>"),
+        format!(
+            r#"{{"password"/* of the user */: // here
+            "{SECRET}"}}"#
+        ),
+        format!("a:1:{{s:8:\"password\";s:7:\"{SECRET}\";}}"),
+        format!("a: 1\npassword: |\n  {SECRET}\n  {SECRET}\nb: 2"),
+        format!("user:\n  password:\n    {SECRET}\n"),
+        format!("пароль: {SECRET}\n"),
+        format!(r#"{{"u":"https:\/\/user:{SECRET}@h\/x"}}"#),
+        format!("see postgres://u:{SECRET}@h/d, and more"),
+        format!(r#"{{"text":"Authorization: Bearer {SECRET}"}}"#),
+        format!("payload=%7B%22password%22%3A%22{SECRET}%22%7D&b=2"),
+        in_layers(12),
     ] {
         let told = masked(&text);
         let inner = BASE64.decode(
@@ -116,6 +140,110 @@ fn secrets_are_masked_in_text_of_any_kind() {
             .filter(|&byte| byte != 0)
             .collect();
         assert_eq!(String::from_utf8_lossy(&told), r#"{"password":"***"}"#);
+    }
+}
+
+/// JSON in a text in JSON, as deep as that.
+fn in_layers(depth: usize) -> String {
+    (0..depth).fold(json!({"password": SECRET}).to_string(), |inner, _| {
+        json!({"a": inner}).to_string()
+    })
+}
+
+#[test]
+fn secrets_are_masked_in_what_stands_for_other_bytes() {
+    use std::io::{Read as _, Write as _};
+
+    use flate2::Compression;
+    use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    let json = json!({"password": SECRET, "b": "kept"}).to_string();
+    let expected = json.replace(SECRET, "***");
+    macro_rules! packed {
+        ($encoder:ident, $decoder:ident) => {{
+            let mut packer = $encoder::new(Vec::new(), Compression::fast());
+            packer.write_all(json.as_bytes()).unwrap();
+            let packed = packer.finish().unwrap();
+            let told = mask(&packed).into_owned();
+            let mut unpacked = String::new();
+            $decoder::new(&told[..])
+                .read_to_string(&mut unpacked)
+                .unwrap();
+            assert_eq!(unpacked, expected);
+            assert_eq!(mask(&told), told);
+            // Cut, its beginning can still be read.
+            let told = mask(&packed[..packed.len() - 9]).into_owned();
+            let mut unpacked = Vec::new();
+            let _ = $decoder::new(&told[..]).read_to_end(&mut unpacked);
+            assert!(!String::from_utf8_lossy(&unpacked).contains(SECRET));
+            packed
+        }};
+    }
+    let gzip = packed!(GzEncoder, GzDecoder);
+    packed!(ZlibEncoder, ZlibDecoder);
+    packed!(DeflateEncoder, DeflateDecoder);
+
+    let standard = |text: &[u8]| BASE64.encode(text);
+    let url_safe = |text: &[u8]| URL_SAFE_NO_PAD.encode(text);
+    let hex = |text: &[u8]| {
+        text.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let once = standard(json.as_bytes());
+    for text in [
+        once.clone(),
+        once.trim_end_matches('=').to_owned(),
+        json!({"a": url_safe(format!("{json} \u{3fff}").as_bytes())}).to_string(),
+        json!({"a": standard(once.as_bytes())}).to_string(),
+        json!({"a": standard(&gzip)}).to_string(),
+        json!({"a": hex(json.as_bytes())}).to_string(),
+        once.as_bytes()
+            .chunks(20)
+            .map(|line| String::from_utf8_lossy(line) + "\r\n")
+            .collect(),
+    ] {
+        let told = masked(&text);
+        assert_ne!(told, text);
+        assert_eq!(masked(&told), told);
+        assert!(
+            holds_mask(told.as_bytes()) && !holds_mask(text.as_bytes()),
+            "{text}"
+        );
+    }
+    // What nobody can take apart is masked whole.
+    let many_zeros = {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&vec![b' '; 5_000_000]).unwrap();
+        packer.finish().unwrap()
+    };
+    for packed in [
+        &b"\x82\xa5email\xa1a\xa8password\xa7hunter2"[..],
+        b"\x0a\x08password\x12\x07hunter2",
+        b"\0p\0a\0s\0s\0w\0o\0r\0d\0 hunter2",
+        &many_zeros,
+    ] {
+        assert_eq!(masked(packed), MASK);
+    }
+    for marked in [&b"\xff\xfe"[..], b"\xfe\xff"] {
+        let told = masked([marked, json.as_bytes()].concat());
+        assert!(!told.contains(SECRET) && told.contains("kept"), "{told}");
+    }
+}
+
+#[test]
+fn a_mask_in_the_place_of_a_secret_is_found_and_no_other() {
+    for text in [
+        r#"{"a":[{"password":"***"}]}"#,
+        r#"{"a":"{\"password\":\"***\"}"}"#,
+        r#"{"u":"https://u:***@h"}"#,
+        "password=***",
+    ] {
+        assert!(holds_mask(text.as_bytes()), "{text}");
+    }
+    for text in [r#"{"a":"***","token":"x"}"#, r#"{"name":"***"}"#, "***", ""] {
+        assert!(!holds_mask(text.as_bytes()), "{text}");
     }
 }
 
@@ -174,6 +302,14 @@ fn masking_takes_time_in_proportion_to_the_text() {
         "'a",
         "\"\\",
         "password \n",
+        "a=",
+        "a=%",
+        "://",
+        "\"a\"/*",
+        "\"a\"//",
+        "\"name\":\"",
+        "name='password' value=",
+        "password:\n ",
     ] {
         let text = part.repeat(300_000 / part.len());
         let _ = mask(text.as_bytes());
@@ -203,7 +339,7 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(parts in prop::collection::vec(prop::sample::select(vec![
         "\"", "'", "\\", "{", "}", "[", "]", ":", "=", "=>", "password", "token", "name", "<", ">", "/", "</", "\n",
-        "\r\n\r\n", "--", " ", "&", "%70", "ä", ",", "null",
+        "\r\n\r\n", "--", "value", "://", "@", "/*", "*/", "|", "s:8:", ";", " ", "&", "%70", "ä", ",", "null",
     ]), 0..40)) {
         let text = parts.concat();
         let once = masked(&text);
