@@ -1,7 +1,7 @@
 //! Saying what is wrong with a configuration: the place, the key and what was expected. Never the line
 //! itself, nor what was given where a secret may have slipped in: any line of a configuration may hold one.
 
-use super::url::masked_text;
+use super::mask::masked_text;
 
 /// What a reader of TOML found wrong.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,8 +26,9 @@ pub struct Telemetry {
 pub struct InvalidFilter(String);
 
 /// Silenced unless asked for: lapin logs returned messages with their bodies, and its own errors, which
-/// the engine tells once and in better words.
-const QUIET: &str = "lapin=off,sqlx=warn";
+/// the engine tells once and in better words. sqlx logs parameters of a URL that it does not know, with their
+/// values.
+const QUIET: &str = "lapin=off,sqlx=warn,sqlx_postgres::options=off";
 
 /// What is exported: the spans there are without further ado, and those that are there for it alone.
 const TRACED: &str = "info,longshore::trace=trace";

@@ -15,12 +15,34 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::failure::classify;
-use crate::config;
+use crate::config::{self, ServiceUrl};
 use crate::namespace::Namespace;
 use crate::store::StoreError;
 
 /// Oldest major version of PostgreSQL that has all that the schema uses.
 const OLDEST_VERSION: u32 = 13;
+
+/// Parameters of a database's URL that sqlx knows, and `options[NAME]`.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
 
 /// A setting of ours that says whether the others have arrived.
 const MARK: &str = "longshore.namespace";
@@ -28,6 +50,15 @@ const MARK: &str = "longshore.namespace";
 /// What a session has. Asked in the simple protocol, which prepares nothing.
 const LOOK: &str = "SELECT coalesce(current_setting('longshore.namespace', true), ''),
     current_setting('server_encoding'), current_setting('server_version_num')";
+
+/// Names the parameters that do nothing. sqlx would do so with their values, which may be secret.
+fn warn_of_unknown_parameters(url: &ServiceUrl) {
+    for (name, _) in url.parts().query_pairs() {
+        if !PARAMETERS.contains(&&*name) && !name.starts_with("options[") {
+            tracing::warn!(parameter = %name, "database.url has a parameter that is not known and does nothing");
+        }
+    }
+}
 
 /// How we are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +94,12 @@ impl Settings {
         namespace: &Namespace,
     ) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(config.url.expose()).map_err(|error| {
-            // What sqlx says of a URL it cannot read names the part, not the password.
             StoreError::Fault(format!(
                 "expected the address of a PostgreSQL database at {}, found none: {error}",
                 config.url.address()
             ))
         })?;
+        warn_of_unknown_parameters(&config.url);
         let pooled = without_needless_tls(options)
             .application_name(&application_name(namespace))
             // A pooler does not know it, and no value of ours is a float.

@@ -15,6 +15,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::Types;
 use common::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, Store};
+use common::telemetry::stderr;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -189,7 +190,7 @@ async fn by_hand(
     let body = readable(&before.message.body)?;
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
     if !is_json {
-        eprintln!("the body is not JSON; opening it as plain text");
+        stderr::say("the body is not JSON; opening it as plain text");
     }
     let mut shown = if is_json {
         layout::pretty(body)
@@ -222,7 +223,7 @@ async fn by_hand(
         match checked {
             Ok(mended) => return Ok(mended),
             Err(wrong) if std::io::stdin().is_terminal() => {
-                eprintln!("{}", clean(&wrong.to_string()));
+                stderr::say(&clean(&wrong.to_string()));
                 confirm("open the editor again", false)?;
             }
             Err(wrong) => return Err(unfit(wrong)),
