@@ -116,6 +116,8 @@ async fn started(program: Program, variable: &str, url: &str, folder: &Path) -> 
         ensure!(Instant::now() < deadline, "it says: {}", process.output());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    process.kill().await?;
+    if process.exited()?.is_none() {
+        process.kill().await?;
+    }
     Ok(process.output())
 }

@@ -3,6 +3,7 @@
 mod check;
 mod editor;
 mod envelope;
+mod form;
 mod layout;
 mod patch;
 
@@ -33,8 +34,9 @@ use crate::{shell, stop};
 #[command(after_help = "\
 Opens the letter in $VISUAL or $EDITOR, unless --patch or --set say what to change. The event must then \
 follow the schema and the rules of its type; one that has an event id must still be the same event (id, \
-source and type). A message that is no event yet can be given what it lacks: content_type, routing_key, \
-type, source, id and time. What was before is kept, with who and why, and nothing is sent: that is \
+source and type). A message that is no event yet can be given what it lacks: content_type, \
+content_encoding, routing_key, specversion, type, source, id, time, subject, dataschema, and with --set any \
+header:NAME of the publisher's. What was before is kept, with who and why, and nothing is sent: that is \
 `longshore dead replay`. Only open letters can be mended. The editor shows the body as it is, secrets included.
 
 Examples:
@@ -49,8 +51,8 @@ pub struct EditArgs {
     /// A JSON Merge Patch (RFC 7396) for the body, instead of an editor; `-` is standard input
     #[arg(long, value_name = "FILE")]
     patch: Option<PathBuf>,
-    /// Sets content_type, routing_key, type, source, id or time (RFC 3339), instead of an editor; an empty VALUE
-    /// takes it away. May be given several times
+    /// Sets one of the names below (times as in RFC 3339), instead of an editor; an empty VALUE takes it away. May
+    /// be given several times
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
     /// Why, for whoever looks at it later
@@ -199,7 +201,7 @@ async fn by_hand(
     };
     let is_whole = letter.event.is_none();
     if is_whole {
-        shown = envelope::form(&before, &shown);
+        shown = form::form(&before, &shown);
     }
     // Ctrl-C is the editor's while it runs; were it ours too, the file would stay behind.
     let stop = stop::on_signals()?;
@@ -233,7 +235,7 @@ async fn by_hand(
 
 /// What somebody has made of the form.
 fn of_form(before: &Editable, form: &str) -> Result<Editable, check::Unfit> {
-    let (settings, body) = envelope::read_form(before, form).map_err(check::unfit)?;
+    let (settings, body) = form::read_form(before, form).map_err(check::unfit)?;
     let with_body = with_body(before, body);
     envelope::set(&with_body, &settings).map_err(|error| check::unfit(error.to_string()))
 }
