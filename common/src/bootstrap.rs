@@ -210,6 +210,17 @@ where
     done
 }
 
+/// Starts a program that takes no arguments: one that is given any was meant to do something else.
+pub fn without_arguments(name: &str, main: fn() -> ExitCode) -> ExitCode {
+    match std::env::args_os().nth(1) {
+        None => main(),
+        Some(found) => {
+            stderr::say(&format!("{name}: expected no arguments, found {found:?}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
 /// How much longer than the drain deadline the process as a whole may take to end.
 const GRACE: Duration = Duration::from_secs(3);
 

@@ -17,6 +17,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand, ValueEnum};
 use common::bootstrap::Failure;
 use common::config::Config;
+use common::telemetry::stderr;
 
 use crate::app::App;
 use crate::output::List;
@@ -126,7 +127,7 @@ impl Engine {
 
 pub(crate) async fn run(app: &App, args: BenchArgs) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
-        eprintln!("this is a debug build: its figures mean little (cargo run --release)");
+        stderr::say("this is a debug build: its figures mean little (cargo run --release)");
     }
     let engine = engine(&args, &app.config)?;
     let mut config = app.config.clone();

@@ -12,9 +12,8 @@ use common::bootstrap::Failure;
 pub(crate) fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if terminal && !yes {
-        eprint!("{what}? [y/N] ");
         // Where the question cannot be shown, the answer is still waited for.
-        let _ = std::io::stderr().flush();
+        let _ = write!(std::io::stderr(), "{what}? [y/N] ");
     }
     decide(what, yes, terminal, &mut std::io::stdin().lock())
 }

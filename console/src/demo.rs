@@ -15,6 +15,7 @@ use common::bootstrap::Failure;
 use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadState, EventStatus, Replay, Store};
+use common::telemetry::stderr;
 use common::topology::Names;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio_util::sync::CancellationToken;
@@ -262,7 +263,7 @@ async fn conflicts(store: &dyn Store, doors: &[Door]) -> Result<HashMap<EventId,
 
 /// A line of news on standard error.
 fn say(text: &str) {
-    eprintln!("{text}");
+    stderr::say(text);
 }
 
 fn tell_how_to_look(variables: &[(String, String)]) {

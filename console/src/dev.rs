@@ -129,7 +129,10 @@ async fn work(
     let door = Door::new(Arc::clone(config), health, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
     let greeting = Greeting::new(config, listener.local_addr().map_err(anyhow::Error::from)?);
-    output.show(&greeting, Greeting::text)?;
+    if let Err(error) = output.show(&greeting, Greeting::text) {
+        // Nobody is greeted; the work goes on.
+        tracing::warn!(%error, "the greeting is not shown");
+    }
 
     let stop = &program.stop;
     let serving = async {

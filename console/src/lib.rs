@@ -27,6 +27,7 @@ mod system;
 mod testbed;
 mod when;
 
+use common::telemetry::stderr;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -56,7 +57,7 @@ pub fn main() -> ExitCode {
     match app::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("longshore: {}", app::describe(&failure));
+            stderr::say(&format!("longshore: {}", app::describe(&failure)));
             ExitCode::from(failure.code())
         }
     }

@@ -2,7 +2,8 @@
 
 /// How this program was called: what calls it again from the same folder.
 pub(crate) fn called() -> String {
-    let program = std::env::args().next().unwrap_or_default();
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = program.to_string_lossy();
     quoted(if program.is_empty() {
         "longshore"
     } else {

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    producer::main()
+    common::bootstrap::without_arguments("longshore-producer", producer::main)
 }

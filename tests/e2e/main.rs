@@ -44,6 +44,7 @@ mod testkit;
 mod traces;
 mod trust;
 mod unroutable;
+mod usage;
 mod verify;
 mod watch;
 mod wire;

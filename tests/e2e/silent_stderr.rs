@@ -1,6 +1,7 @@
 //! Standard error is a pipe that nobody reads: work goes on, and the end is in good order.
 
-use std::process::Stdio;
+use std::fs::File;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +10,7 @@ use e2e::{
     load::{Load, signup},
     port,
     process::Program,
+    scratch::Scratch,
     system::System,
     wait::eventually,
 };
@@ -18,6 +20,32 @@ use crate::{LATER, SOON};
 
 /// Events whose trace lines fill both the pipe and the buffer before it.
 const EVENTS: usize = 300;
+
+/// A full disk, or a reader that is gone: what was asked for decides how a program ends.
+#[test]
+fn an_output_that_takes_nothing_changes_no_exit_code() -> Result<()> {
+    let folder = Scratch::new()?;
+    let full = || File::options().write(true).open("/dev/full");
+    let (reader, gone) = std::io::pipe()?;
+    drop(reader);
+    for (arguments, code) in [
+        (&["doctor"][..], 3),
+        (&["run", "store", "now"], 2),
+        (&["explain", "nothing"], 2),
+    ] {
+        for stderr in [Stdio::from(full()?), Stdio::from(gone.try_clone()?)] {
+            let status = Command::new(Program::Longshore.path()?)
+                .env_clear()
+                .current_dir(folder.path())
+                .args(arguments)
+                .stdout(Stdio::from(gone.try_clone()?))
+                .stderr(stderr)
+                .status()?;
+            ensure!(status.code() == Some(code), "{arguments:?}: {status}");
+        }
+    }
+    Ok(())
+}
 
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_no_work() -> Result<()> {

@@ -13,6 +13,7 @@ mod together;
 mod turns;
 mod webhook;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use common::broker::Broker;
 use common::config::{Destination, StageSettings};
 use common::runtime::{Spec, Worker};
 use common::store::Store;
+use common::telemetry::stderr;
 use common::topology::{Names, Stage};
 
 pub use deliver::Deliver;
@@ -41,15 +43,15 @@ const AHEAD: usize = 16;
 
 /// Runs the program `longshore-integrate`.
 pub fn main() -> ExitCode {
-    main_with(std::env::args().skip(1))
+    main_with(std::env::args_os().skip(1))
 }
 
 /// As [`main`], with these arguments: `--destination NAME`, repeatable.
-pub fn main_with(arguments: impl Iterator<Item = String>) -> ExitCode {
+pub fn main_with(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let asked = match destinations_asked_for(arguments) {
         Ok(asked) => asked,
         Err(usage) => {
-            eprintln!("longshore-integrate: {usage}");
+            stderr::say(&format!("longshore-integrate: {usage}"));
             return ExitCode::from(2);
         }
     };
@@ -58,9 +60,11 @@ pub fn main_with(arguments: impl Iterator<Item = String>) -> ExitCode {
 
 /// `--destination NAME`, repeatable.
 fn destinations_asked_for(
-    mut arguments: impl Iterator<Item = String>,
+    arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
+    // What is not UTF-8 is no name either, and is refused as such.
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     while let Some(argument) = arguments.next() {
         let name = match argument.strip_prefix("--destination=") {
             Some(name) => Some(name.to_owned()),
@@ -162,13 +166,14 @@ fn settings(destination: &Destination, most: u16) -> StageSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     #[test]
     fn destinations_are_named_either_way() {
-        let asked = |arguments: &[&str]| {
-            destinations_asked_for(arguments.iter().map(|argument| (*argument).to_owned()))
-        };
+        let asked =
+            |arguments: &[&str]| destinations_asked_for(arguments.iter().map(OsString::from));
         assert_eq!(asked(&[]), Ok(vec![]));
         assert_eq!(
             asked(&["--destination", "a", "--destination=b"]),
@@ -177,6 +182,8 @@ mod tests {
         for wrong in [&["--destination"][..], &["a"], &["--destination="]] {
             assert!(asked(wrong).is_err(), "{wrong:?}");
         }
+        let raw = OsString::from_vec(b"--x=\xff".to_vec());
+        assert!(destinations_asked_for([raw].into_iter()).is_err());
     }
 
     #[test]

@@ -8,8 +8,8 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::kubernetes::is_of_kubernetes;
+use super::mask::masked_text;
 use super::mistake::Mistake;
-use super::url::masked_text;
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "LONGSHORE_";

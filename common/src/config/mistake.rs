@@ -1,7 +1,7 @@
 //! Saying what is wrong with a configuration: the place, the key and what was expected. Never the line
 //! itself, nor what was given where a secret may have slipped in: any line of a configuration may hold one.
 
-use super::url::{is_plain, masked_text};
+use super::mask::{is_name, masked_text};
 
 /// What a reader of TOML found wrong.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn without_values(message: &str) -> String {
     }
     if let Some(rest) = message.strip_prefix("unknown field `")
         && let Some((name, expected)) = rest.rsplit_once("`, expected ")
-        && !is_plain(name)
+        && !is_name(name)
     {
         return format!("unknown field, expected {expected}");
     }

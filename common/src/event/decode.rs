@@ -205,15 +205,24 @@ fn read_shape(message: &Message, routing_key: &str, publisher: &Publisher) -> Re
     ))
 }
 
+/// The prefix of a header, as it is written, and the attribute that it holds, in lower case; `None` where it is
+/// another header.
+pub fn split_attribute(header: &str) -> Option<(&str, String)> {
+    PREFIXES.iter().find_map(|prefix| {
+        let (start, attribute) = header.split_at_checked(prefix.len())?;
+        start
+            .eq_ignore_ascii_case(prefix)
+            .then(|| (start, attribute.to_ascii_lowercase()))
+    })
+}
+
 /// The attributes of shape 2; none where it is another shape.
 fn attributes(headers: &Headers) -> Vec<Attribute> {
     let mut attributes: Vec<Attribute> = Vec::new();
     for (name, value) in headers.iter() {
-        let attribute = PREFIXES.iter().find_map(|prefix| {
-            let (start, attribute) = name.split_at_checked(prefix.len())?;
-            start.eq_ignore_ascii_case(prefix).then_some(attribute)
-        });
-        let Some(attribute) = attribute else { continue };
+        let Some((_, attribute)) = split_attribute(name) else {
+            continue;
+        };
         let value = match value {
             HeaderValue::Null => continue,
             // AMQP has a type for moments; CloudEvents' JSON format writes them as text.
@@ -226,7 +235,6 @@ fn attributes(headers: &Headers) -> Vec<Attribute> {
                 }
             },
         };
-        let attribute = attribute.to_ascii_lowercase();
         match attributes.iter_mut().find(|(known, _)| *known == attribute) {
             None => attributes.push((attribute, value)),
             // Some publishers write both prefixes.

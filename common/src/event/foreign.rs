@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 
+use super::media::MediaType;
 use crate::message::{HeaderValue, Headers, Message};
 
 /// How data begins that is not text, what it is called, and what to do.
@@ -30,7 +31,7 @@ const MAGIC: [(&[u8], &str); 19] = [
 ];
 
 /// Values of `compression` (kombu) and of the property `content_encoding`, and what they are called.
-const ENCODINGS: [(&str, &str); 8] = [
+const ENCODINGS: [(&str, &str); 14] = [
     ("application/x-gzip", "zlib-compressed data"),
     ("application/x-bz2", "bzip2-compressed data"),
     ("application/x-lzma", "lzma-compressed data"),
@@ -39,10 +40,47 @@ const ENCODINGS: [(&str, &str); 8] = [
     ("deflate", "zlib-compressed data"),
     ("br", "Brotli-compressed data"),
     ("zstd", "zstd-compressed data"),
+    ("x-gzip", "gzip-compressed data"),
+    ("zlib", "zlib-compressed data"),
+    ("bzip2", "bzip2-compressed data"),
+    ("lz4", "lz4-compressed data"),
+    ("snappy", "snappy-compressed data"),
+    ("compress", "LZW-compressed data"),
+];
+
+/// Content types of data in other formats than JSON (without `x-` before the subtype), and what they are called.
+const FORMATS: [(&str, &str); 16] = [
+    ("application/python-serialize", "a Python pickle"),
+    ("application/pickle", "a Python pickle"),
+    ("application/msgpack", "MessagePack"),
+    ("application/vnd.msgpack", "MessagePack"),
+    ("application/messagepack", "MessagePack"),
+    ("application/protobuf", "Protocol Buffers"),
+    ("application/vnd.google.protobuf", "Protocol Buffers"),
+    ("application/grpc", "Protocol Buffers"),
+    ("application/avro", "Avro"),
+    ("avro/binary", "Avro"),
+    ("application/vnd.apache.avro", "Avro"),
+    ("application/thrift", "Thrift"),
+    ("application/cbor", "CBOR"),
+    ("application/bson", "BSON"),
+    ("application/yaml", "YAML"),
+    ("text/yaml", "YAML"),
+];
+
+/// Content types of compressed data.
+const PACKED: [(&str, &str); 7] = [
+    ("application/gzip", "gzip-compressed data"),
+    ("application/zlib", "zlib-compressed data"),
+    ("application/bzip2", "bzip2-compressed data"),
+    ("application/xz", "xz-compressed data"),
+    ("application/zstd", "zstd-compressed data"),
+    ("application/snappy", "snappy-compressed data"),
+    ("application/lzma", "lzma-compressed data"),
 ];
 
 /// Header names by which a library is known.
-const HEADERS: [(&[&str], &str); 5] = [
+const HEADERS: [(&[&str], &str); 8] = [
     (&["task", "id"], "a Celery task"),
     (
         &["NServiceBus.EnclosedMessageTypes"],
@@ -51,6 +89,12 @@ const HEADERS: [(&[&str], &str); 5] = [
     (&["MT-Activity-Id"], "a MassTransit message"),
     (&["__TypeId__"], "a Spring AMQP message"),
     (&["rbs2-msg-type"], "a Rebus message"),
+    (&["nameko.call_id_stack"], "a Nameko message"),
+    (
+        &["spring_json_header_types"],
+        "a Spring Cloud Stream message",
+    ),
+    (&["Wolverine-Message-Type"], "a Wolverine message"),
 ];
 
 /// Names in a JSON object by which a library's envelope is known.
@@ -80,11 +124,12 @@ const MAX_SEARCHED: usize = 1024 * 1024;
 /// What a message that was refused looks like, and what its publisher can do: a sentence for an error.
 pub fn recognise(message: &Message) -> Option<String> {
     let Message { headers, body, .. } = message;
-    if let Some(what) = encoding(message).or_else(|| magic(body)) {
+    let packed = encoding(message).or_else(|| magic(body));
+    if let Some(what) = packed.or_else(|| format(message)) {
         let advice = if what.contains("-compressed") {
             "Nothing is unpacked here, so publish it uncompressed"
         } else {
-            "Publish the data itself, as JSON"
+            "Publish the data itself, as JSON, or as binary data of a CloudEvent"
         };
         return Some(format!("it looks like {what}. {advice}"));
     }
@@ -114,6 +159,24 @@ fn magic(body: &[u8]) -> Option<&'static str> {
     }
     let known = MAGIC.iter().find(|(start, _)| body.starts_with(start));
     known.map(|(_, what)| *what)
+}
+
+/// What the content type says, where it is a format that is known here and is not read.
+fn format(message: &Message) -> Option<&'static str> {
+    let media = MediaType::read(message.content_type.as_deref()?);
+    let (kind, subtype) = media.essence().split_once('/')?;
+    let bare = format!("{kind}/{}", subtype.strip_prefix("x-").unwrap_or(subtype));
+    let mut known = FORMATS.iter().chain(&PACKED);
+    let suffix = |ends: &str| subtype.ends_with(ends);
+    match known.find(|(name, _)| *name == bare) {
+        Some((_, what)) => Some(what),
+        None if suffix("+protobuf") || suffix("+proto") => Some("Protocol Buffers"),
+        None if suffix("+avro") => Some("Avro"),
+        None if suffix("+cbor") => Some("CBOR"),
+        None if suffix("+yaml") => Some("YAML"),
+        None if suffix("+gzip") => Some("gzip-compressed data"),
+        None => None,
+    }
 }
 
 fn library(headers: &Headers) -> Option<&'static str> {
@@ -216,6 +279,14 @@ mod tests {
             (json, json!({"class": "A", "args": [], "jid": "1"}).to_string(), &[], "a Sidekiq job"),
             (json, json!({"name": "a", "data": {}, "opts": {}}).to_string(), &[], "a BullMQ job"),
             ("application/vnd.masstransit+json", "{}".into(), &[], "a MassTransit message"),
+            ("application/x-python-serialize", "(I1".into(), &[], "a Python pickle"),
+            ("application/x-msgpack", "\u{1}".into(), &[], "MessagePack"),
+            ("Application/X-Protobuf; messageType=a", "\u{1}".into(), &[], "Protocol Buffers"),
+            ("application/vnd.a.b+protobuf", "\u{1}".into(), &[], "Protocol Buffers"),
+            ("avro/binary", "\u{1}".into(), &[], "Avro"),
+            ("application/x-yaml", "a: 1".into(), &[], "YAML"),
+            ("application/cloudevents+avro", "\u{1}".into(), &[], "Avro"),
+            ("application/gzip", "?".into(), &[], "gzip-compressed data"),
             (json, "whatever".into(), &[("compression", "application/x-gzip")], "zlib-compressed data"),
             (json, "\"{\\\"a\\\":1}\"".into(), &[], "encoded twice"),
             ("application/cloudevents-batch+json", "[]".into(), &[], "a batch"),

@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use common::bootstrap::Failure;
 use common::config::Config;
+use common::telemetry::stderr;
 use tokio_util::sync::CancellationToken;
 
 use crate::system::System;
@@ -32,7 +33,7 @@ impl Lab {
 
     /// A line of news on standard error.
     pub(super) fn say(&self, text: &str) {
-        eprintln!("{text}");
+        stderr::say(text);
     }
 
     /// Fails where no more shall be measured.

@@ -1,5 +1,7 @@
 //! `longshore run`: one of the programs in this process.
 
+use common::telemetry::stderr;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -15,7 +17,7 @@ pub struct RunArgs {
     pub program: Program,
     /// What the program itself is given
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
 }
 
 /// The programs of the system.
@@ -51,10 +53,10 @@ impl RunArgs {
     pub(crate) fn start(self) -> ExitCode {
         if self.program != Program::Integrate && !self.args.is_empty() {
             let name = self.program.as_str();
-            eprintln!(
-                "longshore run {name}: expected no arguments, found {:?}",
-                self.args
-            );
+            let found = self.args;
+            stderr::say(&format!(
+                "longshore run {name}: expected no arguments, found {found:?}"
+            ));
             return ExitCode::from(2);
         }
         match self.program {

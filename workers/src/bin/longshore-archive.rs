@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    workers::archive::main()
+    common::bootstrap::without_arguments("longshore-archive", workers::archive::main)
 }

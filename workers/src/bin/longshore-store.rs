@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    workers::store::main()
+    common::bootstrap::without_arguments("longshore-store", workers::store::main)
 }

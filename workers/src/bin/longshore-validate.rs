@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    workers::validate::main()
+    common::bootstrap::without_arguments("longshore-validate", workers::validate::main)
 }

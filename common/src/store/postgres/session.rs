@@ -23,34 +23,34 @@ use crate::store::StoreError;
 /// Oldest major version of PostgreSQL that has all that the schema uses.
 const OLDEST_VERSION: u32 = 13;
 
+/// Parameters of a database's URL that sqlx knows, and `options[NAME]`.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
 /// A setting of ours that says whether the others have arrived.
 const MARK: &str = "longshore.namespace";
 
 /// What a session has. Asked in the simple protocol, which prepares nothing.
 const LOOK: &str = "SELECT coalesce(current_setting('longshore.namespace', true), ''),
     current_setting('server_encoding'), current_setting('server_version_num')";
-
-/// The parameters of a URL that sqlx reads.
-const PARAMETERS: [&str; 18] = [
-    "application_name",
-    "dbname",
-    "host",
-    "hostaddr",
-    "options",
-    "password",
-    "port",
-    "ssl-ca",
-    "ssl-cert",
-    "ssl-key",
-    "ssl-mode",
-    "ssl-root-cert",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "statement-cache-capacity",
-    "user",
-];
 
 /// How we are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,7 +282,6 @@ fn with_settings(begin: &str, settings: &[(&str, String)]) -> String {
     std::iter::once(begin.to_owned()).chain(settings).collect()
 }
 
-/// Whether somebody in between refuses our settings.
 /// The URL with the parameters that sqlx reads, and how many others it has: sqlx would log their values.
 fn known_parameters(url: &Url) -> (Url, usize) {
     let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
@@ -306,6 +305,7 @@ fn without_quoted(text: &str) -> String {
     told.join("\"")
 }
 
+/// Whether somebody in between refuses our settings.
 fn is_of_start_up_parameters(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else {
         return false;

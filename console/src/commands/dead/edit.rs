@@ -3,6 +3,7 @@
 mod check;
 mod editor;
 mod envelope;
+mod form;
 mod layout;
 mod patch;
 
@@ -15,6 +16,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::Types;
 use common::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, Store};
+use common::telemetry::stderr;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -32,8 +34,9 @@ use crate::{shell, stop};
 #[command(after_help = "\
 Opens the letter in $VISUAL or $EDITOR, unless --patch or --set say what to change. The event must then \
 follow the schema and the rules of its type; one that has an event id must still be the same event (id, \
-source and type). A message that is no event yet can be given what it lacks: content_type, routing_key, \
-type, source, id and time. What was before is kept, with who and why, and nothing is sent: that is \
+source and type). A message that is no event yet can be given what it lacks: content_type, \
+content_encoding, routing_key, specversion, type, source, id, time, subject, dataschema, and with --set any \
+header:NAME of the publisher's. What was before is kept, with who and why, and nothing is sent: that is \
 `longshore dead replay`. Only open letters can be mended. The editor shows the body as it is, secrets included.
 
 Examples:
@@ -48,8 +51,8 @@ pub struct EditArgs {
     /// A JSON Merge Patch (RFC 7396) for the body, instead of an editor; `-` is standard input
     #[arg(long, value_name = "FILE")]
     patch: Option<PathBuf>,
-    /// Sets content_type, routing_key, type, source, id or time (RFC 3339), instead of an editor; an empty VALUE
-    /// takes it away. May be given several times
+    /// Sets one of the names below (times as in RFC 3339), instead of an editor; an empty VALUE takes it away. May
+    /// be given several times
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
     /// Why, for whoever looks at it later
@@ -189,7 +192,7 @@ async fn by_hand(
     let body = readable(&before.message.body)?;
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
     if !is_json {
-        eprintln!("the body is not JSON; opening it as plain text");
+        stderr::say("the body is not JSON; opening it as plain text");
     }
     let mut shown = if is_json {
         layout::pretty(body)
@@ -198,7 +201,7 @@ async fn by_hand(
     };
     let is_whole = letter.event.is_none();
     if is_whole {
-        shown = envelope::form(&before, &shown);
+        shown = form::form(&before, &shown);
     }
     // Ctrl-C is the editor's while it runs; were it ours too, the file would stay behind.
     let stop = stop::on_signals()?;
@@ -222,7 +225,7 @@ async fn by_hand(
         match checked {
             Ok(mended) => return Ok(mended),
             Err(wrong) if std::io::stdin().is_terminal() => {
-                eprintln!("{}", clean(&wrong.to_string()));
+                stderr::say(&clean(&wrong.to_string()));
                 confirm("open the editor again", false)?;
             }
             Err(wrong) => return Err(unfit(wrong)),
@@ -232,7 +235,7 @@ async fn by_hand(
 
 /// What somebody has made of the form.
 fn of_form(before: &Editable, form: &str) -> Result<Editable, check::Unfit> {
-    let (settings, body) = envelope::read_form(before, form).map_err(check::unfit)?;
+    let (settings, body) = form::read_form(before, form).map_err(check::unfit)?;
     let with_body = with_body(before, body);
     envelope::set(&with_body, &settings).map_err(|error| check::unfit(error.to_string()))
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use common::event::{from_rfc3339, to_rfc3339};
+use common::event::{from_rfc3339, header, split_attribute, to_rfc3339};
 use common::message::{CLOUDEVENTS_JSON, HeaderValue, Message};
 use common::store::Editable;
 use serde_json::json;
@@ -15,36 +15,72 @@ use time::OffsetDateTime;
 use super::patch;
 
 /// A name that can be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Field {
     ContentType,
+    ContentEncoding,
     RoutingKey,
+    Specversion,
     Type,
     Source,
     Id,
     Time,
+    Subject,
+    Dataschema,
+    /// A header of the message, whatever it holds.
+    Header(String),
 }
 
+/// What the name of a header begins with on the command line.
+const HEADER: &str = "header:";
+
 impl Field {
-    /// All of them, in the order in which they are set: the content type decides where others are.
-    pub(super) const ALL: [Self; 6] = [
+    /// All that the editor shows, in the order in which they are set: content type and headers decide where
+    /// others are.
+    pub(super) const ALL: [Self; 10] = [
         Self::ContentType,
+        Self::ContentEncoding,
         Self::RoutingKey,
+        Self::Specversion,
         Self::Type,
         Self::Source,
         Self::Id,
         Self::Time,
+        Self::Subject,
+        Self::Dataschema,
     ];
 
-    pub(super) fn as_str(self) -> &'static str {
+    pub(super) fn as_str(&self) -> &str {
         match self {
             Self::ContentType => "content_type",
+            Self::ContentEncoding => "content_encoding",
             Self::RoutingKey => "routing_key",
+            Self::Specversion => "specversion",
             Self::Type => "type",
             Self::Source => "source",
             Self::Id => "id",
             Self::Time => "time",
+            Self::Subject => "subject",
+            Self::Dataschema => "dataschema",
+            Self::Header(name) => name,
         }
+    }
+
+    fn of(name: &str) -> Result<Self, String> {
+        let name = name.trim();
+        if let Some(name) = name.strip_prefix(HEADER) {
+            if name.starts_with(header::PREFIX) {
+                return Err(format!(
+                    "expected a header of the publisher's, found {name:?}"
+                ));
+            }
+            return Ok(Self::Header(name.to_owned()));
+        }
+        let field = Self::ALL.into_iter().find(|field| field.as_str() == name);
+        field.ok_or_else(|| {
+            let names = Self::ALL.each_ref().map(Self::as_str).join(", ");
+            format!("expected one of {names} or {HEADER}NAME, found {name:?}")
+        })
     }
 }
 
@@ -69,13 +105,7 @@ impl FromStr for Setting {
 impl Setting {
     /// A setting of `name`, as it is called on the command line and in the editor.
     pub(super) fn new(name: &str, value: &str) -> Result<Self, String> {
-        let field = Field::ALL
-            .into_iter()
-            .find(|field| field.as_str() == name.trim());
-        let field = field.ok_or_else(|| {
-            let names = Field::ALL.map(Field::as_str).join(", ");
-            format!("expected one of {names}, found {name:?}")
-        })?;
+        let field = Field::of(name)?;
         let value = value.trim();
         if field == Field::Time && !value.is_empty() && from_rfc3339(value).is_none() {
             return Err(format!(
@@ -91,12 +121,9 @@ impl Setting {
 enum Shape {
     Structured,
     /// In headers that begin so.
-    Binary(&'static str),
+    Binary(String),
     Plain,
 }
-
-/// What the attributes of a binary event begin with.
-const PREFIXES: [&str; 4] = ["cloudEvents:", "cloudEvents_", "ce-", "ce_"];
 
 fn shape(message: &Message) -> Shape {
     let media = message.content_type.as_deref().unwrap_or_default();
@@ -104,48 +131,65 @@ fn shape(message: &Message) -> Shape {
     if essence.eq_ignore_ascii_case(CLOUDEVENTS_JSON) {
         return Shape::Structured;
     }
-    let is_used = |prefix: &&str| {
-        let mut names = message.headers.iter().map(|(name, _)| name);
-        names.any(|name| name.starts_with(prefix))
-    };
-    match PREFIXES.into_iter().find(is_used) {
-        Some(prefix) => Shape::Binary(prefix),
+    let mut names = message.headers.iter().map(|(name, _)| name);
+    match names.find_map(split_attribute) {
+        Some((prefix, _)) => Shape::Binary(prefix.to_owned()),
         None => Shape::Plain,
     }
+}
+
+/// The headers that hold an attribute of a binary event: some publishers write several.
+fn holders(message: &Message, attribute: &str) -> Vec<String> {
+    let names = message.headers.iter().map(|(name, _)| name);
+    let holds = |name: &&str| split_attribute(name).is_some_and(|(_, held)| held == attribute);
+    names.filter(holds).map(str::to_owned).collect()
 }
 
 /// What cannot be set.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CannotSet {
     #[error("a structured CloudEvent has its `{0}` in the body: {1}")]
-    InBody(&'static str, patch::NoJson),
+    InBody(String, patch::NoJson),
+    #[error("a plain message has no `{0}`; one with content_type {CLOUDEVENTS_JSON} has")]
+    NotPlain(String),
+    #[error("a plain message has no time before 1970")]
+    BeforeEpoch,
 }
 
 /// What a field holds, as somebody would set it.
-pub(super) fn get(it: &Editable, field: Field) -> String {
+pub(super) fn get(it: &Editable, field: &Field) -> String {
     let message = &it.message;
     let held = match (field, shape(message)) {
         (Field::ContentType, _) => message.content_type.clone(),
+        (Field::ContentEncoding, _) => message.content_encoding.clone(),
         (Field::RoutingKey, _) => Some(it.routing_key.clone()),
+        (Field::Header(name), _) => message.headers.get(name).map(shown),
         (_, Shape::Structured) => {
             let body: Option<serde_json::Value> = serde_json::from_slice(&message.body).ok();
             body.and_then(|body| body.get(field.as_str())?.as_str().map(str::to_owned))
         }
-        (_, Shape::Binary(prefix)) => {
-            let name = format!("{prefix}{}", field.as_str());
-            match message.headers.get(&name) {
-                Some(HeaderValue::Text(text)) => Some(text.clone()),
-                Some(HeaderValue::Time(seconds)) => Some(moment(*seconds)),
-                Some(other) => Some(other.to_json().to_string()),
-                None => None,
-            }
+        (_, Shape::Binary(_)) => {
+            let names = holders(message, field.as_str());
+            names
+                .first()
+                .and_then(|name| message.headers.get(name))
+                .map(shown)
         }
         (Field::Type, Shape::Plain) => message.kind.clone(),
         (Field::Source, Shape::Plain) => message.app_id.clone(),
         (Field::Id, Shape::Plain) => message.message_id.clone(),
         (Field::Time, Shape::Plain) => message.timestamp.map(moment),
+        (Field::Specversion | Field::Subject | Field::Dataschema, Shape::Plain) => None,
     };
     held.unwrap_or_default()
+}
+
+fn shown(value: &HeaderValue) -> String {
+    match value {
+        HeaderValue::Text(text) => text.clone(),
+        HeaderValue::Time(seconds) => moment(*seconds),
+        other => other.to_json().to_string(),
+    }
 }
 
 /// Seconds since 1970 as RFC 3339; a number that is none stays one.
@@ -162,43 +206,62 @@ fn moment(seconds: u64) -> String {
 /// The place of one of them cannot be written to.
 pub(super) fn set(it: &Editable, settings: &[Setting]) -> Result<Editable, CannotSet> {
     let mut it = it.clone();
-    for field in Field::ALL {
-        for setting in settings.iter().filter(|setting| setting.field == field) {
+    let (headers, others): (Vec<_>, Vec<_>) = settings
+        .iter()
+        .partition(|setting| matches!(setting.field, Field::Header(_)));
+    for setting in headers {
+        set_one(&mut it, &setting.field, setting.value.clone())?;
+    }
+    for field in &Field::ALL {
+        for setting in others.iter().filter(|setting| setting.field == *field) {
             set_one(&mut it, field, setting.value.clone())?;
         }
     }
     Ok(it)
 }
 
-fn set_one(it: &mut Editable, field: Field, value: Option<String>) -> Result<(), CannotSet> {
+fn set_one(it: &mut Editable, field: &Field, value: Option<String>) -> Result<(), CannotSet> {
     let message = &mut it.message;
     match (field, shape(message)) {
         (Field::ContentType, _) => message.content_type = value,
+        (Field::ContentEncoding, _) => message.content_encoding = value,
         (Field::RoutingKey, _) => it.routing_key = value.unwrap_or_default(),
+        (Field::Header(name), _) => set_header(message, name, value),
         (_, Shape::Structured) => {
             let change = json!({ field.as_str(): value }).to_string();
             let body = std::str::from_utf8(&message.body).unwrap_or_default();
             let body = patch::patched(body, &change)
-                .map_err(|error| CannotSet::InBody(field.as_str(), error))?;
+                .map_err(|error| CannotSet::InBody(field.as_str().to_owned(), error))?;
             message.body = body.into();
         }
         (_, Shape::Binary(prefix)) => {
-            let name = format!("{prefix}{}", field.as_str());
-            match value {
-                Some(value) => message.headers.set(name, value),
-                None => message.headers.remove(&name),
-            }
+            let mut names = holders(message, field.as_str());
+            names.iter().for_each(|name| message.headers.remove(name));
+            names.push(format!("{prefix}{}", field.as_str()));
+            set_header(message, &names[0], value);
         }
         (Field::Type, Shape::Plain) => message.kind = value,
         (Field::Source, Shape::Plain) => message.app_id = value,
         (Field::Id, Shape::Plain) => message.message_id = value,
         (Field::Time, Shape::Plain) => {
             let moment = value.as_deref().and_then(from_rfc3339);
-            message.timestamp =
-                moment.and_then(|moment| u64::try_from(moment.unix_timestamp()).ok());
+            let seconds = moment.map(|moment| u64::try_from(moment.unix_timestamp()));
+            message.timestamp = seconds.transpose().map_err(|_| CannotSet::BeforeEpoch)?;
+        }
+        (Field::Specversion | Field::Subject | Field::Dataschema, Shape::Plain) => {
+            if value.is_some() {
+                return Err(CannotSet::NotPlain(field.as_str().to_owned()));
+            }
         }
     }
     Ok(())
+}
+
+fn set_header(message: &mut Message, name: &str, value: Option<String>) {
+    match value {
+        Some(value) => message.headers.set(name.to_owned(), value),
+        None => message.headers.remove(name),
+    }
 }
 
 impl fmt::Display for Field {
@@ -207,62 +270,15 @@ impl fmt::Display for Field {
     }
 }
 
-/// The line in the editor between the settings and the body.
-const BODY: &str = "--- body ---";
-
-/// What the editor shows: the settings a line each, and the body.
-pub(super) fn form(it: &Editable, body: &str) -> String {
-    let mut form =
-        String::from("# Lines that begin with # are left out. An empty value takes it away.\n");
-    for field in Field::ALL {
-        form.push_str(format!("{field}: {}", get(it, field)).trim_end());
-        form.push('\n');
-    }
-    form.push_str(BODY);
-    form.push('\n');
-    form.push_str(body);
-    form
-}
-
-/// What somebody has made of [`form`]: the settings that differ from `it`, and the body.
-///
-/// # Errors
-/// A line says nothing that can be set.
-pub(super) fn read_form<'f>(
-    it: &Editable,
-    form: &'f str,
-) -> Result<(Vec<Setting>, &'f str), String> {
-    let (head, body) = form
-        .split_once(&format!("{BODY}\n"))
-        .ok_or_else(|| format!("expected the line {BODY:?} before the body, found none"))?;
-    let mut settings = Vec::new();
-    for line in head.lines().map(str::trim) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| format!("expected NAME: VALUE, found {line:?}"))?;
-        // What stays as it is may be what nobody could set.
-        let is_held = Field::ALL
-            .iter()
-            .any(|field| field.as_str() == name.trim() && get(it, *field).trim() == value.trim());
-        if !is_held {
-            settings.push(Setting::new(name, value)?);
-        }
-    }
-    Ok((settings, body))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn setting(text: &str) -> Setting {
+    pub(in super::super) fn setting(text: &str) -> Setting {
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn plain() -> Editable {
+    pub(in super::super) fn plain() -> Editable {
         Editable {
             routing_key: "signup.request".to_owned(),
             message: Message {
@@ -334,29 +350,53 @@ mod tests {
     }
 
     #[test]
+    fn every_writing_of_a_header_is_the_one_that_is_read() {
+        let mut binary = plain();
+        binary.message.headers.set("CE-Type", "wrong");
+        binary.message.headers.set("cloudEvents:TYPE", "other");
+        binary.message.headers.set("cE_bad-name", "x");
+        let mended = set_all(
+            &binary,
+            &["type=a.b", "specversion=1.0", "header:cE_bad-name="],
+        );
+        assert_eq!(get(&mended, &Field::Type), "a.b");
+        let attributes = mended.message.headers.iter();
+        let attributes = attributes.filter_map(|(name, _)| Some(split_attribute(name)?.1));
+        assert_eq!(attributes.collect::<Vec<_>>(), ["type", "specversion"]);
+        assert_eq!(
+            set_all(&mended, &["type="]).message.headers.iter().count(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_setting_that_would_do_nothing_is_an_error() {
+        for text in ["subject=x", "time=1969-12-31T23:59:59Z"] {
+            assert!(set(&plain(), &[setting(text)]).is_err(), "{text}");
+        }
+        let mut packed = plain();
+        packed.message.content_encoding = Some("latin1".to_owned());
+        assert_eq!(
+            set_all(&packed, &["content_encoding="])
+                .message
+                .content_encoding,
+            None
+        );
+    }
+
+    #[test]
     fn what_cannot_be_set_says_what_can() {
         for (text, word) in [
             ("type", "NAME=VALUE"),
-            ("user_id=longshore", "content_type, routing_key, type"),
+            (
+                "user_id=longshore",
+                "content_type, content_encoding, routing_key",
+            ),
+            ("header:longshore-queue=x", "publisher's"),
             ("time=yesterday", "RFC 3339"),
         ] {
             let error = text.parse::<Setting>().unwrap_err();
             assert!(error.contains(word), "{error}");
         }
-    }
-
-    #[test]
-    fn the_form_gives_back_what_was_changed_in_it() {
-        let it = plain();
-        let form = form(&it, "{}\n");
-        assert_eq!(read_form(&it, &form), Ok((Vec::new(), "{}\n")));
-        let changed = form
-            .replace("routing_key: signup.request", "routing_key: a.b")
-            .replace("time: 1767322245000", "time:")
-            .replace("{}", "[]");
-        let expected = vec![setting("routing_key=a.b"), setting("time=")];
-        assert_eq!(read_form(&it, &changed), Ok((expected, "[]\n")));
-        assert!(read_form(&it, "{}").is_err());
-        assert!(read_form(&it, &form.replace("id:", "key:")).is_err());
     }
 }
