@@ -1,7 +1,7 @@
 //! What a client can do to a listening program over a bare socket, and no HTTP library would: requests that two
 //! readers understand in two ways, connections that ask nothing, and answers that nobody reads.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -10,6 +10,7 @@ use e2e::{
     system::System,
     wait::eventually,
 };
+use futures_util::future::try_join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -263,29 +264,26 @@ async fn more_idle_connections_than_descriptors_keep_nobody_out() -> Result<()> 
 #[tokio::test]
 async fn who_asks_on_and_on_and_never_reads_is_let_go() -> Result<()> {
     let mut system = door_alone().copies(Program::Store, 1).start().await?;
-    for program in [Program::Producer, Program::Store] {
-        let address = bare(&system.address(program, 0)?);
-        let requests = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
-        let mut asking = tokio::task::JoinSet::new();
-        for _ in 0..20 {
-            let (address, requests) = (address.clone(), requests.clone());
-            asking.spawn(async move {
-                let mut stream = TcpStream::connect(address).await?;
-                // Fails once the program has let go.
-                while stream.write_all(&requests).await.is_ok() {}
-                anyhow::Ok(())
-            });
-        }
-        let all = async {
-            while let Some(ended) = asking.join_next().await {
-                ended??;
-            }
-            anyhow::Ok(())
-        };
-        let ended = timeout(LATER, all).await;
-        ended.with_context(|| format!("{program} holds on to them"))??;
-        let answer = timeout(Duration::from_secs(5), get(&address, "/livez")).await??;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{program}: {answer}");
-    }
+    let door = bare(&system.address(Program::Producer, 0)?);
+    let worker = bare(&system.address(Program::Store, 0)?);
+    let (door, worker) = tokio::join!(let_go(&door), let_go(&worker));
+    door.context("the door")?;
+    worker.context("the worker's health server")?;
     system.finish().await
+}
+
+/// Asks over twenty connections until the program has let go of each, and once as one should.
+async fn let_go(address: &str) -> Result<()> {
+    let requests = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let asking = (0..20).map(|_| async {
+        let mut stream = TcpStream::connect(address).await?;
+        // Fails once the program has let go.
+        while stream.write_all(&requests).await.is_ok() {}
+        anyhow::Ok(())
+    });
+    let ended = timeout(LATER, try_join_all(asking)).await;
+    ended.context("it holds on to them")??;
+    let answer = get(address, "/livez").await?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(())
 }
