@@ -34,10 +34,13 @@ const EVENTS: usize = 1_500;
 const SECONDS: usize = 8;
 /// How many messages that are no events come meanwhile, for the archive to keep.
 const GARBAGE: usize = 20;
+/// How long the deliveries of one event may take where many wait.
+const EACH: Duration = Duration::from_millis(50);
 /// The pause between two looks at a count.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// How large the outage is.
+#[derive(Clone, Copy)]
 struct Scale {
     events: usize,
     outage: Duration,
@@ -54,6 +57,11 @@ impl Scale {
             events: number("LONGSHORE_OUTAGE_EVENTS", EVENTS)?,
             outage: Duration::from_secs(u64::try_from(seconds)?),
         })
+    }
+
+    /// The deadline of everything's being delivered.
+    fn deadline(self) -> Duration {
+        LATER.max(EACH * u32::try_from(self.events).unwrap_or(u32::MAX))
     }
 }
 
@@ -156,7 +164,8 @@ async fn wait_for(system: &System, events: usize, queue: &str) -> Result<Vec<Uui
 }
 
 async fn refusing_database(refusal: Refusal) -> Result<()> {
-    let Scale { events, outage } = Scale::read()?;
+    let scale = Scale::read()?;
+    let (Scale { events, outage }, deadline) = (scale, scale.deadline());
     let (postgres, receiver) = (PrivatePostgres::start().await?, Receiver::start().await?);
     let mut system = System::builder()
         .services(Services {
@@ -172,7 +181,7 @@ async fn refusing_database(refusal: Refusal) -> Result<()> {
     let mut accepted = wait_for(&system, events, "store").await?;
     system.begin(Program::Store)?;
     let usual = follow(events, stored).await?;
-    ledger.all_completed(&accepted, LATER).await?;
+    ledger.all_completed(&accepted, deadline).await?;
     system.terminate(Program::Store, 0, LATER).await?;
 
     // It refuses in the middle of the work.
@@ -199,7 +208,7 @@ async fn refusing_database(refusal: Refusal) -> Result<()> {
     refusal.end(&postgres, &ledger).await?;
     let after = follow(2 * events, stored).await?;
     compare(&usual, &after);
-    ledger.all_completed(&accepted, LATER).await?;
+    ledger.all_completed(&accepted, deadline).await?;
     for (worker, queue) in &held {
         unharmed_by_one_hold(worker, queue).await?;
     }
@@ -234,7 +243,8 @@ async fn a_private_database_whose_disk_is_full_costs_one_hold() -> Result<()> {
 
 #[tokio::test]
 async fn a_private_broker_whose_next_queue_is_full_costs_one_hold() -> Result<()> {
-    let Scale { events, outage } = Scale::read()?;
+    let scale = Scale::read()?;
+    let (Scale { events, outage }, deadline) = (scale, scale.deadline());
     let (rabbit, receiver) = (PrivateRabbit::start().await?, Receiver::start().await?);
     let mut system = System::builder()
         .services(Services {
@@ -275,7 +285,7 @@ async fn a_private_broker_whose_next_queue_is_full_costs_one_hold() -> Result<()
     compare(&usual, &after);
     system.add(Program::Store).await?;
     let ledger = system.ledger().await?;
-    ledger.all_completed(&accepted, LATER).await?;
+    ledger.all_completed(&accepted, deadline).await?;
     unharmed_by_one_hold(&worker, &validate).await?;
     let letters = ledger.dead_letters().await?;
     ensure!(letters.is_empty(), "{letters:?}");

@@ -31,6 +31,7 @@ impl Handler for Crashing {
             std::process::abort();
         }
         if holds(BAD_FOR_A_TASK) {
+            #[expect(clippy::panic, reason = "it is there to panic")]
             tasks::spawn("victim", async { panic!("over an event") });
         }
         self.0.handle(batch).await
