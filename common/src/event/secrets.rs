@@ -97,7 +97,7 @@ pub fn mask_message(message: &mut Message) {
     if let std::borrow::Cow::Owned(masked) = mask(&message.body) {
         message.body = masked.into();
     }
-    for text in [
+    let properties = [
         &mut message.content_type,
         &mut message.content_encoding,
         &mut message.message_id,
@@ -105,10 +105,9 @@ pub fn mask_message(message: &mut Message) {
         &mut message.reply_to,
         &mut message.kind,
         &mut message.app_id,
-    ] {
-        if let Some(text) = text {
-            *text = mask_text(text);
-        }
+    ];
+    for text in properties.into_iter().flatten() {
+        *text = mask_text(text);
     }
     mask_headers(&mut message.headers);
 }

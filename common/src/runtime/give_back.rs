@@ -118,7 +118,7 @@ impl Lane {
             Ok(()) => {
                 tracing::warn!(
                     queue.name = %self.queue,
-                    event.id = in_hand.received.message.message_id.as_deref().unwrap_or("-"),
+                    event.id = &*in_hand.received.told_id(),
                     returns = in_hand.returns,
                     "came back too often: put aside to be handled alone"
                 );

@@ -111,7 +111,7 @@ impl Lane {
                 Err(PublishError::Invalid(problem)) => {
                     tracing::error!(
                         queue.name = %self.queue, problem,
-                        event.id = in_hand.received.message.message_id.as_deref().unwrap_or("-"),
+                        event.id = &*in_hand.received.told_id(),
                         "what came of it cannot be published: it is given back, up to the delivery limit"
                     );
                     control.settle(in_hand.tag, Settle::GiveBack);
@@ -136,14 +136,14 @@ impl Lane {
     fn report(&self, received: &Received, outcome: &'static str, failure: Option<&Failure>) {
         let metrics = &self.worker.metrics;
         metrics.outcome(outcome, failure.map_or("", |failure| failure.code.as_str()));
-        let id = received.message.message_id.as_deref().unwrap_or("-");
+        let id = || received.told_id();
         match (outcome, failure) {
             ("retry", Some(Failure { code, error })) => tracing::warn!(
-                queue.name = %self.queue, event.id = id, attempt = received.attempt(),
+                queue.name = %self.queue, event.id = &*id(), attempt = received.attempt(),
                 reason = code.as_str(), error, "an attempt failed"
             ),
             ("dead", Some(Failure { code, error })) => tracing::error!(
-                queue.name = %self.queue, event.id = id, attempt = received.attempt(),
+                queue.name = %self.queue, event.id = &*id(), attempt = received.attempt(),
                 reason = code.as_str(), error, "given up: it is a dead letter now"
             ),
             _ => {
@@ -152,7 +152,7 @@ impl Lane {
                 {
                     metrics.age(age);
                 }
-                tracing::debug!(queue.name = %self.queue, event.id = id, outcome, "handled");
+                tracing::debug!(queue.name = %self.queue, event.id = &*id(), outcome, "handled");
             }
         }
     }

@@ -1,10 +1,12 @@
 //! An event in the hands of a handler.
 
+use std::borrow::Cow;
+
 use time::OffsetDateTime;
 
 use super::Claim;
 use crate::broker::{Delivery, Tag};
-use crate::event::{EventId, Logins, Trail, event_of, header};
+use crate::event::{EventId, Logins, Trail, event_of, header, secrets};
 use crate::message::Message;
 use crate::outcome::Failure;
 
@@ -86,6 +88,15 @@ impl Received {
     /// `message_id` says.
     pub fn event(&self) -> Option<EventId> {
         event_of(&self.message, &self.trail)
+    }
+
+    /// What it is called in a log: its `message_id`, and of a foreign message without the secrets that may be in it.
+    pub(super) fn told_id(&self) -> Cow<'_, str> {
+        match self.message.message_id.as_deref() {
+            None => Cow::Borrowed("-"),
+            Some(id) if self.event().is_some() => Cow::Borrowed(id),
+            Some(id) => Cow::Owned(secrets::mask_text(id)),
+        }
     }
 
     /// Whether nobody can have handled it before, here or at the stages before: it is not redelivered,

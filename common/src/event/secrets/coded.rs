@@ -25,6 +25,10 @@ const UNPADDED: GeneralPurposeConfig = ANY_PADDING.with_encode_padding(false);
 /// What is escaped in a value of a form; the mask shows.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*');
 
+/// How a unit of UTF-16 is read and written, in either order of its bytes.
+type ReadUnit = fn([u8; 2]) -> u16;
+type WriteUnit = fn(u16) -> [u8; 2];
+
 /// How something was packed.
 #[derive(Debug, Clone, Copy)]
 enum Packing {
@@ -177,8 +181,8 @@ fn read(unpacker: impl Read, into: &mut Vec<u8>) -> bool {
 
 /// UTF-16 of either order, told by its mark or by the zeros between ASCII letters: the text as UTF-8, and how it is
 /// written again.
-pub(super) fn utf16(text: &[u8]) -> Option<(String, fn(u16) -> [u8; 2])> {
-    let (read, write): (fn([u8; 2]) -> u16, fn(u16) -> [u8; 2]) = match text {
+pub(super) fn utf16(text: &[u8]) -> Option<(String, WriteUnit)> {
+    let (read, write): (ReadUnit, WriteUnit) = match text {
         [0xff, 0xfe, ..] | [1..=255, 0, 1..=255, 0, ..] => (u16::from_le_bytes, u16::to_le_bytes),
         [0xfe, 0xff, ..] | [0, 1..=255, 0, 1..=255, ..] => (u16::from_be_bytes, u16::to_be_bytes),
         _ => return None,
@@ -187,4 +191,15 @@ pub(super) fn utf16(text: &[u8]) -> Option<(String, fn(u16) -> [u8; 2])> {
     let letters = char::decode_utf16(units);
     let decoded = letters.map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER));
     Some((decoded.collect(), write))
+}
+
+/// Whether it is UTF-32, by its mark or by the zeros beside its first letter.
+pub(super) fn is_utf32(text: &[u8]) -> bool {
+    matches!(
+        text,
+        [0xff, 0xfe, 0, 0, ..]
+            | [0, 0, 0xfe, 0xff, ..]
+            | [_, 0, 0, 0, _, 0, 0, 0, ..]
+            | [0, 0, 0, _, 0, 0, 0, ..]
+    )
 }

@@ -54,6 +54,10 @@ fn mask_layer<'t>(text: &'t [u8], layer: usize, found: &Found) -> Cow<'t, [u8]> 
     if layer > MAX_LAYERS {
         return mask_unsearched(text);
     }
+    // Between its zeros every name looks like a value.
+    if coded::is_utf32(text) {
+        return mask_unsearched(text);
+    }
     if let Some((decoded, write)) = coded::utf16(text)
         && let Some(masked) = Scan::new(decoded.as_bytes(), layer, found).run()
     {

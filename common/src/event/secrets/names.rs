@@ -47,7 +47,7 @@ pub const IN_NAMES: [&str; 40] = [
 ];
 
 /// Or if it ends with one of these, digits behind it not counted.
-pub const AT_THE_END: [&str; 4] = ["token", "pwd", "userpass", "dbpass"];
+pub const AT_THE_END: [&str; 5] = ["token", "tokenvalue", "pwd", "userpass", "dbpass"];
 
 /// Or if one of its words is one of these.
 pub const WORDS: [&str; 14] = [
@@ -196,6 +196,7 @@ mod tests {
             "refreshToken",
             "refreshTokens",
             "accessTokenValue",
+            "tokenValue",
             "X-Api-Key",
             "api key",
             "client_secret",

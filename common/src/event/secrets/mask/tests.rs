@@ -218,7 +218,14 @@ fn secrets_are_masked_in_what_stands_for_other_bytes() {
         packer.write_all(&vec![b' '; 5_000_000]).unwrap();
         packer.finish().unwrap()
     };
+    let utf32 = |text: &str| -> Vec<u8> {
+        text.chars()
+            .flat_map(|letter| u32::from(letter).to_le_bytes())
+            .collect()
+    };
     for packed in [
+        &utf32(&json)[..],
+        &utf32(&format!("\u{feff}{json}")),
         &b"\x82\xa5email\xa1a\xa8password\xa7hunter2"[..],
         b"\x0a\x08password\x12\x07hunter2",
         b"\0p\0a\0s\0s\0w\0o\0r\0d\0 hunter2",
