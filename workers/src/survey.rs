@@ -30,6 +30,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use self::altered::Foreign;
 use self::fate::Fate;
 use self::names::Kinds;
 use self::scene::Scene;
@@ -109,8 +110,8 @@ pub struct Survey {
 struct Entries {
     /// By what tells them apart.
     all: Buckets,
-    /// Those that did not come through our own door, once more, by their entry keys.
-    foreign: Buckets,
+    /// Those that did not come through our own door, once more.
+    foreign: Foreign,
     /// The place of the newest.
     last: Option<u64>,
 }
@@ -191,7 +192,7 @@ impl Surveyor<'_> {
         let mut reader = Reader::open(self.broker, self.judge.logins(), window, None).await?;
         let mut entries = Entries {
             all: Buckets::new().map_err(no_room)?,
-            foreign: Buckets::new().map_err(no_room)?,
+            foreign: Foreign::new().map_err(no_room)?,
             last: None,
         };
         while let Some(entry) = reader.next().await? {
@@ -208,7 +209,7 @@ impl Surveyor<'_> {
             };
             entries.all.push(&line).map_err(no_room)?;
             if line.entry != NO_KEY {
-                entries.foreign.push_by_entry(&line).map_err(no_room)?;
+                entries.foreign.push(&line).map_err(no_room)?;
             }
             read(1);
         }
@@ -231,7 +232,7 @@ impl Surveyor<'_> {
     async fn await_rest(
         &self,
         open: &mut Spill,
-        foreign: &mut Buckets,
+        foreign: &mut Foreign,
         passed: Option<u64>,
         kinds: &Kinds,
         began: Instant,

@@ -11,52 +11,119 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::places::Place;
-use super::spill::Line;
-use super::{BATCH, Surveyor};
+use super::spill::{Buckets, Line, Spill, sorted_by_entry};
+use super::{BATCH, Surveyor, no_room};
 
 /// How much earlier than its entry a letter may be dated: by another machine's clock, or where the time of the
 /// entry is that of the one before it.
 const SLACK: Duration = Duration::minutes(2);
 
-/// The place of each line, in order: dead or mended where there are letters enough for it, and nowhere otherwise.
-/// Both `lines` and `entries`, all of the window that have these entry keys, are sorted by entry key and key.
-/// `since` is the beginning of the window.
-pub(super) async fn places(
-    surveyor: &Surveyor<'_>,
-    lines: &[Line],
-    entries: &[Line],
-    since: Option<OffsetDateTime>,
-) -> Result<Vec<Place>, Failure> {
-    let since = since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since - SLACK);
-    let watching = surveyor.store.watching();
-    let groups: Vec<&[Line]> = lines
-        .chunk_by(|one, next| one.entry == next.entry)
-        .collect();
-    let mut places = Vec::with_capacity(lines.len());
-    for groups in groups.chunks(BATCH) {
-        let keys: Vec<u128> = groups
-            .iter()
-            .filter_map(|it| Some(it.first()?.entry))
-            .collect();
-        // Letters that are known by the id of an entry are that entry's own.
-        let own: HashSet<Uuid> = keys
-            .iter()
-            .flat_map(|key| &entries[having(entries, |line| line.entry.cmp(key))])
-            .map(Line::letter)
-            .collect();
-        let own: Vec<Uuid> = own.into_iter().collect();
-        let asked: Vec<Uuid> = keys.iter().map(|key| Uuid::from_u128(*key)).collect();
-        let deaths = watching.deaths_by_entry(&asked, &own, since).await?;
-        for (lines, mut deaths) in groups.iter().zip(deaths) {
-            places.extend(lines.iter().map(|line| {
-                let same = having(entries, |it| {
-                    (it.entry, it.key).cmp(&(line.entry, line.key))
-                });
-                take(&mut deaths, same.len() as u64)
-            }));
-        }
+/// The entries of a window that did not come through our own door, by their entry keys.
+pub(super) struct Foreign {
+    entries: Buckets,
+    /// Those of them that letters of other ids stand for.
+    died: Buckets,
+}
+
+impl Foreign {
+    /// None yet.
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            entries: Buckets::new()?,
+            died: Buckets::new()?,
+        })
     }
-    Ok(places)
+
+    /// Adds an entry.
+    pub(super) fn push(&mut self, line: &Line) -> std::io::Result<()> {
+        self.entries.push_by_entry(line)
+    }
+
+    /// Lines that are known nowhere by their own ids, one bucket after the other, each with its place. `since` is
+    /// the beginning of the window.
+    pub(super) async fn settle(
+        &mut self,
+        surveyor: &Surveyor<'_>,
+        unnamed: &mut Buckets,
+        since: Option<OffsetDateTime>,
+        mut enter: impl FnMut(&Line, Place) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let entries = self.entries.iter_mut().zip(self.died.iter_mut());
+        for (unnamed, (entries, died)) in unnamed.iter_mut().zip(entries) {
+            if unnamed.len() == 0 {
+                continue;
+            }
+            let part = Part {
+                lines: sorted_by_entry(unnamed).map_err(no_room)?,
+                entries: sorted_by_entry(entries).map_err(no_room)?,
+                died: sorted_by_entry(died).map_err(no_room)?,
+            };
+            let places = part.places(surveyor, since).await?;
+            for (line, place) in part.lines.iter().zip(places) {
+                note(died, line, &place)?;
+                enter(line, place)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn note(died: &mut Spill, line: &Line, place: &Place) -> Result<(), Failure> {
+    if *place == Place::Nowhere(None) {
+        return Ok(());
+    }
+    died.push(line).map_err(no_room)
+}
+
+/// What is in one bucket, each sorted by entry key and key.
+struct Part {
+    lines: Vec<Line>,
+    entries: Vec<Line>,
+    died: Vec<Line>,
+}
+
+impl Part {
+    /// The place of each line: dead or mended where there are letters enough for it, and nowhere otherwise.
+    async fn places(
+        &self,
+        surveyor: &Surveyor<'_>,
+        since: Option<OffsetDateTime>,
+    ) -> Result<Vec<Place>, Failure> {
+        let Self { lines, entries, .. } = self;
+        let since = since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since - SLACK);
+        let watching = surveyor.store.watching();
+        let groups: Vec<&[Line]> = lines
+            .chunk_by(|one, next| one.entry == next.entry)
+            .collect();
+        let mut places = Vec::with_capacity(lines.len());
+        for groups in groups.chunks(BATCH) {
+            let firsts = groups.iter().filter_map(|lines| lines.first());
+            let keys: Vec<u128> = firsts.map(|line| line.entry).collect();
+            // Letters that are known by the id of an entry are that entry's own.
+            let own: HashSet<Uuid> = keys
+                .iter()
+                .flat_map(|key| &entries[having(entries, |line| line.entry.cmp(key))])
+                .map(Line::letter)
+                .collect();
+            let own: Vec<Uuid> = own.into_iter().collect();
+            let asked: Vec<Uuid> = keys.iter().map(|key| Uuid::from_u128(*key)).collect();
+            let deaths = watching.deaths_by_entry(&asked, &own, since).await?;
+            for ((key, lines), mut deaths) in keys.iter().zip(groups).zip(deaths) {
+                for died in &self.died[having(&self.died, |line| line.entry.cmp(key))] {
+                    take(&mut deaths, self.repetitions(died));
+                }
+                let place = |line| take(&mut deaths, self.repetitions(line));
+                places.extend(lines.iter().map(place));
+            }
+        }
+        Ok(places)
+    }
+
+    /// How many entries one line is.
+    fn repetitions(&self, line: &Line) -> u64 {
+        let same = |it: &Line| (it.entry, it.key).cmp(&(line.entry, line.key));
+        having(&self.entries, same).len() as u64
+    }
 }
 
 /// Where so many entries have come to, that are one line. Their letters stand for no others any more.

@@ -3,10 +3,10 @@
 use common::bootstrap::Failure;
 use common::event::EventId;
 
-use super::altered;
+use super::altered::Foreign;
 use super::places::{self, Place};
 use super::spill::{Buckets, Line, NO_KEY, Spill};
-use super::{BATCH, Survey, Surveyor, no_room, spill};
+use super::{BATCH, Survey, Surveyor, no_room};
 
 /// Counts lines into a survey; what is not at rest is open.
 pub(super) struct Ledger<'a> {
@@ -62,21 +62,13 @@ impl<'a> Ledger<'a> {
     /// ids is looked up by its entry key; `foreign` are all entries of the window that have one.
     pub(super) async fn finish(
         mut self,
-        foreign: &mut Buckets,
+        foreign: &mut Foreign,
     ) -> Result<(Spill, Option<u64>), Failure> {
         let mut unnamed = std::mem::replace(&mut self.unnamed, Buckets::new().map_err(no_room)?);
-        for (unnamed, foreign) in unnamed.iter_mut().zip(foreign.iter_mut()) {
-            if unnamed.len() == 0 {
-                continue;
-            }
-            let lines = spill::sorted_by_entry(unnamed).map_err(no_room)?;
-            let entries = spill::sorted_by_entry(foreign).map_err(no_room)?;
-            let since = self.survey.since.map(|since| since.0);
-            let places = altered::places(self.surveyor, &lines, &entries, since).await?;
-            for (line, place) in lines.iter().zip(places) {
-                self.enter(line, place)?;
-            }
-        }
+        let since = self.survey.since.map(|since| since.0);
+        let surveyor = self.surveyor;
+        let enter = |line: &Line, place| self.enter(line, place);
+        foreign.settle(surveyor, &mut unnamed, since, enter).await?;
         Ok((self.open, self.passed))
     }
 
