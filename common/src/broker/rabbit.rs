@@ -15,17 +15,18 @@ mod greeting;
 mod history;
 mod look;
 mod publisher;
+mod publishing;
 mod settlements;
 mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use lapin::options::ExchangeDeclareOptions;
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
@@ -33,16 +34,14 @@ use tokio_util::task::TaskTracker;
 
 use self::connection::{Link, Settings};
 use self::convert::short;
-use self::publisher::{Pace, Parcel, Publisher};
-use super::bounds;
+use self::publisher::{Pace, Publisher};
 use super::{
-    Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
-    PublishError, Subscription, Waiting,
+    Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication, PublishError,
+    Subscription, Waiting,
 };
 use crate::config;
 use crate::event::Limits;
-use crate::telemetry::metrics;
-use crate::topology::{Binding, DelayRoute, Names, Stage, Topology};
+use crate::topology::{Binding, Names, Stage, Topology};
 
 /// An exchange that every RabbitMQ has, to ask for.
 const ALWAYS_THERE: &str = "amq.topic";
@@ -134,70 +133,6 @@ impl RabbitBroker {
             links,
             missed: Notify::new(),
         })
-    }
-
-    /// The exchange and the routing key of an address.
-    fn route(&self, to: &Address) -> (String, String) {
-        match to {
-            Address::Fact { fact, routing_key } => {
-                (self.names.exchange(*fact), routing_key.clone())
-            }
-            Address::Queue(queue) => (String::new(), queue.clone()),
-            Address::Later { queue, delay } => {
-                let route = DelayRoute::new(&self.names, queue, *delay, self.levels);
-                (route.exchange, route.routing_key)
-            }
-        }
-    }
-
-    /// A message as it is written down, in at most `room` bytes of properties and headers.
-    fn parcel(&self, mut publication: Publication, room: usize) -> Result<Parcel, String> {
-        bounds::fit(&mut publication.message, room)?;
-        let (exchange, routing_key) = self.route(&publication.to);
-        Ok(Parcel {
-            exchange: short("exchange name", &exchange)?,
-            routing_key: short("routing key", &routing_key)?,
-            mandatory: publication.to.must_route(),
-            properties: convert::to_amqp(&publication.message, self.settings.user.as_deref())?,
-            body: publication.message.body,
-        })
-    }
-
-    /// Publishes messages; with `queue` they count as published only if that queue is there.
-    async fn publish_while(
-        &self,
-        queue: Option<ShortString>,
-        publications: Vec<Publication>,
-    ) -> Vec<Result<(), PublishError>> {
-        let began = Instant::now();
-        let room = match self.publishing.header_room().await {
-            Ok(room) => room,
-            Err(error) => {
-                let error = publisher::publish_error(error);
-                return publications.iter().map(|_| Err(error.clone())).collect();
-            }
-        };
-        let mut parcels = Vec::with_capacity(publications.len());
-        let mut answers: Vec<_> = publications
-            .into_iter()
-            .map(|publication| self.parcel(publication, room))
-            .map(|written| written.map(|parcel| parcels.push(parcel)))
-            .map(|written| written.map_err(PublishError::Invalid))
-            .collect();
-        let mut published = self.publisher.publish(parcels, queue).await.into_iter();
-        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
-            *answer = published
-                .next()
-                .unwrap_or_else(|| Err(PublishError::unanswered()));
-        }
-        let took = began.elapsed();
-        for answer in &answers {
-            metrics::published(answer, took);
-            if let Err(PublishError::Unroutable { .. }) = answer {
-                self.missed.notify_one();
-            }
-        }
-        answers
     }
 
     /// Asks the broker something on a channel that is kept for such questions: opening one takes longer than

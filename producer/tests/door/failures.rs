@@ -25,6 +25,11 @@ fn unroutable() -> PublishError {
 #[case::unroutable(unroutable())]
 #[tokio::test]
 async fn whatever_the_broker_does_not_confirm_is_503_with_retry_after(#[case] error: PublishError) {
+    // What only the history would take is known after the first, and published no more.
+    let published = match &error {
+        PublishError::Unroutable { .. } => 1,
+        _ => 4,
+    };
     let bed = Setup {
         fails: Box::new(move |_| Some(error.clone())),
         ..Setup::default()
@@ -51,7 +56,7 @@ async fn whatever_the_broker_does_not_confirm_is_503_with_retry_after(#[case] er
             "{text}"
         );
     }
-    assert_eq!(bed.broker.begun(), 4);
+    assert_eq!(bed.broker.begun(), published);
     assert!(bed.broker.taken().is_empty());
     let ready = bed.get("/readyz").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
