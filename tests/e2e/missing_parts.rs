@@ -3,7 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{load::signup, process::Program, system::System, wait::eventually};
+use e2e::{
+    load::signup,
+    private::rabbit::PrivateRabbit,
+    process::Program,
+    receiver::{Answer, Receiver},
+    services::Services,
+    system::{Destination, System},
+    wait::eventually,
+};
 
 use crate::{LATER, SOON};
 
@@ -15,7 +23,7 @@ async fn exchanges_and_queues_that_are_deleted_come_back_without_a_restart() -> 
     let system = System::builder().start().await?;
     let outsider = system.outsider().await?;
     let ledger = system.ledger().await?;
-    for exchange in ["received", "accepted", "dead"] {
+    for exchange in ["received", "accepted", "rejected", "stored", "dead"] {
         outsider.delete_exchange(&system.named(exchange)).await?;
         let what = format!("an event to be accepted and stored after {exchange} was deleted");
         let id = eventually(SECONDS, what, || async {
@@ -60,5 +68,41 @@ async fn the_producer_alone_brings_its_exchange_back() -> Result<()> {
     outsider
         .await_messages(&system.named("validate"), 1, SOON)
         .await?;
+    system.finish().await
+}
+
+/// An operator's policy for all queues takes the delay queues away with what waits in them.
+#[tokio::test]
+async fn retries_that_a_private_broker_lets_expire_are_made_all_the_same() -> Result<()> {
+    let (rabbit, receiver) = (PrivateRabbit::start().await?, Receiver::start().await?);
+    receiver.first([
+        Answer::status(500),
+        Answer::status(500),
+        Answer::status(500),
+    ]);
+    let system = System::builder()
+        .services(Services {
+            broker_url: rabbit.url(),
+            ..Services::shared()
+        })
+        .destination(Destination::webhook("crm", &receiver))
+        .start()
+        .await?;
+    let policy = r#"{"expires":100}"#;
+    let queues = r"\.delay\.[0-9]+$";
+    rabbit
+        .control(&["set_policy", "tidy", queues, policy, "--apply-to", "queues"])
+        .await?;
+    let mut ids = Vec::new();
+    for part in ["one", "two", "three"] {
+        ids.push(system.client().signup(&signup(part)).await?);
+    }
+    eventually(SOON, "three attempts", || async {
+        ensure!(receiver.requests().len() >= 3);
+        Ok(())
+    })
+    .await?;
+    rabbit.control(&["clear_policy", "tidy"]).await?;
+    system.ledger().await?.all_completed(&ids, LATER).await?;
     system.finish().await
 }

@@ -142,6 +142,11 @@ pub fn worker(
     ))
 }
 
+/// How long at most the worker of a destination has one delivery in hand.
+pub(crate) fn longest_in_hand(destination: &Destination) -> Duration {
+    LONGEST_TURN + destination.timeout + BESIDE
+}
+
 /// A destination's own settings in the shape of a stage's. Everything in hand is handled at once: it
 /// waits in the handler for one of the destination's places, so that what is asked of and told to the
 /// database before and after takes none.
@@ -159,7 +164,7 @@ fn settings(destination: &Destination, most: u16) -> StageSettings {
         prefetch,
         batch: 1,
         concurrency: usize::from(prefetch),
-        timeout: LONGEST_TURN + destination.timeout + BESIDE,
+        timeout: longest_in_hand(destination),
         retry: destination.retry.clone(),
     }
 }

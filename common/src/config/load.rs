@@ -156,7 +156,8 @@ fn read_schema_files(config: &mut Config, folder: &Path) -> Result<(), ConfigErr
         }
         let text = std::fs::read_to_string(&path)
             .map_err(|error| fail(format!("expected a file that can be read: {error}")))?;
-        let schema = serde_json::from_str(&text)
+        // Some editors begin a file with a byte order mark.
+        let schema = serde_json::from_str(text.trim_start_matches('\u{feff}'))
             .map_err(|error| fail(format!("expected a JSON Schema: {error}")))?;
         definition.schema = Some(schema);
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::IgnoredAny;
 
 use super::media::MediaType;
@@ -94,11 +96,11 @@ const HEADERS: [(&[&str], &str); 8] = [
         &["spring_json_header_types"],
         "a Spring Cloud Stream message",
     ),
-    (&["Wolverine-Message-Type"], "a Wolverine message"),
+    (&["cap-msg-id"], "a CAP message"),
 ];
 
 /// Names in a JSON object by which a library's envelope is known.
-const ENVELOPES: [(&[&str], &str); 11] = [
+const ENVELOPES: [(&[&str], &str); 17] = [
     (&["task", "id", "args", "kwargs"], "a Celery task"),
     (
         &["messageId", "messageType", "message"],
@@ -116,6 +118,15 @@ const ENVELOPES: [(&[&str], &str); 11] = [
         "an Amazon SNS notification",
     ),
     (&["pattern", "data"], "a NestJS message"),
+    (&["class", "args"], "a Resque job"),
+    (&["worker", "args", "queue"], "an Oban job"),
+    (&["task_id", "task_name", "labels"], "a Taskiq message"),
+    (&["jsonrpc", "method"], "a JSON-RPC call"),
+    (
+        &["detail-type", "source", "detail"],
+        "an Amazon EventBridge event",
+    ),
+    (&["message", "subscription"], "a Google Pub/Sub push"),
 ];
 
 /// Maximum length of a body that is searched for a library's envelope, in bytes.
@@ -125,21 +136,27 @@ const MAX_SEARCHED: usize = 1024 * 1024;
 pub fn recognise(message: &Message) -> Option<String> {
     let Message { headers, body, .. } = message;
     let packed = encoding(message).or_else(|| magic(body));
-    if let Some(what) = packed.or_else(|| format(message)) {
-        let advice = if what.contains("-compressed") {
-            "Nothing is unpacked here, so publish it uncompressed"
-        } else {
-            "Publish the data itself, as JSON, or as binary data of a CloudEvent"
-        };
-        return Some(format!("it looks like {what}. {advice}"));
-    }
-    if let Some(what) = library(headers).or_else(|| envelope(message)) {
-        return Some(format!(
+    let form = packed.or_else(|| format(message));
+    let library = library(headers).or_else(|| envelope(message));
+    match (library, form) {
+        (Some(what), None) => Some(format!(
             "it looks like {what}, and the envelope of a library is not an event. Publish its content alone, \
              as JSON, with the event's type as routing key"
-        ));
+        )),
+        (Some(what), Some(form)) => Some(format!(
+            "it looks like {what} ({form}), and the envelope of a library is not an event. Publish its content \
+             alone, as uncompressed JSON, with the event's type as routing key"
+        )),
+        (None, Some(form)) => {
+            let advice = if form.contains("-compressed") {
+                "Nothing is unpacked here, so publish it uncompressed"
+            } else {
+                "Publish the data itself, as JSON, or as binary data of a CloudEvent"
+            };
+            Some(format!("it looks like {form}. {advice}"))
+        }
+        (None, None) => text(message).map(str::to_owned),
     }
-    text(message).map(str::to_owned)
 }
 
 fn encoding(message: &Message) -> Option<&'static str> {
@@ -228,15 +245,51 @@ fn text(message: &Message) -> Option<&'static str> {
     if content_type.starts_with("application/x-www-form-urlencoded") {
         return Some("it looks like a form. Publish its fields as a JSON object");
     }
-    if body.starts_with(b"<?xml") {
+    if body.starts_with(b"<") {
         return Some("it looks like XML. Publish the data as JSON");
+    }
+    if body.starts_with(b"{'") {
+        return Some("it looks like a Python dictionary. Write it with json.dumps");
+    }
+    if matches!(body, [first, 0, second, 0, ..] if *first != 0 && *second != 0) {
+        return Some("it looks like UTF-16. Publish it in UTF-8");
+    }
+    if BASE64
+        .decode(body.trim_ascii_end())
+        .is_ok_and(|inner| inner.starts_with(b"{\""))
+    {
+        return Some("it looks like JSON in base64. Publish the JSON itself");
+    }
+    if is_event(message) {
+        return Some(
+            "it looks like a structured CloudEvent that does not say so. Publish it with the content type \
+             application/cloudevents+json",
+        );
     }
     if content_type.is_empty() && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
         return Some(
             "it is JSON that does not say so. Publish it with the content type application/json",
         );
     }
+    let media = MediaType::read(content_type);
+    if media.is_well_formed() && !media.is_json() && !media.is_any_event() {
+        return Some(
+            "data that is not JSON is taken as a CloudEvent with its attributes in headers",
+        );
+    }
     None
+}
+
+/// Whether the body is a structured CloudEvent, whatever the content type says.
+fn is_event(message: &Message) -> bool {
+    let body = Some(&message.body).filter(|body| body.len() <= MAX_SEARCHED);
+    let fields =
+        body.and_then(|body| serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body).ok());
+    let is_said =
+        MediaType::read(message.content_type.as_deref().unwrap_or_default()).is_any_event();
+    let attributes = ["specversion", "id", "source", "type"];
+    !is_said
+        && fields.is_some_and(|fields| attributes.iter().all(|name| fields.contains_key(*name)))
 }
 
 #[cfg(test)]
@@ -292,6 +345,13 @@ mod tests {
             ("application/cloudevents-batch+json", "[]".into(), &[], "a batch"),
             ("application/x-www-form-urlencoded", "a=1".into(), &[], "a form"),
             ("", "{\"a\":1}".into(), &[], "application/json"),
+            (json, "{'a': 1}".into(), &[], "json.dumps"),
+            (json, "{\0\"\0a\0".into(), &[], "UTF-16"),
+            (json, "eyJhIjoxfQ==\n".into(), &[], "base64"),
+            (json, "<a/>".into(), &[], "XML"),
+            (json, json!({"class": "A", "args": []}).to_string(), &[], "a Resque job"),
+            (json, json!({"specversion": "1.0", "id": "1", "source": "/", "type": "a"}).to_string(), &[], "cloudevents+json"),
+            ("text/plain", "abc".into(), &[], "attributes in headers"),
         ] {
             let told = sight(content_type, body, headers);
             assert!(told.contains(word), "{word:?} in {told:?}");
@@ -306,6 +366,11 @@ mod tests {
             let told = sight(json, body, &[]);
             assert!(told.contains(word), "{word:?} in {told:?}");
         }
+        let packed = sight("application/x-msgpack", &b"\x78\x9c\xab"[..], &celery);
+        assert!(
+            packed.contains("a Celery task (zlib-compressed data)"),
+            "{packed}"
+        );
         assert!(sight(json, "x^2 is text", &[]).is_empty());
         assert!(sight(json, "{\"email\":\"a@b.example\"}", &[]).is_empty());
     }

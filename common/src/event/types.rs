@@ -217,6 +217,12 @@ pub enum Refused {
 /// Why a schema cannot be used.
 fn unusable(error: &jsonschema::ValidationError<'_>) -> String {
     match error.kind() {
+        jsonschema::error::ValidationErrorKind::Referencing(error)
+            if error.to_string().contains("meta-schema") =>
+        {
+            "expected `$schema` to be one of JSON Schema's own drafts (4 to 2020-12), found another"
+                .to_owned()
+        }
         jsonschema::error::ValidationErrorKind::Referencing(error) => format!(
             "expected references into the schema itself, such as #/$defs/name, found another, and no other \
              document is fetched: {error}"

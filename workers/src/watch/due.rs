@@ -184,6 +184,7 @@ fn signs(
         is_consumed: queues.is_consumed(&queue),
         quiet_for: last_attempt.map(since),
         longest_pause: destination.timeout + between + BESIDE,
+        longest_in_hand: crate::integrate::longest_in_hand(destination),
         delays,
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct DeliverySigns {
     pub(super) quiet_for: Option<Duration>,
     /// How long at most there is no attempt while a worker has deliveries in hand.
     pub(super) longest_pause: Duration,
+    /// How long at most a worker has one delivery in hand.
+    pub(super) longest_in_hand: Duration,
     /// What is known of messages that wait out a delay.
     pub(super) delays: Delays,
 }
@@ -69,8 +71,10 @@ impl DeliverySigns {
         if self.due_for < lag {
             return false;
         }
-        // A worker that has deliveries in hand makes attempts; one that makes none has none.
+        // A worker that has deliveries in hand makes attempts; one that makes none has none. Where others never cease,
+        // what was in no queue for longer than a worker may keep it is in nobody's hand either.
         let in_hand = self.is_consumed
+            && empty_for.min(self.due_for) < self.longest_in_hand + lag
             && empty_for.min(self.quiet_for.unwrap_or(Duration::MAX)) < self.longest_pause + lag;
         if in_hand {
             return false;
@@ -152,6 +156,7 @@ mod tests {
             is_consumed: false,
             quiet_for: None,
             longest_pause: seconds(15),
+            longest_in_hand: seconds(370),
             delays: Delays::Seen,
         }
     }
@@ -205,6 +210,23 @@ mod tests {
             ..consumed
         };
         assert!(!busy.are_of_a_loss(LAG, &policy), "a slow receiver");
+        let overtaken = |due: u64, empty: u64| DeliverySigns {
+            due_for: seconds(due),
+            empty_for: Some(seconds(empty)),
+            ..busy
+        };
+        assert!(
+            overtaken(380, 380).are_of_a_loss(LAG, &policy),
+            "others never cease"
+        );
+        assert!(
+            !overtaken(3600, 379).are_of_a_loss(LAG, &policy),
+            "it came from a long queue"
+        );
+        assert!(
+            !overtaken(379, 3600).are_of_a_loss(LAG, &policy),
+            "it is new"
+        );
     }
 
     #[test]
