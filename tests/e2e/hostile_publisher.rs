@@ -28,8 +28,9 @@ const TURN: Duration = Duration::from_secs(5);
 /// The pause between two good events, and between two hostile messages.
 const GOOD_EVERY: Duration = Duration::from_millis(50);
 const HOSTILE_EVERY: Duration = Duration::from_millis(10);
-/// A message that no library can read may cost its neighbours less than this.
-const BEARABLE: Duration = Duration::from_secs(1);
+/// The good p99 may be twice the quiet one. A difference below this is none: nobody who waits for a webhook feels it, and
+/// where the quiet p99 is 30 ms, the sixth slowest of 600 events, one slow sync of a disk that others use would decide.
+const FELT: Duration = Duration::from_millis(100);
 /// Maximum memory of a worker, in bytes, whatever comes.
 const MEMORY: u64 = 256 * 1024 * 1024;
 
@@ -109,7 +110,7 @@ async fn a_private_broker_bears_a_hostile_publisher() -> Result<()> {
         "{confirmed} hostile messages, {doubtful} in doubt; p99 of the others: {before:?} before, {during:?} during"
     );
     ensure!(
-        during <= BEARABLE.max(2 * before),
+        during <= (2 * before).max(before + FELT),
         "p99 was {before:?} before, {during:?} during"
     );
     for program in [

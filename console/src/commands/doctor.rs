@@ -1,6 +1,7 @@
 //! `longshore doctor`: looks at everything once and says what is wrong and what to do about it.
 
 mod checks;
+mod clock;
 mod files;
 mod settings;
 
@@ -91,7 +92,7 @@ struct Report {
 pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<(), Failure> {
     let (mut items, of_database) = tokio::try_join!(broker(app, args.watch), database(app))?;
     items.extend(of_database);
-    items.push(checks::clock(common::event::now()));
+    items.push(clock::shown(common::event::now()));
     let report = Report {
         settings: settings::in_force(&app.config),
         items,

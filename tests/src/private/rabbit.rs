@@ -3,11 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
 
@@ -169,6 +169,24 @@ impl PrivateRabbit {
     /// # Errors
     /// If it fails, with its error output.
     pub async fn control(&self, arguments: &[&str]) -> Result<String> {
+        let mut output = self.run_control(arguments).await?;
+        // A node takes connections a moment before it takes orders.
+        if String::from_utf8_lossy(&output.stderr).contains("requires the 'rabbit' app") {
+            self.run_control(&["await_startup"]).await?;
+            output = self.run_control(arguments).await?;
+        }
+        let (out, err) = (&output.stdout, &output.stderr);
+        ensure!(
+            output.status.success(),
+            "rabbitmqctl {arguments:?} failed ({}): {}{}",
+            output.status,
+            String::from_utf8_lossy(out),
+            String::from_utf8_lossy(err)
+        );
+        Ok(String::from_utf8_lossy(out).into_owned())
+    }
+
+    async fn run_control(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(CONTROL);
         command
             .args(["-q", "-n", NODE])
@@ -176,20 +194,10 @@ impl PrivateRabbit {
             .stdin(Stdio::null());
         self.environment(&mut command);
         let mut command = tokio::process::Command::from(command);
-        let output = timeout(Duration::from_secs(60), command.kill_on_drop(true).output())
+        timeout(Duration::from_secs(60), command.kill_on_drop(true).output())
             .await
             .with_context(|| format!("rabbitmqctl {arguments:?} took over a minute"))?
-            .context("running rabbitmqctl")?;
-        if !output.status.success() {
-            let (out, err) = (&output.stdout, &output.stderr);
-            bail!(
-                "rabbitmqctl {arguments:?} failed ({}): {}{}",
-                output.status,
-                String::from_utf8_lossy(out),
-                String::from_utf8_lossy(err)
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            .context("running rabbitmqctl")
     }
 
     async fn await_ready(&mut self) -> Result<()> {

@@ -11,7 +11,7 @@ use common::event::{EventId, Trail, entry_key, header};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::runtime::{Handler as _, carry};
 use common::sqlite::Location;
-use common::store::DeliveryKey;
+use common::store::{DeadFilter, DeadLetter, DeliveryKey, Replay};
 use common::topology::Fact;
 use serde_json::json;
 
@@ -198,6 +198,87 @@ async fn a_delivery_in_no_queue_is_sent_once_and_one_in_a_delay_is_not() {
         .await
         .unwrap();
     assert_eq!(sent[0].body, bodies[0].body.as_bytes());
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_replayed_under_a_new_id_is_sent_again_under_it() {
+    let post = post().await;
+    let queue = post.names.integrate(CRM);
+    let worker = StoreEvents::new(
+        Arc::clone(&post.store),
+        post.config.destinations.clone(),
+        testbed::seal(),
+    );
+    let event = EventId::born();
+    worker.handle(&[signup(event, "ada@example.com")]).await;
+    let letter = DeadLetter {
+        entry_key: None,
+        event: Some(event),
+        stage: "integrate".to_owned(),
+        destination: Some(CRM.to_owned()),
+        ..testbed::foreign_letter(&queue, Uuid::nil())
+    };
+    post.store
+        .keep_dead(std::slice::from_ref(&letter))
+        .await
+        .unwrap();
+    let replay = Replay {
+        id: Uuid::now_v7(),
+        filter: DeadFilter::default(),
+        to_queue: None,
+        who: "ada".to_owned(),
+        why: None,
+        rate: None,
+        stop_when: None,
+        slice: None,
+        new_ids: true,
+    };
+    post.store.begin_replay(&replay).await.unwrap();
+    let claimed = post.store.claim_dead(replay.id, 10).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    // It says that it was sent, and the message is nowhere.
+    post.store
+        .mark_replayed(replay.id, &[letter.id])
+        .await
+        .unwrap();
+    let (mut queues, mut due) = (Queues::default(), DueWatch::default());
+    for _ in 0..6 {
+        tokio::time::sleep(LAG).await;
+        queues.look(&post).await.unwrap();
+        due.look(&post, &queues).await.unwrap();
+    }
+    let sent = waiting(&post, &queue).await;
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    let trail = Trail::read(&sent[0].headers);
+    assert_eq!((trail.generation, trail.new_id), (1, 1));
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_consumes_is_told_also_while_nothing_waits_in_it() {
+    let post = post().await;
+    let store = post.names.store();
+    let worker = post.broker.subscribe(&store, 1).await.unwrap();
+    let mut queues = Queues::default();
+    let unconsumed = async |queues: &mut Queues| {
+        for _ in 0..2 {
+            queues.look(&post).await.unwrap();
+            tokio::time::sleep(LAG).await;
+        }
+        let found = queues.findings(&post).into_iter();
+        let about_it = found.filter(|it| it.subject == store);
+        about_it
+            .map(|it| (it.finding, it.number))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(unconsumed(&mut queues).await, []);
+    drop(worker);
+    let told = (finding::UNCONSUMED_QUEUE.to_owned(), 1);
+    for _ in 0..100 {
+        if unconsumed(&mut queues).await == [told.clone()] {
+            return;
+        }
+    }
+    panic!("it is not told");
 }
 
 /// Foreign messages that a stream keeps less of: their letters have other ids than their entries.

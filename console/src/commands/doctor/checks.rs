@@ -6,7 +6,6 @@ use common::broker::{Broker, BrokerError, Difference};
 use common::outcome::chain;
 use common::store::{DeadFilter, DeadState, Store, StoreError};
 use common::topology::Topology;
-use time::OffsetDateTime;
 use workers::watch::finding;
 
 use super::{Finding, Verdict};
@@ -56,23 +55,10 @@ pub(super) async fn broker(
         Err(error) => findings.push(unseen("queues", &error)),
     }
     match broker.clock_ahead().await {
-        Ok(ahead) => findings.extend(ahead.map(file_is_ahead)),
+        Ok(ahead) => findings.extend(ahead.map(super::clock::file_is_ahead)),
         Err(error) => findings.push(unseen("broker clock", &error)),
     }
     findings
-}
-
-/// A broker in a file goes by its own clock where that of the machine was set back.
-fn file_is_ahead(ahead: Duration) -> Finding {
-    Finding::bad(
-        Verdict::Problem,
-        "broker clock",
-        format!(
-            "{} s ahead of this machine's, which was set back: ids go on from there",
-            ahead.as_secs()
-        ),
-        "nothing is lost, and it ends when the clock has caught up; let a time service keep it, in small steps",
-    )
 }
 
 /// So many differences are told in full; a namespace where nothing is declared has dozens.
@@ -278,16 +264,6 @@ async fn dead_letters(store: &dyn Store) -> Finding {
     }
 }
 
-/// The clock of this machine: ids, signatures and waits depend on it.
-pub(super) fn clock(now: OffsetDateTime) -> Finding {
-    let shown = crate::output::moment(now);
-    if now.year() < 2025 {
-        let advice = "set the clock: event ids begin with it and receivers refuse old signatures";
-        return Finding::bad(Verdict::Problem, "clock", format!("shows {shown}"), advice);
-    }
-    Finding::ok("clock", format!("shows {shown}"))
-}
-
 #[cfg(test)]
 mod tests {
     use common::namespace::Namespace;
@@ -329,19 +305,6 @@ mod tests {
         let expected = [("a", Verdict::Problem), ("b", Verdict::Look)];
         assert_eq!(verdicts(&findings), expected);
         assert_eq!(findings[0].advice.as_deref(), Some("start the worker"));
-    }
-
-    #[test]
-    fn a_clock_that_was_never_set_is_found() {
-        assert_eq!(clock(OffsetDateTime::UNIX_EPOCH).verdict, Verdict::Problem);
-        assert_eq!(clock(common::event::now()).verdict, Verdict::Ok);
-    }
-
-    #[test]
-    fn a_broker_file_that_is_ahead_is_a_problem() {
-        let found = file_is_ahead(Duration::from_secs(3600));
-        assert_eq!(found.verdict, Verdict::Problem);
-        assert!(found.detail.starts_with("3600 s ahead"), "{found:?}");
     }
 
     #[test]
