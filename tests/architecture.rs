@@ -112,6 +112,8 @@ fn background_tasks_are_supervised() -> Result<()> {
     let but = [
         // Awaits it.
         "common/src/store/postgres/link.rs",
+        // One for each connection.
+        "common/src/server.rs",
         // It is supervised a few lines above.
         "common/src/runtime/keeper.rs",
         // Threads: one writes log lines, which are dropped and counted where it is gone; two end with their answer.

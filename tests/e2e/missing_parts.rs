@@ -13,6 +13,7 @@ use e2e::{
     wait::eventually,
 };
 
+use crate::watch::SWIFT;
 use crate::{LATER, SOON};
 
 /// Within this time everything is back, on a machine that does much else.
@@ -75,30 +76,45 @@ async fn the_producer_alone_brings_its_exchange_back() -> Result<()> {
 #[tokio::test]
 async fn retries_that_a_private_broker_lets_expire_are_made_all_the_same() -> Result<()> {
     let (rabbit, receiver) = (PrivateRabbit::start().await?, Receiver::start().await?);
-    receiver.first([
-        Answer::status(500),
-        Answer::status(500),
-        Answer::status(500),
-    ]);
+    receiver.first([500, 500, 500].map(Answer::status));
+    let crm = Destination::webhook("crm", &receiver).timeout("1s");
     let system = System::builder()
         .services(Services {
             broker_url: rabbit.url(),
             ..Services::shared()
         })
-        .destination(Destination::webhook("crm", &receiver))
+        .destination(crm.attempts(6, "20s").longest_wait("20s"))
+        .config(SWIFT)
         .start()
-        .await?;
-    let policy = r#"{"expires":100}"#;
-    let queues = r"\.delay\.[0-9]+$";
-    rabbit
-        .control(&["set_policy", "tidy", queues, policy, "--apply-to", "queues"])
         .await?;
     let mut ids = Vec::new();
     for part in ["one", "two", "three"] {
         ids.push(system.client().signup(&signup(part)).await?);
     }
-    eventually(SOON, "three attempts", || async {
-        ensure!(receiver.requests().len() >= 3);
+    let outsider = system.outsider().await?;
+    let waiting = async || -> Result<u32> {
+        let mut messages = 0;
+        for level in 0..10 {
+            let depth = outsider
+                .depth(&system.named(&format!("delay.{level:02}")))
+                .await?;
+            messages += depth.map_or(0, |depth| depth.messages);
+        }
+        Ok(messages)
+    };
+    eventually(SOON, "three deliveries to wait", || async {
+        let messages = waiting().await?;
+        ensure!(messages == 3, "{messages} wait");
+        Ok(())
+    })
+    .await?;
+    let (policy, queues) = (r#"{"expires":500}"#, r"\.delay\.[0-9]+$");
+    rabbit
+        .control(&["set_policy", "tidy", queues, policy, "--apply-to", "queues"])
+        .await?;
+    eventually(SOON, "them to be lost", || async {
+        let messages = waiting().await?;
+        ensure!(messages == 0, "{messages} wait");
         Ok(())
     })
     .await?;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{LATER, SOON};
 
 /// Looks more often than by default, for the sake of the test's time.
-const SWIFT: &str = "[watch]\ninterval = \"1s\"\nlag = \"3s\"";
+pub(crate) const SWIFT: &str = "[watch]\ninterval = \"1s\"\nlag = \"3s\"";
 
 /// Waits until the queue is declared again, by whoever does that.
 async fn await_queue(system: &System, queue: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Everything that was received in a window is looked up in the tables; what is at rest there is settled. What
 //! is not is given time, and meanwhile looked for in the queues. What is found in neither is *stuck* where
 //! every place was seen, and *unknown* where it may be in one that could not be looked into. What the tables
-//! hold, but nobody received, is *forged*.
+//! hold, but nobody received, is *forged*, or *unknown* where it is older than the history.
 //!
 //! Nothing that grows with the window is held in memory: what is known of each entry goes into files without a
 //! name, divided by the ids, and each part is sorted and looked up by itself.
@@ -90,7 +90,8 @@ pub struct Survey {
     pub mended: u64,
     /// Found waiting in a queue, by its id or by its place.
     pub under_way: u64,
-    /// Not at rest, and not found in a queue, but there are places that could not be looked into.
+    /// Not at rest, and not found in a queue, but there are places that could not be looked into; or stored, and
+    /// older than the history.
     pub unknown: u64,
     /// Not at rest, and in no queue.
     pub stuck: u64,
@@ -178,7 +179,8 @@ impl Surveyor<'_> {
         survey.items.truncate(MAX_NAMED);
         let rejected: u64 = survey.rejected.values().sum();
         let known = survey.completed + rejected + survey.dead + survey.mended + survey.under_way;
-        survey.balances = known == survey.received && survey.forged == 0;
+        survey.balances =
+            known == survey.received && survey.forged == 0 && survey.unknown == 0;
         Ok(survey)
     }
 

@@ -56,6 +56,13 @@ impl Destination {
         self
     }
 
+    /// Waits at most this long between two attempts.
+    #[must_use]
+    pub fn longest_wait(mut self, max: &str) -> Self {
+        self.max = max.to_owned();
+        self
+    }
+
     /// Gives up on one attempt after this time.
     #[must_use]
     pub fn timeout(mut self, timeout: &str) -> Self {

@@ -16,7 +16,7 @@ use super::{BATCH, MAX_NAMED, Surveyor, no_room};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
-    /// It may be somewhere that could not be looked into.
+    /// It may be somewhere that could not be looked into, or have been.
     Unknown,
     /// It is nowhere.
     Stuck,

@@ -24,6 +24,9 @@ const MAX_STRANGERS: usize = 10_000;
 /// Maximum of entries before the window that are read for them.
 const MAX_BEFORE: u64 = 1_000_000;
 
+/// Maximum of entries at the beginning of the history that are read for one that tells its time.
+const MAX_UNTOLD: u64 = 10_000;
+
 /// How much earlier than it says an event may stand in the history.
 const SLACK: Duration = Duration::minutes(2);
 
@@ -149,7 +152,8 @@ pub(super) async fn judge(
         }
     }
     survey.earlier = (all - left.len()) as u64;
-    let mut forged = Vec::new();
+    let beginning = beginning(surveyor).await?;
+    let mut named = Vec::new();
     for line in left.values() {
         let event = EventId(Uuid::from_u128(line.key));
         let letters = DeadFilter {
@@ -160,13 +164,36 @@ pub(super) async fn judge(
             survey.earlier += 1;
             continue;
         }
-        survey.forged += 1;
-        if forged.len() < MAX_NAMED {
-            forged.push(named(line, event, surveyor, kinds).await?);
+        let is_before = beginning.is_none_or(|beginning| line.moment().is_some_and(|it| it < beginning));
+        let verdict = match is_before {
+            true => Trouble::Unknown,
+            false => Trouble::Forged,
+        };
+        match verdict {
+            Trouble::Unknown => survey.unknown += 1,
+            _ => survey.forged += 1,
+        }
+        if named.len() < MAX_NAMED {
+            named.push(name(line, event, verdict, surveyor, kinds).await?);
         }
     }
-    forged.sort_by_key(|it| it.received_at);
-    Ok(forged)
+    named.sort_by_key(|it| it.received_at);
+    Ok(named)
+}
+
+/// When the oldest entry of the history was received: it may have been deleted, or have forgotten what is older.
+/// `None` where it is empty; the beginning of time where nobody who is believed tells.
+async fn beginning(surveyor: &Surveyor<'_>) -> Result<Option<OffsetDateTime>, Failure> {
+    let all = Window::default();
+    let mut reader = Reader::open(surveyor.broker, surveyor.judge.logins(), all, None).await?;
+    let mut read = 0;
+    while let Some(entry) = reader.next().await? {
+        read += 1;
+        if entry.time.is_some() || read == MAX_UNTOLD {
+            return Ok(Some(entry.time.unwrap_or(OffsetDateTime::UNIX_EPOCH)));
+        }
+    }
+    Ok((read > 0).then_some(OffsetDateTime::UNIX_EPOCH))
 }
 
 async fn look_before(
@@ -186,37 +213,47 @@ async fn look_before(
     Ok(())
 }
 
-async fn named(
+async fn name(
     line: &Line,
     event: EventId,
+    verdict: Trouble,
     surveyor: &Surveyor<'_>,
     kinds: &Kinds,
 ) -> Result<Missing, Failure> {
     let standing = surveyor.store.at_rest(&[event]).await?;
-    let (kind, known) = match line.kind {
-        DELIVERED_ONLY => (
-            String::new(),
-            "delivered, but neither stored nor received: somebody published it to the stored exchange",
+    let kind = match line.kind {
+        DELIVERED_ONLY => String::new(),
+        kind => kinds.name(kind).to_owned(),
+    };
+    let (known, advice) = match (verdict, line.kind) {
+        (Trouble::Unknown, _) => (
+            "stored or delivered, and older than the history, which may have had it",
+            "ask for a window that begins after the oldest entry of the history (`longshore history stats`)",
         ),
-        kind => (
-            kinds.name(kind).to_owned(),
+        (_, DELIVERED_ONLY) => (
+            "delivered, but neither stored nor received: somebody published it to the stored exchange",
+            RIGHTS,
+        ),
+        _ => (
             "stored, but not received: somebody published it past the doors",
+            RIGHTS,
         ),
     };
     Ok(Missing {
-        verdict: Trouble::Forged,
+        verdict,
         event: Some(event),
         kind,
         received_at: line.moment().map(Moment),
         status: standing.into_iter().next().flatten(),
         offset: None,
         known: known.to_owned(),
-        advice:
-            "find the broker login that may write to inner exchanges, and take that right from it \
-                 (docs/operations.md, Rights)"
-                .to_owned(),
+        advice: advice.to_owned(),
     })
 }
+
+/// What to do about a forged event.
+const RIGHTS: &str =
+    "find the broker login that may write to inner exchanges, and take that right from it (docs/operations.md, Rights)";
 
 #[cfg(test)]
 mod tests {

@@ -226,7 +226,8 @@ fn a_schema_is_any_json_schema() {
             "longshore.toml",
             "[[type]]\nname = \"a.b\"\nschema_file = \"a.json\"\n[[type]]\nname = \"a.c\"\nschema = true\n",
         ),
-        ("a.json", schema),
+        // With the byte order mark of some editors.
+        ("a.json", &format!("\u{feff}{schema}")),
     ] {
         std::fs::write(folder.path().join(file), text).unwrap_or_else(|error| panic!("{error}"));
     }
