@@ -9,6 +9,7 @@ mod differences;
 pub mod embedded;
 mod ownership;
 pub mod rabbit;
+mod standstill;
 mod traced;
 
 use std::sync::Arc;
