@@ -116,7 +116,9 @@ fn background_tasks_are_supervised() -> Result<()> {
         "common/src/server.rs",
         // It is supervised a few lines above.
         "common/src/runtime/keeper.rs",
-        // Threads: one writes log lines, which are dropped and counted where it is gone; two end with their answer.
+        // Threads: one writes log lines, which are dropped and counted where it is gone; one notes the time, and where it
+        // is gone the broker is asked more often; two end with their answer.
+        "common/src/broker/standstill.rs",
         "common/src/telemetry/stderr.rs",
         "common/src/sqlite/turn.rs",
         "common/src/scheduling.rs",

@@ -11,6 +11,7 @@ pub mod embedded;
 mod error;
 mod ownership;
 pub mod rabbit;
+mod standstill;
 mod traced;
 
 use std::sync::Arc;

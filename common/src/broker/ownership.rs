@@ -2,10 +2,12 @@
 //!
 //! A process that is frozen misses that its link was lost: when it wakes, everything looks as it did before.
 //! Only the clock does not. So an answer of the broker proves for a short while that the subscription is
-//! ours, and after that the broker is asked again.
+//! ours, unless the process has stood still since. After that the broker is asked again.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
+
+use super::standstill::{Moment, Wakefulness};
 
 /// How long an answer of the broker is proof. Shorter than any broker waits before it gives up a client.
 const PROOF: Duration = Duration::from_secs(2);
@@ -18,18 +20,20 @@ pub(super) struct Ownership {
     proven: Mutex<Moment>,
     /// One asks for all.
     asking: tokio::sync::Mutex<()>,
+    wakefulness: &'static Wakefulness,
 }
-
-/// A moment by both clocks: one does not run on while the machine sleeps, the other may be set.
-#[derive(Debug, Clone, Copy)]
-struct Moment(Instant, SystemTime);
 
 impl Ownership {
     /// Proven from now on: made before the broker is asked for the subscription.
     pub(super) fn new() -> Self {
+        Self::with(Wakefulness::of_this_process())
+    }
+
+    fn with(wakefulness: &'static Wakefulness) -> Self {
         Self {
             proven: Mutex::new(Moment::now()),
             asking: tokio::sync::Mutex::default(),
+            wakefulness,
         }
     }
 
@@ -56,19 +60,7 @@ impl Ownership {
 
     fn is_proven(&self) -> bool {
         let proven = *self.proven.lock().unwrap_or_else(PoisonError::into_inner);
-        proven.is_within(PROOF)
-    }
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self(Instant::now(), SystemTime::now())
-    }
-
-    /// Whether at most this much time has passed since then. A clock that was set back proves nothing.
-    fn is_within(self, limit: Duration) -> bool {
-        let Self(steady, wall) = self;
-        steady.elapsed() <= limit && wall.elapsed().is_ok_and(|elapsed| elapsed <= limit)
+        proven.is_within(PROOF) && self.wakefulness.has_lasted_since(proven)
     }
 }
 
@@ -82,9 +74,14 @@ mod tests {
 
     impl Ownership {
         fn age(&self, by: Duration) {
-            let mut proven = self.proven.lock().unwrap();
-            proven.1 -= by;
+            self.proven.lock().unwrap().age(by);
         }
+    }
+
+    /// An ownership in a process that stands still for no shorter time than this.
+    fn ownership(standstill: Duration) -> (Ownership, &'static Wakefulness) {
+        let wakefulness = Box::leak(Box::new(Wakefulness::new(standstill)));
+        (Ownership::with(wakefulness), wakefulness)
     }
 
     #[tokio::test]
@@ -95,7 +92,7 @@ mod tests {
             tokio::task::yield_now().await;
             true
         };
-        let ownership = Ownership::new();
+        let (ownership, _) = ownership(PROOF * 60);
         assert!(ownership.holds(ask).await);
         assert_eq!(asked.load(Ordering::Relaxed), 0, "it has just answered");
         ownership.age(PROOF * 2);
@@ -106,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_broker_denies_is_not_ours_and_neither_is_an_answer_from_before_a_freeze() {
-        let ownership = Ownership::new();
+        let (ownership, _) = ownership(PROOF * 60);
         ownership.age(PROOF * 2);
         assert!(!ownership.holds(|| async { false }).await);
         assert!(!ownership.holds(|| async { false }).await, "it stays so");
@@ -123,5 +120,19 @@ mod tests {
             !ownership.holds(frozen_once).await,
             "asked again, and denied"
         );
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_before_a_short_standstill_proves_nothing() {
+        let asked = AtomicUsize::new(0);
+        let denied = || async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        let (ownership, wakefulness) = ownership(PROOF / 2);
+        assert!(ownership.holds(denied).await);
+        wakefulness.age(PROOF * 3 / 4);
+        assert!(!ownership.holds(denied).await);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 }
