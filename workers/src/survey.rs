@@ -179,8 +179,7 @@ impl Surveyor<'_> {
         survey.items.truncate(MAX_NAMED);
         let rejected: u64 = survey.rejected.values().sum();
         let known = survey.completed + rejected + survey.dead + survey.mended + survey.under_way;
-        survey.balances =
-            known == survey.received && survey.forged == 0 && survey.unknown == 0;
+        survey.balances = known == survey.received && survey.forged == 0 && survey.unknown == 0;
         Ok(survey)
     }
 

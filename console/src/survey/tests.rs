@@ -198,6 +198,36 @@ async fn an_event_in_a_delay_is_under_way_while_another_that_is_gone_is_stuck() 
 }
 
 #[tokio::test]
+async fn what_is_older_than_the_history_is_unknown_and_not_forged() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    pipeline.signup("ada").await;
+    pipeline.work(&[]).await;
+    let mut history = pipeline.topology.clone();
+    history.exchanges.clear();
+    let name = pipeline.names.history();
+    history.queues.retain(|queue| queue.name == name);
+    pipeline.broker.delete(&history).await.unwrap();
+    pipeline.broker.apply(&pipeline.topology).await.unwrap();
+    for received in 0..2 {
+        let (survey, missing) = survey(&pipeline).await;
+        let found = (survey.received, survey.forged, survey.unknown);
+        assert_eq!(found, (received, 0, 1), "{survey:?}");
+        assert_eq!(missing[0].verdict, Trouble::Unknown, "{missing:?}");
+        assert!(missing[0].advice.contains("history stats"), "{missing:?}");
+        assert!(!survey.balances);
+        pipeline.signup("bob").await;
+    }
+    pipeline.work(&[]).await;
+    let stored = pipeline.forge_accepted("mallory").await;
+    let (survey, missing) = survey(&pipeline).await;
+    assert_eq!((survey.forged, survey.unknown), (1, 1), "{survey:?}");
+    assert!(
+        missing.iter().any(|it| it.event == Some(stored)),
+        "{missing:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_nobody_received_is_forged() {
     let pipeline = Pipeline::new(&["crm"]).await;
     let honest = pipeline.signup("ada").await;

@@ -57,7 +57,7 @@ pub(super) async fn facts(
             };
             let line = Line {
                 key: fact.event.uuid().as_u128(),
-                offset: 0,
+                offset: u64::try_from(micros(Some(fact.at))).unwrap_or(0),
                 letter: 0,
                 entry: NO_KEY,
                 at: micros(fact.received_at.or(Some(fact.at))),
@@ -164,8 +164,8 @@ pub(super) async fn judge(
             survey.earlier += 1;
             continue;
         }
-        let is_before = beginning.is_none_or(|beginning| line.moment().is_some_and(|it| it < beginning));
-        let verdict = match is_before {
+        // When it was received it says itself; when it was written the database does.
+        let verdict = match beginning.is_none_or(|beginning| line.offset < beginning) {
             true => Trouble::Unknown,
             false => Trouble::Forged,
         };
@@ -181,19 +181,22 @@ pub(super) async fn judge(
     Ok(named)
 }
 
-/// When the oldest entry of the history was received: it may have been deleted, or have forgotten what is older.
-/// `None` where it is empty; the beginning of time where nobody who is believed tells.
-async fn beginning(surveyor: &Surveyor<'_>) -> Result<Option<OffsetDateTime>, Failure> {
+/// When the oldest entry of the history was received, in microseconds: it may have been deleted, or have forgotten
+/// what is older. `None` where it is empty; 0 where nobody who is believed tells.
+async fn beginning(surveyor: &Surveyor<'_>) -> Result<Option<u64>, Failure> {
     let all = Window::default();
     let mut reader = Reader::open(surveyor.broker, surveyor.judge.logins(), all, None).await?;
-    let mut read = 0;
-    while let Some(entry) = reader.next().await? {
-        read += 1;
-        if entry.time.is_some() || read == MAX_UNTOLD {
-            return Ok(Some(entry.time.unwrap_or(OffsetDateTime::UNIX_EPOCH)));
+    let mut beginning = None;
+    for _ in 0..MAX_UNTOLD {
+        let Some(entry) = reader.next().await? else {
+            break;
+        };
+        beginning = Some(0);
+        if entry.time.is_some() {
+            return Ok(u64::try_from(micros(entry.time)).ok());
         }
     }
-    Ok((read > 0).then_some(OffsetDateTime::UNIX_EPOCH))
+    Ok(beginning)
 }
 
 async fn look_before(
@@ -252,8 +255,7 @@ async fn name(
 }
 
 /// What to do about a forged event.
-const RIGHTS: &str =
-    "find the broker login that may write to inner exchanges, and take that right from it (docs/operations.md, Rights)";
+const RIGHTS: &str = "find the broker login that may write to inner exchanges, and take that right from it (docs/operations.md, Rights)";
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ pub(super) const NO_KEY: u128 = 0;
 pub(super) struct Line {
     /// What tells it apart.
     pub(super) key: u128,
-    /// Its place in the history.
+    /// Its place in the history; of a row of a table, when that was written, in microseconds.
     pub(super) offset: u64,
     /// The dead letter that it may have become.
     pub(super) letter: u128,
