@@ -131,14 +131,14 @@ async fn insert(
         "WITH
         new_events AS (
             INSERT INTO events (event_id, type, source, source_id, publisher, subject, time,
-                                received_at, accepted_at, fingerprint, body)
+                                received_at, accepted_at, fingerprint, body, stream_id)
             SELECT event_id, type, source, source_id, publisher, subject, time,
-                   received_at, accepted_at, fingerprint, body::json
+                   received_at, accepted_at, fingerprint, body::json, stream_id
             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                         $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::bytea[],
-                        $11::text[])
+                        $11::text[], $26::uuid[])
                  AS given (event_id, type, source, source_id, publisher, subject, time,
-                           received_at, accepted_at, fingerprint, body)
+                           received_at, accepted_at, fingerprint, body, stream_id)
             ORDER BY event_id
             ON CONFLICT (event_id) DO NOTHING
             RETURNING event_id
@@ -232,6 +232,12 @@ async fn insert(
     .bind(due.iter().map(|row| row.event).bind_iter())
     .bind(due.iter().map(|row| row.destination).bind_iter())
     .bind(due.iter().map(|row| row.generation).bind_iter())
+    .bind(
+        events
+            .iter()
+            .map(|event| event.stream_id.map(|id| id.uuid()))
+            .bind_iter(),
+    )
     .fetch_all(connection)
     .await
 }

@@ -14,6 +14,7 @@ use crate::store::{NewRejection, RejectionRecord, StoreError};
 pub(in crate::store) struct RejectionRow {
     pub id: Uuid,
     pub event: Uuid,
+    pub stream_id: Option<Uuid>,
     pub kind: String,
     pub source: String,
     pub publisher: String,
@@ -33,6 +34,7 @@ impl From<&NewRejection> for RejectionRow {
         Self {
             id: rejection.id,
             event: rejection.event.uuid(),
+            stream_id: rejection.stream_id.map(|id| id.uuid()),
             kind: keepable(&rejection.kind),
             source: keepable(&rejection.source),
             publisher: keepable(&rejection.publisher),
