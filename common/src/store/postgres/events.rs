@@ -14,6 +14,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::link::Link;
+use crate::event::EventId;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
 use crate::store::{NewEvent, StoreError, Stored};
 
@@ -235,7 +236,7 @@ async fn insert(
     .bind(
         events
             .iter()
-            .map(|event| event.stream_id.map(|id| id.uuid()))
+            .map(|event| event.stream_id.map(EventId::uuid))
             .bind_iter(),
     )
     .fetch_all(connection)

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::link::{Link, document, now};
+use crate::event::EventId;
 use crate::sqlite::Error;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
 use crate::store::tables::text::{hex, moment, moment_if_any};
@@ -146,7 +147,7 @@ impl<'a> From<&&'a NewEvent> for Row<'a> {
             accepted_at: event.accepted_at,
             fingerprint: event.fingerprint,
             body: &event.body,
-            stream_id: event.stream_id.map(|id| id.uuid()),
+            stream_id: event.stream_id.map(EventId::uuid),
         }
     }
 }

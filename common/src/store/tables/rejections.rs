@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::text::{hex, json, keepable, moment, moment_if_any, word};
+use crate::event::EventId;
 use crate::reason::ReasonCode;
 use crate::store::{NewRejection, RejectionRecord, StoreError};
 
@@ -34,7 +35,7 @@ impl From<&NewRejection> for RejectionRow {
         Self {
             id: rejection.id,
             event: rejection.event.uuid(),
-            stream_id: rejection.stream_id.map(|id| id.uuid()),
+            stream_id: rejection.stream_id.map(EventId::uuid),
             kind: keepable(&rejection.kind),
             source: keepable(&rejection.source),
             publisher: keepable(&rejection.publisher),
