@@ -8,7 +8,9 @@ use e2e::{
     dev::Dev,
     load::{Load, signup},
     process::Program,
+    raw::{RawProperties, RawPublisher},
     receiver::{Answer, Receiver},
+    services::Services,
     system::{Destination, System},
     wait::eventually,
 };
@@ -316,4 +318,70 @@ async fn what_vanished_from_the_file_of_dev_is_sent_again_once_and_doctor_says_s
         .collect();
     ensure!(twice.is_empty(), "{twice:?}: {told}");
     dev.finish()
+}
+
+/// Plain events without ids of their own, with parts that the history does not keep.
+#[tokio::test]
+async fn what_the_history_has_under_another_id_is_not_sent_again() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let system = System::builder()
+        .destination(Destination::webhook("crm", &receiver))
+        .config(SWIFT)
+        .start()
+        .await?;
+    let ledger = system.ledger().await?;
+    let mut publisher = RawPublisher::connect(&Services::shared().broker_url).await?;
+    let bodies = [
+        r#"{"email":"ada@example.com","name":"Ada"}"#,
+        r#"{"email":"nobody","name":"Nobody"}"#,
+        r#"{"email":"ada@example.com","name":"Another"}"#,
+    ];
+    for (body, rows) in bodies.into_iter().zip([(1, 0), (1, 1), (1, 2)]) {
+        let properties = RawProperties::new()
+            .content_type("application/json")
+            .cluster_id("east")
+            .deep_header("tags", 2);
+        publisher
+            .publish(
+                &system.named("received"),
+                "signup.requested",
+                &properties,
+                body.as_bytes(),
+            )
+            .await?;
+        eventually(SOON, "it to be stored or rejected", || async {
+            let found: (i64, i64) = sqlx::query_as(
+                "select (select count(*) from events), (select count(*) from rejections)",
+            )
+            .fetch_one(ledger.pool())
+            .await?;
+            ensure!(found == rows, "{found:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    eventually(SOON, "the watch to leave them behind", || async {
+        let position: Option<i64> = sqlx::query_scalar("select position from leases")
+            .fetch_one(ledger.pool())
+            .await?;
+        ensure!(position >= Some(2), "{position:?}");
+        Ok(())
+    })
+    .await?;
+    let verify = ["verify", "--since", "1h", "--patience", "10s", "--json"];
+    let verified = system.longshore(&verify).await?;
+    verified.success()?;
+    let balance = verified.json()?;
+    ensure!(balance["balances"] == true, "{balance}");
+    let codes = json!({"invalid": 1, "email_taken": 1});
+    ensure!(
+        balance["received"] == 3 && balance["completed"] == 1 && balance["rejected"] == codes,
+        "{balance}"
+    );
+    let repairs: i64 = sqlx::query_scalar("select count(*) from watch_repairs")
+        .fetch_one(ledger.pool())
+        .await?;
+    ensure!(repairs == 0, "{repairs} were sent again");
+    ensure!(receiver.count() == 1, "one delivery");
+    system.finish().await
 }

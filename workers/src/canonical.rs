@@ -14,6 +14,14 @@ use serde::Deserialize;
 /// Headers of the publisher's that travel with the event all the way.
 const CARRIED: [&str; 2] = ["traceparent", "tracestate"];
 
+/// Headers of ours that nobody behind the store stage has any use for.
+const FOR_STORE: [&str; 2] = [header::SEALED_PASSWORD_HASH, header::STREAM_ID];
+
+/// The id that the history makes of an event, where that is another.
+pub(crate) fn stream_id(message: &Message) -> Option<EventId> {
+    message.headers.text(header::STREAM_ID)?.parse().ok()
+}
+
 /// An event as the stages after validation find it.
 pub(crate) struct Canonical {
     pub(crate) id: EventId,
@@ -92,11 +100,13 @@ fn no_event(detail: &str) -> Failure {
 
 /// An event on its way to the next stage: the bytes as they are, and the trail in headers.
 pub(crate) fn onward(fact: Fact, message: &Message, kind: &str, trail: &Trail) -> Publication {
-    // Nobody behind the store stage has any use for the hash.
-    let sealed = (fact == Fact::Accepted).then_some(header::SEALED_PASSWORD_HASH);
-    let carried = CARRIED.into_iter().chain(sealed).filter_map(|name| {
+    let for_store = match fact {
+        Fact::Accepted => &FOR_STORE[..],
+        _ => &[],
+    };
+    let carried = CARRIED.iter().chain(for_store).filter_map(|name| {
         let value = message.headers.get(name)?;
-        Some((name, value.clone()))
+        Some((*name, value.clone()))
     });
     let mut headers: Headers = carried.collect();
     trail.write(&mut headers);

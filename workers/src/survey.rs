@@ -160,13 +160,14 @@ impl Surveyor<'_> {
         let mut entries = self.read(window, &mut kinds, &read).await?;
         let mut facts = self.facts(window, now, &mut kinds).await?;
         let mut ledger = settle::Ledger::new(self, &mut survey)?;
-        let mut strangers = Vec::new();
+        let mut strangers = forged::Strangers::new()?;
         for (received, facts) in entries.all.iter_mut().zip(facts.iter_mut()) {
             let received = spill::sorted(received).map_err(no_room)?;
             let facts = spill::sorted(facts).map_err(no_room)?;
-            forged::strangers(&received, facts, &mut strangers);
+            strangers.add(&received, facts)?;
             ledger.count(received).await?;
         }
+        let strangers = strangers.finish(&mut entries.all)?;
         let (mut open, passed) = ledger.finish(&mut entries.foreign).await?;
         let foreign = &mut entries.foreign;
         let judged = self

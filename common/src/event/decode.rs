@@ -15,7 +15,7 @@ use super::cloud::clip;
 use super::foreign::recognise;
 use super::media::MediaType;
 use super::read::{self, Attribute, Read, Unfit};
-use super::{CloudEvent, EventId, Logins, Publisher, Trail, plain_id, to_rfc3339};
+use super::{CloudEvent, EventId, Logins, Publisher, Trail, in_stream, plain_id, to_rfc3339};
 use crate::message::{CLOUDEVENTS_JSON, HeaderValue, Headers, Message};
 use crate::reason::ReasonCode;
 
@@ -72,6 +72,8 @@ impl Limits {
 pub struct Decoded {
     /// Our key for it.
     pub id: EventId,
+    /// The key that a stream makes of it, where that is another: see [`in_stream`].
+    pub stream_id: Option<EventId>,
     /// The event.
     pub event: CloudEvent,
     /// Its data as the schema of its type sees it, see [`Read::data`].
@@ -148,6 +150,7 @@ pub fn decode(
     } else {
         EventId::derived(&publisher, &event.source, &event.id)
     };
+    let stream_id = stream_id(message, routing_key, &publisher, &event).filter(|it| *it != id);
     let body = if unchanged {
         message.body.clone()
     } else {
@@ -159,11 +162,26 @@ pub fn decode(
     trail.publisher = Some(publisher);
     Ok(Decoded {
         id,
+        stream_id,
         event,
         data,
         body,
         trail,
     })
+}
+
+/// The id of a plain event without an id of its own, made of what a stream keeps of its message; `None` where a
+/// stream drops nothing of it, and for any other event.
+fn stream_id(
+    message: &Message,
+    routing_key: &str,
+    publisher: &Publisher,
+    event: &CloudEvent,
+) -> Option<EventId> {
+    let kept = in_stream(message)?;
+    let made_of = |message| plain_id(message, routing_key, &event.kind, &event.source).to_string();
+    (event.id == made_of(message))
+        .then(|| EventId::derived(publisher, &event.source, &made_of(&kept)))
 }
 
 /// Reads the event in whichever shape it has.

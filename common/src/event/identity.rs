@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::content::Content;
 use super::id::{Digest, name_based};
 use super::{EventId, Publisher, Trail, header};
-use crate::message::{HeaderValue, Message, belongs_to_broker};
+use crate::message::{HeaderValue, Headers, Message, belongs_to_broker};
 
 /// The event that a message is, by our id for it. Only a message that came through our own door or was
 /// accepted by validation carries that id as its `message_id`; a foreign one's names no event of ours.
@@ -51,8 +51,7 @@ pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &st
 }
 
 /// What a message that is no event of ours is known by in the history, whichever engine keeps it: made of the parts
-/// alone that come out of a stream as they come out of a queue. RabbitMQ 3.10 drops `cluster_id` there, and
-/// headers that are lists or tables.
+/// alone that come out of a stream as they come out of a queue, whatever [`in_stream`] leaves out.
 ///
 /// Messages that differ may have one key. So whoever asks by it counts (`docs/identity.md`).
 pub fn entry_key(message: &Message, trail: &Trail, routing_key: &str) -> Uuid {
@@ -74,6 +73,25 @@ pub fn entry_key(message: &Message, trail: &Trail, routing_key: &str) -> Uuid {
         routing_key.as_bytes(),
         &body.finish(),
     ])
+}
+
+/// A message as a stream of RabbitMQ 3.10 keeps it: without `cluster_id`, and without headers that are lists or
+/// tables. `None` for a message that has none of these parts.
+pub fn in_stream(message: &Message) -> Option<Message> {
+    let is_dropped =
+        |value: &HeaderValue| matches!(value, HeaderValue::List(_) | HeaderValue::Table(_));
+    if message.cluster_id.is_none() && !message.headers.iter().any(|(_, it)| is_dropped(it)) {
+        return None;
+    }
+    let kept = message.headers.iter().filter(|(_, it)| !is_dropped(it));
+    let headers: Headers = kept
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .collect();
+    Some(Message {
+        cluster_id: None,
+        headers,
+        ..message.clone()
+    })
 }
 
 /// The publisher's id of a plain message that came without one: made from all that the message says. A

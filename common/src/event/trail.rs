@@ -60,6 +60,9 @@ pub mod header {
     /// What the broker said about a message that it gave up on itself, for as long as it travels: the newest
     /// entry of `x-death`, which does not survive a publish.
     pub const DEATH: &str = "longshore-death";
+    /// The id that the history makes of an event, where a stream drops parts of its message that its own id is
+    /// made of.
+    pub const STREAM_ID: &str = "longshore-stream-id";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.

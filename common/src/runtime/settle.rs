@@ -165,7 +165,7 @@ fn rejected(
     };
     message
         .headers
-        .retain(|name| !name.starts_with(header::PREFIX));
+        .retain(|name| !name.starts_with(header::PREFIX) || name == header::STREAM_ID);
     received.trail.onward().write(&mut message.headers);
     describe(&mut message, rejection.code, queue, now);
     message.headers.set(

@@ -24,6 +24,8 @@ pub use replays::{HistorySlice, Progress, Replay, ReplayOutcome, ReplayPage, Rep
 pub struct NewEvent {
     /// Our key for it.
     pub id: EventId,
+    /// The key that the history makes of it, where that is another.
+    pub stream_id: Option<EventId>,
     /// How often it has been replayed.
     pub generation: u32,
     /// Its type.
@@ -166,6 +168,8 @@ pub struct NewRejection {
     pub id: Uuid,
     /// The event.
     pub event: EventId,
+    /// The key that the history makes of it, where that is another.
+    pub stream_id: Option<EventId>,
     /// Its type.
     pub kind: String,
     /// Its source.

@@ -67,6 +67,8 @@ pub struct StoredBody {
 pub struct StoredFact {
     /// The event.
     pub event: EventId,
+    /// The key that the history makes of it, where that is another.
+    pub stream_id: Option<EventId>,
     /// Its type; `None` where only a delivery of it is known.
     pub kind: Option<String>,
     /// When it came through a door, as it said itself.
@@ -181,6 +183,16 @@ pub trait Watching: Send + Sync {
         without: &[Uuid],
         since: OffsetDateTime,
     ) -> Result<Vec<Deaths>, StoreError>;
+
+    /// Of each id that the history made of an event whose own id is another, in the order asked, the event that
+    /// was stored or rejected under its own; the newest where there are several.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn events_of_stream(
+        &self,
+        stream_ids: &[EventId],
+    ) -> Result<Vec<Option<EventId>>, StoreError>;
 
     /// Up to `most` deliveries that became due at `since` or later, before `before`, and are due still; the
     /// oldest first. Without those that a replay has claimed and not sent yet.

@@ -95,6 +95,7 @@ macro_rules! conformance {
                 watching: one_has_the_lease_and_the_next_goes_on_from_there,
                     an_event_is_completed_when_every_delivery_is_made,
                     the_letters_of_an_entry_key_are_counted_with_their_copies,
+                    an_event_is_known_by_the_id_that_the_history_makes_of_it,
                     what_was_replayed_under_a_new_id_goes_on_under_it,
                     what_is_due_is_found_and_what_a_replay_holds_is_not,
                     a_stored_body_comes_back_byte_for_byte,

@@ -26,6 +26,7 @@ pub fn event() -> NewEvent {
     let id = EventId::born();
     NewEvent {
         id,
+        stream_id: None,
         generation: 0,
         kind: "processing.requested".to_owned(),
         source: "/shop".to_owned(),
@@ -148,6 +149,7 @@ pub fn rejection(event: EventId, reason: ReasonCode, seconds: i64) -> NewRejecti
     NewRejection {
         id: Uuid::now_v7(),
         event,
+        stream_id: None,
         kind: "signup.requested".to_owned(),
         source: "/shop".to_owned(),
         publisher: "http:shop".to_owned(),

@@ -4,15 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::event::{EventId, header};
+use common::reason::ReasonCode;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, RepairKey, Replay, StoredFact,
-    WatchFinding,
+    DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, FactVisitor, NewEvent,
+    NewRejection, RepairKey, Replay, StoredFact, WatchFinding,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, early_letter, event, failed, key, letter, replay};
+use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
 
 const KEEP: Duration = Duration::from_secs(30);
 
@@ -125,6 +126,49 @@ pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
     assert_eq!(none.unwrap(), []);
     let story = store.dead_letter(letters[0].id).await.unwrap();
     assert_eq!(story.unwrap().entry_key, Some(one));
+}
+
+pub async fn an_event_is_known_by_the_id_that_the_history_makes_of_it(
+    Stores { store, .. }: Stores,
+) {
+    let [several, refused, none] = [EventId::born(), EventId::born(), EventId::born()];
+    let stored = |seconds| NewEvent {
+        stream_id: Some(several),
+        received_at: at(seconds),
+        ..event()
+    };
+    let events = [stored(20), stored(10), event()];
+    store.store(events.clone().into()).await.unwrap();
+    let rejected = NewRejection {
+        stream_id: Some(refused),
+        ..rejection(EventId::born(), ReasonCode::Invalid, 5)
+    };
+    store
+        .keep_rejections(std::slice::from_ref(&rejected))
+        .await
+        .unwrap();
+    let watching = store.watching();
+    let asked = [none, refused, several, events[2].id];
+    let known = watching.events_of_stream(&asked).await.unwrap();
+    assert_eq!(
+        known,
+        [None, Some(rejected.event), Some(events[0].id), None]
+    );
+    assert_eq!(watching.events_of_stream(&[]).await.unwrap(), []);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let visitor: FactVisitor = {
+        let told = Arc::clone(&told);
+        Arc::new(move |fact| told.lock().unwrap().push((fact.event, fact.stream_id)))
+    };
+    let now = OffsetDateTime::now_utc();
+    let (from, to) = (
+        now - Duration::from_secs(600),
+        now + Duration::from_secs(600),
+    );
+    watching.each_stored(from, to, visitor).await.unwrap();
+    let told = told.lock().unwrap().clone();
+    assert!(told.contains(&(events[0].id, Some(several))));
+    assert!(told.contains(&(events[2].id, None)));
 }
 
 pub async fn what_was_replayed_under_a_new_id_goes_on_under_it(Stores { store, .. }: Stores) {

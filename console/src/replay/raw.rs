@@ -28,6 +28,18 @@ pub(crate) fn canonical(mut message: Message, generation: u32) -> Message {
     message
 }
 
+/// The event as it is stored, where the history makes another id of the entry than the event has. It has no password
+/// hash: that is stored already, and the one in the entry is sealed for the other id.
+pub(crate) fn as_stored(accepted: &Message, record: &EventRecord) -> Message {
+    let mut message = Message {
+        body: record.body.clone().into(),
+        message_id: Some(record.status.id.to_string()),
+        ..accepted.clone()
+    };
+    message.headers.remove(header::SEALED_PASSWORD_HASH);
+    message
+}
+
 fn send_again(message: &mut Message, trail: &Trail, generation: u32) {
     let trail = Trail {
         generation,

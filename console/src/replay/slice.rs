@@ -12,7 +12,7 @@ use futures_util::stream;
 use super::courier::{Fate, Parcel, round};
 use super::generation;
 use super::outcome::{Ended, News, Sent};
-use super::raw::{Knowledge, canonical, raw};
+use super::raw::{Knowledge, as_stored, canonical, raw};
 use super::run::{Run, Wish};
 use crate::app::{describe, publish_failure};
 use crate::history::{Entry, Reader, Verdict, Window};
@@ -151,11 +151,20 @@ async fn prepare(
     Ok(parcels)
 }
 
+/// The event that an entry is, by its own id or by the one that the history makes of it.
 async fn look_up(run: &Run<'_>, entry: &Entry) -> Result<Option<EventRecord>, Failure> {
     match entry.event {
         Some(event) => {
             let store = run.replayer.store;
-            run.patiently(async || store.event(event).await).await
+            let record = run.patiently(async || store.event(event).await).await?;
+            if record.is_some() {
+                return Ok(record);
+            }
+            let of_stream = async || store.watching().events_of_stream(&[event]).await;
+            match run.patiently(of_stream).await?.pop().flatten() {
+                Some(event) => run.patiently(async || store.event(event).await).await,
+                None => Ok(None),
+            }
         }
         None => Ok(None),
     }
@@ -179,6 +188,18 @@ fn message(
         }
         message
     };
+    let renamed = match (&entry.verdict, record) {
+        (Verdict::Accepted(accepted), Some(record)) if entry.event != Some(record.status.id) => {
+            Some(as_stored(accepted, record))
+        }
+        _ => None,
+    };
+    if target.stage == Stage::Validate
+        && let Some(message) = renamed
+    {
+        // An event of this source and id has the same id of ours again.
+        return Ok(named(canonical(message, generation)));
+    }
     if target.stage == Stage::Validate {
         // What was read of it is not what was published.
         return match entry.received.damage() {
@@ -187,7 +208,7 @@ fn message(
         };
     }
     let accepted = match &entry.verdict {
-        Verdict::Accepted(message) => message,
+        Verdict::Accepted(message) => renamed.as_ref().unwrap_or(message),
         Verdict::Rejected(code) | Verdict::Dead(code) => return Err(code.as_str()),
     };
     if target.stage == Stage::Integrate
@@ -195,10 +216,11 @@ fn message(
     {
         return Err(objection);
     }
-    let mut message = canonical((**accepted).clone(), generation);
+    let mut message = canonical(accepted.clone(), generation);
     if target.stage == Stage::Integrate {
         // For the store stage alone.
         message.headers.remove(header::SEALED_PASSWORD_HASH);
+        message.headers.remove(header::STREAM_ID);
         let replay = run.replay.id.to_string();
         message.headers.set(header::REPLAY, replay);
     }

@@ -168,6 +168,31 @@ async fn a_letter_of_another_spelling_stands_for_as_many_entries_as_it_has_copie
     assert_eq!(named().await, (3, 1), "nothing stands for another body");
 }
 
+/// A plain event without an id of its own: the history, which has less of it, makes another id of it.
+#[tokio::test]
+async fn an_event_that_the_history_has_under_another_id_is_neither_forged_nor_stuck() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let body = r#"{"email":"a@b.example","name":"A"}"#;
+    pipeline
+        .receive("application/json", "signup.requested", body)
+        .await;
+    let ids = pipeline.work_altered(&["crm"]).await;
+    let (due, stuck) = survey(&pipeline).await;
+    assert_eq!((due.received, due.forged, due.stuck), (1, 0, 1), "{due:?}");
+    assert_eq!(stuck[0].event.unwrap().to_string(), ids[0]);
+    let requeued = requeue(&pipeline.surveyor(), &stuck).await.unwrap();
+    assert_eq!(requeued.sent, 1);
+    let waiting = pipeline.broker.waiting("longshore.integrate.crm").await;
+    assert_eq!(waiting[0].message_id.as_deref(), Some(ids[0].as_str()));
+    assert_eq!(pipeline.broker.waiting("longshore.validate").await, []);
+
+    pipeline.forget("integrate.crm").await;
+    pipeline.deliver(&ids[0], "crm", 0).await;
+    let (settled, stuck) = survey(&pipeline).await;
+    assert_eq!((settled.completed, stuck.len()), (1, 0), "{settled:?}");
+    assert!(settled.balances);
+}
+
 #[tokio::test]
 async fn an_event_in_a_delay_is_under_way_while_another_that_is_gone_is_stuck() {
     let pipeline = Pipeline::new(&["crm"]).await;

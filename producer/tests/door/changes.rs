@@ -50,6 +50,7 @@ const DESTINATION: &str = "crm";
 async fn stored(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
     let event = NewEvent {
         id,
+        stream_id: None,
         generation: 0,
         kind: KIND.to_owned(),
         source: "/shop".to_owned(),
@@ -121,6 +122,7 @@ async fn rejected(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
     let rejection = NewRejection {
         id: Uuid::now_v7(),
         event: id,
+        stream_id: None,
         kind: KIND.to_owned(),
         source: "/shop".to_owned(),
         publisher: "http:shop".to_owned(),

@@ -8,6 +8,8 @@ use common::runtime::Received;
 use common::store::NewRejection;
 use common::topology::Names;
 
+use crate::canonical::stream_id;
+
 /// The rejection that a message is.
 ///
 /// # Errors
@@ -46,6 +48,7 @@ pub(super) fn read(received: &Received, names: &Names) -> Result<NewRejection, F
             content(message),
         ]),
         event,
+        stream_id: stream_id(message),
         kind: message
             .kind
             .clone()

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::password;
-use crate::canonical::{Canonical, read};
+use crate::canonical::{Canonical, read, stream_id};
 
 /// The rows of an event.
 ///
@@ -37,6 +37,7 @@ pub(super) fn rows(
         .map_err(|error| Failure::new(ReasonCode::Undecodable, error.to_string()))?;
     Ok(NewEvent {
         id,
+        stream_id: stream_id(&received.message),
         generation: trail.generation,
         destinations: destinations
             .iter()

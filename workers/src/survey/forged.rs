@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::fate::Trouble;
 use super::names::Kinds;
-use super::spill::{Buckets, Line, NO_KEY, micros};
+use super::spill::{self, Buckets, Line, NO_KEY, micros};
 use super::{MAX_NAMED, Missing, Survey, Surveyor, no_room};
 use crate::history::{Reader, Window};
 
@@ -59,7 +59,7 @@ pub(super) async fn facts(
                 key: fact.event.uuid().as_u128(),
                 offset: u64::try_from(micros(Some(fact.at))).unwrap_or(0),
                 letter: 0,
-                entry: NO_KEY,
+                entry: fact.stream_id.map_or(NO_KEY, |id| id.uuid().as_u128()),
                 at: micros(fact.received_at.or(Some(fact.at))),
                 kind,
                 is_event: true,
@@ -98,8 +98,61 @@ pub(super) async fn facts(
 /// The kind of what was delivered and is not stored.
 const DELIVERED_ONLY: u32 = u32::MAX - 1;
 
-/// Adds to `strangers` the facts that are about no entry. Both are sorted by their keys.
-pub(super) fn strangers(entries: &[Line], facts: Vec<Line>, strangers: &mut Vec<Line>) {
+/// What no entry of the window is about.
+pub(super) struct Strangers {
+    /// The first of them.
+    lines: Vec<Line>,
+    /// Those that the history has under another key, by that key. An entry may be about them.
+    renamed: Buckets,
+}
+
+impl Strangers {
+    /// None yet.
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            lines: Vec::new(),
+            renamed: Buckets::new().map_err(no_room)?,
+        })
+    }
+
+    /// Adds facts that are about no entry by their own keys. Both are sorted by these.
+    pub(super) fn add(&mut self, entries: &[Line], facts: Vec<Line>) -> Result<(), Failure> {
+        let (renamed, others) = (&mut self.renamed, &mut self.lines);
+        let (altered, mut own): (Vec<Line>, Vec<Line>) = unreceived(entries, facts)
+            .into_iter()
+            .partition(|fact| fact.entry != NO_KEY);
+        own.truncate(MAX_STRANGERS.saturating_sub(others.len()));
+        others.append(&mut own);
+        for fact in altered {
+            renamed.push_by_entry(&fact).map_err(no_room)?;
+        }
+        Ok(())
+    }
+
+    /// All of them. An entry is about one event, so it stands for one that the history has under its key.
+    pub(super) fn finish(mut self, entries: &mut Buckets) -> Result<Vec<Line>, Failure> {
+        for (renamed, entries) in self.renamed.iter_mut().zip(entries.iter_mut()) {
+            if renamed.len() == 0 {
+                continue;
+            }
+            let entries = spill::sorted(entries).map_err(no_room)?;
+            let renamed = spill::sorted_by_entry(renamed).map_err(no_room)?;
+            for facts in renamed.chunk_by(|one, next| one.entry == next.entry) {
+                let key = facts.first().map_or(NO_KEY, |fact| fact.entry);
+                let start = entries.partition_point(|entry| entry.key < key);
+                let end = entries.partition_point(|entry| entry.key <= key);
+                let left = MAX_STRANGERS.saturating_sub(self.lines.len());
+                let too_many = facts.iter().skip(end - start);
+                self.lines.extend(too_many.take(left));
+            }
+        }
+        Ok(self.lines)
+    }
+}
+
+/// The facts that are about no entry, each once. Both are sorted by their keys.
+fn unreceived(entries: &[Line], facts: Vec<Line>) -> Vec<Line> {
+    let mut unreceived = Vec::new();
     let mut entries = entries.iter().map(|entry| entry.key).peekable();
     let mut last = None;
     for fact in facts {
@@ -107,8 +160,41 @@ pub(super) fn strangers(entries: &[Line], facts: Vec<Line>, strangers: &mut Vec<
             continue;
         }
         while entries.next_if(|key| *key < fact.key).is_some() {}
-        if entries.peek() != Some(&fact.key) && strangers.len() < MAX_STRANGERS {
-            strangers.push(fact);
+        if entries.peek() != Some(&fact.key) {
+            unreceived.push(fact);
+        }
+    }
+    unreceived
+}
+
+/// Strangers that no entry was found for, by their keys.
+struct Left {
+    lines: HashMap<u128, Line>,
+    /// Keys of those that the history has under another key, by that key.
+    renamed: HashMap<u128, Vec<u128>>,
+}
+
+impl Left {
+    fn new(strangers: Vec<Line>) -> Self {
+        let mut renamed: HashMap<u128, Vec<u128>> = HashMap::new();
+        for line in strangers.iter().filter(|line| line.entry != NO_KEY) {
+            renamed.entry(line.entry).or_default().push(line.key);
+        }
+        Self {
+            lines: strangers.into_iter().map(|it| (it.key, it)).collect(),
+            renamed,
+        }
+    }
+
+    /// Takes out the one that an entry of this key is about.
+    fn take(&mut self, key: u128) {
+        if self.lines.remove(&key).is_some() {
+            return;
+        }
+        while let Some(known) = self.renamed.get_mut(&key).and_then(Vec::pop) {
+            if self.lines.remove(&known).is_some() {
+                return;
+            }
         }
     }
 }
@@ -123,8 +209,8 @@ pub(super) async fn judge(
     kinds: &Kinds,
     survey: &mut Survey,
 ) -> Result<Vec<Missing>, Failure> {
-    let mut left: HashMap<u128, Line> = strangers.into_iter().map(|it| (it.key, it)).collect();
-    if left.is_empty() {
+    let mut left = Left::new(strangers);
+    if left.lines.is_empty() {
         return Ok(Vec::new());
     }
     // Received while the survey was taken.
@@ -135,14 +221,14 @@ pub(super) async fn judge(
         }
         None => Reader::open(surveyor.broker, surveyor.judge.logins(), window, None).await?,
     };
-    while !left.is_empty()
+    while !left.lines.is_empty()
         && let Some(entry) = reader.next().await?
     {
-        left.remove(&surveyor.judge.identify(entry).key().as_u128());
+        left.take(surveyor.judge.identify(entry).key().as_u128());
     }
-    let all = left.len();
+    let all = left.lines.len();
     if let Some(from) = window.from {
-        let earliest = left.values().filter_map(Line::moment).min();
+        let earliest = left.lines.values().filter_map(Line::moment).min();
         if let Some(earliest) = earliest {
             let before = Window {
                 from: Some(earliest.min(from) - SLACK),
@@ -151,10 +237,10 @@ pub(super) async fn judge(
             look_before(surveyor, before, &mut left).await?;
         }
     }
-    survey.earlier = (all - left.len()) as u64;
+    survey.earlier = (all - left.lines.len()) as u64;
     let beginning = beginning(surveyor).await?;
     let mut named = Vec::new();
-    for line in left.values() {
+    for line in left.lines.values() {
         let event = EventId(Uuid::from_u128(line.key));
         let letters = DeadFilter {
             event: Some(event),
@@ -202,16 +288,16 @@ async fn beginning(surveyor: &Surveyor<'_>) -> Result<Option<u64>, Failure> {
 async fn look_before(
     surveyor: &Surveyor<'_>,
     before: Window,
-    left: &mut HashMap<u128, Line>,
+    left: &mut Left,
 ) -> Result<(), Failure> {
     let mut reader = Reader::open(surveyor.broker, surveyor.judge.logins(), before, None).await?;
     let mut read = 0;
-    while !left.is_empty()
+    while !left.lines.is_empty()
         && read < MAX_BEFORE
         && let Some(entry) = reader.next().await?
     {
         read += 1;
-        left.remove(&surveyor.judge.identify(entry).key().as_u128());
+        left.take(surveyor.judge.identify(entry).key().as_u128());
     }
     Ok(())
 }
@@ -276,12 +362,41 @@ mod tests {
     #[test]
     fn only_what_is_in_no_entry_is_a_stranger_and_once() {
         let entries = [1, 3, 3, 7].map(line);
-        let mut found = Vec::new();
         let facts = [1, 2, 2, 3, 7, 9].map(line).to_vec();
-        strangers(&entries, facts, &mut found);
+        let found = unreceived(&entries, facts);
         let keys: Vec<u128> = found.iter().map(|line| line.key).collect();
         assert_eq!(keys, [2, 9]);
-        strangers(&[], vec![line(4)], &mut found);
-        assert_eq!(found.len(), 3);
+        assert_eq!(unreceived(&[], vec![line(4)]).len(), 1);
+    }
+
+    fn renamed(key: u128, entry: u128) -> Line {
+        Line { entry, ..line(key) }
+    }
+
+    #[test]
+    fn an_entry_stands_for_one_event_that_the_history_has_under_its_key() {
+        let mut strangers = Strangers::new().unwrap();
+        let facts = [
+            renamed(10, 3),
+            renamed(11, 3),
+            renamed(12, 3),
+            line(13),
+            renamed(14, 8),
+        ];
+        let received = [line(3), line(3)];
+        strangers.add(&received, facts.to_vec()).unwrap();
+        let mut entries = Buckets::new().unwrap();
+        for entry in received {
+            entries.push(&entry).unwrap();
+        }
+        let mut found = strangers.finish(&mut entries).unwrap();
+        found.sort_unstable();
+        let keys = |found: &[Line]| found.iter().map(|line| line.key).collect::<Vec<_>>();
+        assert_eq!(keys(&found), [12, 13, 14]);
+        let mut left = Left::new(found);
+        for key in [8, 8, 3, 3, 1] {
+            left.take(key);
+        }
+        assert_eq!(left.lines.into_keys().collect::<Vec<_>>(), [13]);
     }
 }

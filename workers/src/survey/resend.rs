@@ -1,6 +1,6 @@
 //! Sending on its way again what is stuck: harmless, whatever it was.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use common::bootstrap::Failure;
 use common::broker::{Address, Publication, PublishError};
@@ -77,8 +77,12 @@ pub struct Requeued {
 /// Broker or database are out of reach.
 pub async fn requeue(surveyor: &Surveyor<'_>, missing: &[Missing]) -> Result<Requeued, Failure> {
     let mut requeued = Requeued::default();
-    let wanted: HashSet<u64> = missing.iter().filter_map(|it| it.offset).collect();
-    let (Some(&first), Some(&last)) = (wanted.iter().min(), wanted.iter().max()) else {
+    // The history may make another id of an event than it has.
+    let wanted: HashMap<u64, Option<EventId>> = missing
+        .iter()
+        .filter_map(|it| Some((it.offset?, it.event)))
+        .collect();
+    let (Some(&first), Some(&last)) = (wanted.keys().min(), wanted.keys().max()) else {
         return Ok(requeued);
     };
     let position = first.checked_sub(1);
@@ -93,11 +97,11 @@ pub async fn requeue(surveyor: &Surveyor<'_>, missing: &[Missing]) -> Result<Req
         if entry.offset > last {
             break;
         }
-        if !wanted.contains(&entry.offset) {
+        let Some(event) = wanted.get(&entry.offset) else {
             continue;
-        }
+        };
         let entry = surveyor.judge.judge(entry);
-        for publication in publications(surveyor, &entry).await? {
+        for publication in publications(surveyor, &entry, *event).await? {
             match surveyor.broker.publish(publication).await {
                 Ok(()) => requeued.sent += 1,
                 Err(error @ (PublishError::Unroutable { .. } | PublishError::Invalid(_))) => {
@@ -110,9 +114,13 @@ pub async fn requeue(surveyor: &Surveyor<'_>, missing: &[Missing]) -> Result<Req
     Ok(requeued)
 }
 
-async fn publications(surveyor: &Surveyor<'_>, entry: &Entry) -> Result<Vec<Publication>, Failure> {
+async fn publications(
+    surveyor: &Surveyor<'_>,
+    entry: &Entry,
+    event: Option<EventId>,
+) -> Result<Vec<Publication>, Failure> {
     let watching = surveyor.store.watching();
-    let event: Vec<EventId> = entry.event.into_iter().collect();
+    let event: Vec<EventId> = event.into_iter().collect();
     let Some(body) = watching.stored_bodies(&event).await?.pop() else {
         let to = Address::Queue(surveyor.names.validate());
         let message = as_received(&entry.received);

@@ -73,6 +73,17 @@ impl<'a> Ledger<'a> {
     }
 
     async fn settle(&mut self, lines: &[Line]) -> Result<(), Failure> {
+        let unknown = self.settle_by_id(lines).await?;
+        let (renamed, unknown) = renamed(self.surveyor, unknown).await?;
+        self.settle_by_id(&renamed).await?;
+        for line in &unknown {
+            self.unnamed.push_by_entry(line).map_err(no_room)?;
+        }
+        Ok(())
+    }
+
+    /// Says which foreign ones are known nowhere.
+    async fn settle_by_id(&mut self, lines: &[Line]) -> Result<Vec<Line>, Failure> {
         let events: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
         let watching = self.surveyor.store.watching();
         let mut completed = watching.are_completed(&events).await?.into_iter();
@@ -86,14 +97,15 @@ impl<'a> Ledger<'a> {
             }
         }
         let places = places::of(self.surveyor, &rest).await?;
+        let mut unknown = Vec::new();
         for (line, place) in rest.iter().zip(places) {
             if place == Place::Nowhere(None) && line.entry != NO_KEY {
-                self.unnamed.push_by_entry(line).map_err(no_room)?;
+                unknown.push(*line);
             } else {
                 self.enter(line, place)?;
             }
         }
-        Ok(())
+        Ok(unknown)
     }
 
     fn enter(&mut self, line: &Line, place: Place) -> Result<(), Failure> {
@@ -109,4 +121,27 @@ impl<'a> Ledger<'a> {
         }
         Ok(())
     }
+}
+
+/// Lines that are known nowhere by their own ids: those whose events have another id than the history makes of them,
+/// under that id; and the others.
+async fn renamed(
+    surveyor: &Surveyor<'_>,
+    unknown: Vec<Line>,
+) -> Result<(Vec<Line>, Vec<Line>), Failure> {
+    let events: Vec<EventId> = unknown.iter().filter_map(Line::event).collect();
+    let watching = surveyor.store.watching();
+    let mut known = watching.events_of_stream(&events).await?.into_iter();
+    let (mut renamed, mut others) = (Vec::new(), Vec::new());
+    for line in unknown {
+        match line.event().and_then(|_| known.next().flatten()) {
+            Some(event) => renamed.push(Line {
+                key: event.uuid().as_u128(),
+                entry: NO_KEY,
+                ..line
+            }),
+            None => others.push(line),
+        }
+    }
+    Ok((renamed, others))
 }

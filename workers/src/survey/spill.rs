@@ -28,7 +28,8 @@ pub(super) struct Line {
     pub(super) offset: u64,
     /// The dead letter that it may have become.
     pub(super) letter: u128,
-    /// Its entry key, see `Identity`; [`NO_KEY`] where it has none.
+    /// Its entry key, see `Identity`; [`NO_KEY`] where it has none. Of a row: the key that the history makes of it,
+    /// where that is another.
     pub(super) entry: u128,
     /// When it was received, in microseconds; see [`micros`].
     pub(super) at: i64,

@@ -171,9 +171,18 @@ fn holds_mask(message: &Message, decoded: &Decoded) -> bool {
 /// The message of a canonical event.
 fn canonical(received: &Received, decoded: Decoded) -> Message {
     let Decoded {
-        id, event, body, ..
+        id,
+        stream_id,
+        event,
+        body,
+        ..
     } = decoded;
     let CloudEvent { kind, source, .. } = event;
+    let mut headers = received.message.headers.clone();
+    match stream_id {
+        Some(stream_id) => headers.set(header::STREAM_ID, stream_id.to_string()),
+        None => headers.remove(header::STREAM_ID),
+    }
     Message {
         body,
         content_type: Some(CLOUDEVENTS_JSON.to_owned()),
@@ -182,7 +191,7 @@ fn canonical(received: &Received, decoded: Decoded) -> Message {
         // AMQP bounds it; the event itself holds it whole.
         app_id: Some(source).filter(|source| source.len() <= 255),
         timestamp: received.message.timestamp,
-        headers: received.message.headers.clone(),
+        headers,
         ..Message::default()
     }
 }

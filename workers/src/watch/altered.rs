@@ -1,9 +1,11 @@
-//! Entries that the history has in another spelling than their queue had. The watch knows their dead letters by
-//! their entry keys, and counts: a letter stands for as many entries as it has copies.
+//! Entries that the history has in another spelling than their queue had. The watch knows events by the ids that
+//! the history makes of them, and dead letters by their entry keys. These it counts: a letter stands for as many
+//! entries as it has copies.
 
 use std::collections::{HashMap, HashSet};
 
 use common::bootstrap::Failure;
+use common::event::EventId;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -16,6 +18,20 @@ const MAX_KEYS: usize = 50_000;
 
 /// How much earlier than its entry a letter may be dated.
 const SLACK: Duration = Duration::minutes(2);
+
+/// The places of those whose events are known under another id than the history makes of them.
+pub(super) async fn renamed(post: &Post, unknown: &[&Identity]) -> Result<HashSet<u64>, Failure> {
+    let foreign = unknown.iter().filter(|it| it.entry_key.is_some());
+    let events: Vec<(u64, EventId)> = foreign
+        .filter_map(|it| Some((it.offset, it.event?)))
+        .collect();
+    let ids: Vec<EventId> = events.iter().map(|(_, event)| *event).collect();
+    let known = post.store.watching().events_of_stream(&ids).await?;
+    let known = events.iter().zip(known);
+    Ok(known
+        .filter_map(|((offset, _), event)| event.map(|_| *offset))
+        .collect())
+}
 
 /// How many entries of each key have a letter.
 #[derive(Debug, Default)]

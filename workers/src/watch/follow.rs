@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::altered::Altered;
+use super::altered::{Altered, renamed};
 use super::lost::{EventSigns, may_send_again};
 use super::queues::Queues;
 use super::{Post, finding, found};
@@ -183,11 +183,14 @@ impl Follower {
             .filter(|it| !settled.contains(&it.offset))
             .collect();
         for batch in unknown.chunks(BATCH) {
+            let elsewhere = renamed(post, batch).await?;
             let letters: Vec<Uuid> = batch.iter().map(|it| it.letter).collect();
             let states = post.store.watching().letter_states(&letters).await?;
             let mut nowhere = Vec::new();
             for (identity, state) in batch.iter().zip(states) {
-                if state.is_some() {
+                if elsewhere.contains(&identity.offset) {
+                    settled.insert(identity.offset);
+                } else if state.is_some() {
                     self.altered.count(identity);
                     settled.insert(identity.offset);
                 } else {

@@ -7,7 +7,7 @@ use common::broker::Broker;
 use common::broker::embedded::EmbeddedBroker;
 use common::broker::{Address, Publication};
 use common::config::Config;
-use common::event::{EventId, Trail, entry_key, header};
+use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::runtime::{Handler as _, carry};
 use common::sqlite::Location;
@@ -18,6 +18,8 @@ use serde_json::json;
 use super::*;
 use crate::store::StoreEvents;
 use crate::testbed::{self, CRM, signup};
+
+mod altered;
 
 /// Short, for the sake of the test's time.
 const LAG: Duration = Duration::from_millis(40);
@@ -282,48 +284,6 @@ async fn a_queue_that_nobody_consumes_is_told_also_while_nothing_waits_in_it() {
 }
 
 /// Foreign messages that a stream keeps less of: their letters have other ids than their entries.
-#[tokio::test]
-async fn a_letter_stands_for_as_many_entries_of_another_spelling_as_it_has_copies() {
-    let post = post().await;
-    let (validate, elsewhere) = (post.names.validate(), post.names.integrate(CRM));
-    let receive = async |content_type: &str| {
-        let message = Message {
-            body: "no event".into(),
-            content_type: Some(content_type.to_owned()),
-            ..Message::default()
-        };
-        let to = Address::Fact {
-            fact: Fact::Received,
-            routing_key: "any".to_owned(),
-        };
-        let published = post.broker.publish(Publication { to, message }).await;
-        published.unwrap();
-    };
-    receive("text/one").await;
-    receive("text/two").await;
-    let waits = waiting(&post, &validate).await.remove(0);
-    let key = entry_key(&waits, &Trail::default(), "any");
-    // Both are gone. One of them has died, under another id than its entry has.
-    let gone = carry(&*post.broker, &validate, &elsewhere, 9, |_| true).await;
-    assert_eq!(gone.unwrap().moved, 2);
-    let letter = testbed::foreign_letter(&validate, key);
-    post.store
-        .keep_dead(std::slice::from_ref(&letter))
-        .await
-        .unwrap();
-    let (mut queues, mut follower) = (Queues::default(), Follower::new(None));
-    for _ in 0..6 {
-        follow(&post, &mut queues, &mut follower).await;
-    }
-    let again = waiting(&post, &validate).await;
-    assert_eq!(again.len(), 1, "the other one, once: {again:?}");
-    // It has died as well.
-    let open = follower.position();
-    post.store.keep_dead(&[letter]).await.unwrap();
-    follow(&post, &mut queues, &mut follower).await;
-    assert!(follower.position() > open, "nothing is open");
-}
-
 #[tokio::test]
 async fn what_is_parked_comes_back_when_the_archive_is_there_and_waits_when_it_comes_again() {
     let post = post().await;

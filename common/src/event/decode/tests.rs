@@ -287,3 +287,30 @@ proptest! {
         prop_assert_eq!(again.body, decoded.body);
     }
 }
+
+#[test]
+fn a_plain_event_has_a_stream_id_where_a_stream_drops_what_its_id_is_made_of() {
+    let plain = message("application/json", &br#"{"email": "a@b.example"}"#[..]);
+    let mut listed = plain.clone();
+    listed.headers.set("tags", HeaderValue::List(Vec::new()));
+    let id = good(&plain).id;
+    assert_eq!(good(&plain).stream_id, None);
+    assert_eq!(good(&listed).stream_id, Some(id));
+    assert_ne!(good(&listed).id, id);
+    let in_cluster = Message {
+        cluster_id: Some("east".to_owned()),
+        ..plain
+    };
+    assert_eq!(good(&in_cluster).stream_id, Some(id));
+    // These have ids of their publishers'.
+    let named = Message {
+        message_id: Some("7".to_owned()),
+        ..listed.clone()
+    };
+    assert_eq!(good(&named).stream_id, None);
+    let structured = Message {
+        headers: listed.headers,
+        ..structured()
+    };
+    assert_eq!(good(&structured).stream_id, None);
+}

@@ -95,6 +95,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_stream_drops_the_parts_that_are_told(message in any_message()) {
+        let kept = in_stream(&message);
+        let has_all = kept.is_none();
+        let kept = Message { damage: None, ..kept.unwrap_or_else(|| message.clone()) };
+        let expected = Message { damage: None, ..in_a_stream(&message) };
+        prop_assert!(are_equal(&kept, &expected));
+        let whole = Message { damage: None, ..message };
+        prop_assert_eq!(has_all, are_equal(&kept, &whole));
+        prop_assert!(in_stream(&kept).is_none());
+    }
+}
+
 #[test]
 fn the_entry_key_of_a_body_that_was_cut_is_made_of_the_whole() {
     let cut = |whole: &str| Message {

@@ -14,6 +14,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::link::Link;
+use crate::event::EventId;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
 use crate::store::{NewEvent, StoreError, Stored};
 
@@ -131,14 +132,14 @@ async fn insert(
         "WITH
         new_events AS (
             INSERT INTO events (event_id, type, source, source_id, publisher, subject, time,
-                                received_at, accepted_at, fingerprint, body)
+                                received_at, accepted_at, fingerprint, body, stream_id)
             SELECT event_id, type, source, source_id, publisher, subject, time,
-                   received_at, accepted_at, fingerprint, body::json
+                   received_at, accepted_at, fingerprint, body::json, stream_id
             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                         $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::bytea[],
-                        $11::text[])
+                        $11::text[], $26::uuid[])
                  AS given (event_id, type, source, source_id, publisher, subject, time,
-                           received_at, accepted_at, fingerprint, body)
+                           received_at, accepted_at, fingerprint, body, stream_id)
             ORDER BY event_id
             ON CONFLICT (event_id) DO NOTHING
             RETURNING event_id
@@ -232,6 +233,12 @@ async fn insert(
     .bind(due.iter().map(|row| row.event).bind_iter())
     .bind(due.iter().map(|row| row.destination).bind_iter())
     .bind(due.iter().map(|row| row.generation).bind_iter())
+    .bind(
+        events
+            .iter()
+            .map(|event| event.stream_id.map(EventId::uuid))
+            .bind_iter(),
+    )
     .fetch_all(connection)
     .await
 }

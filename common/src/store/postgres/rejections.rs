@@ -20,14 +20,14 @@ pub(super) async fn keep(link: &Link, batch: &[NewRejection]) -> Result<(), Stor
         Box::pin(async move {
             sqlx::query(
                 "INSERT INTO rejections (rejection_id, event_id, type, source, publisher, reason,
-                                         errors, stage, received_at, rejected_at, body)
+                                         errors, stage, received_at, rejected_at, body, stream_id)
                 SELECT rejection_id, event_id, type, source, publisher, reason, errors::json,
-                       stage, received_at, rejected_at, body
+                       stage, received_at, rejected_at, body, stream_id
                 FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
                             $6::text[], $7::text[], $8::text[], $9::timestamptz[],
-                            $10::timestamptz[], $11::bytea[])
+                            $10::timestamptz[], $11::bytea[], $12::uuid[])
                      AS given (rejection_id, event_id, type, source, publisher, reason, errors,
-                               stage, received_at, rejected_at, body)
+                               stage, received_at, rejected_at, body, stream_id)
                 ON CONFLICT (rejection_id) DO NOTHING",
             )
             .bind(rows.iter().map(|row| row.id).bind_iter())
@@ -41,6 +41,7 @@ pub(super) async fn keep(link: &Link, batch: &[NewRejection]) -> Result<(), Stor
             .bind(rows.iter().map(|row| row.received_at).bind_iter())
             .bind(rows.iter().map(|row| row.rejected_at).bind_iter())
             .bind(rows.iter().map(|row| row.body.as_ref()).bind_iter())
+            .bind(rows.iter().map(|row| row.stream_id).bind_iter())
             .execute(connection)
             .await?;
             Ok(())

@@ -1,6 +1,7 @@
 //! What the standing watch and the surveys ask.
 
 mod letters;
+mod streams;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,10 +79,10 @@ const BODIES: &str = "
     FROM events WHERE event_id = ANY($1)";
 
 const STORED_BETWEEN: &str = "
-    SELECT event_id, type, received_at, stored_at AS at FROM events
+    SELECT event_id, stream_id, type, received_at, stored_at AS at FROM events
     WHERE stored_at >= $1 AND stored_at < $2";
 const NEVER_STORED: &str = "
-    SELECT event_id, NULL::text AS type, NULL::timestamptz AS received_at, due_at AS at
+    SELECT event_id, NULL::uuid AS stream_id, NULL::text AS type, NULL::timestamptz AS received_at, due_at AS at
     FROM deliveries AS made
     WHERE due_at >= $1 AND due_at < $2
         AND NOT EXISTS (SELECT FROM events WHERE events.event_id = made.event_id)";
@@ -223,6 +224,13 @@ impl Watching for PostgresStore {
         since: OffsetDateTime,
     ) -> Result<Vec<Deaths>, StoreError> {
         letters::deaths_by_entry(&self.link, keys, without, since).await
+    }
+
+    async fn events_of_stream(
+        &self,
+        stream_ids: &[EventId],
+    ) -> Result<Vec<Option<EventId>>, StoreError> {
+        streams::events_of_stream(&self.link, stream_ids).await
     }
 
     async fn due_deliveries(

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::link::{Link, document, now};
+use crate::event::EventId;
 use crate::sqlite::Error;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
 use crate::store::tables::text::{hex, moment, moment_if_any};
@@ -17,10 +18,11 @@ use crate::store::{Details, NewEvent, StoreError, Stored};
 /// Takes the ids that are free, and says which they were.
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.events"
     (event_id, type, source, source_id, publisher, subject, time, received_at, accepted_at, stored_at,
-     fingerprint, body)
+     fingerprint, body, stream_id)
     SELECT unhex(value ->> 'id', '-'), value ->> 'type', value ->> 'source', value ->> 'source_id',
            value ->> 'publisher', value ->> 'subject', value ->> 'time', value ->> 'received_at',
-           value ->> 'accepted_at', $2, unhex(value ->> 'fingerprint'), value ->> 'body'
+           value ->> 'accepted_at', $2, unhex(value ->> 'fingerprint'), value ->> 'body',
+           unhex(value ->> 'stream_id', '-')
     FROM jsonb_each($1) WHERE true
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id"#;
@@ -128,6 +130,7 @@ struct Row<'a> {
     #[serde(serialize_with = "hex")]
     fingerprint: [u8; 32],
     body: &'a str,
+    stream_id: Option<Uuid>,
 }
 
 impl<'a> From<&&'a NewEvent> for Row<'a> {
@@ -144,6 +147,7 @@ impl<'a> From<&&'a NewEvent> for Row<'a> {
             accepted_at: event.accepted_at,
             fingerprint: event.fingerprint,
             body: &event.body,
+            stream_id: event.stream_id.map(EventId::uuid),
         }
     }
 }

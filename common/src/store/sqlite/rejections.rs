@@ -6,11 +6,11 @@ use crate::store::{NewRejection, StoreError};
 
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.rejections"
     (rejection_id, event_id, type, source, publisher, reason, errors, stage, received_at, rejected_at,
-     body)
+     body, stream_id)
     SELECT unhex(value ->> 'id', '-'), unhex(value ->> 'event', '-'), value ->> 'kind',
            value ->> 'source', value ->> 'publisher', value ->> 'reason', value ->> 'errors',
            value ->> 'stage', value ->> 'received_at', value ->> 'rejected_at',
-           unhex(value ->> 'body')
+           unhex(value ->> 'body'), unhex(value ->> 'stream_id', '-')
     FROM jsonb_each($1) WHERE true
     ON CONFLICT (rejection_id) DO NOTHING"#;
 

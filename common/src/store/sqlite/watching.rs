@@ -1,6 +1,7 @@
 //! What the standing watch and the surveys ask.
 
 mod letters;
+mod streams;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -79,10 +80,10 @@ const BODIES: &str = r#"
     FROM "NAMESPACE.events" WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1))"#;
 
 const STORED_BETWEEN: &str = r#"
-    SELECT event_id, type, received_at, stored_at AS at FROM "NAMESPACE.events"
+    SELECT event_id, stream_id, type, received_at, stored_at AS at FROM "NAMESPACE.events"
     WHERE stored_at >= ?1 AND stored_at < ?2"#;
 const NEVER_STORED: &str = r#"
-    SELECT event_id, NULL AS type, NULL AS received_at, due_at AS at
+    SELECT event_id, NULL AS stream_id, NULL AS type, NULL AS received_at, due_at AS at
     FROM "NAMESPACE.deliveries" AS made
     WHERE due_at >= ?1 AND due_at < ?2
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.events" WHERE event_id = made.event_id)"#;
@@ -219,6 +220,13 @@ impl Watching for SqliteStore {
         since: OffsetDateTime,
     ) -> Result<Vec<Deaths>, StoreError> {
         letters::deaths_by_entry(&self.link, keys, without, since).await
+    }
+
+    async fn events_of_stream(
+        &self,
+        stream_ids: &[EventId],
+    ) -> Result<Vec<Option<EventId>>, StoreError> {
+        streams::events_of_stream(&self.link, stream_ids).await
     }
 
     async fn due_deliveries(

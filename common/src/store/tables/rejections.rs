@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::text::{hex, json, keepable, moment, moment_if_any, word};
+use crate::event::EventId;
 use crate::reason::ReasonCode;
 use crate::store::{NewRejection, RejectionRecord, StoreError};
 
@@ -14,6 +15,7 @@ use crate::store::{NewRejection, RejectionRecord, StoreError};
 pub(in crate::store) struct RejectionRow {
     pub id: Uuid,
     pub event: Uuid,
+    pub stream_id: Option<Uuid>,
     pub kind: String,
     pub source: String,
     pub publisher: String,
@@ -33,6 +35,7 @@ impl From<&NewRejection> for RejectionRow {
         Self {
             id: rejection.id,
             event: rejection.event.uuid(),
+            stream_id: rejection.stream_id.map(EventId::uuid),
             kind: keepable(&rejection.kind),
             source: keepable(&rejection.source),
             publisher: keepable(&rejection.publisher),

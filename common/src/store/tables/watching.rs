@@ -73,6 +73,7 @@ impl From<BodyRow> for StoredBody {
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct FactRow {
     event_id: Uuid,
+    stream_id: Option<Uuid>,
     #[sqlx(rename = "type")]
     kind: Option<String>,
     received_at: Option<OffsetDateTime>,
@@ -83,6 +84,7 @@ impl From<FactRow> for StoredFact {
     fn from(row: FactRow) -> Self {
         Self {
             event: EventId(row.event_id),
+            stream_id: row.stream_id.map(EventId),
             kind: row.kind,
             received_at: row.received_at,
             at: row.at,
@@ -259,6 +261,16 @@ pub(in crate::store) fn deaths_in_order(
     }
     let of = |key| known.get(key).copied().unwrap_or_default();
     Ok(asked.iter().map(of).collect())
+}
+
+/// Events in the order of the ids `asked`, out of rows of such an id and its event.
+pub(in crate::store) fn events_in_order(
+    rows: Vec<(Uuid, Uuid)>,
+    asked: &[EventId],
+) -> Vec<Option<EventId>> {
+    let known: HashMap<Uuid, Uuid> = rows.into_iter().collect();
+    let of = |id: &EventId| known.get(&id.uuid()).copied().map(EventId);
+    asked.iter().map(of).collect()
 }
 
 /// A position as the column holds it. Offsets are far below its end.

@@ -144,6 +144,34 @@ async fn only_the_slice_is_sent() {
 }
 
 #[tokio::test]
+async fn what_the_history_has_under_another_id_goes_as_the_event_it_is() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let body = r#"{"email":"a@b.example","name":"A"}"#;
+    pipeline
+        .receive("application/json", "signup.requested", body)
+        .await;
+    let ids = pipeline.work_altered(&["crm"]).await;
+    pipeline.deliver(&ids[0], "crm", 0).await;
+    for queue in ["integrate.crm", "store", "validate"] {
+        let queue = format!("longshore.{queue}");
+        let outcome = run(&pipeline, &everything(&queue)).await.unwrap();
+        assert_eq!(outcome.replayed, 1, "{outcome:?}");
+        let sent = pipeline.broker.waiting(&queue).await;
+        assert_eq!(sent[0].message_id.as_deref(), Some(ids[0].as_str()));
+        assert_eq!(generations(&sent), [Some(1)]);
+        if queue == "longshore.validate" {
+            let entry = pipeline.judge.judge(common::broker::HistoryEntry {
+                offset: 0,
+                time: None,
+                routing_key: "signup.requested".to_owned(),
+                message: sent[0].clone(),
+            });
+            assert_eq!(entry.event.map(|it| it.to_string()), Some(ids[0].clone()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn to_validate_it_goes_as_it_came() {
     let pipeline = Pipeline::new(&[]).await;
     let body = r#"{"email":"a@b.example","name":"A"}"#;

@@ -1,0 +1,13 @@
+-- A stream keeps less of some messages than their queues. Where the id of an event is made of what it drops, the history
+-- makes another id of the event; by this one the event is known there.
+
+-- The id that the history makes of the event, where a stream drops parts that its own id is made of
+-- (docs/identity.md); none for any other event, and for one that is older than this column.
+ALTER TABLE "NAMESPACE.events" ADD COLUMN stream_id BLOB;
+ALTER TABLE "NAMESPACE.rejections" ADD COLUMN stream_id BLOB;
+
+-- What became of an entry of the history.
+CREATE INDEX "NAMESPACE.events_stream_id_idx" ON "NAMESPACE.events" (stream_id, received_at)
+    WHERE stream_id IS NOT NULL;
+CREATE INDEX "NAMESPACE.rejections_stream_id_idx" ON "NAMESPACE.rejections" (stream_id, received_at)
+    WHERE stream_id IS NOT NULL;
