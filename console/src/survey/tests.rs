@@ -233,14 +233,14 @@ async fn what_is_older_than_the_history_is_unknown_and_not_forged() {
     history.queues.retain(|queue| queue.name == name);
     pipeline.broker.delete(&history).await.unwrap();
     pipeline.broker.apply(&pipeline.topology).await.unwrap();
-    for received in 0..2 {
+    for (received, next) in [(0, "bob"), (1, "eve")] {
         let (survey, missing) = survey(&pipeline).await;
         let found = (survey.received, survey.forged, survey.unknown);
         assert_eq!(found, (received, 0, 1), "{survey:?}");
         assert_eq!(missing[0].verdict, Trouble::Unknown, "{missing:?}");
         assert!(missing[0].advice.contains("history stats"), "{missing:?}");
         assert!(!survey.balances);
-        pipeline.signup("bob").await;
+        pipeline.signup(next).await;
     }
     pipeline.work(&[]).await;
     let stored = pipeline.forge_accepted("mallory").await;
