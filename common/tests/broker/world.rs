@@ -96,11 +96,12 @@ impl World {
 
     /// Publishes `count` messages straight into a queue; their ids are 0, 1, 2 and so on.
     pub async fn fill(&self, queue: &str, count: usize) {
-        let publishes = (0..count).map(|number| {
+        let publications = (0..count).map(|number| {
             let to = Address::Queue(queue.to_owned());
-            self.broker.publish(publication(to, &number.to_string()))
+            publication(to, &number.to_string())
         });
-        for result in futures_util::future::join_all(publishes).await {
+        // At once, so in order: those that are published one by one may overtake each other.
+        for result in self.broker.publish_all(publications.collect()).await {
             result.expect("published");
         }
     }
