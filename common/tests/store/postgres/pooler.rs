@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::config::{Database, ServiceUrl};
@@ -44,10 +45,7 @@ struct Pooler {
 impl Pooler {
     async fn start(pooling: Pooling, parameters: Parameters) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|free| free.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let url = config().url.parts().clone();
         let mode = match pooling {
             Pooling::Session => "session",
@@ -104,6 +102,18 @@ impl Pooler {
             ..config()
         }
     }
+}
+
+/// Below Linux's ephemeral range, so that no outgoing connection takes it before pgbouncer does; and given once.
+fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| GIVEN.fetch_add(1, Ordering::Relaxed))
+        .map(|given| std::process::id().wrapping_mul(10).wrapping_add(given))
+        .filter_map(|number| u16::try_from(16_000 + number % 4_000).ok())
+        .take(4_000)
+        .find(is_free)
+        .expect("a free port")
 }
 
 impl Drop for Pooler {
