@@ -1,7 +1,7 @@
 //! Whether this process has stood still: frozen, not scheduled, or asleep with its machine.
 //!
-//! A thread does nothing but note the time. Whoever asks finds a gap in its notes, whether it comes before the thread
-//! or after it when the process wakes.
+//! A thread does nothing but note the time. A caller finds a gap in its notes, whether it runs before the thread or
+//! after it when the process wakes.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;

@@ -53,7 +53,7 @@ pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &st
 /// What a message that is no event of ours is known by in the history, whichever engine keeps it: made of the parts
 /// alone that come out of a stream as they come out of a queue, whatever [`in_stream`] leaves out.
 ///
-/// Messages that differ may have one key. So whoever asks by it counts (`docs/identity.md`).
+/// Different messages may have the same key, so its users count (`docs/identity.md`).
 pub fn entry_key(message: &Message, trail: &Trail, routing_key: &str) -> Uuid {
     let publisher = trail.publisher.as_ref().map_or("", Publisher::as_str);
     // Of a body that was cut, size and hash tell.
