@@ -134,9 +134,10 @@ fn background_tasks_are_supervised() -> Result<()> {
                 let arguments = behind.chars().filter(|it| !it.is_whitespace());
                 let arguments: String = arguments.take(50).collect();
                 let is_supervised = before.ends_with("tasks::")
-                    || arguments.starts_with("spawn(supervised(")
-                    || arguments.starts_with("spawn(tasks::supervised(")
-                    || arguments.starts_with("spawn(crate::tasks::supervised(");
+                    || ["", "tasks::", "crate::tasks::"].iter().any(|path| {
+                        let supervised = format!("spawn({path}supervised");
+                        arguments.starts_with(&supervised)
+                    });
                 ensure!(
                     is_supervised,
                     "{file} spawns a task by itself: common::tasks::spawn ends the program when it panics"

@@ -195,12 +195,12 @@ where
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => done,
-            panic = tasks::panicked() => {
-                tracing::error!(panic, "stopping: a task that the program cannot do without has ended");
+            failure = tasks::failed() => {
+                tracing::error!(failure, "stopping: a task that the program cannot do without has ended");
                 stop.cancel();
                 // What still works may finish; the rest will come again.
                 let _ = tokio::time::timeout(drain, work).await;
-                Err(Failure::Failed(anyhow::anyhow!("{panic}; this is a bug in this program")))
+                Err(Failure::Failed(anyhow::anyhow!("{failure}; this is a bug in this program")))
             }
         }
     });
@@ -278,6 +278,16 @@ mod tests {
     fn a_background_task_that_panics_ends_the_program_with_1() {
         let ended = code_of(async |program: Program| {
             tasks::spawn("publisher", async { panic!("on purpose") });
+            program.stop.cancelled().await;
+            Ok(())
+        });
+        assert_eq!(ended, format!("{:?}", ExitCode::from(1)));
+    }
+
+    #[test]
+    fn a_background_task_that_ends_before_the_program_is_told_to_ends_it_with_1() {
+        let ended = code_of(async |program: Program| {
+            tasks::spawn_until("watch", program.stop.clone(), async {});
             program.stop.cancelled().await;
             Ok(())
         });

@@ -1,5 +1,5 @@
-//! Background tasks that nobody awaits. One that panics would leave a program that is alive, ready and
-//! useless, so its panic ends the program.
+//! Background tasks that nobody awaits. One that panics, or ends before its time, would leave a program that is
+//! alive, ready and useless, so that ends the program.
 
 use std::any::Any;
 use std::future::Future;
@@ -9,9 +9,10 @@ use std::sync::LazyLock;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-/// The first background task of this process that panicked, and its message.
-static PANICKED: LazyLock<watch::Sender<Option<String>>> = LazyLock::new(watch::Sender::default);
+/// The first background task of this process that failed, and how.
+static FAILED: LazyLock<watch::Sender<Option<String>>> = LazyLock::new(watch::Sender::default);
 
 /// Starts a background task; a panic in it ends the program. `name` is what the last message calls it.
 pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
@@ -27,28 +28,55 @@ pub async fn supervised<F: Future>(name: &'static str, task: F) -> F::Output {
     match AssertUnwindSafe(task).catch_unwind().await {
         Ok(output) => output,
         Err(panic) => {
-            let text = format!("the task {name:?} panicked: {}", panic_message(&*panic));
-            PANICKED.send_if_modified(|first| {
-                let is_first = first.is_none();
-                first.get_or_insert(text);
-                is_first
-            });
+            let message = panic_message(&*panic);
+            report(format!("the task {name:?} panicked: {message}"));
             resume_unwind(panic)
         }
     }
 }
 
-/// Waits until a background task has panicked; returns which one, and its message.
-pub async fn panicked() -> String {
-    let mut panicked = PANICKED.subscribe();
-    // Cannot fail: the sender is static.
-    let _ = panicked.wait_for(Option::is_some).await;
-    panic_so_far().unwrap_or_default()
+/// Starts a background task that works until `stop` is cancelled; should it panic or end before, the program ends.
+pub fn spawn_until<F>(name: &'static str, stop: CancellationToken, task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(supervised_until(name, stop, task))
 }
 
-/// The first background task that has panicked so far, and its message.
-pub fn panic_so_far() -> Option<String> {
-    PANICKED.borrow().clone()
+/// The same task, to be spawned elsewhere.
+pub async fn supervised_until<F: Future>(
+    name: &'static str,
+    stop: CancellationToken,
+    task: F,
+) -> F::Output {
+    let output = supervised(name, task).await;
+    if !stop.is_cancelled() {
+        report(format!("the task {name:?} ended before it was told to"));
+    }
+    output
+}
+
+/// Notes how a background task failed, if it is the first.
+fn report(failure: String) {
+    FAILED.send_if_modified(|first| {
+        let is_first = first.is_none();
+        first.get_or_insert(failure);
+        is_first
+    });
+}
+
+/// Waits until a background task has failed; returns which one, and how.
+pub async fn failed() -> String {
+    let mut failed = FAILED.subscribe();
+    // Cannot fail: the sender is static.
+    let _ = failed.wait_for(Option::is_some).await;
+    failure_so_far().unwrap_or_default()
+}
+
+/// The first background task that has failed so far, and how.
+pub fn failure_so_far() -> Option<String> {
+    FAILED.borrow().clone()
 }
 
 /// The text that a panic was raised with.
@@ -68,8 +96,23 @@ mod tests {
     async fn a_task_that_panics_is_reported_with_its_name_and_message() {
         assert_eq!(spawn("good", async { 7 }).await.unwrap(), 7);
         let task = spawn("bad", async { panic!("on purpose") });
-        assert_eq!(panicked().await, "the task \"bad\" panicked: on purpose");
+        assert_eq!(failed().await, "the task \"bad\" panicked: on purpose");
         assert!(task.await.unwrap_err().is_panic());
-        assert!(panic_so_far().is_some());
+        assert!(failure_so_far().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_before_it_is_told_to_is_reported() {
+        let stop = CancellationToken::new();
+        let told = spawn_until("told", stop.clone(), stop.clone().cancelled_owned());
+        stop.cancel();
+        told.await.unwrap();
+        assert_eq!(failure_so_far(), None);
+        let early = spawn_until("early", CancellationToken::new(), async {});
+        early.await.unwrap();
+        assert_eq!(
+            failed().await,
+            "the task \"early\" ended before it was told to"
+        );
     }
 }

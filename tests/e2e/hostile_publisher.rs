@@ -28,17 +28,21 @@ const TURN: Duration = Duration::from_secs(5);
 /// The pause between two good events, and between two hostile messages.
 const GOOD_EVERY: Duration = Duration::from_millis(50);
 const HOSTILE_EVERY: Duration = Duration::from_millis(10);
-/// The good p99 may be twice the quiet one. A difference below this is none: nobody who waits for a webhook feels it, and
-/// where the quiet p99 is 30 ms, the sixth slowest of 600 events, one slow sync of a disk that others use would decide.
+/// The good p99 may be twice the quiet one. Beside other tests a difference below this is none: where the quiet p99 is
+/// 30 ms, the sixth slowest of 600 events, one slow sync of a disk that others use would decide. On demand, alone and for
+/// longer, twice is twice.
 const FELT: Duration = Duration::from_millis(100);
 /// Maximum memory of a worker, in bytes, whatever comes.
 const MEMORY: u64 = 256 * 1024 * 1024;
 
 #[tokio::test]
 async fn a_private_broker_bears_a_hostile_publisher() -> Result<()> {
-    let seconds = match env::var("LONGSHORE_HOSTILE_SECONDS") {
-        Ok(seconds) => seconds.parse().context("LONGSHORE_HOSTILE_SECONDS")?,
-        Err(_) => SECONDS,
+    let (seconds, noise) = match env::var("LONGSHORE_HOSTILE_SECONDS") {
+        Ok(seconds) => {
+            let seconds: u64 = seconds.parse().context("LONGSHORE_HOSTILE_SECONDS")?;
+            (seconds, Duration::ZERO)
+        }
+        Err(_) => (SECONDS, FELT),
     };
     let rabbit = PrivateRabbit::start().await?;
     rabbit.control(&["add_user", "mallory", "mallory"]).await?;
@@ -110,7 +114,7 @@ async fn a_private_broker_bears_a_hostile_publisher() -> Result<()> {
         "{confirmed} hostile messages, {doubtful} in doubt; p99 of the others: {before:?} before, {during:?} during"
     );
     ensure!(
-        during <= (2 * before).max(before + FELT),
+        during <= (2 * before).max(before + noise),
         "p99 was {before:?} before, {during:?} during"
     );
     for program in [

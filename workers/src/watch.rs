@@ -134,7 +134,7 @@ pub fn start(
         stop: program.stop.clone(),
         holder: Uuid::now_v7(),
     });
-    tasks::spawn("watch", Watch::new(post).run());
+    tasks::spawn_until("watch", program.stop.clone(), Watch::new(post).run());
     Ok(())
 }
 

@@ -30,7 +30,7 @@ impl Program {
                 Ok(()) => {
                     self.declared.store(true, Ordering::Relaxed);
                     let keep = self.clone().keep_declared(Arc::clone(broker), topology);
-                    tasks::spawn("keeper of the topology", keep);
+                    tasks::spawn_until("keeper of the topology", self.stop.clone(), keep);
                     return Ok(true);
                 }
                 Err(

@@ -45,7 +45,7 @@ use super::{
 use crate::config;
 use crate::config::EMBEDDED_LOGIN;
 use crate::sqlite::{Database, Location};
-use crate::tasks::supervised;
+use crate::tasks::supervised_until;
 use crate::telemetry::metrics;
 use crate::topology::{Binding, DelayRoute, LEVELS, Names, Target, Topology};
 
@@ -148,10 +148,13 @@ impl EmbeddedBroker {
         let (name, clock) = (self.name.clone(), self.clock.clone());
         let engine = Arc::new(Engine::open(database, wakes, name, clock).await?);
         let publisher = Publisher::start(&engine, self.window, &self.tasks, &self.closing);
-        let keep = keeper::keep(Arc::clone(&engine), self.closing.clone());
-        self.tasks.spawn(supervised("keeper of the file", keep));
-        let trim = keeper::keep_history_short(Arc::clone(&engine), self.closing.clone());
-        self.tasks.spawn(supervised("keeper of the history", trim));
+        let closing = || self.closing.clone();
+        let keep = keeper::keep(Arc::clone(&engine), closing());
+        self.tasks
+            .spawn(supervised_until("keeper of the file", closing(), keep));
+        let trim = keeper::keep_history_short(Arc::clone(&engine), closing());
+        self.tasks
+            .spawn(supervised_until("keeper of the history", closing(), trim));
         Ok(Open { engine, publisher })
     }
 

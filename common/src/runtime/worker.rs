@@ -140,10 +140,11 @@ impl Worker {
         let suspects = lane(LaneKind::Suspects, Names::suspect(queue));
         let suspects = suspects.run(Arc::clone(&worker.suspects));
         // Tasks of their own: the runtime's threads take up what arrives, and no other has to be woken.
+        let stop = || worker.stop.clone();
         let all = [
-            tasks::spawn("keeper of holds", Arc::clone(&worker).keep()),
-            tasks::spawn("lane", main),
-            tasks::spawn("lane of suspects", suspects),
+            tasks::spawn_until("keeper of holds", stop(), Arc::clone(&worker).keep()),
+            tasks::spawn_until("lane", stop(), main),
+            tasks::spawn_until("lane of suspects", stop(), suspects),
         ];
         let all = join_all(all.map(AbortOnDropHandle::new));
         tokio::pin!(all);

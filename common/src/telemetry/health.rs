@@ -84,10 +84,10 @@ impl Health {
             check(worker.queue(), true, answer)
         }));
         let (broker, store, workers) = tokio::join!(broker, store, workers);
-        // One that panicked ends the program soon.
-        let panicked = tasks::panic_so_far().map(|problem| check("tasks", true, Ok(Err(problem))));
+        // One that failed ends the program soon.
+        let failed = tasks::failure_so_far().map(|problem| check("tasks", true, Ok(Err(problem))));
         let checks = std::iter::once(broker).chain(store);
-        checks.chain(workers).chain(panicked).collect()
+        checks.chain(workers).chain(failed).collect()
     }
 
     async fn ask_broker(&self) -> Result<(), String> {

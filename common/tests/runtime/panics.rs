@@ -13,7 +13,7 @@ async fn told(fault: Fault) -> String {
     let mut world = World::with(2).await;
     world.is_odd(fault);
     let (_, running) = world.start(Fails(Arc::new(AtomicUsize::new(0))));
-    let told = tokio::time::timeout(PATIENCE, tasks::panicked()).await;
+    let told = tokio::time::timeout(PATIENCE, tasks::failed()).await;
     let told = told.unwrap_or_else(|_| panic!("{fault:?}: nothing is told of the panic"));
     running.abort();
     told

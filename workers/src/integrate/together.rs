@@ -138,7 +138,7 @@ mod tests {
         let together: Together<u32, u32> =
             Together::start(Duration::ZERO, |_| async { panic!("on purpose") });
         assert!(together.request(1).await.is_err());
-        let told = tasks::panicked().await;
+        let told = tasks::failed().await;
         let name = "the task \"requests to the database\" panicked: on purpose";
         assert_eq!(told, name);
     }

@@ -170,9 +170,12 @@ impl Link {
             return Ok(Arc::clone(connection));
         }
         if !self.started.swap(true, Ordering::Relaxed) {
-            let supervise = Arc::clone(self).supervise();
-            self.tasks
-                .spawn(tasks::supervised("broker connection", supervise));
+            let (supervise, closing) = (Arc::clone(self).supervise(), self.closing.clone());
+            self.tasks.spawn(tasks::supervised_until(
+                "broker connection",
+                closing,
+                supervise,
+            ));
         }
         let mut states = self.state.subscribe();
         let verdict = states.wait_for(|state| !matches!(state, State::Connecting));
