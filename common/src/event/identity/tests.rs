@@ -70,6 +70,25 @@ fn of(message: &Message) -> Uuid {
 fn in_a_stream(message: &Message) -> Message {
     let mut kept = message.clone();
     kept.cluster_id = None;
+    // It keeps milliseconds.
+    let kept_of = |seconds: u64| {
+        let bits = u128::from(seconds) * 1000 % (1 << 64);
+        let signed = if bits < 1 << 63 {
+            bits as i128
+        } else {
+            bits as i128 - (1 << 64)
+        };
+        (signed / 1000) as i64 as u64
+    };
+    kept.timestamp = kept.timestamp.map(kept_of);
+    kept.headers = kept
+        .headers
+        .iter()
+        .map(|(name, value)| match value {
+            HeaderValue::Time(seconds) => (name.to_owned(), HeaderValue::Time(kept_of(*seconds))),
+            other => (name.to_owned(), other.clone()),
+        })
+        .collect();
     let mut lost = Vec::new();
     for (name, value) in kept.headers.iter() {
         if matches!(value, HeaderValue::List(_) | HeaderValue::Table(_)) {
