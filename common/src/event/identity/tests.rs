@@ -70,15 +70,12 @@ fn of(message: &Message) -> Uuid {
 fn in_a_stream(message: &Message) -> Message {
     let mut kept = message.clone();
     kept.cluster_id = None;
-    // It keeps milliseconds.
+    // It keeps milliseconds in 64 bits, of which the first is a sign.
     let kept_of = |seconds: u64| {
-        let bits = u128::from(seconds) * 1000 % (1 << 64);
-        let signed = if bits < 1 << 63 {
-            bits as i128
-        } else {
-            bits as i128 - (1 << 64)
-        };
-        (signed / 1000) as i64 as u64
+        let bits = (u128::from(seconds) * 1000).to_be_bytes();
+        let low: [u8; 8] = bits[8..].try_into().expect("eight bytes");
+        let seconds = i64::from_be_bytes(low) / 1000;
+        u64::from_be_bytes(seconds.to_be_bytes())
     };
     kept.timestamp = kept.timestamp.map(kept_of);
     kept.headers = kept

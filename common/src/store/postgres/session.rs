@@ -11,6 +11,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use url::Url;
@@ -326,7 +327,7 @@ fn is_of_start_up_parameters(error: &sqlx::Error) -> bool {
 fn is_of_encoding(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
-        .and_then(|it| it.code())
+        .and_then(DatabaseError::code)
         .as_deref()
         == Some("0A000")
 }
