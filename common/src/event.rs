@@ -26,7 +26,7 @@ pub use email::{InvalidEmail, normalise_email};
 pub use foreign::recognise;
 pub use id::{EventId, Publisher, name_based};
 pub(crate) use identity::message_word;
-pub use identity::{entry_key, event_of, in_stream, letter_id, plain_id};
+pub use identity::{entry_key, event_of, in_stream, is_refused_by_streams, letter_id, plain_id};
 pub use logins::Logins;
 pub use password_hash::{PasswordHash, take_password_hash};
 pub use processing::{PROCESSING_REQUESTED, Processing};

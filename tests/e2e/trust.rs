@@ -246,9 +246,16 @@ fn rights(namespace: &str) -> [(Program, String, String); 5] {
         (
             Program::Archive,
             writes("dead"),
-            is(r"(dead|rejected)(\.suspect)?"),
+            is(r"(dead|dead\.parked|dead\.suspect|rejected|rejected\.suspect|history)"),
         ),
     ]
+}
+
+/// Whether the standing watch says that a part of it cannot see.
+async fn blind(system: &System) -> Result<bool> {
+    let ledger = system.ledger().await?;
+    let blind = "select exists (select from watch_findings where finding = 'blind')";
+    Ok(sqlx::query_scalar(blind).fetch_one(ledger.pool()).await?)
 }
 
 #[tokio::test]
@@ -313,6 +320,26 @@ async fn private_programs_with_logins_of_their_own_work_together_or_do_not_start
     let received = system.named("received");
     publish(&outsider, &received, "x", &Message::new("no event")).await?;
     system.ledger().await?.await_dead_letters(1, SOON).await?;
+    // The watch sees all it looks at, and brings back what was parked.
+    let parked = system.named("dead.parked");
+    outsider
+        .publish_to_queue(&parked, &Message::new("parked"))
+        .await?;
+    system.ledger().await?.await_dead_letters(2, SOON).await?;
+    ensure!(!blind(&system).await?, "the watch is blind");
+    let archive = Program::Archive.name();
+    let write = &rights(&namespace)[4].1;
+    let less = format!(r"^{namespace}\.(dead|rejected)(\.suspect)?$");
+    rabbit
+        .control(&["set_permissions", archive, "^$", write, &less])
+        .await?;
+    system.terminate(Program::Archive, 0, SOON).await?;
+    system.start_again(Program::Archive, 0).await?;
+    eventually(SOON, "the watch to say that it is blind", || async {
+        ensure!(blind(&system).await?, "it does not");
+        Ok(())
+    })
+    .await?;
 
     // Without the list, or with another, nothing starts, whether it may declare or not.
     let without = [("LONGSHORE__BROKER__LOGINS", "")];
@@ -495,6 +522,21 @@ async fn what_is_wrong_beside_a_good_body_can_be_mended() -> Result<()> {
             .success()?;
     }
     ledger.await_events(3, LATER).await?;
+    // A header that no stream takes: the broker closes the connection, and the history never has the event.
+    let value = AMQPValue::DecimalValue(lapin::types::DecimalValue { scale: 2, value: 5 });
+    let priced = good("priced").header("price", value);
+    let refused = system.outsider().await?;
+    let _ = refused
+        .publish(&received, "signup.requested", &priced)
+        .await;
+    ledger.await_events(4, LATER).await?;
+    // None of them is called forged.
+    let verify = ["verify", "--since", "1h", "--patience", "2s"];
+    let survey = said(&system, &verify).await?;
+    ensure!(
+        survey["balances"] == true && survey["forged"] == 0,
+        "{survey}"
+    );
     system.finish().await
 }
 

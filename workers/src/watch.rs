@@ -66,19 +66,22 @@ pub mod finding {
     pub const LOST_EVENT: &str = "lost_event";
     /// Deliveries that are due and in no queue.
     pub const OVERDUE_DELIVERY: &str = "overdue_delivery";
+    /// A part of the watch cannot see: it lacks a right, say.
+    pub const BLIND: &str = "blind";
     /// The clock was set.
     pub const CLOCK_JUMP: &str = "clock_jump";
     /// What was sent again lately. Nothing is wrong any more.
     pub const REPAIRED: &str = "repaired";
 
     /// Those that the gauge tells of.
-    pub const WRONG: [&str; 7] = [
+    pub const WRONG: [&str; 8] = [
         MISSING_QUEUE,
         UNCONSUMED_QUEUE,
         SUSPECTS,
         PARKED,
         LOST_EVENT,
         OVERDUE_DELIVERY,
+        BLIND,
         CLOCK_JUMP,
     ];
 }
@@ -241,9 +244,14 @@ impl Watch {
         shift.queues.look(&post).await?;
         let mut findings = shift.queues.findings(&post);
         findings.extend(self.clock.look(post.broker.clock_ahead().await?));
-        shift.parked.bring_back(&post, &shift.queues).await?;
-        findings.extend(shift.follower.look(&post, &shift.queues).await?);
-        findings.extend(shift.due.look(&post, &shift.queues).await?);
+        // Each by itself: a login that may not read the history still finds deliveries.
+        let queues = &shift.queues;
+        findings.extend(seen(
+            "parked",
+            shift.parked.bring_back(&post, queues).await.map(|()| []),
+        ));
+        findings.extend(seen("history", shift.follower.look(&post, queues).await));
+        findings.extend(seen("deliveries", shift.due.look(&post, queues).await));
         let since = OffsetDateTime::now_utc() - TOLD;
         let (events, deliveries) = watching.repairs_since(since).await?;
         for (subject, number) in [("events", events), ("deliveries", deliveries)] {
@@ -280,6 +288,20 @@ impl Watch {
         self.post.store.watching().keep_findings(&findings).await?;
         self.told = Some(findings);
         Ok(())
+    }
+}
+
+/// What a part of the watch has found, or that it cannot see.
+fn seen(
+    part: &str,
+    looked: Result<impl IntoIterator<Item = WatchFinding>, Failure>,
+) -> Vec<WatchFinding> {
+    match looked {
+        Ok(findings) => findings.into_iter().collect(),
+        Err(failure) => {
+            let detail = format!("what is wrong with {part} is not seen and not mended: {failure}");
+            vec![found(finding::BLIND, part, 1, detail)]
+        }
     }
 }
 

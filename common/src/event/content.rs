@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -36,7 +36,8 @@ pub struct Content<'e> {
     subject: Option<Cow<'e, str>>,
     #[serde(borrow, default)]
     datacontenttype: Option<Cow<'e, str>>,
-    #[serde(borrow, default)]
+    /// `null` is data, too.
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'e RawValue>,
     #[serde(borrow, default)]
     data_base64: Option<Cow<'e, str>>,
@@ -60,6 +61,10 @@ impl<'e> Content<'e> {
         hash_text(&mut hash, &self.kind);
         hash_text(&mut hash, self.subject.as_deref().unwrap_or_default());
         hash.update(canonical(self.data.map_or("null", RawValue::get))?);
+        if self.data.as_ref().is_some_and(|data| data.get() == "null") {
+            // Data that is `null` and no data are two things.
+            hash.update([1]);
+        }
         // JSON is the rule, and needs no mark: so its fingerprints stay what they always were.
         let media = self.datacontenttype.as_deref().filter(|it| !is_json(it));
         if media.is_some() || self.data_base64.is_some() {
@@ -69,6 +74,13 @@ impl<'e> Content<'e> {
         }
         Ok(hash.finalize().into())
     }
+}
+
+/// Reads a field that is there, even if it is `null`.
+fn present<'de: 'e, 'e, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'e RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl<'e> From<&'e CloudEvent> for Content<'e> {
@@ -385,6 +397,16 @@ mod tests {
         ] {
             assert_ne!(one, event(other), "{other}");
         }
+        // No data, `null`, and an empty text.
+        let without = [
+            r#""type":"a""#,
+            r#""type":"a","data":null"#,
+            r#""type":"a","data":"""#,
+        ]
+        .map(event);
+        assert_ne!(without[0], without[1]);
+        assert_ne!(without[1], without[2]);
+        assert_eq!(without[1], event(r#""type":"a","data": null "#));
         assert_ne!(
             event(r#""type":"a","subject":"b""#),
             event(r#""type":"ab","subject":"""#),

@@ -15,7 +15,10 @@ use super::cloud::clip;
 use super::foreign::recognise;
 use super::media::MediaType;
 use super::read::{self, Attribute, Read, Unfit};
-use super::{CloudEvent, EventId, Logins, Publisher, Trail, in_stream, plain_id, to_rfc3339};
+use super::{
+    CloudEvent, EventId, Logins, Publisher, Trail, in_stream, is_refused_by_streams, plain_id,
+    to_rfc3339,
+};
 use crate::message::{CLOUDEVENTS_JSON, HeaderValue, Headers, Message};
 use crate::reason::ReasonCode;
 
@@ -72,7 +75,8 @@ impl Limits {
 pub struct Decoded {
     /// Our key for it.
     pub id: EventId,
-    /// The key that a stream makes of it, where that is another: see [`in_stream`].
+    /// The key that a stream makes of it, where that is another: see [`in_stream`]. [`EventId::NONE`] where the
+    /// history need not have it at all.
     pub stream_id: Option<EventId>,
     /// The event.
     pub event: CloudEvent,
@@ -150,7 +154,9 @@ pub fn decode(
     } else {
         EventId::derived(&publisher, &event.source, &event.id)
     };
-    let stream_id = stream_id(message, routing_key, &publisher, &event).filter(|it| *it != id);
+    let stream_id = stream_id(message, routing_key, &publisher, &event)
+        .filter(|it| *it != id)
+        .or_else(|| is_not_in_history(message, &publisher, &trail).then_some(EventId::NONE));
     let body = if unchanged {
         message.body.clone()
     } else {
@@ -182,6 +188,12 @@ fn stream_id(
     let made_of = |message| plain_id(message, routing_key, &event.kind, &event.source).to_string();
     (event.id == made_of(message))
         .then(|| EventId::derived(publisher, &event.source, &made_of(&kept)))
+}
+
+/// Whether the history need not have the event under any id: no stream takes its message, or it was made of a dead
+/// letter that somebody may have mended.
+fn is_not_in_history(message: &Message, publisher: &Publisher, trail: &Trail) -> bool {
+    !publisher.is_ourselves() && (trail.generation > 0 || is_refused_by_streams(message))
 }
 
 /// Reads the event in whichever shape it has.

@@ -19,6 +19,9 @@ pub struct EventId(pub Uuid);
 const IDS: Uuid = Uuid::from_u128(0x6c6f_6e67_7368_4f72_a565_7665_6e74_0001);
 
 impl EventId {
+    /// The id of no event.
+    pub const NONE: Self = Self(Uuid::nil());
+
     /// A new id for an event that is born here, now.
     pub fn born() -> Self {
         Self(Uuid::now_v7())

@@ -75,23 +75,48 @@ pub fn entry_key(message: &Message, trail: &Trail, routing_key: &str) -> Uuid {
     ])
 }
 
-/// A message as a stream of RabbitMQ 3.10 keeps it: without `cluster_id`, and without headers that are lists or
-/// tables. `None` for a message that has none of these parts.
+/// A message as a stream of RabbitMQ 3.10 keeps it: without `cluster_id`, without headers that are lists or tables,
+/// and with moments within their range. `None` for a message that a stream keeps as it is.
 pub fn in_stream(message: &Message) -> Option<Message> {
-    let is_dropped =
-        |value: &HeaderValue| matches!(value, HeaderValue::List(_) | HeaderValue::Table(_));
-    if message.cluster_id.is_none() && !message.headers.iter().any(|(_, it)| is_dropped(it)) {
+    let is_changed = |value: &HeaderValue| match value {
+        HeaderValue::List(_) | HeaderValue::Table(_) => true,
+        HeaderValue::Time(seconds) => *seconds != in_milliseconds(*seconds),
+        _ => false,
+    };
+    let timestamp = message.timestamp.map(in_milliseconds);
+    if message.cluster_id.is_none()
+        && timestamp == message.timestamp
+        && !message.headers.iter().any(|(_, it)| is_changed(it))
+    {
         return None;
     }
-    let kept = message.headers.iter().filter(|(_, it)| !is_dropped(it));
-    let headers: Headers = kept
-        .map(|(name, value)| (name.to_owned(), value.clone()))
-        .collect();
+    let kept = message.headers.iter().filter_map(|(name, value)| {
+        let value = match value {
+            HeaderValue::List(_) | HeaderValue::Table(_) => return None,
+            HeaderValue::Time(seconds) => HeaderValue::Time(in_milliseconds(*seconds)),
+            other => other.clone(),
+        };
+        Some((name.to_owned(), value))
+    });
+    let headers: Headers = kept.collect();
     Some(Message {
         cluster_id: None,
+        timestamp,
         headers,
         ..message.clone()
     })
+}
+
+/// Seconds as a stream gives them back, which keeps milliseconds in 64 bits with a sign.
+fn in_milliseconds(seconds: u64) -> u64 {
+    let milliseconds = seconds.wrapping_mul(1000).cast_signed();
+    (milliseconds / 1000).cast_unsigned()
+}
+
+/// Whether no stream of RabbitMQ takes a message: it has a header of AMQP type decimal. Its queues do.
+pub fn is_refused_by_streams(message: &Message) -> bool {
+    let mut headers = message.headers.iter();
+    headers.any(|(_, value)| matches!(value, HeaderValue::Decimal { .. }))
 }
 
 /// The publisher's id of a plain message that came without one: made from all that the message says. A

@@ -89,7 +89,7 @@ metrics_table! {
     WATCHING = "longshore_watching", "gauge", [],
         "1 while this process keeps the standing watch; one of all archive workers does.";
     FINDINGS = "longshore_watch_findings", "gauge", ["finding"],
-        "What is wrong by the standing watch: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery or clock_jump. Of the process that keeps the watch.";
+        "What is wrong by the standing watch: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery, blind or clock_jump. Of the process that keeps the watch.";
     REPAIRS = "longshore_watch_repairs_total", "counter", ["repair"],
         "Messages that the standing watch sent again: event, delivery or parked.";
 }

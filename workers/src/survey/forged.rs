@@ -59,7 +59,11 @@ pub(super) async fn facts(
                 key: fact.event.uuid().as_u128(),
                 offset: u64::try_from(micros(Some(fact.at))).unwrap_or(0),
                 letter: 0,
-                entry: fact.stream_id.map_or(NO_KEY, |id| id.uuid().as_u128()),
+                entry: match fact.stream_id {
+                    None => NO_KEY,
+                    Some(EventId::NONE) => NEED_NOT_BE,
+                    Some(id) => id.uuid().as_u128(),
+                },
                 at: micros(fact.received_at.or(Some(fact.at))),
                 kind,
                 is_event: true,
@@ -95,6 +99,9 @@ pub(super) async fn facts(
     }
 }
 
+/// The key of what need not be in the history: no stream takes its message, or it was made of a mended letter.
+const NEED_NOT_BE: u128 = u128::MAX;
+
 /// The kind of what was delivered and is not stored.
 const DELIVERED_ONLY: u32 = u32::MAX - 1;
 
@@ -120,6 +127,7 @@ impl Strangers {
         let (renamed, others) = (&mut self.renamed, &mut self.lines);
         let (altered, mut own): (Vec<Line>, Vec<Line>) = unreceived(entries, facts)
             .into_iter()
+            .filter(|fact| fact.entry != NEED_NOT_BE)
             .partition(|fact| fact.entry != NO_KEY);
         own.truncate(MAX_STRANGERS.saturating_sub(others.len()));
         others.append(&mut own);
@@ -382,6 +390,7 @@ mod tests {
             renamed(12, 3),
             line(13),
             renamed(14, 8),
+            renamed(15, NEED_NOT_BE),
         ];
         let received = [line(3), line(3)];
         strangers.add(&received, facts.to_vec()).unwrap();

@@ -299,9 +299,12 @@ fn a_plain_event_has_a_stream_id_where_a_stream_drops_what_its_id_is_made_of() {
     assert_ne!(good(&listed).id, id);
     let in_cluster = Message {
         cluster_id: Some("east".to_owned()),
-        ..plain
+        ..plain.clone()
     };
     assert_eq!(good(&in_cluster).stream_id, Some(id));
+    let mut long_ago = plain;
+    long_ago.headers.set("at", HeaderValue::Time(1 << 62));
+    assert!(good(&long_ago).stream_id.is_some_and(|it| it != id));
     // These have ids of their publishers'.
     let named = Message {
         message_id: Some("7".to_owned()),
@@ -313,4 +316,23 @@ fn a_plain_event_has_a_stream_id_where_a_stream_drops_what_its_id_is_made_of() {
         ..structured()
     };
     assert_eq!(good(&structured).stream_id, None);
+}
+
+#[test]
+fn what_the_history_need_not_have_is_marked() {
+    let mut decimal = structured();
+    let value = HeaderValue::Decimal { scale: 2, value: 5 };
+    decimal.headers.set("price", value.clone());
+    assert_eq!(good(&decimal).stream_id, Some(EventId::NONE));
+    // In a list it is dropped with the list.
+    let mut listed = structured();
+    listed.headers.set("prices", HeaderValue::List(vec![value]));
+    assert_eq!(good(&listed).stream_id, None);
+    // A dead letter may have been mended before it was sent again.
+    let mut again = structured();
+    again.headers.set(header::PUBLISHER, "amqp:shop");
+    again.headers.set(header::GENERATION, 1_i64);
+    assert_eq!(good(&again).stream_id, None, "nobody vouches for it");
+    again.user_id = Some("ours".to_owned());
+    assert_eq!(good(&again).stream_id, Some(EventId::NONE));
 }

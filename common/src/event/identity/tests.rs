@@ -70,6 +70,22 @@ fn of(message: &Message) -> Uuid {
 fn in_a_stream(message: &Message) -> Message {
     let mut kept = message.clone();
     kept.cluster_id = None;
+    // It keeps milliseconds in 64 bits, of which the first is a sign.
+    let kept_of = |seconds: u64| {
+        let bits = (u128::from(seconds) * 1000).to_be_bytes();
+        let low: [u8; 8] = bits[8..].try_into().expect("eight bytes");
+        let seconds = i64::from_be_bytes(low) / 1000;
+        u64::from_be_bytes(seconds.to_be_bytes())
+    };
+    kept.timestamp = kept.timestamp.map(kept_of);
+    kept.headers = kept
+        .headers
+        .iter()
+        .map(|(name, value)| match value {
+            HeaderValue::Time(seconds) => (name.to_owned(), HeaderValue::Time(kept_of(*seconds))),
+            other => (name.to_owned(), other.clone()),
+        })
+        .collect();
     let mut lost = Vec::new();
     for (name, value) in kept.headers.iter() {
         if matches!(value, HeaderValue::List(_) | HeaderValue::Table(_)) {

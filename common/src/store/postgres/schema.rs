@@ -169,8 +169,16 @@ async fn lock(
 /// The error of a migration, with advice where a table was locked for too long.
 fn failure(error: &sqlx::Error, patience: Duration) -> StoreError {
     let database = error.as_database_error();
-    if database.and_then(DatabaseError::code).as_deref() != Some("55P03") {
-        return classify(error);
+    match database.and_then(DatabaseError::code).as_deref() {
+        Some("55P03") => {}
+        Some("25006") => {
+            return StoreError::Unavailable(
+                "expected a database that takes writes, found one that can only be read (SQLSTATE 25006): it is a \
+                 standby, or `default_transaction_read_only` is on for it or for the role"
+                    .to_owned(),
+            );
+        }
+        _ => return classify(error),
     }
     StoreError::Unavailable(format!(
         "another session has locked a table for more than {patience:?}, so nothing was changed: `SELECT pid, \

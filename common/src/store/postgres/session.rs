@@ -11,6 +11,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use url::Url;
@@ -47,6 +48,10 @@ const PARAMETERS: [&str; 18] = [
 
 /// A setting of ours that says whether the others have arrived.
 const MARK: &str = "longshore.namespace";
+
+/// How a transaction begins that writes. The lock of a migration is waited for within one, which then has to see what
+/// its holder has made.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// What a session has. Asked in the simple protocol, which prepares nothing.
 const LOOK: &str = "SELECT coalesce(current_setting('longshore.namespace', true), ''),
@@ -110,7 +115,11 @@ impl Settings {
             statement_timeout: config.statement_timeout,
         };
         settings.direct = settings.direct.clone().options(settings.all());
-        settings.direct = settings.direct.options([(MARK, namespace.as_str())]);
+        settings.direct = settings.direct.options([
+            (MARK, namespace.as_str()),
+            // Statements see what was committed before them, whatever the database or the role presets.
+            ("default_transaction_isolation", "read committed"),
+        ]);
         Ok(settings)
     }
 
@@ -144,7 +153,10 @@ impl Settings {
             }
             opened => opened,
         };
-        let mut connection = opened.map_err(|error| classify(&error))?;
+        let mut connection = opened.map_err(|error| match is_of_encoding(&error) {
+            true => another_encoding("one that UTF8 cannot be turned into"),
+            false => classify(&error),
+        })?;
         let found = look(&mut connection).await;
         let found = found.map_err(|error| classify(&error))?;
         found.check()?;
@@ -164,7 +176,7 @@ impl Settings {
     /// What a transaction for `begin` begins with; nothing where there need not be one.
     fn beginning(&self, way: Way, begin: Begin) -> Option<String> {
         let first = match begin {
-            Begin::Statement | Begin::Transaction => "BEGIN",
+            Begin::Statement | Begin::Transaction => BEGIN,
             Begin::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
         match (way, begin) {
@@ -218,7 +230,7 @@ impl Settings {
                 self.statement_timeout.as_millis().to_string(),
             ),
         ];
-        let beginning = with_settings("BEGIN", &settings);
+        let beginning = with_settings(BEGIN, &settings);
         let mut transaction = connection
             .begin_with(AssertSqlSafe(beginning))
             .await
@@ -255,11 +267,7 @@ impl Found {
             )));
         }
         if self.encoding != "UTF8" {
-            return Err(StoreError::Schema(format!(
-                "the database needs UTF8, found {}: make another one with `CREATE DATABASE … ENCODING 'UTF8' \
-                 TEMPLATE template0` and give its address",
-                self.encoding
-            )));
+            return Err(another_encoding(&self.encoding));
         }
         Ok(())
     }
@@ -314,6 +322,23 @@ fn is_of_start_up_parameters(error: &sqlx::Error) -> bool {
     message.contains("startup parameter") || message.contains("startup packet")
 }
 
+/// Whether the database refuses to speak UTF-8: it cannot turn that into what it keeps. As a session begins, nothing
+/// else has this code.
+fn is_of_encoding(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(DatabaseError::code)
+        .as_deref()
+        == Some("0A000")
+}
+
+fn another_encoding(found: &str) -> StoreError {
+    StoreError::Schema(format!(
+        "the database needs UTF8, found {found}: make another one with `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE \
+         template0` and give its address"
+    ))
+}
+
 /// Leaves TLS out where it is only preferred and nothing leaves the machine. It would cost more than
 /// its ciphers: sqlx 0.9.0 does not set `TCP_NODELAY` (issue 4335, mended in the release after it), so
 /// each batch that needs two TLS records would wait 40 ms for a delayed acknowledgement in between.
@@ -354,7 +379,7 @@ mod tests {
         let settings = Settings::new(&config::Database::default(), &namespace).unwrap();
         assert_eq!(settings.beginning(Way::Direct, Begin::Statement), None);
         let direct = settings.beginning(Way::Direct, Begin::Transaction);
-        assert_eq!(direct.as_deref(), Some("BEGIN"));
+        assert_eq!(direct.as_deref(), Some(BEGIN));
         for begin in [Begin::Statement, Begin::Transaction, Begin::Snapshot] {
             let pooled = settings.beginning(Way::Pooled, begin).unwrap();
             assert!(pooled.starts_with("BEGIN"), "{pooled}");

@@ -170,6 +170,11 @@ async fn watch(store: &dyn Store) -> Vec<Finding> {
         }
     };
     let mut findings = vec![match lease {
+        Some(lease)
+            if lease.is_held && found.iter().any(|(it, _)| it.finding == finding::BLIND) =>
+        {
+            Finding::ok("watch", "kept, but it does not see everything")
+        }
         Some(lease) if lease.is_held => {
             Finding::ok("watch", "kept; what was lost is sent again by itself")
         }
@@ -219,6 +224,11 @@ fn advice(of: &str) -> (Verdict, &'static str) {
         finding::LOST_EVENT | finding::OVERDUE_DELIVERY => (
             Verdict::Problem,
             "`longshore events stuck` names them; see the log of the worker that should have taken them",
+        ),
+        finding::BLIND => (
+            Verdict::Problem,
+            "give the archive's broker login the rights it needs (docs/operations.md, Rights), and start the archive \
+             again; else see its log",
         ),
         finding::CLOCK_JUMP => (
             Verdict::Problem,
