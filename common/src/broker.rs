@@ -210,6 +210,16 @@ pub trait Broker: Send + Sync {
     /// The broker cannot be asked.
     async fn verify(&self, topology: &Topology) -> Result<Vec<Difference>, BrokerError>;
 
+    /// Expects the programs of the namespace, if any has declared its topology, to believe the same logins as this
+    /// one does. Changes nothing. An engine with one login has nothing to ask.
+    ///
+    /// # Errors
+    /// [`BrokerError::Distrust`] where they believe others.
+    async fn expect_same_logins(&self, topology: &Topology) -> Result<(), BrokerError> {
+        let _ = topology;
+        Ok(())
+    }
+
     /// Deletes everything in the topology, with all messages in it.
     ///
     /// # Errors

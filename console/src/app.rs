@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::bootstrap::{self, Failure};
-use common::broker::{Broker, PublishError};
+use common::broker::{Broker, BrokerError, PublishError};
 use common::config::Config;
 use common::store::Store;
 use common::telemetry::Telemetry;
@@ -32,6 +32,23 @@ impl App {
     pub(crate) fn broker(&self) -> Result<Arc<dyn Broker>, Failure> {
         data::expect_file(&self.config.broker.url, "LONGSHORE_BROKER_URL")?;
         Ok(bootstrap::broker(&self.config, "longshore")?)
+    }
+
+    /// The broker, for work that goes by whom the programs of the namespace believe: what another list makes of the
+    /// history, or publishes, is other events to them.
+    ///
+    /// # Errors
+    /// As for [`App::broker`]; or the programs believe other logins than the configuration says. A broker that cannot
+    /// be asked now is left to the work itself, which may wait for it.
+    pub(crate) async fn believed_broker(&self) -> Result<Arc<dyn Broker>, Failure> {
+        let broker = self.broker()?;
+        match broker.expect_same_logins(&self.topology()).await {
+            Err(error @ BrokerError::Distrust { .. }) => {
+                broker.close().await;
+                Err(error.into())
+            }
+            Ok(()) | Err(_) => Ok(broker),
+        }
     }
 
     /// The store of the configuration; nothing is connected yet.

@@ -20,7 +20,8 @@ pub(crate) async fn survey(
     patience: std::time::Duration,
     then: impl AsyncFnOnce(&Surveyor<'_>, Survey) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let (store, broker) = (app.store()?, app.broker()?);
+    let store = app.store()?;
+    let broker = app.believed_broker().await?;
     let (topology, names) = (app.topology(), app.names());
     let judge = Judge::new(&app.config)?;
     let surveyor = Surveyor {

@@ -350,6 +350,22 @@ async fn private_programs_with_logins_of_their_own_work_together_or_do_not_start
             ensure!(refused.stderr.contains(word), "{refused:?}");
         }
     }
+    for command in [
+        &["verify"][..],
+        &["events", "stuck", "--requeue", "--yes"],
+        &["history", "stats"],
+        &[
+            "history", "replay", "--from", "1h", "--queue", "validate", "--yes",
+        ],
+        &["dead", "replay", "--all", "--yes"],
+    ] {
+        let refused = system.longshore_with(&without, command).await?;
+        refused.exit(2)?;
+        ensure!(
+            refused.stderr.contains("trusts the broker logins"),
+            "{refused:?}"
+        );
+    }
     let refused = system
         .longshore_with(&without, &["topology", "verify"])
         .await?;

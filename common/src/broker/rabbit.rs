@@ -200,6 +200,10 @@ impl Broker for RabbitBroker {
         declare::verify(&self.errands, topology).await
     }
 
+    async fn expect_same_logins(&self, topology: &Topology) -> Result<(), BrokerError> {
+        declare::expect_same_logins(&self.errands, topology).await
+    }
+
     async fn delete(&self, topology: &Topology) -> Result<(), BrokerError> {
         declare::delete(&self.errands, topology).await
     }

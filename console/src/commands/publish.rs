@@ -74,7 +74,7 @@ pub(crate) async fn run(app: &App, args: PublishArgs) -> Result<(), Failure> {
         args.yes,
     )?;
     let (reader, bar) = open(&args.file).await?;
-    let broker = app.broker()?;
+    let broker = app.believed_broker().await?;
     let (stop, window) = (stop::on_signals()?, app.config.broker.window);
     let pump = Pump {
         broker: broker.as_ref(),

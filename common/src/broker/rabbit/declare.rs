@@ -123,6 +123,20 @@ async fn take_as_given(link: &Arc<Link>, topology: &Topology) -> Result<String, 
     ))
 }
 
+/// Expects the list of believed logins to be that of the topology, where one is declared.
+pub(super) async fn expect_same_logins(
+    link: &Arc<Link>,
+    topology: &Topology,
+) -> Result<(), BrokerError> {
+    let Some(mark) = &topology.trust else {
+        return Ok(());
+    };
+    let mut desk = Desk::new(link);
+    let agreed = trust::agree(&mut desk, mark).await;
+    desk.close().await;
+    agreed.map(|_| ())
+}
+
 /// Compares exchanges and queues and their arguments. AMQP cannot list bindings, so those are not
 /// compared; `apply` restores them.
 pub(super) async fn verify(

@@ -103,7 +103,7 @@ async fn replay(
     queue: String,
     slice: HistorySlice,
 ) -> Result<(), Failure> {
-    let broker = app.broker()?;
+    let broker = app.believed_broker().await?;
     let judge = Judge::new(&app.config)?;
     let spinner = spinner("read");
     let found = preview(broker.as_ref(), &judge, &slice, || spinner.inc(1)).await;

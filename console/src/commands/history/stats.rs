@@ -28,7 +28,7 @@ pub(super) struct Stats {
 }
 
 pub(super) async fn run(app: &App) -> Result<(), Failure> {
-    let broker = app.broker()?;
+    let broker = app.believed_broker().await?;
     let logins = app.config.broker.logins();
     let spinner = spinner("read");
     let stats = stats(broker.as_ref(), &logins, || spinner.inc(1)).await;

@@ -58,7 +58,8 @@ pub(crate) async fn send(
     found: u64,
     args: &SendArgs,
 ) -> Result<(), Failure> {
-    let (broker, topology, names) = (app.broker()?, app.topology(), app.names());
+    let (topology, names) = (app.topology(), app.names());
+    let broker = app.believed_broker().await?;
     let stop = stop::on_signals()?;
     let judge = Judge::new(&app.config)?;
     let replayer = Replayer {

@@ -51,16 +51,26 @@ pub(super) async fn compare(
     desk: &mut Desk<'_>,
     mark: &TrustMark,
 ) -> Result<Option<Difference>, BrokerError> {
-    let problem = if is_there(desk, mark.exchange()).await? {
-        match declare(desk, mark).await {
-            Err(error @ BrokerError::Distrust { .. }) => Some(error.to_string()),
-            other => other.map(|()| None)?,
-        }
-    } else {
-        Some(differences::missing("exchange"))
+    let problem = match agree(desk, mark).await {
+        Ok(true) => None,
+        Ok(false) => Some(differences::missing("exchange")),
+        Err(error @ BrokerError::Distrust { .. }) => Some(error.to_string()),
+        Err(error) => return Err(error),
     };
     let named = name(mark.exchange())?;
     Ok(problem.map(|problem| difference(&named, problem)))
+}
+
+/// Whether a list is declared, which is the same then.
+///
+/// # Errors
+/// [`BrokerError::Distrust`] where another list is declared.
+pub(super) async fn agree(desk: &mut Desk<'_>, mark: &TrustMark) -> Result<bool, BrokerError> {
+    let is_declared = is_there(desk, mark.exchange()).await?;
+    if is_declared {
+        declare(desk, mark).await?;
+    }
+    Ok(is_declared)
 }
 
 fn distrust(mark: &TrustMark, theirs: String) -> BrokerError {
