@@ -30,6 +30,9 @@ pub(super) async fn wait(run: &Run<'_>) -> Result<(), Failure> {
     let replayer = run.replayer;
     let in_hand = replayer.longest_attempt;
     let queues = queues_on_the_way(replayer.topology, replayer.names, run.replay);
+    if has_one_worker_each(run, &queues).await? {
+        return Ok(());
+    }
     let began = Instant::now();
     let mut empty_since: Option<Instant> = None;
     let mut is_told = false;
@@ -78,6 +81,20 @@ fn queues_on_the_way(topology: &Topology, names: &Names, replay: &Progress) -> V
     };
     let queues = topology.work_queues().map(|queue| queue.name.clone());
     queues.filter(|queue| is_on_the_way(queue)).collect()
+}
+
+/// Whether each destination has one worker: a process makes the attempts of one delivery one after the other.
+async fn has_one_worker_each(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
+    let names = run.replayer.names;
+    for queue in queues.iter().filter(|it| !Names::is_suspect(it)) {
+        if let Some((Stage::Integrate, _)) = names.stage_of(queue) {
+            let depth = run.patiently(async || run.replayer.broker.depth(queue).await);
+            if depth.await?.is_some_and(|depth| depth.consumers != 1) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 async fn are_empty(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
