@@ -259,6 +259,12 @@ pub trait Store: Send + Sync {
     /// Nothing is counted.
     async fn advance_replay(&self, id: Uuid, sent: u64, position: u64) -> Result<(), StoreError>;
 
+    /// Lets a replay of the history run again that was stopped. It began when it did, and goes on behind its position.
+    ///
+    /// # Errors
+    /// It stands as before.
+    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError>;
+
     /// Pauses a replay that runs, lets one that is paused run again, or stops either, and says how it
     /// stands then; `None` where there is no such replay. One that has ended stays ended. One that is
     /// stopped gives back what it had claimed, as [`Store::end_replay`].

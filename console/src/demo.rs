@@ -26,7 +26,7 @@ use crate::commands::run::Program;
 use crate::data;
 use crate::history::Judge;
 use crate::output::bar;
-use crate::replay::{PATIENCE, Replayer};
+use crate::replay::{PATIENCE, Replayer, longest_attempt};
 use crate::shell::{called, quoted};
 use crate::stop;
 use crate::system::System;
@@ -211,6 +211,7 @@ async fn replay(
         judge: &judge,
         stop,
         patience: PATIENCE,
+        longest_attempt: longest_attempt(&system.config),
     };
     let open = DeadFilter {
         state: Some(DeadState::Open),

@@ -8,9 +8,12 @@
 //! Others steer it through its row: whoever pauses or stops it is heard before the next batch is claimed, and
 //! no batch takes much longer than a second. A broker or a database that is down is waited for.
 
+mod calm;
 mod courier;
 mod follow;
 mod generation;
+mod hold;
+mod lately;
 mod letter;
 mod letters;
 mod outcome;
@@ -25,6 +28,7 @@ use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::broker::Broker;
+use common::config::Config;
 use common::store::{Progress, Replay, ReplayOutcome, ReplayState, Store};
 use common::topology::{Names, Topology};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +39,7 @@ use crate::output::count;
 
 pub(crate) use courier::{Fate, Parcel, round};
 pub(crate) use follow::follow;
+use hold::{Hold, elsewhere};
 use outcome::{Ended, Sent};
 pub(crate) use outcome::{LeftOpen, News, Outcome};
 pub(crate) use routes::configuration_problem;
@@ -47,8 +52,8 @@ pub(crate) const BATCH: u32 = 500;
 /// How long a replay waits for a broker or a database that is down before it gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How often a replay is looked at again that somebody else may be running.
-const MOMENT: Duration = Duration::from_secs(2);
+/// How long an attempt takes beside the receiver's own time, until it is recorded.
+const BESIDE: Duration = Duration::from_secs(2);
 
 /// What replaying works on.
 pub(crate) struct Replayer<'a> {
@@ -66,6 +71,14 @@ pub(crate) struct Replayer<'a> {
     pub(crate) stop: &'a CancellationToken,
     /// How long it waits for what is down.
     pub(crate) patience: Duration,
+    /// How long a worker takes at most for one attempt.
+    pub(crate) longest_attempt: Duration,
+}
+
+/// How long a worker takes at most for one attempt, until it is recorded.
+pub(crate) fn longest_attempt(config: &Config) -> Duration {
+    let timeouts = config.destinations.iter().map(|it| it.timeout);
+    timeouts.max().unwrap_or_default() + BESIDE
 }
 
 impl Replayer<'_> {
@@ -81,7 +94,8 @@ impl Replayer<'_> {
     ) -> Result<Outcome, Failure> {
         self.store.begin_replay(replay).await?;
         let progress = self.known(replay.id).await?;
-        self.run(&progress, false, &tell).await
+        let hold = Hold::take(self, replay.id).await?;
+        self.run(&progress, false, &hold, &tell).await
     }
 
     /// Goes on with a replay that was killed, paused or stopped.
@@ -95,14 +109,17 @@ impl Replayer<'_> {
     ) -> Result<Outcome, Failure> {
         let replay = self.known(id).await?;
         match replay.state {
-            ReplayState::Running => {
-                self.expect_nobody(&replay).await?;
-                self.run(&replay, true, &tell).await
-            }
+            ReplayState::Running => self.go_on(id, &tell).await,
             ReplayState::Paused => {
                 self.store.steer_replay(id, ReplayState::Running).await?;
-                self.expect_nobody(&replay).await?;
-                self.run(&replay, true, &tell).await
+                self.go_on(id, &tell).await
+            }
+            // It has claimed nothing. When it began tells what it has sent itself.
+            ReplayState::Stopped if replay.slice.is_some() => {
+                let hold = Hold::take(self, id).await?;
+                self.store.reopen_replay(id).await?;
+                let replay = unfinished(self.known(id).await?)?;
+                self.run(&replay, true, &hold, &tell).await
             }
             // Its claims are given back, so going on with it is a new one of the same.
             ReplayState::Stopped => {
@@ -117,17 +134,14 @@ impl Replayer<'_> {
                     slice: replay.slice,
                     new_ids: replay.new_ids,
                 };
+                let before = Hold::take(self, id).await?;
                 self.store.begin_replay(&next).await?;
-                if let Some(position) = replay.position {
-                    self.store.advance_replay(next.id, 0, position).await?;
-                }
-                let progress = self.known(next.id).await?;
-                self.run(&progress, false, &tell).await
+                let mut hold = Hold::take(self, next.id).await?;
+                hold.was_known = before.was_known;
+                let replay = self.known(next.id).await?;
+                self.run(&replay, true, &hold, &tell).await
             }
-            ReplayState::Done => Err(Failure::Usage(format!(
-                "replay {id} is done already: it has sent {}",
-                count(replay.replayed, "message")
-            ))),
+            ReplayState::Done => unfinished(replay).map(|_| Outcome::default()),
         }
     }
 
@@ -139,22 +153,12 @@ impl Replayer<'_> {
         })
     }
 
-    /// Fails where the replay moves on by itself: somebody else runs it, and what they have in hand would
-    /// be sent twice.
-    async fn expect_nobody(&self, before: &Progress) -> Result<(), Failure> {
-        tokio::select! {
-            () = tokio::time::sleep(MOMENT) => {}
-            () = self.stop.cancelled() => {}
-        }
-        let now = self.known(before.id).await?;
-        if (now.replayed, now.position) == (before.replayed, before.position) {
-            return Ok(());
-        }
-        Err(Failure::Usage(format!(
-            "expected a replay that nobody runs, found that {} goes on elsewhere; `longshore replay pause` or \
-             `stop` is heard there",
-            before.id
-        )))
+    /// Goes on with a replay that is under way, where nobody else runs it.
+    async fn go_on(&self, id: Uuid, tell: &dyn Fn(News<'_>)) -> Result<Outcome, Failure> {
+        let hold = Hold::take(self, id).await?;
+        // As the run before has left it.
+        let replay = unfinished(self.known(id).await?)?;
+        self.run(&replay, true, &hold, tell).await
     }
 
     /// Sends, while somebody watches how many die again; then ends the replay.
@@ -162,22 +166,57 @@ impl Replayer<'_> {
         &self,
         replay: &Progress,
         resumed: bool,
+        hold: &Hold,
         tell: &dyn Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
         let enough = CancellationToken::new();
-        let over = CancellationToken::new();
-        let run = Run::new(self, replay, &enough, tell);
-        let send = async {
-            let sent = match &replay.slice {
-                Some(slice) => slice::send(&run, slice).await,
-                None => letters::send(&run, resumed).await,
+        let lost = CancellationToken::new();
+        let (sending_is_over, over) = (CancellationToken::new(), CancellationToken::new());
+        let run = Run::new(self, replay, [&enough, &lost], tell);
+        let done = async {
+            let send = async {
+                let sent = self.send(&run, resumed, hold.was_known).await;
+                sending_is_over.cancel();
+                sent
+            };
+            let (sent, died) = tokio::join!(
+                send,
+                watch::watch(self.store, replay, &enough, &sending_is_over)
+            );
+            if sent.is_ok() && !run.is_unsure() {
+                hold.all_is_known();
+            }
+            let done = match lost.is_cancelled() {
+                // What becomes of it is the other run's.
+                true => Err(elsewhere(replay.id)),
+                false => self.ended(&run, sent, died).await,
             };
             over.cancel();
-            sent
+            done
         };
-        let (sent, died) = tokio::join!(send, watch::watch(self.store, replay, &enough, &over));
+        let (done, ()) = tokio::join!(done, hold.keep(self.store, &lost, &over));
+        done
+    }
+
+    async fn send(&self, run: &Run<'_>, resumed: bool, was_known: bool) -> Result<Sent, Failure> {
+        if resumed && !was_known {
+            calm::wait(run).await?;
+        }
+        match &run.replay.slice {
+            Some(slice) => slice::send(run, slice).await,
+            None => letters::send(run, resumed).await,
+        }
+    }
+
+    async fn ended(
+        &self,
+        run: &Run<'_>,
+        sent: Result<Sent, Failure>,
+        died: Option<ReplayOutcome>,
+    ) -> Result<Outcome, Failure> {
+        let replay = run.replay;
         match sent {
-            Ok(sent) => self.end(&run, sent, died).await,
+            Ok(sent) => self.end(run, sent, died).await,
             Err(failure) => {
                 // Where the database is out of reach as well, it stays as if it had been killed.
                 let _ = self.store.end_replay(replay.id, ReplayState::Stopped).await;
@@ -228,6 +267,18 @@ impl Replayer<'_> {
             why_stopped: why,
             became: None,
         })
+    }
+}
+
+/// A replay that is to go on. It may have come to its end meanwhile, elsewhere.
+fn unfinished(replay: Progress) -> Result<Progress, Failure> {
+    match replay.state {
+        ReplayState::Done => Err(Failure::Usage(format!(
+            "replay {} is done already: it has sent {}",
+            replay.id,
+            count(replay.replayed, "message")
+        ))),
+        _ => Ok(replay),
     }
 }
 

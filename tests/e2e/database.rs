@@ -55,6 +55,33 @@ async fn a_system_works_behind_a_pooler_of_transactions() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_pooler_of_statements_is_refused_with_what_to_set() -> Result<()> {
+    let pooler = PrivatePgbouncer::pooling("statement").await?;
+    let told = Services {
+        database_url: pooler.url(),
+        ..Services::shared()
+    };
+    let mut builder = System::builder().told(told).without_migration();
+    for program in [
+        Program::Producer,
+        Program::Validate,
+        Program::Store,
+        Program::Integrate,
+        Program::Archive,
+    ] {
+        builder = builder.copies(program, 0);
+    }
+    let system = builder.start().await?;
+    for command in [&["migrate"][..], &["dead", "list"], &["doctor"]] {
+        let output = system.longshore(command).await?;
+        ensure!(output.code != Some(0), "{output:?}");
+        let said = format!("{}{}", output.stdout, output.stderr);
+        ensure!(said.contains("set pool_mode = transaction"), "{said}");
+    }
+    system.finish().await
+}
+
+#[tokio::test]
 async fn a_database_of_another_encoding_is_refused_before_anything_is_made() -> Result<()> {
     let postgres = PrivatePostgres::start().await?;
     let mut admin = PgConnection::connect(&postgres.url()).await?;

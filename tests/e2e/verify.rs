@@ -167,6 +167,36 @@ async fn under_traffic_what_was_purged_or_swallowed_is_named_and_what_is_delayed
     system.finish().await
 }
 
+/// An event that was sent twice has two messages: its second one does not stand for another that is gone.
+#[tokio::test]
+async fn a_repetition_that_waits_hides_no_loss() -> Result<()> {
+    let mut system = System::builder().config(ALONE).start().await?;
+    system.kill(Program::Validate, 0).await?;
+    let outsider = system.outsider().await?;
+    let queue = system.named("validate");
+    let lost = system.client().signup(&signup("lost")).await?;
+    outsider.await_messages(&queue, 1, SOON).await?;
+    outsider.take(&queue, 1).await?;
+    let received = system.named("received");
+    let twice = Message::cloud_event(&signup_event("twice"));
+    for _ in 0..2 {
+        outsider
+            .publish(&received, "signup.requested", &twice)
+            .await?;
+    }
+    outsider.await_messages(&queue, 2, SOON).await?;
+    let verify = ["verify", "--since", "1h", "--patience", "0s", "--json"];
+    let output = system.longshore(&verify).await?;
+    output.exit(1)?;
+    let survey: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(
+        survey["received"] == 2 && survey["under_way"] == 1,
+        "{survey}"
+    );
+    ensure!(named(&survey)[0].0 == lost.to_string(), "{survey}");
+    system.finish().await
+}
+
 #[tokio::test]
 async fn what_was_forged_past_the_doors_is_named_and_nothing_honest_is() -> Result<()> {
     let receiver = Receiver::start().await?;

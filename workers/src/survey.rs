@@ -9,6 +9,7 @@
 //! name, divided by the ids, and each part is sorted and looked up by itself.
 
 mod altered;
+mod facts;
 mod fate;
 mod forged;
 mod names;
@@ -207,6 +208,7 @@ impl Surveyor<'_> {
                 offset: identity.offset,
                 at: spill::micros(identity.at),
                 kind: kinds.number(&identity.kind),
+                copies: 1,
                 is_event: identity.event.is_some(),
             };
             entries.all.push(&line).map_err(no_room)?;
@@ -226,7 +228,7 @@ impl Surveyor<'_> {
         kinds: &mut Kinds,
     ) -> Result<Buckets, Failure> {
         let from = window.from.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        forged::facts(self.store, from, now, kinds).await
+        facts::read(self.store, from, now, kinds).await
     }
 
     /// Looks at what is not at rest until all of it is, or was found waiting, or the patience is over. Counts

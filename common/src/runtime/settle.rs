@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::Received;
 use crate::broker::bounds::{cut, errors_as_json};
 use crate::broker::{Address, Publication};
-use crate::event::{Trail, header, message_word, to_rfc3339};
+use crate::event::{Trail, broker_death, header, message_word, to_rfc3339};
 use crate::message::Message;
 use crate::outcome::{Failure, Outcome, Rejection};
 use crate::reason::ReasonCode;
@@ -128,7 +128,9 @@ fn dead(
     };
     let mut message = received.again(&trail);
     // A dead letter that the archive cannot take goes on telling of its own death: it will come back.
-    let tells_of_its_own = place.parked.is_some() && message.headers.get(header::QUEUE).is_some();
+    let headers = &message.headers;
+    let tells_of_its_own = place.parked.is_some()
+        && (headers.get(header::QUEUE).is_some() || broker_death(headers).is_some());
     if !tells_of_its_own {
         describe(&mut message, failure.code, place.queue, now);
         let error = cut(&failure.error, LONGEST_ERROR).replace('\0', "\u{fffd}");
@@ -216,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::event::now;
+    use crate::message::{HeaderValue, Headers};
     use crate::outcome::FieldError;
 
     const QUEUE: &str = "longshore.store";
@@ -363,6 +366,26 @@ mod tests {
         let settlement = settle_in("longshore.dead", parked, outcome, &received(0));
         let to = Address::Queue("longshore.dead.parked".to_owned());
         assert_eq!(published(&settlement).to, to);
+    }
+
+    #[test]
+    fn a_letter_that_the_archive_gives_up_goes_on_telling_of_its_own_death() {
+        let death = Headers::from_iter([("queue", HeaderValue::from(QUEUE))]);
+        for (name, value) in [
+            (header::QUEUE, HeaderValue::from(QUEUE)),
+            (header::DEATH, HeaderValue::Table(death)),
+        ] {
+            let mut letter = received(0);
+            letter.message.headers.set(name, value);
+            let settlement = settle_in(
+                "longshore.dead",
+                Some("longshore.dead.parked"),
+                Outcome::Dead(failure()),
+                &letter,
+            );
+            let headers = &published(&settlement).message.headers;
+            assert_eq!(headers.get(header::REASON), None, "{name}");
+        }
     }
 
     #[test]

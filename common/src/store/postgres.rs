@@ -208,6 +208,10 @@ impl Store for PostgresStore {
         replays::advance(&self.link, id, sent, position).await
     }
 
+    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError> {
+        replays::reopen(&self.link, id).await
+    }
+
     async fn steer_replay(
         &self,
         id: Uuid,

@@ -16,7 +16,7 @@ use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering, median};
 use super::pipeline::publish;
 use crate::history::Judge;
 use crate::output::count;
-use crate::replay::{PATIENCE, Replayer};
+use crate::replay::{PATIENCE, Replayer, longest_attempt};
 use crate::system::System;
 
 /// Letters that are replayed before it counts: every buffer and cache has been in use then. It takes so many for the
@@ -160,6 +160,7 @@ async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure
         judge: &judge,
         stop: &lab.stop,
         patience: PATIENCE,
+        longest_attempt: longest_attempt(&system.config),
     };
     let all = Replay {
         id: Uuid::now_v7(),

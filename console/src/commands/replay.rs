@@ -27,8 +27,9 @@ pub enum ReplayCommand {
     },
     /// Go on with a replay that was killed, paused or stopped
     #[command(after_help = "\
-What a killed one had in hand is sent once more, under the same generation, so nothing is done twice. One that \
-was stopped goes on as a new replay of the same. One that is paused in another terminal goes on there as well.")]
+What a killed one had in hand is sent once more, under the same generation, so nothing is done twice. For that \
+it first waits, where a destination has several workers, until what was sent is taken and written down. One of dead letters that was stopped goes on as a new replay of the same. One that is \
+paused in another terminal goes on there as well.")]
     Resume {
         /// The replay's id
         id: Uuid,

@@ -26,7 +26,7 @@ when it is not so; what is missing is named.
   forged     stored or delivered, and never received
 
 What was received just now is given time to come to rest. It ends at what was there when it began, and needs \
-no more memory for a longer time: ids are kept in temporary files, 53 bytes each.
+no more memory for a longer time: ids are kept in temporary files, 73 bytes each.
 
 Examples:
   longshore verify

@@ -229,6 +229,9 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
             }
         }
         if run.is_halted() {
+            if failure.is_some() {
+                run.leave_unsure();
+            }
             break;
         }
         if let Some(error) = failure {

@@ -1,5 +1,6 @@
 //! One run of a replay: what it needs on its way, and how it is steered.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::bootstrap::Failure;
@@ -30,9 +31,11 @@ pub(super) struct Run<'a> {
     /// Where the next letters come from. One claim at a time: two of one replay would only wait for each
     /// other's letters.
     pub(super) supply: Mutex<Supply>,
-    /// Cancelled when too many have died again.
-    enough: &'a CancellationToken,
+    /// Cancelled when too many have died again, and when it goes on elsewhere.
+    enough: [&'a CancellationToken; 2],
     tell: &'a dyn Fn(News<'_>),
+    /// Whether something may have been sent of which the broker did not tell.
+    unsure: AtomicBool,
 }
 
 /// Where the next letters come from.
@@ -83,7 +86,7 @@ impl<'a> Run<'a> {
     pub(super) fn new(
         replayer: &'a Replayer<'a>,
         replay: &'a Progress,
-        enough: &'a CancellationToken,
+        enough: [&'a CancellationToken; 2],
         tell: &'a dyn Fn(News<'_>),
     ) -> Self {
         Self {
@@ -94,6 +97,7 @@ impl<'a> Run<'a> {
             supply: Mutex::new(Supply::Open),
             enough,
             tell,
+            unsure: AtomicBool::new(false),
         }
     }
 
@@ -104,14 +108,25 @@ impl<'a> Run<'a> {
 
     /// Whether it shall end here.
     pub(super) fn is_halted(&self) -> bool {
-        self.replayer.stop.is_cancelled() || self.enough.is_cancelled()
+        self.replayer.stop.is_cancelled() || self.enough.iter().any(|it| it.is_cancelled())
+    }
+
+    /// The run ends, and the broker may have taken something of which it did not tell.
+    pub(super) fn leave_unsure(&self) {
+        self.unsure.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something may have been sent of which the broker did not tell.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Relaxed)
     }
 
     /// Waits until it shall end here.
     pub(super) async fn halted(&self) {
         tokio::select! {
             () = self.replayer.stop.cancelled() => {}
-            () = self.enough.cancelled() => {}
+            () = self.enough[0].cancelled() => {}
+            () = self.enough[1].cancelled() => {}
         }
     }
 

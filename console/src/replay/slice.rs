@@ -1,7 +1,5 @@
 //! Sending a part of the history to one queue.
 
-use std::collections::HashSet;
-
 use common::bootstrap::Failure;
 use common::event::{header, topic_matches};
 use common::store::{EventRecord, HistorySlice};
@@ -11,6 +9,7 @@ use futures_util::stream;
 
 use super::courier::{Fate, Parcel, round};
 use super::generation;
+use super::lately::Lately;
 use super::outcome::{Ended, News, Sent};
 use super::raw::{Knowledge, as_stored, canonical, raw};
 use super::run::{Run, Wish};
@@ -46,6 +45,7 @@ pub(super) async fn send(run: &Run<'_>, slice: &HistorySlice) -> Result<Sent, Fa
         destination,
     };
     let mut sent = Sent::default();
+    let mut seen = Lately::default();
     let mut position = run.replay.position;
     let mut reader = None;
     let mut outage = None;
@@ -73,7 +73,7 @@ pub(super) async fn send(run: &Run<'_>, slice: &HistorySlice) -> Result<Sent, Fa
         let Some(last) = entries.last().map(|entry| entry.offset) else {
             return Ok(sent);
         };
-        let parcels = prepare(run, &target, entries, &mut sent).await?;
+        let parcels = prepare(run, &target, entries, &mut seen, &mut sent).await?;
         let (confirmed, reached) = publish(run, parcels, last, &mut sent).await?;
         sent.replayed += confirmed;
         if let Some(reached) = reached {
@@ -125,6 +125,7 @@ async fn prepare(
     run: &Run<'_>,
     target: &Target<'_>,
     entries: Vec<Entry>,
+    seen: &mut Lately,
     sent: &mut Sent,
 ) -> Result<Vec<(u64, Parcel)>, Failure> {
     let look_ups = entries.into_iter().map(async |entry| {
@@ -132,16 +133,18 @@ async fn prepare(
         Ok::<_, Failure>((entry, record))
     });
     let mut known = stream::iter(look_ups).buffered(LOOK_UPS);
-    let mut seen = HashSet::new();
     let mut parcels = Vec::new();
     while let Some(looked_up) = known.next().await {
         let (entry, record) = looked_up?;
-        if entry.event.is_some_and(|event| !seen.insert(event)) {
+        if entry.event.is_some_and(|event| seen.has(event)) {
             sent.skip("repeated");
             continue;
         }
         match message(run, target, &entry, record.as_ref()) {
             Ok(message) => {
+                if let Some(event) = entry.event {
+                    seen.add(event);
+                }
                 let queue = target.queue.to_owned();
                 parcels.push((entry.offset, Parcel { queue, message }));
             }
@@ -274,6 +277,9 @@ async fn publish(
         }
         (places, parcels) = again;
         if run.is_halted() {
+            if failure.is_some() {
+                run.leave_unsure();
+            }
             break;
         }
         if let Some(error) = failure {

@@ -65,6 +65,7 @@ impl World {
             judge: &self.judge,
             stop: &self.stop,
             patience: self.patience,
+            longest_attempt: Duration::ZERO,
         }
     }
 

@@ -276,3 +276,51 @@ async fn what_nobody_received_is_forged() {
     );
     assert!(!survey.balances);
 }
+
+#[tokio::test]
+async fn what_waits_for_a_destination_that_is_configured_no_more_is_under_way() {
+    let pipeline = Pipeline::new(&["crm", "old"]).await;
+    let id = pipeline.signup("ada").await;
+    pipeline.work(&["old"]).await;
+    let message = Message {
+        message_id: Some(event_of(&pipeline, &id)),
+        ..Message::default()
+    };
+    let to = Address::Queue("longshore.integrate.old".to_owned());
+    pipeline
+        .broker
+        .publish(Publication { to, message })
+        .await
+        .unwrap();
+    let topology = crate::testbed::topology(&["crm"]);
+    let now_configured = Surveyor {
+        topology: &topology,
+        ..pipeline.surveyor()
+    };
+    for (under_way, stuck) in [(1, 0), (0, 1)] {
+        let survey = now_configured.take(Window::default(), now(), |_| {}).await;
+        let survey = survey.unwrap();
+        assert_eq!(
+            (survey.under_way, survey.stuck),
+            (under_way, stuck),
+            "{survey:?}"
+        );
+        pipeline.forget("integrate.old").await;
+    }
+}
+
+#[tokio::test]
+async fn a_window_may_begin_long_before_there_was_anything() {
+    let pipeline = Pipeline::new(&[]).await;
+    pipeline.signup("ada").await;
+    pipeline.work(&[]).await;
+    let window = Window {
+        from: Some(now() - time::Duration::days(20_000)),
+        to: None,
+    };
+    let surveyor = pipeline.surveyor();
+    let survey = surveyor.take(window, now(), |_| {});
+    let survey = tokio::time::timeout(std::time::Duration::from_secs(30), survey).await;
+    let survey = survey.expect("in time").unwrap();
+    assert_eq!((survey.completed, survey.balances), (1, true), "{survey:?}");
+}

@@ -318,6 +318,7 @@ never_asked! {
     fn purge_dead(OffsetDateTime, u32) -> u64;
     fn replays(ReplayPage) -> Vec<Progress>;
     fn advance_replay(Uuid, u64, u64) -> ();
+    fn reopen_replay(Uuid) -> ();
     fn steer_replay(Uuid, ReplayState) -> Option<ReplayState>;
     fn replay_outcome(Uuid) -> ReplayOutcome;
     fn replay_sample(Uuid, u32) -> ReplayOutcome;

@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(30);
 /// It refuses to run as root.
 const USER: &str = "postgres";
 
-/// A pgbouncer that gives each transaction to any session of the server, and drops start-up parameters.
+/// A pgbouncer that drops start-up parameters.
 ///
 /// It ends with the test, however the test ends.
 #[derive(Debug)]
@@ -31,18 +31,27 @@ pub struct PrivatePgbouncer {
 }
 
 impl PrivatePgbouncer {
-    /// Starts one before the shared database and waits until it listens.
+    /// Starts one before the shared database that gives each transaction to any session of the server, and waits until
+    /// it listens.
     ///
     /// # Errors
     /// If pgbouncer is not installed or does not come up.
     pub async fn start() -> Result<Self> {
+        Self::pooling("transaction").await
+    }
+
+    /// Starts one that pools so: `session`, `transaction` or `statement`.
+    ///
+    /// # Errors
+    /// If pgbouncer is not installed or does not come up.
+    pub async fn pooling(mode: &str) -> Result<Self> {
         let scratch = Scratch::new()?;
         let port = port::free()?;
         let mut url = Url::parse(&Services::shared().database_url).context("the database's URL")?;
         let text = format!(
             "[databases]\n* = host={} port={} user={} password={}\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = transaction\ndefault_pool_size = 12\nmax_client_conn = 300\n\
+             pool_mode = {mode}\ndefault_pool_size = 12\nmax_client_conn = 300\n\
              ignore_startup_parameters = extra_float_digits,options\n",
             url.host_str().context("a host")?,
             url.port().unwrap_or(5432),

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::store::Standing;
+use common::topology::Names;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::scene::{Ready as Queue, Scene};
+use super::scene::{Ready as Queue, Scene, unseen};
 use super::spill::{Line, Spill};
 use super::{BATCH, MAX_NAMED, Surveyor, no_room};
 
@@ -171,6 +172,42 @@ fn was_seen_at(scene: &Scene, line: &Line, destination: &str) -> bool {
         .has_delivery(Uuid::from_u128(line.key), destination)
 }
 
+/// Destinations that are configured no more. Their queues may hold what was due there.
+#[derive(Default)]
+struct Former {
+    queues: HashMap<String, Queue>,
+    /// Why something may be where nobody looked.
+    hidden: HashMap<String, String>,
+}
+
+impl Former {
+    /// Asks how full the queues are of those among these that are not configured.
+    async fn look(
+        surveyor: &Surveyor<'_>,
+        scene: &Scene,
+        destinations: impl Iterator<Item = &String>,
+    ) -> Result<Self, Failure> {
+        let mut former = Self::default();
+        for name in destinations.filter(|it| !scene.destinations.contains_key(*it)) {
+            let queue = surveyor.names.integrate(name);
+            if let Some(depth) = surveyor.broker.depth(&queue).await? {
+                let queue = Queue {
+                    ready: depth.messages,
+                    is_consumed: depth.consumers > 0,
+                };
+                former.queues.insert(name.clone(), queue);
+            }
+            let aside = Names::suspect(&queue);
+            let depth = surveyor.broker.depth(&aside).await?;
+            if depth.is_some_and(|depth| depth.messages > 0) {
+                let hidden = unseen(&[&aside]);
+                former.hidden.insert(name.clone(), hidden);
+            }
+        }
+        Ok(former)
+    }
+}
+
 /// Messages that wait and that no line is seen by: as many lines of their entry keys are under way.
 struct Altered(HashMap<Uuid, u64>);
 
@@ -214,7 +251,8 @@ pub(super) async fn judge(
                     // It is one of these itself.
                     altered.take(&line);
                 } else {
-                    before.push(line.offset);
+                    // Each time that it was received it became a message.
+                    before.extend(std::iter::repeat_n(line.offset, line.copies as usize));
                 }
             }
             for destination in due {
@@ -226,7 +264,11 @@ pub(super) async fn judge(
     }
     before.retain(|offset| passed.is_none_or(|passed| *offset > passed));
     let before = Order::new(scene.before, before, passed);
-    let queue_of = |name: &str| scene.destinations.get(name).copied().unwrap_or_default();
+    let former = Former::look(surveyor, scene, at.keys()).await?;
+    let queue_of = |name: &str| {
+        let known = scene.destinations.get(name).or(former.queues.get(name));
+        known.copied().unwrap_or_default()
+    };
     let at: HashMap<String, Order> = at
         .into_iter()
         .map(|(name, offsets)| {
@@ -248,6 +290,7 @@ pub(super) async fn judge(
             }
             let order = at.get(destination).copied().unwrap_or_default();
             let hidden = scene.hidden(Some(destination));
+            let hidden = hidden.or_else(|| former.hidden.get(destination).cloned());
             not_delivered(
                 line.offset,
                 destination,

@@ -1,22 +1,19 @@
 //! What the tables hold although nobody received it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use common::bootstrap::Failure;
 use common::event::EventId;
-use common::store::{DeadFilter, FactVisitor, Moment, Store};
-use time::{Duration, OffsetDateTime};
+use common::store::{DeadFilter, Moment};
+use time::Duration;
 use uuid::Uuid;
 
+use super::facts::{DELIVERED_ONLY, NEED_NOT_BE};
 use super::fate::Trouble;
 use super::names::Kinds;
 use super::spill::{self, Buckets, Line, NO_KEY, micros};
 use super::{MAX_NAMED, Missing, Survey, Surveyor, no_room};
 use crate::history::{Reader, Window};
-
-/// How much of the tables is read at once: a statement has its time.
-const SLICE: Duration = Duration::minutes(10);
 
 /// Maximum of strangers that are looked for in the history before the window.
 const MAX_STRANGERS: usize = 10_000;
@@ -29,81 +26,6 @@ const MAX_UNTOLD: u64 = 10_000;
 
 /// How much earlier than it says an event may stand in the history.
 const SLACK: Duration = Duration::minutes(2);
-
-/// What was stored or delivered from `from` on and before `to`, divided by ids.
-pub(super) async fn facts(
-    store: &dyn Store,
-    from: OffsetDateTime,
-    to: OffsetDateTime,
-    kinds: &mut Kinds,
-) -> Result<Buckets, Failure> {
-    struct Told {
-        buckets: Buckets,
-        kinds: Kinds,
-        failed: Option<std::io::Error>,
-    }
-    let told = Arc::new(Mutex::new(Told {
-        buckets: Buckets::new().map_err(no_room)?,
-        kinds: std::mem::take(kinds),
-        failed: None,
-    }));
-    let visitor: FactVisitor = {
-        let told = Arc::clone(&told);
-        Arc::new(move |fact| {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            let kind = match &fact.kind {
-                Some(kind) => told.kinds.number(kind),
-                None => DELIVERED_ONLY,
-            };
-            let line = Line {
-                key: fact.event.uuid().as_u128(),
-                offset: u64::try_from(micros(Some(fact.at))).unwrap_or(0),
-                letter: 0,
-                entry: match fact.stream_id {
-                    None => NO_KEY,
-                    Some(EventId::NONE) => NEED_NOT_BE,
-                    Some(id) => id.uuid().as_u128(),
-                },
-                at: micros(fact.received_at.or(Some(fact.at))),
-                kind,
-                is_event: true,
-            };
-            if let Err(error) = told.buckets.push(&line) {
-                told.failed = Some(error);
-            }
-        })
-    };
-    // A window without a beginning is one statement.
-    let mut begin = from;
-    while begin < to {
-        let end = match from == OffsetDateTime::UNIX_EPOCH {
-            true => to,
-            false => (begin + SLICE).min(to),
-        };
-        let visitor = Arc::clone(&visitor);
-        store.watching().each_stored(begin, end, visitor).await?;
-        begin = end;
-    }
-    drop(visitor);
-    let Ok(told) = Arc::try_unwrap(told) else {
-        // A statement that was given up still holds it.
-        return Err(Failure::Unreachable(
-            "the database did not end a statement".to_owned(),
-        ));
-    };
-    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
-    *kinds = told.kinds;
-    match told.failed {
-        Some(error) => Err(no_room(error)),
-        None => Ok(told.buckets),
-    }
-}
-
-/// The key of what need not be in the history: no stream takes its message, or it was made of a mended letter.
-const NEED_NOT_BE: u128 = u128::MAX;
-
-/// The kind of what was delivered and is not stored.
-const DELIVERED_ONLY: u32 = u32::MAX - 1;
 
 /// What no entry of the window is about.
 pub(super) struct Strangers {
@@ -363,6 +285,7 @@ mod tests {
             entry: NO_KEY,
             at: 0,
             kind: 0,
+            copies: 1,
             is_event: true,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::bootstrap::Failure;
 use common::broker::{Broker, BrokerError, Depth, HistoryEntry, Waiting};
 use common::event::header;
-use common::topology::{Names, Queue, QueueKind, Stage, Topology};
+use common::topology::{LEVELS, Names, Queue, QueueKind, Stage, Topology};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -140,7 +140,11 @@ pub async fn look_into_delays(
         MAX_LOOKED
     };
     let mut look = Look::default();
-    for queue in &topology.queues {
+    for queue in topology
+        .queues
+        .iter()
+        .chain(&former_levels(topology, names))
+    {
         // An engine without levels keeps what waits in the queue that it comes back to.
         let waits = match queue.kind {
             QueueKind::Delay { .. } => !freely,
@@ -207,7 +211,8 @@ impl Scene {
             scene.look.entries.clear();
             scene.looked_at = Some(Instant::now());
         }
-        for queue in &surveyor.topology.queues {
+        let former = former_levels(surveyor.topology, surveyor.names);
+        for queue in surveyor.topology.queues.iter().chain(&former) {
             if let QueueKind::Stream { .. } = queue.kind {
                 continue;
             }
@@ -267,18 +272,34 @@ impl Scene {
             }
         });
         let queues: Vec<&str> = may_be.map(|(_, queue)| queue.as_str()).collect();
-        (!queues.is_empty()).then(|| {
-            format!(
-                "it may be in {}, which cannot be looked into without harm",
-                queues.join(", ")
-            )
-        })
+        (!queues.is_empty()).then(|| unseen(&queues))
     }
 
     fn is_before(&self, queue: &str) -> bool {
         let base = Names::without_suspect(queue);
         base.ends_with(".validate") || base.ends_with(".store")
     }
+}
+
+/// That something may be in queues that were not looked into.
+pub(super) fn unseen(queues: &[&str]) -> String {
+    format!(
+        "it may be in {}, which cannot be looked into without harm",
+        queues.join(", ")
+    )
+}
+
+/// Delay levels that the topology does not have: what was configured to wait longer, once, may still wait there.
+fn former_levels(topology: &Topology, names: &Names) -> Vec<Queue> {
+    let levels = (0..LEVELS).map(|level| Queue {
+        name: names.delay_level(level),
+        kind: QueueKind::Delay {
+            ttl_ms: 0,
+            dead_letter_exchange: String::new(),
+        },
+    });
+    let is_known = |name: &str| topology.queues.iter().any(|queue| queue.name == name);
+    levels.filter(|queue| !is_known(&queue.name)).collect()
 }
 
 /// Whether looking into a queue harms nothing: nobody takes from it whom a message would seem to have failed.

@@ -33,7 +33,11 @@ impl<'a> Ledger<'a> {
     /// Counts the lines of one bucket, sorted: those of one key are one event.
     pub(super) async fn count(&mut self, mut lines: Vec<Line>) -> Result<(), Failure> {
         let all = lines.len();
-        lines.dedup_by_key(|line| line.key);
+        lines.dedup_by(|again, line| {
+            let is_same = again.key == line.key;
+            line.copies += u32::from(is_same);
+            is_same
+        });
         self.survey.received += lines.len() as u64;
         self.survey.repeated += (all - lines.len()) as u64;
         for lines in lines.chunks(BATCH) {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 const BUCKETS: usize = 64;
 
 /// How many bytes a line takes.
-const BYTES: usize = 16 + 16 + 16 + 8 + 8 + 4 + 1;
+const BYTES: usize = 16 + 16 + 16 + 8 + 8 + 4 + 4 + 1;
 
 /// No time is known.
 const NEVER: i64 = i64::MIN;
@@ -35,6 +35,8 @@ pub(super) struct Line {
     pub(super) at: i64,
     /// Its type, see `Kinds`.
     pub(super) kind: u32,
+    /// How many entries of the same key it stands for.
+    pub(super) copies: u32,
     /// Whether the key is that of an event of ours.
     pub(super) is_event: bool,
 }
@@ -71,6 +73,7 @@ impl Line {
         file.write_all(&self.offset.to_le_bytes())?;
         file.write_all(&self.at.to_le_bytes())?;
         file.write_all(&self.kind.to_le_bytes())?;
+        file.write_all(&self.copies.to_le_bytes())?;
         file.write_all(&[u8::from(self.is_event)])
     }
 
@@ -82,6 +85,7 @@ impl Line {
             offset: u64::from_le_bytes(array(file)?),
             at: i64::from_le_bytes(array(file)?),
             kind: u32::from_le_bytes(array(file)?),
+            copies: u32::from_le_bytes(array(file)?),
             is_event: array::<1>(file)? == [1],
         })
     }
@@ -201,6 +205,7 @@ mod tests {
             offset,
             at: micros(Some(OffsetDateTime::UNIX_EPOCH)),
             kind: 3,
+            copies: 2,
             is_event: true,
         }
     }

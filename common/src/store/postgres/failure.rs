@@ -25,6 +25,9 @@ pub(super) enum Kind {
 
 /// What an error means.
 pub(super) fn kind(error: &sqlx::Error) -> Kind {
+    if is_of_statement_pooling(error) {
+        return Kind::Schema;
+    }
     match error {
         sqlx::Error::Database(error) => of_database(error.as_ref()),
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Kind::Broken,
@@ -107,6 +110,13 @@ fn of_code(code: &str) -> Kind {
 
 /// The error as the rest of the program sees it. It never repeats what was in a row.
 pub(super) fn classify(error: &sqlx::Error) -> StoreError {
+    if is_of_statement_pooling(error) {
+        return StoreError::Schema(
+            "the pooler in front of the database gives every statement to another session, and transactions are \
+             needed: set pool_mode = transaction (or session) in it, or give the address of the database itself"
+                .to_owned(),
+        );
+    }
     match kind(error) {
         Kind::Data => StoreError::Data(match error {
             sqlx::Error::Database(error) => about_data(error.as_ref()),
@@ -119,6 +129,11 @@ pub(super) fn classify(error: &sqlx::Error) -> StoreError {
         Kind::Broken | Kind::Clash | Kind::Unavailable => StoreError::Unavailable(in_words(error)),
         Kind::Fault => StoreError::Fault(in_words(error)),
     }
+}
+
+/// Whether a pooler refuses transactions, as pgbouncer does with `pool_mode = statement`.
+fn is_of_statement_pooling(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.message().contains("statement pooling"))
 }
 
 /// The error of a migration.

@@ -363,6 +363,22 @@ pub(super) async fn advance(
     .await
 }
 
+pub(super) async fn reopen(link: &Link, replay: Uuid) -> Result<(), StoreError> {
+    link.run(move |connection| {
+        Box::pin(async move {
+            sqlx::query(
+                "UPDATE replays SET state = 'running', ended_at = NULL
+                WHERE replay_id = $1 AND state = 'stopped' AND slice IS NOT NULL",
+            )
+            .bind(replay)
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+    })
+    .await
+}
+
 pub(super) async fn steer(
     link: &Link,
     replay: Uuid,

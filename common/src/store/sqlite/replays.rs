@@ -73,6 +73,9 @@ const ADVANCE: &str = r#"UPDATE "NAMESPACE.replays" SET replayed = replayed + $2
 const SET_STATE: &str = r#"UPDATE "NAMESPACE.replays" SET state = $2
     WHERE replay_id = $1 AND state IN ('running', 'paused')"#;
 
+const REOPEN_HISTORY: &str = r#"UPDATE "NAMESPACE.replays" SET state = 'running', ended_at = NULL
+    WHERE replay_id = $1 AND state = 'stopped' AND slice IS NOT NULL"#;
+
 /// Not due again after all. One that was sent nevertheless, its confirmation lost, is written down anew
 /// when it is tried.
 const NOT_DUE: &str = r#"DELETE FROM "NAMESPACE.deliveries"
@@ -356,6 +359,19 @@ pub(super) async fn advance(
                 .bind(replay)
                 .bind(i64::try_from(sent).unwrap_or(i64::MAX))
                 .bind(i64::try_from(position).unwrap_or(i64::MAX))
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+    })
+    .await
+}
+
+pub(super) async fn reopen(link: &Link, replay: Uuid) -> Result<(), StoreError> {
+    link.write(move |connection, link| {
+        Box::pin(async move {
+            sqlx::query(link.sql(REOPEN_HISTORY))
+                .bind(replay)
                 .execute(connection)
                 .await?;
             Ok(())

@@ -136,7 +136,10 @@ pub(super) async fn database(store: &dyn Store) -> Vec<Finding> {
                 Verdict::Unreachable,
                 "start it (`scripts/services up` on a bare machine), mend what is said of it, or mend database.url",
             ),
-            StoreError::Schema(_) => (Verdict::Problem, "`longshore migrate`"),
+            StoreError::Schema(ref why) if why.contains("longshore migrate") => {
+                (Verdict::Problem, "`longshore migrate`")
+            }
+            StoreError::Schema(_) => (Verdict::Problem, "mend what is said of it"),
             _ => (
                 Verdict::Problem,
                 "check user, password and permissions in database.url",

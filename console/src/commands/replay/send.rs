@@ -10,7 +10,7 @@ use super::became;
 use crate::app::App;
 use crate::history::Judge;
 use crate::output::{bar, count, spinner, table};
-use crate::replay::{LeftOpen, News, Outcome, PATIENCE, Replayer, follow};
+use crate::replay::{LeftOpen, News, Outcome, PATIENCE, Replayer, follow, longest_attempt};
 use crate::stop;
 
 /// How to send.
@@ -70,6 +70,7 @@ pub(crate) async fn send(
         judge: &judge,
         stop: &stop,
         patience: PATIENCE,
+        longest_attempt: longest_attempt(&app.config),
     };
     let bar = if found > 0 {
         bar(found, "replaying")

@@ -43,6 +43,7 @@ fn replayer<'a>(pipeline: &'a Pipeline, stop: &'a CancellationToken) -> Replayer
         judge: &pipeline.judge,
         stop,
         patience: Duration::ZERO,
+        longest_attempt: Duration::ZERO,
     }
 }
 
@@ -264,4 +265,113 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
         assert!(message.headers.get(header::AGAIN).is_some());
         assert_eq!(message.headers.int(header::GENERATION), None);
     }
+}
+
+/// Three events that were delivered, and a replay of them that is killed when it has sent one.
+async fn killed_after_one(pipeline: &Pipeline) -> Replay {
+    for number in 0..3 {
+        pipeline.signup(&format!("n{number}")).await;
+    }
+    pipeline.work(&["crm"]).await;
+    for entry in pipeline.entries().await {
+        let event = pipeline.judge.identify(entry).event.unwrap();
+        pipeline.deliver(&event.to_string(), "crm", 0).await;
+    }
+    let replay = Replay {
+        rate: Some(3),
+        ..everything("longshore.integrate.crm")
+    };
+    let (stop, killed) = (CancellationToken::new(), tokio::sync::Notify::new());
+    let run = replayer(pipeline, &stop);
+    tokio::select! {
+        biased;
+        () = killed.notified() => {}
+        done = run.begin(&replay, |_| killed.notify_one()) => panic!("{done:?}"),
+    }
+    replay
+}
+
+#[tokio::test]
+async fn what_was_killed_and_then_stopped_goes_on_with_the_generation_it_had() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let replay = killed_after_one(&pipeline).await;
+    let queue = "longshore.integrate.crm";
+    for message in pipeline.broker.waiting(queue).await {
+        let event = message.message_id.unwrap();
+        pipeline.deliver(&event, "crm", 1).await;
+    }
+    let steered = pipeline
+        .store
+        .steer_replay(replay.id, common::store::ReplayState::Stopped);
+    steered.await.unwrap();
+    let stop = CancellationToken::new();
+    let rest = replayer(&pipeline, &stop).resume(replay.id, |_| {}).await;
+    assert_eq!(rest.unwrap().replay, replay.id);
+    let sent = generations(&pipeline.broker.waiting(queue).await);
+    assert!(sent.len() > 3, "{sent:?}");
+    assert!(
+        sent.iter().all(|generation| *generation == Some(1)),
+        "{sent:?}"
+    );
+}
+
+#[tokio::test]
+async fn of_two_that_resume_a_killed_replay_one_sends() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let replay = killed_after_one(&pipeline).await;
+    pipeline.forget("integrate.crm").await;
+    let stop = CancellationToken::new();
+    let run = replayer(&pipeline, &stop);
+    let (one, other) = tokio::join!(run.resume(replay.id, |_| {}), run.resume(replay.id, |_| {}));
+    let refused = match (one, other) {
+        (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
+        both => panic!("{both:?}"),
+    };
+    assert_eq!(refused.code(), 2, "{refused:?}");
+    let sent = pipeline.broker.waiting("longshore.integrate.crm").await;
+    assert_eq!(sent.len(), 3);
+}
+
+#[tokio::test]
+async fn a_replay_that_goes_on_waits_until_what_it_has_sent_is_taken_and_written_down() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let replay = killed_after_one(&pipeline).await;
+    let stop = CancellationToken::new();
+    let run = Replayer {
+        patience: Duration::from_secs(60),
+        longest_attempt: Duration::from_secs(1),
+        ..replayer(&pipeline, &stop)
+    };
+    let queue = "longshore.integrate.crm";
+    let sent_before = pipeline.broker.waiting(queue).await.len();
+    let work = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(pipeline.broker.waiting(queue).await.len(), sent_before);
+        pipeline.forget("integrate.crm").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(pipeline.broker.waiting(queue).await.len(), 0);
+    };
+    let (rest, ()) = tokio::join!(run.resume(replay.id, |_| {}), work);
+    assert_eq!(rest.unwrap().replayed, 3);
+    assert_eq!(pipeline.broker.waiting(queue).await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_the_history_holds_several_times_is_sent_once_though_it_comes_in_another_batch() {
+    let pipeline = Pipeline::new(&["crm"]).await;
+    let event = r#"{"specversion":"1.0","id":"1","source":"/test","type":"signup.requested",
+        "data":{"email":"a@b.example","name":"A"}}"#;
+    for _ in 0..3 {
+        pipeline
+            .receive(CLOUDEVENTS_JSON, "signup.requested", event)
+            .await;
+    }
+    pipeline.work(&["crm"]).await;
+    let one_by_one = Replay {
+        rate: Some(1),
+        ..everything("longshore.integrate.crm")
+    };
+    let outcome = run(&pipeline, &one_by_one).await.unwrap();
+    assert_eq!(outcome.replayed, 1, "{outcome:?}");
+    assert_eq!(outcome.skipped.get("repeated"), Some(&2), "{outcome:?}");
 }
