@@ -70,7 +70,7 @@ impl Scale {
 /// How a backlog was worked off.
 #[derive(Debug)]
 struct Drain {
-    /// How long nothing moved at first.
+    /// How long nothing moved at first, but for the single event of a trial.
     waited: Duration,
     /// Events a second, from then on.
     rate: f64,
@@ -84,7 +84,7 @@ async fn follow(target: usize, count: impl AsyncFn() -> Result<usize>) -> Result
     let mut now = first;
     while now < target {
         ensure!(began.elapsed() < LATER, "{now} of {target}");
-        if now == first {
+        if now <= first + 1 {
             moving_since = Instant::now();
         }
         sleep(LOOK).await;
