@@ -1,4 +1,4 @@
-//! Whose run a replay is: one process sends at a time, whoever resumes it and where.
+//! The right to send what a replay sends: one process has it at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
