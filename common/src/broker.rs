@@ -140,7 +140,7 @@ pub trait SubscriptionControl: Send + Sync {
 }
 
 /// How full a queue is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Depth {
     /// Messages waiting.
     pub messages: u64,

@@ -46,6 +46,7 @@ mod trust;
 mod unroutable;
 mod usage;
 mod verify;
+mod verify_waiting;
 mod watch;
 mod wire;
 

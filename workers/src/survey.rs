@@ -9,12 +9,16 @@
 //! name, divided by the ids, and each part is sorted and looked up by itself.
 
 mod altered;
+mod batches;
+mod census;
+mod entries;
 mod facts;
 mod fate;
 mod forged;
 mod names;
 mod places;
 mod resend;
+mod room;
 mod scene;
 mod settle;
 mod spill;
@@ -32,10 +36,12 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use self::altered::Foreign;
+use self::census::Census;
+use self::entries::Entries;
 use self::fate::Fate;
 use self::names::Kinds;
 use self::scene::Scene;
-use self::spill::{Buckets, Line, NO_KEY, Spill};
+use self::spill::{Buckets, Line, Spill};
 use crate::history::{Judge, Reader, Window};
 
 pub use self::fate::Trouble;
@@ -108,14 +114,15 @@ pub struct Survey {
     pub items: Vec<Missing>,
 }
 
-/// The entries of a window.
-struct Entries {
-    /// By what tells them apart.
-    all: Buckets,
-    /// Those that did not come through our own door, once more.
+/// What is not at rest.
+struct Open {
+    lines: Spill,
+    /// The newest entry that has come as far as a table.
+    passed: Option<u64>,
+    /// All entries of the window that did not come through our own door.
     foreign: Foreign,
-    /// The place of the newest.
-    last: Option<u64>,
+    /// What may wait beside it.
+    census: Census,
 }
 
 /// An event that something is wrong with.
@@ -169,13 +176,16 @@ impl Surveyor<'_> {
             ledger.count(received).await?;
         }
         let strangers = strangers.finish(&mut entries.all)?;
-        let (mut open, passed) = ledger.finish(&mut entries.foreign).await?;
-        let foreign = &mut entries.foreign;
-        let judged = self
-            .await_rest(&mut open, foreign, passed, &kinds, began, &mut survey)
-            .await?;
-        survey.items = judged;
-        let last = entries.last;
+        let (lines, passed) = ledger.finish(&mut entries.foreign).await?;
+        let extent = entries.extent;
+        let last = extent.last();
+        let open = Open {
+            lines,
+            passed,
+            foreign: entries.foreign,
+            census: Census::new(window, extent),
+        };
+        survey.items = self.await_rest(open, &kinds, began, &mut survey).await?;
         let forged = forged::judge(self, window, last, strangers, &kinds, &mut survey).await?;
         survey.items.extend(forged);
         survey.items.truncate(MAX_NAMED);
@@ -193,28 +203,9 @@ impl Surveyor<'_> {
         read: &impl Fn(u64),
     ) -> Result<Entries, Failure> {
         let mut reader = Reader::open(self.broker, self.judge.logins(), window, None).await?;
-        let mut entries = Entries {
-            all: Buckets::new().map_err(no_room)?,
-            foreign: Foreign::new().map_err(no_room)?,
-            last: None,
-        };
+        let mut entries = Entries::new()?;
         while let Some(entry) = reader.next().await? {
-            entries.last = Some(entry.offset);
-            let identity = self.judge.identify(entry);
-            let line = Line {
-                key: identity.key().as_u128(),
-                letter: identity.letter.as_u128(),
-                entry: identity.entry_key.map_or(NO_KEY, |key| key.as_u128()),
-                offset: identity.offset,
-                at: spill::micros(identity.at),
-                kind: kinds.number(&identity.kind),
-                copies: 1,
-                is_event: identity.event.is_some(),
-            };
-            entries.all.push(&line).map_err(no_room)?;
-            if line.entry != NO_KEY {
-                entries.foreign.push(&line).map_err(no_room)?;
-            }
+            entries.add(self.judge.identify(entry), kinds)?;
             read(1);
         }
         Ok(entries)
@@ -235,27 +226,24 @@ impl Surveyor<'_> {
     /// it, and names what is neither.
     async fn await_rest(
         &self,
-        open: &mut Spill,
-        foreign: &mut Foreign,
-        passed: Option<u64>,
+        mut open: Open,
         kinds: &Kinds,
         began: Instant,
         survey: &mut Survey,
     ) -> Result<Vec<Missing>, Failure> {
         let mut scene = Scene::default();
         let mut wait = FIRST_WAIT;
-        let mut passed = passed;
         loop {
-            scene.look(self).await?;
+            let time_is_up = began.elapsed() >= self.patience;
+            scene.look(self, time_is_up).await?;
             // What had left its queue before the queues were looked at is at rest by now.
             let mut ledger = settle::Ledger::new(self, survey)?;
-            ledger.count_again(open).await?;
-            let (left, passed_now) = ledger.finish(foreign).await?;
-            *open = left;
-            passed = passed.max(passed_now);
-            let verdicts = fate::judge(self, open, &scene, passed).await?;
+            ledger.count_again(&mut open.lines).await?;
+            let (left, passed) = ledger.finish(&mut open.foreign).await?;
+            open.lines = left;
+            open.passed = open.passed.max(passed);
+            let verdicts = fate::judge(self, &mut open, &scene).await?;
             let settled = verdicts.stuck + verdicts.unknown == 0;
-            let time_is_up = began.elapsed() >= self.patience;
             if settled || time_is_up {
                 survey.waiting.clone_from(&scene.counts);
                 survey.under_way += verdicts.under_way;
@@ -283,7 +271,7 @@ fn missing(line: &Line, status: Option<Standing>, fate: Fate, kinds: &Kinds) -> 
     let advice = match verdict {
         Trouble::Stuck => "`longshore events stuck --requeue` sends it on its way again",
         _ => {
-            "mend what is said of the queue, then look again with a longer --patience; \
+            "see that the queue is consumed, then look again with a longer --patience or an earlier --since; \
              `longshore events stuck --requeue` sends it on its way again and harms nothing"
         }
     };

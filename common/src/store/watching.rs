@@ -212,6 +212,18 @@ pub trait Watching: Send + Sync {
     /// The database cannot say.
     async fn due_of(&self, events: &[EventId]) -> Result<Vec<DueDelivery>, StoreError>;
 
+    /// How many deliveries are due at each of these destinations, whatever their age; reads the whole table.
+    ///
+    /// # Errors
+    /// The database cannot say, or not in time.
+    async fn count_due(&self, destinations: &[String]) -> Result<HashMap<String, u64>, StoreError>;
+
+    /// How many dead letters that are no events were sent again at that moment or later.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn count_mended(&self, since: OffsetDateTime) -> Result<u64, StoreError>;
+
     /// Of the deliveries of these events that came of replaying a dead letter under another `webhook-id` than the
     /// event's: the generation that names it.
     ///

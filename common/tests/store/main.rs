@@ -100,6 +100,7 @@ macro_rules! conformance {
                     what_is_due_is_found_and_what_a_replay_holds_is_not,
                     a_stored_body_comes_back_byte_for_byte,
                     what_was_stored_in_a_window_is_told_and_what_never_was,
+                    letters_that_are_no_events_are_counted_once_they_are_sent_again,
                     repairs_are_counted,
                     findings_are_those_of_now_and_keep_their_beginning;
                 status: nothing_is_known_of_a_stranger,

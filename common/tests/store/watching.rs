@@ -245,6 +245,9 @@ pub async fn what_is_due_is_found_and_what_a_replay_holds_is_not(Stores { store,
     store.mark_replayed(replay.id, &letters).await.unwrap();
     let due = watching.due_of(&[dead, made]).await.unwrap();
     assert_eq!(names(&due), [(dead, 1, 0)], "the newest generation");
+    let asked = ["crm".to_owned(), "elsewhere".to_owned()];
+    let counts = watching.count_due(&asked).await.unwrap();
+    assert_eq!(counts, [("crm".to_owned(), 3)].into_iter().collect());
     let due = watching.due_deliveries(before, after, 10).await.unwrap();
     assert!(names(&due).contains(&(dead, 1, 0)), "{due:?}");
 }
@@ -287,6 +290,34 @@ pub async fn what_was_stored_in_a_window_is_told_and_what_never_was(Stores { sto
     let expected = [(stored.id, Some(stored.kind)), (stranger.event, None)];
     assert_eq!(told, expected);
     assert_eq!(facts[0].received_at, Some(at(0)));
+}
+
+pub async fn letters_that_are_no_events_are_counted_once_they_are_sent_again(
+    Stores { store, .. }: Stores,
+) {
+    let before = OffsetDateTime::now_utc() - time::Duration::MINUTE;
+    let [event, garbage, waiting] = [10, 20, 30].map(|at| letter(EventId::born(), 0, at));
+    let no_event = |letter: DeadLetter| DeadLetter {
+        event: None,
+        destination: None,
+        ..letter
+    };
+    let letters = [event, no_event(garbage), no_event(waiting)];
+    store.keep_dead(&letters).await.unwrap();
+    let watching = store.watching();
+    assert_eq!(watching.count_mended(before).await.unwrap(), 0);
+    let replay = replay(DeadFilter {
+        ids: Some(letters[..2].iter().map(|letter| letter.id).collect()),
+        ..DeadFilter::default()
+    });
+    store.begin_replay(&replay).await.unwrap();
+    let claimed = store.claim_dead(replay.id, 10).await.unwrap();
+    let claimed: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
+    assert_eq!(claimed.len(), 2);
+    store.mark_replayed(replay.id, &claimed).await.unwrap();
+    assert_eq!(watching.count_mended(before).await.unwrap(), 1);
+    let after = OffsetDateTime::now_utc() + time::Duration::MINUTE;
+    assert_eq!(watching.count_mended(after).await.unwrap(), 0);
 }
 
 pub async fn repairs_are_counted(Stores { store, .. }: Stores) {

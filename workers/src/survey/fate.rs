@@ -9,9 +9,12 @@ use common::topology::Names;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::scene::{Ready as Queue, Scene, unseen};
-use super::spill::{Line, Spill};
-use super::{BATCH, MAX_NAMED, Surveyor, no_room};
+use super::batches::Batches;
+use super::census;
+use super::room::Seat;
+use super::scene::{Ready, Scene, unseen};
+use super::spill::Line;
+use super::{MAX_NAMED, Open, Surveyor};
 
 /// What is wrong with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,118 +67,53 @@ pub(super) struct Verdicts {
     pub(super) named: Vec<(Line, Option<Standing>, Fate)>,
 }
 
-/// Where an event that no message of was seen can be, by its place in the order of things. A queue holds the
-/// newest of what has not passed it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Order {
-    /// The oldest entry that the queue has room for; `None` where it is empty.
-    oldest: Option<u64>,
-    /// The newest that has passed it, where that is known.
-    passed: Option<u64>,
-}
-
-impl Order {
-    /// For a queue with so many messages, and these events that may be in it.
-    fn new(queue: Queue, mut offsets: Vec<u64>, passed: Option<u64>) -> Self {
-        let ready = usize::try_from(queue.ready).unwrap_or(usize::MAX);
-        offsets.sort_unstable_by(|one, other| other.cmp(one));
-        offsets.truncate(ready);
-        Self {
-            oldest: offsets.last().copied(),
-            passed,
-        }
-    }
-
-    fn is_overtaken(self, offset: u64) -> bool {
-        self.passed.is_some_and(|passed| offset < passed)
-    }
-
-    fn has(self, offset: u64) -> bool {
-        !self.is_overtaken(offset) && self.oldest.is_some_and(|oldest| offset >= oldest)
-    }
-}
-
 /// An event that is not stored, and of which no message was seen.
-fn not_stored(offset: u64, order: Order, queue: Queue, hidden: Option<String>) -> Fate {
-    if order.has(offset) {
+fn not_stored(seat: Seat, is_consumed: bool, hidden: Option<String>) -> Fate {
+    if seat == Seat::Sure {
         return Fate::UnderWay;
     }
     if let Some(hidden) = hidden {
         return Fate::Unknown(format!("in no table; {hidden}"));
     }
-    if order.is_overtaken(offset) {
-        return Fate::Stuck("in no table and in no queue; later ones have passed it".to_owned());
-    }
-    if queue.is_consumed {
-        return Fate::Unknown(
+    match seat {
+        Seat::Perhaps(why) => Fate::Unknown(format!("in no table; {why}")),
+        Seat::Overtaken => {
+            Fate::Stuck("in no table and in no queue; later ones have passed it".to_owned())
+        }
+        _ if is_consumed => Fate::Unknown(
             "in no table; fewer messages wait than events are on the way: a worker has it in hand, or it is gone"
                 .to_owned(),
-        );
+        ),
+        _ => Fate::Stuck("in no table and in no queue".to_owned()),
     }
-    Fate::Stuck("in no table and in no queue".to_owned())
 }
 
 /// A stored event that is due at a destination, and of which no message was seen there.
-fn not_delivered(
-    offset: u64,
-    destination: &str,
-    order: Order,
-    queue: Queue,
-    hidden: Option<String>,
-) -> Fate {
-    if order.has(offset) {
+fn not_delivered(destination: &str, seat: Seat, is_consumed: bool, hidden: Option<String>) -> Fate {
+    if seat == Seat::Sure {
         return Fate::UnderWay;
     }
     if let Some(hidden) = hidden {
         return Fate::Unknown(format!("due at {destination}; {hidden}"));
     }
-    if queue.is_consumed {
-        return Fate::Unknown(format!(
+    match seat {
+        Seat::Perhaps(why) => Fate::Unknown(format!("due at {destination}; {why}")),
+        _ if is_consumed => Fate::Unknown(format!(
             "due at {destination}, and not found waiting: its worker has it in hand, or it is gone"
-        ));
+        )),
+        _ => Fate::Stuck(format!("due at {destination} and in no queue")),
     }
-    Fate::Stuck(format!("due at {destination} and in no queue"))
-}
-
-/// The lines that are open, in batches, each with where it is due.
-struct Batches<L> {
-    lines: L,
-}
-
-impl<L: Iterator<Item = std::io::Result<Line>>> Batches<L> {
-    async fn next(&mut self, surveyor: &Surveyor<'_>) -> Result<Vec<(Line, Vec<String>)>, Failure> {
-        let lines: Result<Vec<Line>, _> = self.lines.by_ref().take(BATCH).collect();
-        let lines = lines.map_err(no_room)?;
-        let events: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
-        let mut due: HashMap<EventId, Vec<String>> = HashMap::new();
-        if !events.is_empty() {
-            for delivery in surveyor.store.watching().due_of(&events).await? {
-                let key = delivery.key;
-                due.entry(key.event).or_default().push(key.destination);
-            }
-        }
-        let with_due = lines.into_iter().map(|line| {
-            let due = line.event().and_then(|event| due.remove(&event));
-            (line, due.unwrap_or_default())
-        });
-        Ok(with_due.collect())
-    }
-}
-
-fn was_seen(scene: &Scene, line: &Line) -> bool {
-    scene.look.has_event(Uuid::from_u128(line.key)) || scene.look.has_event(line.letter())
 }
 
 fn was_seen_at(scene: &Scene, line: &Line, destination: &str) -> bool {
-    scene
-        .look
-        .has_delivery(Uuid::from_u128(line.key), destination)
+    let event = Uuid::from_u128(line.key);
+    scene.look.has_delivery(event, destination)
 }
 
 /// Destinations that are configured no more. Their queues may hold what was due there.
 #[derive(Default)]
 struct Former {
-    queues: HashMap<String, Queue>,
+    queues: HashMap<String, Ready>,
     /// Why something may be where nobody looked.
     hidden: HashMap<String, String>,
 }
@@ -191,7 +129,7 @@ impl Former {
         for name in destinations.filter(|it| !scene.destinations.contains_key(*it)) {
             let queue = surveyor.names.integrate(name);
             if let Some(depth) = surveyor.broker.depth(&queue).await? {
-                let queue = Queue {
+                let queue = Ready {
                     ready: depth.messages,
                     is_consumed: depth.consumers > 0,
                 };
@@ -222,32 +160,25 @@ impl Altered {
     }
 }
 
-/// Judges every line that is open. `passed` is the newest entry that has come as far as a table.
+/// Judges every line that is open.
 pub(super) async fn judge(
     surveyor: &Surveyor<'_>,
-    open: &mut Spill,
+    open: &mut Open,
     scene: &Scene,
-    passed: Option<u64>,
 ) -> Result<Verdicts, Failure> {
     let mut verdicts = Verdicts::default();
-    if open.len() == 0 {
+    if open.lines.len() == 0 {
         return Ok(verdicts);
     }
     // First how many there are of each kind: only so many have room in a queue.
     let mut before = Vec::new();
     let mut altered = Altered(scene.look.entries());
     let mut at: HashMap<String, Vec<u64>> = HashMap::new();
-    let mut batches = Batches {
-        lines: open.lines().map_err(no_room)?,
-    };
-    loop {
-        let batch = batches.next(surveyor).await?;
-        if batch.is_empty() {
-            break;
-        }
+    let mut batches = Batches::of(&mut open.lines)?;
+    while let Some(batch) = batches.next(surveyor).await? {
         for (line, due) in batch {
             if due.is_empty() {
-                if was_seen(scene, &line) {
+                if scene.look.has(&line) {
                     // It is one of these itself.
                     altered.take(&line);
                 } else {
@@ -262,24 +193,17 @@ pub(super) async fn judge(
             }
         }
     }
-    before.retain(|offset| passed.is_none_or(|passed| *offset > passed));
-    let before = Order::new(scene.before, before, passed);
+    let census = &mut open.census;
+    let before = census.before(surveyor, scene, before, open.passed).await?;
     let former = Former::look(surveyor, scene, at.keys()).await?;
-    let queue_of = |name: &str| {
-        let known = scene.destinations.get(name).or(former.queues.get(name));
-        known.copied().unwrap_or_default()
-    };
-    let at: HashMap<String, Order> = at
-        .into_iter()
-        .map(|(name, offsets)| {
-            let order = Order::new(queue_of(&name), offsets, None);
-            (name, order)
-        })
-        .collect();
+    let mut queues = scene.destinations.clone();
+    queues.extend(former.queues);
+    let at = census::at_destinations(surveyor, scene, &queues, at).await?;
     let mut fate = |line: &Line, due: &[String]| {
         if due.is_empty() {
-            let fate = || not_stored(line.offset, before, scene.before, scene.hidden(None));
-            return match was_seen(scene, line) {
+            let is_consumed = scene.before.is_consumed;
+            let fate = || not_stored(before.seat(line.offset), is_consumed, scene.hidden(None));
+            return match scene.look.has(line) {
                 true => Fate::UnderWay,
                 false => fate().or_under_way(|| altered.take(line)),
             };
@@ -288,27 +212,16 @@ pub(super) async fn judge(
             if was_seen_at(scene, line, destination) {
                 return Fate::UnderWay;
             }
-            let order = at.get(destination).copied().unwrap_or_default();
+            let seat = at.get(destination).map(|room| room.seat(line.offset));
+            let is_consumed = queues.get(destination).is_some_and(|it| it.is_consumed);
             let hidden = scene.hidden(Some(destination));
             let hidden = hidden.or_else(|| former.hidden.get(destination).cloned());
-            not_delivered(
-                line.offset,
-                destination,
-                order,
-                queue_of(destination),
-                hidden,
-            )
+            not_delivered(destination, seat.unwrap_or(Seat::None), is_consumed, hidden)
         });
         fates.max_by_key(Fate::rank).unwrap_or(Fate::UnderWay)
     };
-    let mut batches = Batches {
-        lines: open.lines().map_err(no_room)?,
-    };
-    loop {
-        let batch = batches.next(surveyor).await?;
-        if batch.is_empty() {
-            break;
-        }
+    let mut batches = Batches::of(&mut open.lines)?;
+    while let Some(batch) = batches.next(surveyor).await? {
         for (line, due) in batch {
             let fate = fate(&line, &due);
             match &fate {
@@ -337,46 +250,36 @@ pub(super) async fn judge(
 mod tests {
     use super::*;
 
-    const IDLE: Queue = Queue {
-        ready: 0,
-        is_consumed: false,
-    };
-    const CONSUMED: Queue = Queue {
-        ready: 2,
-        is_consumed: true,
-    };
-
-    #[test]
-    fn a_queue_holds_the_newest_that_have_not_passed() {
-        let order = Order::new(CONSUMED, vec![5, 9, 7, 8], Some(6));
-        assert_eq!(order.oldest, Some(8));
-        for (offset, has) in [(5, false), (7, false), (8, true), (9, true), (10, true)] {
-            assert_eq!(order.has(offset), has, "{offset}");
-        }
-        assert!(!Order::new(IDLE, vec![1, 2], None).has(2), "it is empty");
-    }
-
     #[test]
     fn what_is_overtaken_is_stuck_and_what_may_be_hidden_is_unknown() {
-        let order = Order::new(CONSUMED, vec![7, 8, 9], Some(6));
-        let of = |offset, queue, hidden: Option<&str>| {
-            not_stored(offset, order, queue, hidden.map(str::to_owned)).rank()
+        let of = |seat, is_consumed, hidden: Option<&str>| {
+            not_stored(seat, is_consumed, hidden.map(str::to_owned)).rank()
         };
-        assert_eq!(of(9, CONSUMED, None), 0);
-        assert_eq!(of(9, CONSUMED, Some("suspects")), 0, "it has its place");
-        assert_eq!(of(5, CONSUMED, None), 2, "overtaken");
-        assert_eq!(of(5, CONSUMED, Some("suspects")), 1);
-        assert_eq!(of(7, CONSUMED, None), 1, "in hand, or gone");
-        assert_eq!(of(7, IDLE, None), 2, "in nobody's hand");
+        let perhaps = || Seat::Perhaps("others wait as well".to_owned());
+        assert_eq!(of(Seat::Sure, true, None), 0);
+        assert_eq!(
+            of(Seat::Sure, true, Some("suspects")),
+            0,
+            "it has its place"
+        );
+        assert_eq!(of(Seat::Overtaken, true, None), 2);
+        assert_eq!(of(Seat::Overtaken, true, Some("suspects")), 1);
+        assert_eq!(of(perhaps(), false, None), 1);
+        assert_eq!(of(Seat::None, true, None), 1, "in hand, or gone");
+        assert_eq!(of(Seat::None, false, None), 2, "in nobody's hand");
     }
 
     #[test]
     fn a_delivery_in_hand_cannot_be_told_from_one_that_is_gone() {
-        let order = Order::new(CONSUMED, vec![7, 8, 9], None);
-        let of = |offset, queue, hidden: Option<&str>| {
-            not_delivered(offset, "crm", order, queue, hidden.map(str::to_owned)).rank()
+        let of = |seat, is_consumed, hidden: Option<&str>| {
+            not_delivered("crm", seat, is_consumed, hidden.map(str::to_owned)).rank()
         };
-        assert_eq!((of(8, CONSUMED, None), of(7, CONSUMED, None)), (0, 1));
-        assert_eq!((of(7, IDLE, None), of(7, IDLE, Some("x"))), (2, 1));
+        assert_eq!(
+            (of(Seat::Sure, true, None), of(Seat::None, true, None)),
+            (0, 1)
+        );
+        let hidden = of(Seat::None, false, Some("suspects"));
+        assert_eq!((of(Seat::None, false, None), hidden), (2, 1));
+        assert_eq!(of(Seat::Perhaps(String::new()), false, None), 1);
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::broker::{Broker, BrokerError, Depth, HistoryEntry, Waiting};
-use common::event::header;
+use common::event::{EventId, header};
 use common::topology::{LEVELS, Names, Queue, QueueKind, Stage, Topology};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Surveyor;
+use super::spill::Line;
 use crate::history::Judge;
 
 /// Maximum of messages that one look at all queues sees, where a look leaves a trace.
@@ -29,6 +30,8 @@ pub struct Look {
     found: HashSet<(Uuid, Option<String>)>,
     /// How many messages there are of each entry key.
     entries: HashMap<Uuid, u64>,
+    /// The events that the last look saw on their way to each destination.
+    delayed: HashMap<String, HashSet<Uuid>>,
     /// Queues that hold more than was looked at.
     pub unseen: Vec<String>,
 }
@@ -42,6 +45,17 @@ impl Look {
     /// Whether an event was seen on its way to a destination.
     pub fn has_delivery(&self, event: Uuid, destination: &str) -> bool {
         self.found.contains(&(event, Some(destination.to_owned())))
+    }
+
+    /// Whether a line was seen on its way to the tables: its event, or the letter that it may become.
+    pub(super) fn has(&self, line: &Line) -> bool {
+        self.has_event(Uuid::from_u128(line.key)) || self.has_event(line.letter())
+    }
+
+    /// The events that the last look saw on their way to a destination.
+    pub(super) fn delayed(&self, destination: &str) -> Vec<EventId> {
+        let events = self.delayed.get(destination).into_iter().flatten();
+        events.map(|event| EventId(*event)).collect()
     }
 
     /// How many messages of each entry key were seen at the last look on their way to the tables. Different messages
@@ -63,11 +77,15 @@ impl Look {
             Some((Stage::Archive, _)) | None => died_in.unwrap_or(queue),
             Some(_) => queue,
         };
-        let id = message.message_id.as_deref().and_then(|id| id.parse().ok());
+        let id = message.message_id.as_deref();
+        let id: Option<Uuid> = id.and_then(|id| id.parse().ok());
         match names.stage_of(&place) {
             Some((Stage::Integrate, destination)) => {
-                let destination = destination.map(str::to_owned);
-                self.found.extend(id.map(|id: Uuid| (id, destination)));
+                if let (Some(id), Some(destination)) = (id, destination) {
+                    let delayed = self.delayed.entry(destination.to_owned()).or_default();
+                    delayed.insert(id);
+                    self.found.insert((id, Some(destination.to_owned())));
+                }
             }
             Some((Stage::Store, _)) => self.found.extend(id.map(|id| (id, None))),
             _ => {
@@ -182,13 +200,27 @@ pub(super) struct Scene {
     /// Queues out of all order that hold messages which were not looked at; with the destination that they
     /// belong to, where they belong to one alone.
     pub(super) hidden: Vec<(Option<String>, String)>,
+    /// Whether it was looked into them, and not only asked how full they are.
+    pub(super) is_fresh: bool,
     looked_at: Option<Instant>,
 }
 
+/// How many of a queue's messages were looked at one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    None,
+    Part,
+    Whole,
+}
+
 impl Scene {
-    /// Asks how full every queue is, and looks into those where that harms nothing. What was found waiting
-    /// once counts as found.
-    pub(super) async fn look(&mut self, surveyor: &Surveyor<'_>) -> Result<(), Failure> {
+    /// Asks how full every queue is, and looks into those where that harms nothing: at the last look in any case.
+    /// What was found waiting once counts as found.
+    pub(super) async fn look(
+        &mut self,
+        surveyor: &Surveyor<'_>,
+        is_last: bool,
+    ) -> Result<(), Failure> {
         let freely = surveyor.broker.looks_leave_no_trace();
         let due = self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
         let parts = Parts {
@@ -204,60 +236,68 @@ impl Scene {
         let mut scene = Self {
             look: std::mem::take(&mut self.look),
             looked_at: self.looked_at,
+            is_fresh: freely || due || is_last,
             ..Self::default()
         };
-        if freely || due {
+        if scene.is_fresh {
             scene.look.unseen.clear();
             scene.look.entries.clear();
+            scene.look.delayed.clear();
             scene.looked_at = Some(Instant::now());
         }
+        // First how full all are: what leaves a delay meanwhile is then not counted in its queue as well.
         let former = former_levels(surveyor.topology, surveyor.names);
-        for queue in surveyor.topology.queues.iter().chain(&former) {
-            if let QueueKind::Stream { .. } = queue.kind {
-                continue;
-            }
+        let queues = surveyor.topology.queues.iter().chain(&former);
+        let queues = queues.filter(|queue| !matches!(queue.kind, QueueKind::Stream { .. }));
+        let mut depths = Vec::new();
+        for queue in queues {
             let depth = surveyor.broker.depth(&queue.name).await?;
-            let depth = depth.unwrap_or(Depth {
-                messages: 0,
-                consumers: 0,
-            });
+            depths.push((queue, depth.unwrap_or_default()));
+        }
+        for (queue, depth) in depths {
             if depth.messages > 0 {
                 scene.counts.insert(queue.name.clone(), depth.messages);
             }
             let harmless = freely || is_idle(surveyor.names, queue, depth);
-            if harmless && (freely || due) && (freely || depth.messages > 0) {
+            if harmless && scene.is_fresh && (freely || depth.messages > 0) {
                 scene
                     .look
                     .add_queue(&parts, &queue.name, &mut budget)
                     .await?;
             }
-            let seen = harmless && !scene.look.unseen.contains(&queue.name);
-            scene.count(surveyor.names, queue, depth, seen);
+            let sight = match harmless {
+                false => Sight::None,
+                true if scene.look.unseen.contains(&queue.name) => Sight::Part,
+                true => Sight::Whole,
+            };
+            scene.count(surveyor.names, queue, depth, sight);
         }
         *self = scene;
         Ok(())
     }
 
-    fn count(&mut self, names: &Names, queue: &Queue, depth: Depth, seen: bool) {
+    fn count(&mut self, names: &Names, queue: &Queue, depth: Depth, sight: Sight) {
         let aside = Names::is_suspect(&queue.name);
         let stage = names.stage_of(&queue.name);
         let line = match (stage, aside) {
-            (Some((Stage::Validate | Stage::Store, _)), false) => &mut self.before,
+            _ if sight == Sight::Part => None,
+            (Some((Stage::Validate | Stage::Store, _)), false) => Some(&mut self.before),
             (Some((Stage::Integrate, Some(destination))), false) => {
-                self.destinations.entry(destination.to_owned()).or_default()
+                Some(self.destinations.entry(destination.to_owned()).or_default())
             }
-            _ => {
-                if !seen && depth.messages > 0 {
-                    let destination = stage.and_then(|(_, destination)| destination);
-                    self.hidden
-                        .push((destination.map(str::to_owned), queue.name.clone()));
-                }
-                return;
-            }
+            _ => None,
         };
-        if !seen {
-            line.ready += depth.messages;
-            line.is_consumed |= depth.consumers > 0;
+        match line {
+            Some(line) if sight == Sight::None => {
+                line.ready += depth.messages;
+                line.is_consumed |= depth.consumers > 0;
+            }
+            None if sight != Sight::Whole && depth.messages > 0 => {
+                let destination = stage.and_then(|(_, destination)| destination);
+                let hidden = (destination.map(str::to_owned), queue.name.clone());
+                self.hidden.push(hidden);
+            }
+            _ => {}
         }
     }
 

@@ -70,6 +70,10 @@ const DUE_OF: &str = "
             WHERE newer.event_id = due.event_id AND newer.destination = due.destination
                 AND newer.generation > due.generation)";
 
+const COUNT_DUE: &str = "
+    SELECT destination, count(*) FROM deliveries
+    WHERE status = 'due' AND destination = ANY($1) GROUP BY destination";
+
 const LAST_ATTEMPTS: &str = "
     SELECT destination, max(last_attempt_at) FROM deliveries
     WHERE due_at >= $1 AND last_attempt_at IS NOT NULL GROUP BY destination";
@@ -268,6 +272,26 @@ impl Watching for PostgresStore {
             })
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn count_due(&self, destinations: &[String]) -> Result<HashMap<String, u64>, StoreError> {
+        let asked: Arc<[String]> = destinations.into();
+        let rows: Vec<(String, i64)> = self
+            .link
+            .run(move |connection| {
+                let asked = Arc::clone(&asked);
+                Box::pin(async move {
+                    let query = sqlx::query_as(COUNT_DUE).bind(&asked[..]);
+                    query.fetch_all(connection).await
+                })
+            })
+            .await?;
+        let counts = rows.into_iter();
+        Ok(counts.map(|(at, due)| (at, due.unsigned_abs())).collect())
+    }
+
+    async fn count_mended(&self, since: OffsetDateTime) -> Result<u64, StoreError> {
+        letters::count_mended(&self.link, since).await
     }
 
     async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError> {

@@ -71,6 +71,11 @@ const DUE_OF: &str = r#"
             WHERE newer.event_id = due.event_id AND newer.destination = due.destination
                 AND newer.generation > due.generation)"#;
 
+const COUNT_DUE: &str = r#"
+    SELECT destination, count(*) FROM "NAMESPACE.deliveries"
+    WHERE status = 'due' AND destination IN (SELECT value FROM json_each(?1))
+    GROUP BY destination"#;
+
 const LAST_ATTEMPTS: &str = r#"
     SELECT destination, max(last_attempt_at) FROM "NAMESPACE.deliveries"
     WHERE due_at >= ?1 AND last_attempt_at IS NOT NULL GROUP BY destination"#;
@@ -264,6 +269,25 @@ impl Watching for SqliteStore {
             })
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn count_due(&self, destinations: &[String]) -> Result<HashMap<String, u64>, StoreError> {
+        let (query, asked) = (self.link.sql(COUNT_DUE), document(destinations)?);
+        let rows: Vec<(String, i64)> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked);
+                    Ok(query.fetch_all(connection).await?)
+                })
+            })
+            .await?;
+        let counts = rows.into_iter();
+        Ok(counts.map(|(at, due)| (at, due.unsigned_abs())).collect())
+    }
+
+    async fn count_mended(&self, since: OffsetDateTime) -> Result<u64, StoreError> {
+        letters::count_mended(&self.link, since).await
     }
 
     async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError> {

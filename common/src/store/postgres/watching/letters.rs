@@ -26,6 +26,11 @@ const DEATHS: &str = "
         AND NOT EXISTS (SELECT FROM UNNEST($2::uuid[]) AS without (id) WHERE id = letter.dead_letter_id)
     GROUP BY entry_key, state";
 
+const MENDED: &str = "
+    SELECT count(*) FROM dead_letters
+    WHERE COALESCE(discarded_at, replayed_at, superseded_at) >= $1
+        AND state = 'replayed' AND event_id IS NULL";
+
 const REPLAYED: &str = "
     SELECT event_id, destination, generation, new_ids, headers::text
     FROM dead_letters JOIN replays USING (replay_id)
@@ -68,6 +73,18 @@ pub(super) async fn deaths_by_entry(
         })
         .await?;
     deaths_in_order(rows, keys)
+}
+
+pub(super) async fn count_mended(link: &Link, since: OffsetDateTime) -> Result<u64, StoreError> {
+    let mended: i64 = link
+        .run(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query_scalar(MENDED).bind(since);
+                query.fetch_one(connection).await
+            })
+        })
+        .await?;
+    Ok(mended.unsigned_abs())
 }
 
 pub(super) async fn new_ids(

@@ -26,6 +26,11 @@ const DEATHS: &str = r#"
         AND dead_letter_id NOT IN (SELECT unhex(value, '-') FROM json_each(?2))
     GROUP BY entry_key, state"#;
 
+const MENDED: &str = r#"
+    SELECT count(*) FROM "NAMESPACE.dead_letters"
+    WHERE COALESCE(discarded_at, replayed_at, superseded_at) >= ?1
+        AND state = 'replayed' AND event_id IS NULL"#;
+
 const REPLAYED: &str = r#"
     SELECT event_id, destination, generation, new_ids, headers
     FROM "NAMESPACE.dead_letters" JOIN "NAMESPACE.replays" USING (replay_id)
@@ -66,6 +71,19 @@ pub(super) async fn deaths_by_entry(
         })
         .await?;
     deaths_in_order(rows, keys)
+}
+
+pub(super) async fn count_mended(link: &Link, since: OffsetDateTime) -> Result<u64, StoreError> {
+    let query = link.sql(MENDED);
+    let mended: i64 = link
+        .read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query_scalar(query).bind(comparable(since));
+                Ok(query.fetch_one(connection).await?)
+            })
+        })
+        .await?;
+    Ok(mended.unsigned_abs())
 }
 
 pub(super) async fn new_ids(

@@ -1,0 +1,51 @@
+//! The lines that are open, in batches, each with where it is due.
+
+use std::collections::HashMap;
+
+use common::bootstrap::Failure;
+use common::event::EventId;
+
+use super::spill::{Line, Spill};
+use super::{BATCH, Surveyor, no_room};
+
+/// Reads the lines from the first on.
+pub(super) struct Batches<L> {
+    lines: L,
+}
+
+impl Batches<()> {
+    /// All lines that are open.
+    pub(super) fn of(
+        open: &mut Spill,
+    ) -> Result<Batches<impl Iterator<Item = std::io::Result<Line>> + use<>>, Failure> {
+        let lines = open.lines().map_err(no_room)?;
+        Ok(Batches { lines })
+    }
+}
+
+impl<L: Iterator<Item = std::io::Result<Line>>> Batches<L> {
+    /// The next ones, each with the destinations where it is due; `None` at the end.
+    pub(super) async fn next(
+        &mut self,
+        surveyor: &Surveyor<'_>,
+    ) -> Result<Option<Vec<(Line, Vec<String>)>>, Failure> {
+        let lines: Result<Vec<Line>, _> = self.lines.by_ref().take(BATCH).collect();
+        let lines = lines.map_err(no_room)?;
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let events: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
+        let mut due: HashMap<EventId, Vec<String>> = HashMap::new();
+        if !events.is_empty() {
+            for delivery in surveyor.store.watching().due_of(&events).await? {
+                let key = delivery.key;
+                due.entry(key.event).or_default().push(key.destination);
+            }
+        }
+        let with_due = lines.into_iter().map(|line| {
+            let due = line.event().and_then(|event| due.remove(&event));
+            (line, due.unwrap_or_default())
+        });
+        Ok(Some(with_due.collect()))
+    }
+}

@@ -1,0 +1,108 @@
+//! The entries of a window.
+
+use std::ops::Range;
+
+use common::bootstrap::Failure;
+
+use super::altered::Foreign;
+use super::names::Kinds;
+use super::no_room;
+use super::spill::{Buckets, Line, NO_KEY, micros};
+use crate::history::Identity;
+
+/// What was read of the history.
+pub(super) struct Entries {
+    /// By what tells them apart.
+    pub(super) all: Buckets,
+    /// Those that did not come through our own door, once more.
+    pub(super) foreign: Foreign,
+    /// Which they are.
+    pub(super) extent: Extent,
+}
+
+impl Entries {
+    /// None yet.
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            all: Buckets::new().map_err(no_room)?,
+            foreign: Foreign::new().map_err(no_room)?,
+            extent: Extent::default(),
+        })
+    }
+
+    /// Adds the next one.
+    pub(super) fn add(&mut self, entry: Identity, kinds: &mut Kinds) -> Result<(), Failure> {
+        self.extent.add(entry.offset);
+        let line = Line {
+            key: entry.key().as_u128(),
+            letter: entry.letter.as_u128(),
+            entry: entry.entry_key.map_or(NO_KEY, |key| key.as_u128()),
+            offset: entry.offset,
+            at: micros(entry.at),
+            kind: kinds.number(&entry.kind),
+            copies: 1,
+            is_event: entry.event.is_some(),
+        };
+        self.all.push(&line).map_err(no_room)?;
+        if line.entry != NO_KEY {
+            self.foreign.push(&line).map_err(no_room)?;
+        }
+        Ok(())
+    }
+}
+
+/// Places in the history: from a first one to a last one, but for some between them. Entries are nearly in the order
+/// of their times, and not all of them tell theirs, so no time divides a window from what came before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    span: Option<(u64, u64)>,
+    left_out: Vec<Range<u64>>,
+}
+
+impl Extent {
+    fn add(&mut self, offset: u64) {
+        let Some((_, last)) = &mut self.span else {
+            self.span = Some((offset, offset));
+            return;
+        };
+        let next = last.saturating_add(1);
+        if offset > next {
+            self.left_out.push(next..offset);
+        }
+        *last = offset.max(*last);
+    }
+
+    /// The newest.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.span.map(|(_, last)| last)
+    }
+
+    /// Behind everything that was received before these, by its place.
+    pub(super) fn end_of_earlier(&self) -> u64 {
+        let first = self.span.map_or(0, |(first, _)| first);
+        self.left_out.last().map_or(first, |left| left.end)
+    }
+
+    /// Whether an entry was received before these.
+    pub(super) fn is_earlier(&self, offset: u64) -> bool {
+        let is_before = self.span.is_some_and(|(first, _)| offset < first);
+        is_before || self.left_out.iter().any(|left| left.contains(&offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_before_or_was_left_out_is_earlier() {
+        let mut extent = Extent::default();
+        assert_eq!((extent.last(), extent.end_of_earlier()), (None, 0));
+        for offset in [5, 6, 9, 10] {
+            extent.add(offset);
+        }
+        let earlier: Vec<u64> = (0..12).filter(|it| extent.is_earlier(*it)).collect();
+        assert_eq!(earlier, [0, 1, 2, 3, 4, 7, 8]);
+        assert_eq!((extent.last(), extent.end_of_earlier()), (Some(10), 9));
+    }
+}
