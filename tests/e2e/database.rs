@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
+    broker::Message,
     ledger::Ledger,
-    load::Load,
+    load::{Load, signup_event},
     private::{pgbouncer::PrivatePgbouncer, postgres::PrivatePostgres},
     process::Program,
     receiver::{Answer, Receiver},
@@ -119,6 +120,120 @@ async fn a_database_of_another_encoding_is_refused_before_anything_is_made() -> 
     ensure!(schemas == 0, "{schemas} schemas were made");
     latin.close().await?;
     admin.close().await?;
+    system.finish().await
+}
+
+#[tokio::test]
+async fn what_a_database_presets_is_told_where_it_prevents_and_changes_nothing_else() -> Result<()>
+{
+    const EVENTS: usize = 300;
+    let (postgres, crm) = (PrivatePostgres::start().await?, Receiver::start().await?);
+    postgres.set_read_only(true).await?;
+    let builder = || {
+        System::builder()
+            .services(Services {
+                database_url: postgres.url(),
+                ..Services::shared()
+            })
+            .destination(Destination::webhook("crm", &crm))
+    };
+    let mut without_programs = builder().without_migration();
+    for program in [
+        Program::Producer,
+        Program::Validate,
+        Program::Store,
+        Program::Integrate,
+        Program::Archive,
+    ] {
+        without_programs = without_programs.copies(program, 0);
+    }
+    let system = without_programs.start().await?;
+    let refused = system.longshore(&["migrate"]).await?;
+    ensure!(refused.code != Some(0), "it was migrated");
+    for words in ["SQLSTATE 25006", "default_transaction_read_only"] {
+        ensure!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+    system.finish().await?;
+
+    postgres.set_read_only(false).await?;
+    let mut admin = PgConnection::connect(&postgres.url()).await?;
+    admin
+        .execute("alter database postgres set default_transaction_isolation = 'serializable'")
+        .await?;
+    admin.close().await?;
+    let system = builder()
+        .copies(Program::Store, 2)
+        .copies(Program::Integrate, 2)
+        .start()
+        .await?;
+    let accepted = Load::signups(system.client(), EVENTS, 8)
+        .finish(LATER)
+        .await?;
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    let deferred: i64 =
+        sqlx::query_scalar("select count(*) from delivery_attempts where attempt > 1")
+            .fetch_one(ledger.pool())
+            .await?;
+    ensure!(deferred == 0, "{deferred} deliveries were tried again");
+    ensure!(ledger.dead_letters().await?.is_empty());
+    system.finish().await
+}
+
+/// What a history replay sends is what was sent before, though the history has it as its publisher wrote it.
+#[tokio::test]
+async fn a_history_replay_sends_the_event_as_it_is_stored() -> Result<()> {
+    let crm = Receiver::start().await?;
+    let system = System::builder()
+        .destination(Destination::webhook("crm", &crm))
+        .start()
+        .await?;
+    let outsider = system.outsider().await?;
+    let received = system.named("received");
+    let text = |name: &str| format!("cloudEvents:{name}");
+    let binary = Message::json(&json!({"email": "ada@example.com", "name": "Ada"}))
+        .text_header(&text("specversion"), "1.0")
+        .text_header(&text("id"), "offset")
+        .text_header(&text("source"), "/shop")
+        .text_header(&text("type"), "signup.requested")
+        .text_header(&text("time"), "2026-01-02t03:04:05.120000+01:00");
+    let mut structured = signup_event("grace");
+    structured["time"] = "2026-01-02T03:04:05.000Z".into();
+    // Without a time of its own it has that of its reception.
+    let mut timeless = signup_event("alan");
+    timeless
+        .as_object_mut()
+        .context("an object")?
+        .remove("time");
+    let messages = [
+        binary,
+        Message::cloud_event(&structured),
+        Message::cloud_event(&timeless),
+    ];
+    for message in &messages {
+        outsider
+            .publish(&received, "signup.requested", message)
+            .await?;
+    }
+    crm.await_successes(messages.len(), LATER).await?;
+    let sent = crm.requests();
+    let replay = [
+        "history",
+        "replay",
+        "--new-ids",
+        "--from",
+        "1h",
+        "--queue",
+        "integrate.crm",
+        "--yes",
+    ];
+    system.longshore(&replay).await?.success()?;
+    let all = crm.await_count(2 * messages.len(), LATER).await?;
+    for first in &sent {
+        let same = all.iter().filter(|again| again.body == first.body);
+        let body = String::from_utf8_lossy(&first.body);
+        ensure!(same.count() == 2, "{body} was sent otherwise: {all:?}");
+    }
     system.finish().await
 }
 

@@ -59,6 +59,45 @@ async fn what_was_in_hand_when_the_link_was_lost_is_posted_once() -> Result<()> 
     system.finish().await
 }
 
+/// One copy has all of them in hand; while its links are down the broker gives them to the other one.
+#[tokio::test]
+async fn what_another_copy_has_got_is_not_posted_by_the_one_that_lost_it() -> Result<()> {
+    const EVENTS: usize = 120;
+    const AT_ONCE: usize = 16;
+    let receiver = Receiver::start().await?;
+    receiver.always(Answer::status(200).after(Duration::from_millis(500)));
+    let (builder, proxy) = behind_a_proxy().await?;
+    let crm = Destination::webhook("crm", &receiver)
+        .concurrency(u32::try_from(AT_ONCE)?)
+        .timeout("2s");
+    let mut system = builder
+        .destination(crm)
+        .copies(Program::Integrate, 2)
+        .start()
+        .await?;
+    system.kill(Program::Integrate, 1).await?;
+    let accepted = Load::signups(system.client(), EVENTS, 8)
+        .finish(SOON)
+        .await?;
+    let outsider = system.outsider().await?;
+    let queue = system.named("integrate.crm");
+    receiver.await_count(1, SOON).await?;
+    outsider.await_empty(&queue, SOON).await?;
+    system.start_again(Program::Integrate, 1).await?;
+    let (before, in_hand) = (receiver.count(), EVENTS - receiver.successes().len());
+    ensure!(in_hand > 3 * AT_ONCE, "only {in_hand} are in hand");
+    proxy.reset_connections();
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    // Only those cannot be helped whose POST was under way when their link was lost.
+    let again = receiver.count() - EVENTS;
+    ensure!(
+        again <= AT_ONCE,
+        "{again} were posted again; {before} were posted before"
+    );
+    system.finish().await
+}
+
 #[tokio::test]
 async fn links_that_flap_make_no_second_chain_of_retries() -> Result<()> {
     const EVENTS: usize = 10;
