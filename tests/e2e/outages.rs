@@ -1,11 +1,13 @@
 //! A dependency that answers and refuses to work while a backlog waits: one hold, nothing lost, and the rest is
 //! worked off as fast as ever.
 //!
-//! What the promise says is a minute with 10,000 waiting, measured on a release build:
+//! What the promise says is a minute with 10,000 waiting, measured on a release build. That takes minutes for each
+//! test, so it has a profile of its own:
 //!
 //! ```text
-//! LONGSHORE_OUTAGE_EVENTS=10000 LONGSHORE_OUTAGE_SECONDS=60 LONGSHORE_BIN_DIR=target/release \
-//!     cargo nextest run --workspace -E 'test(outages)' --no-capture
+//! cargo build --release -p longshore -p producer -p workers --bins --locked
+//! LONGSHORE_OUTAGE_EVENTS=10000 LONGSHORE_OUTAGE_SECONDS=60 LONGSHORE_BIN_DIR=$PWD/target/release \
+//!     cargo nextest run --workspace --locked --profile large --no-capture -E 'test(outages)'
 //! ```
 
 use std::{env, time::Duration};
