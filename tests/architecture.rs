@@ -70,7 +70,13 @@ fn nothing_names(below: &str, words: &[&str], but: &[&str]) -> Result<()> {
     Ok(())
 }
 
-const PROGRAMS: [&str; 4] = ["common/src", "producer/src", "workers/src", "console/src"];
+const PROGRAMS: [&str; 5] = [
+    "common/src",
+    "producer/src",
+    "operate/src",
+    "workers/src",
+    "console/src",
+];
 
 #[test]
 fn each_outside_library_has_one_place() -> Result<()> {
@@ -124,7 +130,7 @@ fn background_tasks_are_supervised() -> Result<()> {
         "common/src/scheduling.rs",
         "common/src/tasks.rs",
     ];
-    for below in ["common/src", "workers/src"] {
+    for below in ["common/src", "operate/src", "workers/src"] {
         for (file, text) in code(below)? {
             if but.contains(&file.as_str()) {
                 continue;
@@ -170,6 +176,19 @@ fn pure_modules_do_no_io() -> Result<()> {
         nothing_names(&format!("common/src/{module}"), &impure, &[])?;
     }
     nothing_names("common/src/retry.rs", &["tokio", "lapin", "sqlx"], &[])
+}
+
+#[test]
+fn what_an_operator_can_do_needs_no_terminal() -> Result<()> {
+    let terminal = ["clap", "indicatif", "comfy_table", "std::io::stdin", "console"];
+    nothing_names("operate/src", &terminal, &[])?;
+    let manifest = read("operate/Cargo.toml")?;
+    let dependencies = manifest.split("[dev-dependencies]").next();
+    for package in ["workers", "producer", "longshore"] {
+        let is_used = dependencies.is_some_and(|it| it.contains(&format!("{package}.workspace")));
+        ensure!(!is_used, "operate depends on {package}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use engines::{broker, store};
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{Broker, BrokerError, PublishError};
 use crate::config::{Config, ConfigError};
 use crate::retry::Waits;
 use crate::store::{Store, StoreError};
@@ -42,6 +42,25 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+        }
+    }
+
+    /// What failed and why, in one line.
+    pub fn in_one_line(&self) -> String {
+        match self {
+            Self::Failed(error) => format!("{error:#}"),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Unroutable { .. } | PublishError::Invalid(_) => {
+                Self::Failed(error.into())
+            }
+            other => Self::Unreachable(other.to_string()),
         }
     }
 }
@@ -144,17 +163,9 @@ where
     match config.and_then(|config| start(name, config, work)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            stderr::say(&format!("{name}: {}", describe(&failure)));
+            stderr::say(&format!("{name}: {}", failure.in_one_line()));
             ExitCode::from(failure.code())
         }
-    }
-}
-
-/// An error and its sources in one line.
-fn describe(failure: &Failure) -> String {
-    match failure {
-        Failure::Failed(error) => format!("{error:#}"),
-        other => other.to_string(),
     }
 }
 

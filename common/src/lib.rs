@@ -16,6 +16,7 @@
 
 pub mod bootstrap;
 pub mod broker;
+pub mod canonical;
 pub mod config;
 pub mod descriptors;
 pub mod event;
@@ -35,3 +36,4 @@ pub mod store;
 pub mod tasks;
 pub mod telemetry;
 pub mod topology;
+pub mod validation;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::bootstrap::{self, Failure};
-use common::broker::{Broker, BrokerError, PublishError};
+use common::broker::{Broker, BrokerError};
 use common::config::Config;
 use common::store::Store;
 use common::telemetry::Telemetry;
@@ -112,21 +112,5 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Run(_) | Command::Dev(_) => Err(Failure::Usage(
             "`run` and `dev` start before anything else".to_owned(),
         )),
-    }
-}
-
-/// A failure and what is behind it, in one line.
-pub(crate) fn describe(failure: &Failure) -> String {
-    match failure {
-        Failure::Failed(error) => format!("{error:#}"),
-        other => other.to_string(),
-    }
-}
-
-/// What a failed publish means for the whole command.
-pub(crate) fn publish_failure(error: PublishError) -> Failure {
-    match error {
-        PublishError::Unroutable { .. } | PublishError::Invalid(_) => Failure::Failed(error.into()),
-        other => Failure::Unreachable(other.to_string()),
     }
 }

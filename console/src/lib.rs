@@ -15,16 +15,12 @@ mod cursor;
 mod data;
 mod demo;
 mod dev;
-mod history;
 mod mask;
 mod output;
-mod replay;
 mod shell;
 mod stop;
 mod survey;
 mod system;
-#[cfg(test)]
-mod testbed;
 mod when;
 
 use common::telemetry::stderr;
@@ -57,7 +53,7 @@ pub fn main() -> ExitCode {
     match app::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            stderr::say(&format!("longshore: {}", app::describe(&failure)));
+            stderr::say(&format!("longshore: {}", failure.in_one_line()));
             ExitCode::from(failure.code())
         }
     }

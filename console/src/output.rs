@@ -113,21 +113,6 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
-/// A moment as people read it, to the second, in UTC.
-pub(crate) fn moment(at: time::OffsetDateTime) -> String {
-    let at = at.to_offset(time::UtcOffset::UTC);
-    common::event::to_rfc3339(at.replace_nanosecond(0).unwrap_or(at))
-}
-
-/// A count and the right form of its noun: "1 letter", "2 letters".
-pub(crate) fn count(number: u64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
-}
-
 /// A progress bar on standard error; nothing where that is no terminal.
 pub(crate) fn bar(length: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);

@@ -2,11 +2,11 @@
 
 use common::bootstrap::Failure;
 use common::event::now;
+use operate::history::{Judge, Window};
+use operate::survey::{Survey, Surveyor};
 use time::OffsetDateTime;
-use workers::survey::{Survey, Surveyor};
 
 use crate::app::App;
-use crate::history::{Judge, Window};
 use crate::output::spinner;
 
 /// Surveys what was received since then, and does something with what was found while broker and database are
@@ -47,6 +47,3 @@ pub(crate) async fn survey(
     store.close().await;
     done
 }
-
-#[cfg(test)]
-mod tests;

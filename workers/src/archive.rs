@@ -13,8 +13,8 @@ use common::broker::Broker;
 use common::runtime::{Handler, Spec, Worker};
 use common::store::Store;
 use common::topology::{Names, Stage, Topology};
+use operate::history::Judge;
 
-use crate::history::Judge;
 use crate::watch;
 
 pub use handler::{KeepDead, KeepRejections};

@@ -11,14 +11,11 @@
 //! `common::runtime`; what is here is only what makes each of them different.
 
 pub mod archive;
-pub mod history;
 pub mod integrate;
 pub mod store;
-pub mod survey;
 pub mod validate;
 pub mod watch;
 
-mod canonical;
 mod database;
 mod serve;
 #[cfg(test)]

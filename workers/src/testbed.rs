@@ -13,10 +13,9 @@ use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{DeadLetter, DeadState, EventStatus, Store};
+use operate::history::Judge;
 use serde_json::json;
 use uuid::Uuid;
-
-use crate::history::Judge;
 
 /// What the destination of the tests is called.
 pub(crate) const CRM: &str = "crm";

@@ -1,8 +1,6 @@
 //! The validate worker: every event, through whichever door it came, meets the same schema and the
 //! same rules here; foreign shapes become canonical events.
 
-mod handler;
-
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,8 +10,7 @@ use common::event::Types;
 use common::runtime::{Spec, Worker};
 use common::seal::Seal;
 use common::topology::{Names, Stage};
-
-pub use handler::Validate;
+use common::validation::Validate;
 
 /// Runs the program `longshore-validate`.
 pub fn main() -> ExitCode {

@@ -31,6 +31,8 @@ use common::store::{Store, WatchFinding};
 use common::tasks;
 use common::telemetry::metrics;
 use common::topology::{Names, Topology};
+use operate::finding::{self, WATCH_LEASE};
+use operate::history::Judge;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -40,10 +42,6 @@ use self::due::DueWatch;
 use self::follow::Follower;
 use self::parked::Parked;
 use self::queues::Queues;
-use crate::history::Judge;
-
-/// The name of the lease.
-pub const LEASE: &str = "watch";
 
 /// How many intervals a lease lasts, and how long at least.
 const LEASE_INTERVALS: u32 = 3;
@@ -51,40 +49,6 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(15);
 
 /// How long a repair is told of.
 const TOLD: time::Duration = time::Duration::HOUR;
-
-/// What the watch can find, in the words of its table and gauge.
-pub mod finding {
-    /// A queue is not there.
-    pub const MISSING_QUEUE: &str = "missing_queue";
-    /// Nobody consumes a queue: its worker is not there.
-    pub const UNCONSUMED_QUEUE: &str = "unconsumed_queue";
-    /// Messages that came back twice wait to be handled alone.
-    pub const SUSPECTS: &str = "suspects";
-    /// Messages that not even the archive could take.
-    pub const PARKED: &str = "parked";
-    /// Events that were accepted and are nowhere.
-    pub const LOST_EVENT: &str = "lost_event";
-    /// Deliveries that are due and in no queue.
-    pub const OVERDUE_DELIVERY: &str = "overdue_delivery";
-    /// A part of the watch cannot see: it lacks a right, say.
-    pub const BLIND: &str = "blind";
-    /// The clock was set.
-    pub const CLOCK_JUMP: &str = "clock_jump";
-    /// What was sent again lately. Nothing is wrong any more.
-    pub const REPAIRED: &str = "repaired";
-
-    /// Those that the gauge tells of.
-    pub const WRONG: [&str; 8] = [
-        MISSING_QUEUE,
-        UNCONSUMED_QUEUE,
-        SUSPECTS,
-        PARKED,
-        LOST_EVENT,
-        OVERDUE_DELIVERY,
-        BLIND,
-        CLOCK_JUMP,
-    ];
-}
 
 /// Something that is wrong.
 pub(crate) fn found(
@@ -211,7 +175,7 @@ impl Watch {
         if self.shift.is_some() {
             let watching = post.store.watching();
             // It ends by itself otherwise.
-            let _ = watching.give_up_lease(LEASE, post.holder).await;
+            let _ = watching.give_up_lease(WATCH_LEASE, post.holder).await;
         }
     }
 
@@ -222,7 +186,7 @@ impl Watch {
         let keep = (post.interval() * LEASE_INTERVALS).max(SHORTEST_LEASE);
         let position = self.shift.as_ref().and_then(|it| it.follower.position());
         let lease = watching
-            .hold_lease(LEASE, post.holder, keep, position)
+            .hold_lease(WATCH_LEASE, post.holder, keep, position)
             .await?;
         let Some(lease) = lease else {
             if self.shift.take().is_some() {

@@ -13,13 +13,13 @@ use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::reason::ReasonCode;
 use common::store::DeadFilter;
 use common::topology::Names;
+use operate::replay::{Fate, Parcel, publish_all};
+use operate::words::count;
 use tokio::time::MissedTickBehavior;
 
 use super::door::all_accepted;
 use super::lab::{EVENT_BYTES, Lab, delivering};
 use crate::commands::run::Program;
-use crate::output::count;
-use crate::replay::{Fate, Parcel, round};
 use crate::system::System;
 
 /// How long letters come in.
@@ -143,9 +143,9 @@ async fn flood(system: &System, letters: u64) -> Result<Duration, Failure> {
             .collect();
         while !parcels.is_empty() {
             let turn = async || true;
-            let (fates, failure) = round(system.broker.as_ref(), &parcels, turn, || {}).await;
+            let (fates, failure) = publish_all(system.broker.as_ref(), &parcels, turn, || {}).await;
             if let Some(failure) = failure {
-                return Err(crate::app::publish_failure(failure));
+                return Err(failure.into());
             }
             let fates = fates.into_iter().zip(parcels);
             parcels = fates

@@ -8,9 +8,9 @@ use common::bootstrap::Failure;
 use common::event::now;
 use common::reason::{Cause, ReasonCode};
 use common::store::{DeadFilter, DeadPage, DeadQuestion, DeadState, Moment, Store, StoreError};
+use operate::words::count;
 
 use super::lab::{Lab, median};
-use crate::output::count;
 use crate::system::System;
 
 /// Asked so often before it counts, and so often then.

@@ -10,13 +10,13 @@ use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadLetter, DeadState, Replay};
 use common::topology::Names;
+use operate::history::Judge;
+use operate::replay::{PATIENCE, Replayer, longest_attempt};
+use operate::words::count;
 use uuid::Uuid;
 
 use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering, median};
 use super::pipeline::publish;
-use crate::history::Judge;
-use crate::output::count;
-use crate::replay::{PATIENCE, Replayer, longest_attempt};
 use crate::system::System;
 
 /// Letters that are replayed before it counts: every buffer and cache has been in use then. It takes so many for the

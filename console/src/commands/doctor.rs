@@ -1,19 +1,16 @@
 //! `longshore doctor`: looks at everything once and says what is wrong and what to do about it.
 
-mod checks;
-mod clock;
-mod files;
-mod settings;
-
 use std::time::Duration;
 
 use clap::Args;
 use common::bootstrap::Failure;
+use operate::doctor::settings::Setting;
+use operate::doctor::{Finding, Verdict, checks, clock, files, settings};
+use operate::words::count;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::output::{clean, count};
-use settings::Setting;
+use crate::output::clean;
 
 /// How to look.
 #[derive(Debug, Args)]
@@ -27,59 +24,6 @@ pub struct DoctorArgs {
     /// How long to watch whether queues grow
     #[arg(long, default_value = "1s", value_parser = common::config::duration::parse, value_name = "TIME")]
     watch: Duration,
-}
-
-/// What was found about one thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
-    /// What was looked at.
-    check: String,
-    verdict: Verdict,
-    /// What was found.
-    detail: String,
-    /// What to do about it, where something is to be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<String>,
-}
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    /// As it should be.
-    Ok,
-    /// Worth a look; nothing is broken.
-    Look,
-    /// Broken.
-    Problem,
-    /// A dependency cannot be reached, so little else can be said.
-    Unreachable,
-}
-
-impl Finding {
-    fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            check: check.into(),
-            verdict: Verdict::Ok,
-            detail: detail.into(),
-            advice: None,
-        }
-    }
-
-    fn bad(
-        verdict: Verdict,
-        check: impl Into<String>,
-        detail: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        let advice = Some(advice.into());
-        Self {
-            check: check.into(),
-            verdict,
-            detail: detail.into(),
-            advice,
-        }
-    }
 }
 
 #[derive(Serialize)]

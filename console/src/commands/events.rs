@@ -6,12 +6,13 @@ use clap::Subcommand;
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::store::{DeliveryStatus, EventStatus, RejectionRecord, Store, Timeline};
+use operate::words::moment;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::app::App;
 use crate::mask::mask;
-use crate::output::{moment, pairs, table};
+use crate::output::{pairs, table};
 
 /// What to do with events.
 #[derive(Debug, Subcommand)]

@@ -10,13 +10,13 @@ use common::broker::{Broker, PublishError};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressStyle};
+use operate::words::count;
 use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, publish_failure};
+use crate::app::App;
 use crate::confirm::confirm;
-use crate::output::count;
 use crate::stop;
 
 /// What to publish.
@@ -216,7 +216,7 @@ impl Pump<'_> {
             }
             // The first one says why; the others only follow from it.
             Err(error) => {
-                failure.get_or_insert_with(|| publish_failure(error));
+                failure.get_or_insert_with(|| Failure::from(error));
             }
         }
     }
@@ -241,7 +241,7 @@ fn text(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testbed::{self, Failing, FailingBroker};
+    use operate::testbed::{self, Failing, FailingBroker};
 
     const GOOD: &str = "{\"type\": \"t.one\", \"data\": {\"n\": 1}}\n";
 

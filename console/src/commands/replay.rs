@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::confirm::confirm;
 use crate::cursor::Cursor;
-use crate::output::{List, count, moment, pairs, table};
+use crate::output::{List, pairs, table};
+use operate::words::{count, moment};
 use send::{SendArgs, Work, send};
 
 /// What to do with replays, of dead letters and of the history alike.

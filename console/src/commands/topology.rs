@@ -77,7 +77,7 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
                 0 => Ok(()),
                 found => Err(Failure::Failed(anyhow::anyhow!(
                     "the broker differs from the configuration in {}",
-                    crate::output::count(found as u64, "place")
+                    operate::words::count(found as u64, "place")
                 ))),
             }
         }
@@ -90,7 +90,7 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
                     .await?
                     .map_or(0, |depth| depth.messages);
             }
-            let waiting = crate::output::count(messages, "waiting message");
+            let waiting = operate::words::count(messages, "waiting message");
             confirm(&format!("delete {things}, with {waiting}, for good"), yes)?;
             let deleted = broker.delete(&topology).await;
             broker.close().await;

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use common::bootstrap::Failure;
+use operate::survey::{Missing, Survey, Surveyor};
+use operate::words::{count, moment};
 use time::OffsetDateTime;
-use workers::survey::{Missing, Survey, Surveyor};
 
 use crate::app::App;
-use crate::output::{count, moment};
 use crate::survey::survey;
 use crate::when;
 

@@ -8,9 +8,8 @@ use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::store::{DeadLetter, DeadState};
 use common::topology::{Names, Stage, Topology};
+use operate::history::Judge;
 use time::OffsetDateTime;
-
-use crate::history::Judge;
 
 /// What stands for every queue that is not ours, where each would be one more label.
 const OTHER: &str = "other";

@@ -9,11 +9,11 @@ use common::store::{DeadLetter, NewRejection, Store, StoreError};
 use common::telemetry::metrics;
 use common::topology::{Names, Topology};
 use futures_util::future::BoxFuture;
+use operate::history::Judge;
 
 use super::dead::Places;
 use super::rejection;
 use crate::database::{refused, unanswered};
-use crate::history::Judge;
 
 /// Keeps dead letters.
 pub struct KeepDead {

@@ -8,7 +8,7 @@ use common::runtime::Received;
 use common::store::NewRejection;
 use common::topology::Names;
 
-use crate::canonical::stream_id;
+use common::canonical::stream_id;
 
 /// The rejection that a message is.
 ///

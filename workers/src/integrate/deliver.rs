@@ -21,8 +21,8 @@ use super::pace::Pace;
 use super::recorder::Recorder;
 use super::turns::{Turn, Turns};
 use super::webhook::{UnusableWebhook, Webhook};
-use crate::canonical::passed_on;
 use crate::database::refused;
+use common::canonical::passed_on;
 
 /// How long a delivery of which there was no copy may wait for its turn. After that the database is asked: a link may
 /// have been lost meanwhile, or the process frozen, and another process may have delivered it.

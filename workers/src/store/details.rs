@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::password;
-use crate::canonical::{Canonical, read, stream_id};
+use common::canonical::{Canonical, read, stream_id};
 
 /// The rows of an event.
 ///

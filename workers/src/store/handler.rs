@@ -15,8 +15,8 @@ use common::store::{NewEvent, Store, StoreError, Stored};
 use common::topology::Fact;
 
 use super::details::rows;
-use crate::canonical::onward;
 use crate::database::{refused, unanswered};
+use common::canonical::onward;
 
 /// Stores events and their due deliveries.
 pub struct StoreEvents {

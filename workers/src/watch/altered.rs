@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 
 use common::bootstrap::Failure;
 use common::event::EventId;
+use operate::history::Identity;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Post;
-use crate::history::Identity;
 
 /// Capacity for entry keys. Beyond it the count begins anew: then a letter from before may stand for an entry once
 /// more, unless it is clearly older.

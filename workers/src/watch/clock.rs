@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use common::store::WatchFinding;
+use operate::finding;
 use time::OffsetDateTime;
 
-use super::{finding, found};
+use super::found;
 
 /// A clock that is kept right by small steps moves less than this between two looks.
 const JUMP: time::Duration = time::Duration::seconds(3);

@@ -9,13 +9,15 @@ use common::config::Destination;
 use common::event::EventId;
 use common::store::{DueDelivery, Repair, RepairKey, StoredBody, WatchFinding};
 use common::telemetry::metrics;
+use operate::finding;
+use operate::survey::{Look, as_stored, look_into_delays};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::lost::{Delays, DeliverySigns, may_send_again};
 use super::queues::Queues;
-use super::{Post, finding, found};
-use crate::survey::{Look, as_stored, look_into_delays};
+
+use super::{Post, found};
 
 /// How many due deliveries one round looks at.
 const PAGE: u32 = 2_000;

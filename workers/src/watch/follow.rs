@@ -8,6 +8,9 @@ use common::broker::{Address, Publication, PublishError};
 use common::event::EventId;
 use common::store::{Repair, RepairKey, WatchFinding};
 use common::telemetry::metrics;
+use operate::finding;
+use operate::history::{Identity, Reader, Window};
+use operate::survey::{Look, as_received, look_into_delays};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -15,9 +18,8 @@ use uuid::Uuid;
 use super::altered::{Altered, renamed};
 use super::lost::{EventSigns, may_send_again};
 use super::queues::Queues;
-use super::{Post, finding, found};
-use crate::history::{Identity, Reader, Window};
-use crate::survey::{Look, as_received, look_into_delays};
+
+use super::{Post, found};
 
 /// How far back a watch begins that nobody has kept before.
 const FIRST_LOOK: time::Duration = time::Duration::HOUR;

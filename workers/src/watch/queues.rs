@@ -7,9 +7,10 @@ use common::bootstrap::Failure;
 use common::broker::Depth;
 use common::store::WatchFinding;
 use common::topology::{Names, Queue, QueueKind};
+use operate::finding;
 use tokio::time::Instant;
 
-use super::{Post, finding, found};
+use super::{Post, found};
 
 /// What was seen of all queues, look by look.
 #[derive(Debug, Default)]

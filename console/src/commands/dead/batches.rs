@@ -2,8 +2,9 @@
 
 use common::bootstrap::Failure;
 use common::store::StoreError;
+use operate::words::count;
 
-use crate::output::{bar, count};
+use crate::output::bar;
 use crate::stop;
 
 /// How many letters one step changes at most: few enough that nobody waits for its locks.

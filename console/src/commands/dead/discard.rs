@@ -4,6 +4,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::now;
 use common::store::{DeadFilter, DeadState, Discard, Moment, Store};
+use operate::words::count;
 use serde_json::json;
 
 use super::batches::{self, BATCH};
@@ -11,7 +12,6 @@ use super::filter::ChoiceArgs;
 use super::replay::who;
 use crate::app::App;
 use crate::confirm::confirm;
-use crate::output::count;
 
 /// Which dead letters to give up, and why.
 #[derive(Debug, Args)]

@@ -1,11 +1,6 @@
 //! `longshore dead edit`
 
-mod check;
 mod editor;
-mod envelope;
-mod form;
-mod layout;
-mod patch;
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -17,10 +12,10 @@ use common::bootstrap::Failure;
 use common::event::Types;
 use common::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, Store};
 use common::telemetry::stderr;
+use operate::edit::{self, Setting};
 use serde::Serialize;
 use uuid::Uuid;
 
-use self::envelope::Setting;
 use super::diff::diff;
 use super::replay::who;
 use super::show::no_such_letter;
@@ -88,7 +83,7 @@ async fn mend(app: &App, args: &EditArgs, store: &dyn Store) -> Result<Mended, F
     let types = Types::with(&app.config.types).map_err(anyhow::Error::from)?;
     let limits = app.config.limits.events();
     let logins = app.config.broker.logins();
-    let check = |after: &Editable| check::check(&letter, after, &types, limits, &logins);
+    let check = |after: &Editable| edit::check(&letter, after, &types, limits, &logins);
     let before = Editable::from(&letter);
     let after = if args.patch.is_none() && args.settings.is_empty() {
         by_hand(&letter, check).await?
@@ -97,7 +92,7 @@ async fn mend(app: &App, args: &EditArgs, store: &dyn Store) -> Result<Mended, F
         if let Some(file) = &args.patch {
             after.message.body = patched(&after.message.body, &read(file)?)?;
         }
-        let after = envelope::set(&after, &args.settings).map_err(anyhow::Error::from)?;
+        let after = edit::set(&after, &args.settings).map_err(anyhow::Error::from)?;
         if after != before {
             check(&after).map_err(unfit)?;
         }
@@ -171,13 +166,13 @@ fn not_open(id: Uuid, state: DeadState) -> Failure {
     ))
 }
 
-fn unfit(unfit: check::Unfit) -> Failure {
+fn unfit(unfit: edit::Unfit) -> Failure {
     Failure::Failed(anyhow!("nothing was saved: {unfit}"))
 }
 
 /// The body with a patch applied.
 fn patched(body: &Bytes, patch: &str) -> Result<Bytes, Failure> {
-    let after = patch::patched(readable(body)?, patch).map_err(anyhow::Error::from)?;
+    let after = edit::patched(readable(body)?, patch).map_err(anyhow::Error::from)?;
     Ok(after.into())
 }
 
@@ -185,7 +180,7 @@ fn patched(body: &Bytes, patch: &str) -> Result<Bytes, Failure> {
 /// only the body can be edited: all else is settled.
 async fn by_hand(
     letter: &DeadLetter,
-    check: impl Fn(&Editable) -> Result<(), check::Unfit>,
+    check: impl Fn(&Editable) -> Result<(), edit::Unfit>,
 ) -> Result<Editable, Failure> {
     let editor = editor::command()?;
     let before = Editable::from(letter);
@@ -195,13 +190,13 @@ async fn by_hand(
         stderr::say("the body is not JSON; opening it as plain text");
     }
     let mut shown = if is_json {
-        layout::pretty(body)
+        edit::pretty(body)
     } else {
         body.to_owned()
     };
     let is_whole = letter.event.is_none();
     if is_whole {
-        shown = form::form(&before, &shown);
+        shown = edit::form(&before, &shown);
     }
     // Ctrl-C is the editor's while it runs; were it ours too, the file would stay behind.
     let stop = stop::on_signals()?;
@@ -234,10 +229,10 @@ async fn by_hand(
 }
 
 /// What somebody has made of the form.
-fn of_form(before: &Editable, form: &str) -> Result<Editable, check::Unfit> {
-    let (settings, body) = form::read_form(before, form).map_err(check::unfit)?;
+fn of_form(before: &Editable, form: &str) -> Result<Editable, edit::Unfit> {
+    let (settings, body) = edit::read_form(before, form).map_err(edit::unfit)?;
     let with_body = with_body(before, body);
-    envelope::set(&with_body, &settings).map_err(|error| check::unfit(error.to_string()))
+    edit::set(&with_body, &settings).map_err(|error| edit::unfit(error.to_string()))
 }
 
 /// The letter with the body that an editor has left. White space between the parts of JSON is its layout there;
@@ -247,7 +242,7 @@ fn with_body(before: &Editable, text: &str) -> Editable {
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
     let compact = |text: &str| {
         if is_json {
-            layout::compact(text)
+            edit::compact(text)
         } else {
             text.to_owned()
         }
@@ -304,7 +299,7 @@ mod tests {
 
     use super::*;
     use crate::output::Output;
-    use crate::testbed;
+    use operate::testbed;
 
     fn app() -> App {
         App {

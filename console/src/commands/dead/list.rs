@@ -134,7 +134,7 @@ fn text(list: &List<DeadSummary>, names: &Names, now: OffsetDateTime) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testbed;
+    use operate::testbed;
 
     #[tokio::test]
     async fn pages_hold_every_letter_once_and_the_last_one_says_so() {

@@ -7,13 +7,13 @@ use common::bootstrap::Failure;
 use common::config::duration;
 use common::event::now;
 use common::store::{DeadFilter, DeadState, Moment, Store};
+use operate::words::{count, moment};
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::batches::{self, BATCH};
 use crate::app::App;
 use crate::confirm::confirm;
-use crate::output::{count, moment};
 
 /// What is old enough.
 #[derive(Debug, Args)]
@@ -90,7 +90,7 @@ mod tests {
     use common::store::Discard;
 
     use super::*;
-    use crate::testbed;
+    use operate::testbed;
 
     #[tokio::test]
     async fn only_what_was_settled_long_enough_ago_is_removed() {

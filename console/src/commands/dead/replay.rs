@@ -5,14 +5,14 @@ mod preview;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{DeadFilter, DeadState, Replay, Store};
+use operate::replay::Outcome;
+use operate::words::count;
 use uuid::Uuid;
 
 use super::filter::{FilterArgs, WHICH, whole_name};
 use crate::app::App;
 use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;
-use crate::output::count;
-use crate::replay::Outcome;
 
 /// More letters than this are bulk: they are watched unless that is turned off.
 const BULK: u64 = 100;

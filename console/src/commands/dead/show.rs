@@ -217,7 +217,7 @@ mod tests {
     use common::store::EditRecord;
 
     use super::*;
-    use crate::testbed;
+    use operate::testbed;
 
     fn story() -> DeadStory {
         let mut letter = testbed::letter("longshore.integrate.crm");

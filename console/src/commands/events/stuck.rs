@@ -2,14 +2,15 @@
 
 use clap::Args;
 use common::bootstrap::Failure;
+use operate::survey::{Missing, Requeued, Survey, Surveyor, Trouble, requeue};
+use operate::words::{count, moment};
 use serde_json::json;
 use time::OffsetDateTime;
-use workers::survey::{Missing, Requeued, Survey, Surveyor, Trouble, requeue};
 
 use crate::app::App;
 use crate::commands::events::state;
 use crate::confirm::confirm;
-use crate::output::{count, moment, table};
+use crate::output::table;
 use crate::survey::survey;
 use crate::when;
 

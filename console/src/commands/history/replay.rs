@@ -8,6 +8,8 @@ use common::broker::Broker;
 use common::event::{now, topic_matches};
 use common::store::{DeadFilter, HistorySlice, Moment, Replay, Store};
 use common::topology::Stage;
+use operate::history::{Judge, Reader, Verdict, Window};
+use operate::words::{count, moment};
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -16,8 +18,7 @@ use crate::app::App;
 use crate::commands::dead::{who, whole_name};
 use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;
-use crate::history::{Judge, Reader, Verdict, Window};
-use crate::output::{count, moment, spinner, table};
+use crate::output::{spinner, table};
 use crate::when;
 
 /// Which part of the history, and where to.

@@ -4,13 +4,14 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{Replay, Store};
 use indicatif::ProgressBar;
+use operate::history::Judge;
+use operate::replay::{LeftOpen, News, Outcome, PATIENCE, Replayer, follow, longest_attempt};
+use operate::words::count;
 use uuid::Uuid;
 
 use super::became;
 use crate::app::App;
-use crate::history::Judge;
-use crate::output::{bar, count, spinner, table};
-use crate::replay::{LeftOpen, News, Outcome, PATIENCE, Replayer, follow, longest_attempt};
+use crate::output::{bar, spinner, table};
 use crate::stop;
 
 /// How to send.

@@ -3,9 +3,9 @@
 use common::event::entry_key;
 use common::message::HeaderValue;
 use common::runtime::{Claim, Received};
+use operate::history::{Reader, Verdict, Window};
 
 use super::*;
-use crate::history::{Reader, Verdict, Window};
 
 #[tokio::test]
 async fn a_letter_stands_for_as_many_entries_of_another_spelling_as_it_has_copies() {

@@ -6,11 +6,12 @@ use common::bootstrap::Failure;
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadPage, DeadSummary, Store};
 use common::topology::{Names, Stage};
+use operate::replay::configuration_problem;
+use operate::words::count;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::output::{count, table};
-use crate::replay::configuration_problem;
+use crate::output::table;
 
 /// So many groups are looked at; there are seldom more than a few.
 const GROUPS: u32 = 1000;

@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::args::Cli;
-    use crate::testbed;
+    use operate::testbed;
 
     #[test]
     fn each_command_is_one_that_there_is() {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use common::store::{AttemptRecord, DeadSummary, Progress};
+use operate::words::moment;
 use uuid::Uuid;
 
 use super::{Edit, Story};
-use crate::output::{clean, moment, pairs, table};
+use crate::output::{clean, pairs, table};
 
 /// The longest answer that is shown beside its attempt, in characters; the JSON form has all of it.
 const LONGEST_ANSWER: usize = 200;

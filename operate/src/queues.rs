@@ -1,0 +1,136 @@
+//! How full every queue is, who consumes it, and which needs somebody's attention.
+
+use common::broker::{Broker, BrokerError, Depth};
+use common::topology::{Names, Queue, QueueKind, Topology};
+use serde::Serialize;
+
+use crate::words::count;
+
+/// One line: a queue, or all delay levels together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub queue: String,
+    /// `work`, `suspects`, `parked`, `history` or `delay`.
+    pub kind: &'static str,
+    /// Messages in it; `null` where there is no such queue.
+    pub messages: Option<u64>,
+    /// Consumers of it.
+    pub consumers: Option<u64>,
+    /// Why somebody should look, if so.
+    pub attention: Option<String>,
+}
+
+/// Asks the broker for every queue of the topology.
+pub async fn look(broker: &dyn Broker, topology: &Topology) -> Result<Vec<Line>, BrokerError> {
+    let mut lines = Vec::new();
+    let mut waiting = Depth::default();
+    let (mut levels, mut missing) = (0_u64, 0_u64);
+    for queue in &topology.queues {
+        let depth = broker.depth(&queue.name).await?;
+        if let QueueKind::Delay { .. } = queue.kind {
+            levels += 1;
+            match depth {
+                Some(depth) => waiting.messages += depth.messages,
+                None => missing += 1,
+            }
+        } else {
+            lines.push(line(queue, depth));
+        }
+    }
+    lines.push(Line {
+        queue: count(levels, "delay level"),
+        kind: "delay",
+        messages: Some(waiting.messages),
+        consumers: None,
+        attention: (missing > 0)
+            .then(|| format!("{missing} missing: `longshore topology apply` declares them")),
+    });
+    Ok(lines)
+}
+
+fn line(queue: &Queue, depth: Option<Depth>) -> Line {
+    let kind = match queue.kind {
+        QueueKind::Work { .. } if Names::is_suspect(&queue.name) => "suspects",
+        QueueKind::Work { .. } => "work",
+        QueueKind::Parked => "parked",
+        QueueKind::Stream { .. } => "history",
+        QueueKind::Delay { .. } => "delay",
+    };
+    let attention = match (kind, depth) {
+        (_, None) => Some("missing: `longshore topology apply` declares it"),
+        (
+            "work" | "suspects",
+            Some(Depth {
+                messages: 1..,
+                consumers: 0,
+            }),
+        ) => Some("messages wait and nobody consumes them: start the worker"),
+        ("work", Some(Depth { consumers: 0, .. })) => Some("nobody consumes it: start the worker"),
+        ("suspects", Some(Depth { messages: 1.., .. })) => {
+            Some("workers died over these: see the workers' logs")
+        }
+        ("parked", Some(Depth { messages: 1.., .. })) => {
+            Some("not even the archive could take these: look at them by hand")
+        }
+        _ => None,
+    };
+    Line {
+        queue: queue.name.clone(),
+        kind,
+        messages: depth.map(|depth| depth.messages),
+        consumers: depth.map(|depth| depth.consumers),
+        attention: attention.map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(name: &str) -> Queue {
+        let kind = QueueKind::Work {
+            dead_letter_exchange: "longshore.dead".to_owned(),
+            dead_letter_routing_key: None,
+        };
+        Queue {
+            name: name.to_owned(),
+            kind,
+        }
+    }
+
+    #[test]
+    fn what_needs_somebody_says_why() {
+        let depth = |messages, consumers| {
+            Some(Depth {
+                messages,
+                consumers,
+            })
+        };
+        let parked = Queue {
+            name: "longshore.dead.parked".to_owned(),
+            kind: QueueKind::Parked,
+        };
+        let cases = [
+            (work("longshore.store"), None, Some("topology apply")),
+            (
+                work("longshore.store"),
+                depth(0, 0),
+                Some("start the worker"),
+            ),
+            (work("longshore.store"), depth(5, 0), Some("messages wait")),
+            (work("longshore.store"), depth(5, 1), None),
+            (work("longshore.store.suspect"), depth(0, 0), None),
+            (work("longshore.store.suspect"), depth(1, 1), Some("died")),
+            (parked.clone(), depth(0, 0), None),
+            (parked, depth(1, 0), Some("by hand")),
+        ];
+        for (queue, depth, expected) in cases {
+            let found = line(&queue, depth).attention;
+            match expected {
+                None => assert_eq!(found, None, "{queue:?}"),
+                Some(word) => assert!(found.is_some_and(|text| text.contains(word)), "{queue:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Following what became of what a replay has sent.
+
+use std::time::{Duration, Instant};
+
+use common::bootstrap::Failure;
+use common::store::{ReplayOutcome, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Outage;
+
+/// How often at most it is looked, and which part of the time that takes at most.
+const EVERY: Duration = Duration::from_millis(250);
+const PART: u32 = 10;
+
+/// Waits until nothing that the replay has sent is under way any more, or until `stop` is cancelled; says how
+/// it stands then.
+///
+/// # Errors
+/// The database was down for longer than `patience`.
+pub async fn follow(
+    store: &dyn Store,
+    replay: Uuid,
+    patience: Duration,
+    stop: &CancellationToken,
+    tell: impl Fn(&ReplayOutcome),
+) -> Result<ReplayOutcome, Failure> {
+    let mut outage: Option<Outage> = None;
+    let mut last = ReplayOutcome::default();
+    loop {
+        let began = Instant::now();
+        let wait = match store.replay_outcome(replay).await {
+            Ok(outcome) => {
+                outage = None;
+                tell(&outcome);
+                if outcome.under_way == 0 {
+                    return Ok(outcome);
+                }
+                last = outcome;
+                EVERY.max(began.elapsed() * PART)
+            }
+            Err(error @ StoreError::Unavailable(_)) => {
+                let outage = outage.get_or_insert_with(Outage::begins);
+                if !outage.wait(patience, stop).await && !stop.is_cancelled() {
+                    return Err(error.into());
+                }
+                Duration::ZERO
+            }
+            Err(error) => return Err(error.into()),
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(last),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

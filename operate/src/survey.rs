@@ -1,0 +1,299 @@
+//! What became of everything that was received: the history compared with the tables and the queues.
+//!
+//! Everything that was received in a window is looked up in the tables; what is at rest there is settled. What
+//! is not is given time, and meanwhile looked for in the queues. What is found in neither is *stuck* where
+//! every place was seen, and *unknown* where it may be in one that could not be looked into. What the tables
+//! hold, but nobody received, is *forged*, or *unknown* where it is older than the history.
+//!
+//! Nothing that grows with the window is held in memory: what is known of each entry goes into files without a
+//! name, divided by the ids, and each part is sorted and looked up by itself.
+
+mod altered;
+mod batches;
+mod census;
+mod entries;
+mod facts;
+mod fate;
+mod forged;
+mod names;
+mod places;
+mod resend;
+mod room;
+mod scene;
+mod settle;
+mod spill;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::bootstrap::Failure;
+use common::broker::Broker;
+use common::event::EventId;
+use common::store::{Moment, Standing, Store};
+use common::topology::{Names, Topology};
+use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use self::altered::Foreign;
+use self::census::Census;
+use self::entries::Entries;
+use self::fate::Fate;
+use self::names::Kinds;
+use self::scene::Scene;
+use self::spill::{Buckets, Line, Spill};
+use crate::history::{Judge, Reader, Window};
+
+pub use self::fate::Trouble;
+pub use self::resend::{Requeued, as_received, as_stored, requeue};
+pub use self::scene::{Look, look_into_delays};
+
+/// How many entries are looked up in one go.
+const BATCH: usize = 500;
+
+/// Maximum of troubles that are named; more are counted.
+const MAX_NAMED: usize = 1_000;
+
+/// The first and the longest wait between two looks at what is not at rest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// What a survey works on.
+pub struct Surveyor<'a> {
+    /// Where messages wait, and the history.
+    pub broker: &'a dyn Broker,
+    /// Where everything comes to rest.
+    pub store: &'a dyn Store,
+    /// The queues there are.
+    pub topology: &'a Topology,
+    /// Their names.
+    pub names: &'a Names,
+    /// Reads entries of the history.
+    pub judge: &'a Judge,
+    /// How long what was received just now may take to come to rest.
+    pub patience: Duration,
+}
+
+/// What became of everything that was received in a window.
+#[derive(Debug, Default, Serialize)]
+pub struct Survey {
+    /// The beginning of the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// Its end: what was received by then is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+    /// Distinct events, and messages that are none.
+    pub received: u64,
+    /// Received again under the same id, beside these.
+    pub repeated: u64,
+    /// Stored, and everything that was due is done.
+    pub completed: u64,
+    /// Refused, by code.
+    pub rejected: BTreeMap<String, u64>,
+    /// Given up: there is a dead letter.
+    pub dead: u64,
+    /// No events when they died, and sent again since: what they became has an id of its own.
+    pub mended: u64,
+    /// Found waiting in a queue, by its id or by its place.
+    pub under_way: u64,
+    /// Not at rest, and not found in a queue, but there are places that could not be looked into; or stored, and
+    /// older than the history.
+    pub unknown: u64,
+    /// Not at rest, and in no queue.
+    pub stuck: u64,
+    /// Stored or delivered in the window, but never received.
+    pub forged: u64,
+    /// Stored in the window and received before it; not counted among the received.
+    pub earlier: u64,
+    /// Messages in the queues of the workers and of delays.
+    pub waiting: BTreeMap<String, u64>,
+    /// Whether everything received was found, and nothing else.
+    pub balances: bool,
+    /// What is unknown, stuck or forged, the first 1,000 of it.
+    pub items: Vec<Missing>,
+}
+
+/// What is not at rest.
+struct Open {
+    lines: Spill,
+    /// The newest entry that has come as far as a table.
+    passed: Option<u64>,
+    /// All entries of the window that did not come through our own door.
+    foreign: Foreign,
+    /// What may wait beside it.
+    census: Census,
+}
+
+/// An event that something is wrong with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Missing {
+    /// What is wrong.
+    pub verdict: Trouble,
+    /// The event, where the message is one.
+    pub event: Option<EventId>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was received, by whoever is believed.
+    pub received_at: Option<Moment>,
+    /// Where it stands in the tables; `null` where nothing is known of it.
+    pub status: Option<Standing>,
+    /// Its place in the history; `null` where it has none.
+    pub offset: Option<u64>,
+    /// What is known of it.
+    pub known: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl Surveyor<'_> {
+    /// Takes the survey of what was received in `window` until now. `read` is told how many entries were read.
+    ///
+    /// # Errors
+    /// Broker or database cannot say, or there is no room for temporary files.
+    pub async fn take(
+        &self,
+        window: Window,
+        now: OffsetDateTime,
+        read: impl Fn(u64),
+    ) -> Result<Survey, Failure> {
+        let mut survey = Survey {
+            since: window.from.map(Moment),
+            at: Some(Moment(now)),
+            ..Survey::default()
+        };
+        let began = Instant::now();
+        let mut kinds = Kinds::default();
+        let mut entries = self.read(window, &mut kinds, &read).await?;
+        let mut facts = self.facts(window, now, &mut kinds).await?;
+        let mut ledger = settle::Ledger::new(self, &mut survey)?;
+        let mut strangers = forged::Strangers::new()?;
+        for (received, facts) in entries.all.iter_mut().zip(facts.iter_mut()) {
+            let received = spill::sorted(received).map_err(no_room)?;
+            let facts = spill::sorted(facts).map_err(no_room)?;
+            strangers.add(&received, facts)?;
+            ledger.count(received).await?;
+        }
+        let strangers = strangers.finish(&mut entries.all)?;
+        let (lines, passed) = ledger.finish(&mut entries.foreign).await?;
+        let extent = entries.extent;
+        let last = extent.last();
+        let open = Open {
+            lines,
+            passed,
+            foreign: entries.foreign,
+            census: Census::new(window, extent),
+        };
+        survey.items = self.await_rest(open, &kinds, began, &mut survey).await?;
+        let forged = forged::judge(self, window, last, strangers, &kinds, &mut survey).await?;
+        survey.items.extend(forged);
+        survey.items.truncate(MAX_NAMED);
+        let rejected: u64 = survey.rejected.values().sum();
+        let known = survey.completed + rejected + survey.dead + survey.mended + survey.under_way;
+        survey.balances = known == survey.received && survey.forged == 0 && survey.unknown == 0;
+        Ok(survey)
+    }
+
+    /// Reads the window to what is its end now.
+    async fn read(
+        &self,
+        window: Window,
+        kinds: &mut Kinds,
+        read: &impl Fn(u64),
+    ) -> Result<Entries, Failure> {
+        let mut reader = Reader::open(self.broker, self.judge.logins(), window, None).await?;
+        let mut entries = Entries::new()?;
+        while let Some(entry) = reader.next().await? {
+            entries.add(self.judge.identify(entry), kinds)?;
+            read(1);
+        }
+        Ok(entries)
+    }
+
+    /// What the tables say was stored or delivered in the window.
+    async fn facts(
+        &self,
+        window: Window,
+        now: OffsetDateTime,
+        kinds: &mut Kinds,
+    ) -> Result<Buckets, Failure> {
+        let from = window.from.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        facts::read(self.store, from, now, kinds).await
+    }
+
+    /// Looks at what is not at rest until all of it is, or was found waiting, or the patience is over. Counts
+    /// it, and names what is neither.
+    async fn await_rest(
+        &self,
+        mut open: Open,
+        kinds: &Kinds,
+        began: Instant,
+        survey: &mut Survey,
+    ) -> Result<Vec<Missing>, Failure> {
+        let mut scene = Scene::default();
+        let mut wait = FIRST_WAIT;
+        loop {
+            let time_is_up = began.elapsed() >= self.patience;
+            scene.look(self, time_is_up).await?;
+            // What had left its queue before the queues were looked at is at rest by now.
+            let mut ledger = settle::Ledger::new(self, survey)?;
+            ledger.count_again(&mut open.lines).await?;
+            let (left, passed) = ledger.finish(&mut open.foreign).await?;
+            open.lines = left;
+            open.passed = open.passed.max(passed);
+            let verdicts = fate::judge(self, &mut open, &scene).await?;
+            let settled = verdicts.stuck + verdicts.unknown == 0;
+            if settled || time_is_up {
+                survey.waiting.clone_from(&scene.counts);
+                survey.under_way += verdicts.under_way;
+                survey.stuck += verdicts.stuck;
+                survey.unknown += verdicts.unknown;
+                return Ok(verdicts
+                    .named
+                    .into_iter()
+                    .map(|(line, standing, fate)| missing(&line, standing, fate, kinds))
+                    .collect());
+            }
+            let left = self.patience.saturating_sub(began.elapsed());
+            tokio::time::sleep(wait.min(left)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+fn missing(line: &Line, status: Option<Standing>, fate: Fate, kinds: &Kinds) -> Missing {
+    let (verdict, known) = match fate {
+        Fate::UnderWay => (Trouble::Unknown, String::new()),
+        Fate::Stuck(known) => (Trouble::Stuck, known),
+        Fate::Unknown(known) => (Trouble::Unknown, known),
+    };
+    let advice = match verdict {
+        Trouble::Stuck => "`longshore events stuck --requeue` sends it on its way again",
+        _ => {
+            "see that the queue is consumed, then look again with a longer --patience or an earlier --since; \
+             `longshore events stuck --requeue` sends it on its way again and harms nothing"
+        }
+    };
+    Missing {
+        verdict,
+        event: line.event(),
+        kind: kinds.name(line.kind).to_owned(),
+        received_at: line.moment().map(Moment),
+        status,
+        offset: Some(line.offset),
+        known,
+        advice: advice.to_owned(),
+    }
+}
+
+/// A temporary file cannot be written or read.
+fn no_room(error: std::io::Error) -> Failure {
+    Failure::Failed(anyhow::anyhow!(
+        "a temporary file in {}: {error}; give it room, or set TMPDIR to a folder that has some",
+        std::env::temp_dir().display()
+    ))
+}
+
+#[cfg(test)]
+mod tests;
