@@ -180,7 +180,13 @@ fn pure_modules_do_no_io() -> Result<()> {
 
 #[test]
 fn what_an_operator_can_do_needs_no_terminal() -> Result<()> {
-    let terminal = ["clap", "indicatif", "comfy_table", "std::io::stdin", "console"];
+    let terminal = [
+        "clap",
+        "indicatif",
+        "comfy_table",
+        "std::io::stdin",
+        "console",
+    ];
     nothing_names("operate/src", &terminal, &[])?;
     let manifest = read("operate/Cargo.toml")?;
     let dependencies = manifest.split("[dev-dependencies]").next();

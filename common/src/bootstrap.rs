@@ -1,5 +1,6 @@
 //! How every program starts and ends: configuration, engines, telemetry, signals, exit code.
 
+mod arguments;
 mod declaring;
 mod engines;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub use arguments::{command, matches};
 pub use engines::{broker, store};
 
 use crate::broker::{Broker, BrokerError, PublishError};
@@ -219,17 +221,6 @@ where
     runtime.shutdown_timeout(Duration::from_millis(500));
     tracing::info!(program.name = name, failed = done.is_err(), "ended");
     done
-}
-
-/// Starts a program that takes no arguments: one that is given any was meant to do something else.
-pub fn without_arguments(name: &str, main: fn() -> ExitCode) -> ExitCode {
-    match std::env::args_os().nth(1) {
-        None => main(),
-        Some(found) => {
-            stderr::say(&format!("{name}: expected no arguments, found {found:?}"));
-            ExitCode::from(2)
-        }
-    }
 }
 
 /// How much longer than the drain deadline the process as a whole may take to end.

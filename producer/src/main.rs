@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::bootstrap::without_arguments("longshore-producer", producer::main)
+    producer::main(std::env::args_os())
 }

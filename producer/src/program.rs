@@ -1,5 +1,6 @@
 //! The program around the door.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,9 +14,15 @@ use crate::door::Door;
 use crate::routes::router;
 use crate::serve::{DEFAULT_LISTEN, bind, serve};
 
-/// Runs `longshore-producer` to its end.
-pub fn main() -> ExitCode {
-    bootstrap::run("longshore-producer", run)
+const NAME: &str = "longshore-producer";
+
+/// Runs the program `longshore-producer` with these arguments, the first of which is its name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = bootstrap::command(NAME, "The HTTP door: takes events and publishes them");
+    match bootstrap::matches(command, arguments) {
+        Ok(_) => bootstrap::run(NAME, run),
+        Err(code) => code,
+    }
 }
 
 async fn run(program: Program) -> Result<(), Failure> {

@@ -5,10 +5,11 @@ mod dead;
 mod handler;
 mod rejection;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{Failure, Program};
+use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
 use common::runtime::{Handler, Spec, Worker};
 use common::store::Store;
@@ -19,9 +20,18 @@ use crate::watch;
 
 pub use handler::{KeepDead, KeepRejections};
 
-/// Runs the program `longshore-archive`.
-pub fn main() -> ExitCode {
-    crate::serve::run("longshore-archive", run)
+const NAME: &str = "longshore-archive";
+
+/// Runs the program `longshore-archive` with these arguments, the first of which is its name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = bootstrap::command(
+        NAME,
+        "Keeps dead letters and rejections, and the standing watch",
+    );
+    match bootstrap::matches(command, arguments) {
+        Ok(_) => crate::serve::run(NAME, run),
+        Err(code) => code,
+    }
 }
 
 async fn run(program: Program) -> Result<(), Failure> {

@@ -4,10 +4,11 @@ mod details;
 mod handler;
 mod password;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{Failure, Program};
+use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
 use common::runtime::{Spec, Worker};
 use common::seal::Seal;
@@ -16,9 +17,15 @@ use common::topology::{Names, Stage};
 
 pub use handler::StoreEvents;
 
-/// Runs the program `longshore-store`.
-pub fn main() -> ExitCode {
-    crate::serve::run("longshore-store", run)
+const NAME: &str = "longshore-store";
+
+/// Runs the program `longshore-store` with these arguments, the first of which is its name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = bootstrap::command(NAME, "Writes events to the database, each of them once");
+    match bootstrap::matches(command, arguments) {
+        Ok(_) => crate::serve::run(NAME, run),
+        Err(code) => code,
+    }
 }
 
 async fn run(program: Program) -> Result<(), Failure> {

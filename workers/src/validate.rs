@@ -1,10 +1,11 @@
 //! The validate worker: every event, through whichever door it came, meets the same schema and the
 //! same rules here; foreign shapes become canonical events.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{Failure, Program};
+use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
 use common::event::Types;
 use common::runtime::{Spec, Worker};
@@ -12,9 +13,15 @@ use common::seal::Seal;
 use common::topology::{Names, Stage};
 use common::validation::Validate;
 
-/// Runs the program `longshore-validate`.
-pub fn main() -> ExitCode {
-    crate::serve::run("longshore-validate", run)
+const NAME: &str = "longshore-validate";
+
+/// Runs the program `longshore-validate` with these arguments, the first of which is its name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = bootstrap::command(NAME, "Checks events against schema and rules");
+    match bootstrap::matches(command, arguments) {
+        Ok(_) => crate::serve::run(NAME, run),
+        Err(code) => code,
+    }
 }
 
 async fn run(program: Program) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `longshore run`: one of the programs in this process.
 
-use common::telemetry::stderr;
 use std::ffi::OsString;
+use std::iter;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -51,20 +51,14 @@ impl Program {
 impl RunArgs {
     /// Runs the program until it ends.
     pub(crate) fn start(self) -> ExitCode {
-        if self.program != Program::Integrate && !self.args.is_empty() {
-            let name = self.program.as_str();
-            let found = self.args;
-            stderr::say(&format!(
-                "longshore run {name}: expected no arguments, found {found:?}"
-            ));
-            return ExitCode::from(2);
-        }
+        let name = format!("longshore-{}", self.program.as_str());
+        let arguments = iter::once(name.into()).chain(self.args);
         match self.program {
-            Program::Producer => producer::main(),
-            Program::Validate => workers::validate::main(),
-            Program::Store => workers::store::main(),
-            Program::Integrate => workers::integrate::main_with(self.args.into_iter()),
-            Program::Archive => workers::archive::main(),
+            Program::Producer => producer::main(arguments),
+            Program::Validate => workers::validate::main(arguments),
+            Program::Store => workers::store::main(arguments),
+            Program::Integrate => workers::integrate::main(arguments),
+            Program::Archive => workers::archive::main(arguments),
         }
     }
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::bootstrap::without_arguments("longshore-archive", workers::archive::main)
+    workers::archive::main(std::env::args_os())
 }

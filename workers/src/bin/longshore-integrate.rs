@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    workers::integrate::main()
+    workers::integrate::main(std::env::args_os())
 }

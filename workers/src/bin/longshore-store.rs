@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::bootstrap::without_arguments("longshore-store", workers::store::main)
+    workers::store::main(std::env::args_os())
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::bootstrap::without_arguments("longshore-validate", workers::validate::main)
+    workers::validate::main(std::env::args_os())
 }
