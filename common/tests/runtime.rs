@@ -147,31 +147,6 @@ async fn a_hold_with_nothing_waiting_ends_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_does_not_wait_for_the_end_of_the_trials_subscription() {
-    const EVENTS: usize = 200;
-    let mut world = World::with(EVENTS).await;
-    world.is_odd(Fault::HearsTrialsLate);
-    let dependency = Arc::new(Dependency::default());
-    dependency.refuses.store(true, Ordering::SeqCst);
-    let (standing, running) = world.start(Works(Arc::clone(&dependency)));
-    until("many trials", async || {
-        dependency.asked.load(Ordering::SeqCst) >= 8
-    })
-    .await;
-    dependency.refuses.store(false, Ordering::SeqCst);
-    until("everything is handled", async || {
-        dependency.done.lock().expect("no panic").len() == EVENTS
-    })
-    .await;
-    assert_eq!(standing.problem().await, None);
-    world.end(running).await;
-    // Each trial has ended in good order: nothing of it came back.
-    assert_eq!(world.depth(&world.queue).await, 0);
-    let done = dependency.done.lock().expect("no panic");
-    assert!(done.values().all(|times| times.len() == 1));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_begun_is_given_back_uncounted_at_the_end() {
     let world = World::with(usize::from(PREFETCH)).await;
     let (_, running) = world.start(Slow);

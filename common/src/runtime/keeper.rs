@@ -36,7 +36,7 @@ struct Ended {
 }
 
 impl Worker {
-    /// Ends each hold, until the worker is told to stop and the trials are over, with their subscriptions.
+    /// Ends each hold, until the worker is told to stop and the trials are over.
     pub(super) async fn keep(self: Arc<Self>) {
         tokio::select! {
             () = self.end_holds() => {}
@@ -132,8 +132,7 @@ impl Worker {
 }
 
 impl Lane {
-    /// Takes one event, if there is one, and handles it. The error says what it could not do without. When it
-    /// returns, the event is settled, but the broker may not know yet.
+    /// Takes one event, if there is one, and handles it. The error says what it could not do without.
     async fn try_one(self) -> Result<(), Down> {
         let lane = Arc::new(self);
         let subscribed = lane.worker.broker.subscribe(&lane.queue, lane.prefetch());
@@ -159,14 +158,10 @@ impl Lane {
             None => Ok(()),
         };
         lane.give_back(more, &control).await;
-        // A backlog need not wait for it.
-        let trials = lane.worker.trials.clone();
-        trials.spawn(tasks::supervised("end of a trial", async move {
-            if let Err(error) = control.flush().await {
-                tracing::debug!(queue.name = %lane.queue, %error, "the tried event may come again");
-            }
-            control.close().await;
-        }));
+        if let Err(error) = control.flush().await {
+            tracing::debug!(queue.name = %lane.queue, %error, "the tried event may come again");
+        }
+        control.close().await;
         tried
     }
 

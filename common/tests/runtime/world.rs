@@ -34,7 +34,6 @@ pub struct Odd {
     pub inner: Arc<dyn Broker>,
     pub published: Arc<AtomicUsize>,
     pub fault: Fault,
-    pub stop: CancellationToken,
 }
 
 /// What is wrong.
@@ -48,39 +47,6 @@ pub enum Fault {
     PanicsAtSubscribe { suspects: bool },
     /// It publishes nothing, and panics when it is asked whether it does again.
     PanicsAtProbe,
-    /// It hears of a trial's settlements when the program stops, and no sooner.
-    HearsTrialsLate,
-}
-
-/// The control of a trial's subscription, which gets through to the broker when the program stops.
-struct Late {
-    inner: Arc<dyn SubscriptionControl>,
-    stop: CancellationToken,
-}
-
-#[async_trait]
-impl SubscriptionControl for Late {
-    fn settle(&self, tag: Tag, settlement: Settlement) {
-        self.inner.settle(tag, settlement);
-    }
-
-    async fn owns(&self) -> bool {
-        self.inner.owns().await
-    }
-
-    async fn flush(&self) -> Result<(), BrokerError> {
-        self.stop.cancelled().await;
-        self.inner.flush().await
-    }
-
-    async fn cancel(&self) -> Result<(), BrokerError> {
-        self.inner.cancel().await
-    }
-
-    async fn close(&self) {
-        self.stop.cancelled().await;
-        self.inner.close().await;
-    }
 }
 
 struct NotOurs(Arc<dyn SubscriptionControl>);
@@ -136,14 +102,6 @@ impl Broker for Odd {
         let mut subscription = self.inner.subscribe(queue, prefetch).await?;
         if self.fault == Fault::TakesBack {
             subscription.control = Arc::new(NotOurs(subscription.control));
-        }
-        // Suspects come one by one as well.
-        let is_trial = prefetch == 1 && !queue.ends_with(".suspect");
-        if self.fault == Fault::HearsTrialsLate && is_trial {
-            subscription.control = Arc::new(Late {
-                inner: subscription.control,
-                stop: self.stop.clone(),
-            });
         }
         Ok(subscription)
     }
@@ -284,7 +242,6 @@ impl World {
             inner: Arc::clone(&self.broker),
             published: Arc::clone(&published),
             fault,
-            stop: self.program.stop.clone(),
         });
         published
     }

@@ -63,24 +63,24 @@ impl Census {
         }
         let since = self.window.from.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let mended = surveyor.store.watching().count_mended(since).await?;
-        let room = self.count(surveyor, &offsets, passed, mended).await?;
-        if !room.is_enough() || self.window.from.is_none() {
-            return Ok(room);
+        let asked = offsets.len() as u64;
+        let (mut messages, mut others) = self.count(surveyor, asked, mended).await?;
+        if messages >= asked + others.at_most && self.window.from.is_some() {
+            // There is room for what was received before as well: whether it is there decides.
+            let earlier = self.count_earlier(surveyor, scene).await?;
+            (messages, others) = self.count(surveyor, asked, mended + earlier).await?;
         }
-        // There is room for what was received before as well: whether it is there decides.
-        let earlier = self.count_earlier(surveyor, scene).await?;
-        self.count(surveyor, &offsets, passed, mended + earlier)
-            .await
+        Ok(Room::new(messages, others, offsets, passed))
     }
 
-    /// Counts the messages, again where others came in meanwhile. `known` are others that may be among them.
+    /// Counts the messages, again where others came in meanwhile, for so many events that are `asked` for. `known` are
+    /// others that may be among them.
     async fn count(
         &mut self,
         surveyor: &Surveyor<'_>,
-        offsets: &[u64],
-        passed: Option<u64>,
+        asked: u64,
         known: u64,
-    ) -> Result<Room, Failure> {
+    ) -> Result<(u64, Others), Failure> {
         let mut best: Option<(u64, Others)> = None;
         for _ in 0..TRIES {
             let at_least = self.later;
@@ -100,13 +100,11 @@ impl Census {
             if is_best {
                 best = Some((messages, others));
             }
-            let claims = others.at_most + offsets.len() as u64;
-            if messages >= claims || self.later == at_least {
+            if messages >= asked + others.at_most || self.later == at_least {
                 break;
             }
         }
-        let (messages, others) = best.unwrap_or_default();
-        Ok(Room::new(messages, others, offsets.to_vec(), passed))
+        Ok(best.unwrap_or_default())
     }
 
     /// Goes on counting what was received behind the window.

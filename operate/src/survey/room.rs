@@ -82,11 +82,6 @@ impl Room {
         }
     }
 
-    /// Whether there is a message for each that may be there, if not more.
-    pub(super) fn is_enough(&self) -> bool {
-        self.messages >= self.claims
-    }
-
     /// What it has for an event that was asked for.
     pub(super) fn seat(&self, offset: u64) -> Seat {
         let reaches = |oldest: Option<u64>| oldest.is_some_and(|oldest| offset >= oldest);
