@@ -152,12 +152,4 @@ mod tests {
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         assert_eq!(lines, [" QUEUE  DEPTH", " a      1"]);
     }
-
-    #[test]
-    fn nouns_follow_their_number() {
-        assert_eq!(
-            (count(1, "letter"), count(0, "letter")),
-            ("1 letter".into(), "0 letters".into())
-        );
-    }
 }

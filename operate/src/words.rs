@@ -14,3 +14,16 @@ pub fn count(number: u64, noun: &str) -> String {
         format!("{number} {noun}s")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nouns_follow_their_number() {
+        assert_eq!(
+            (count(1, "letter"), count(0, "letter")),
+            ("1 letter".into(), "0 letters".into())
+        );
+    }
+}
