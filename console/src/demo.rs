@@ -16,7 +16,6 @@ use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadState, EventStatus, Replay, Store};
 use common::telemetry::stderr;
-use common::topology::Names;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -24,9 +23,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::commands::run::Program;
 use crate::data;
-use crate::history::Judge;
 use crate::output::bar;
-use crate::replay::{PATIENCE, Replayer, longest_attempt};
 use crate::shell::{called, quoted};
 use crate::stop;
 use crate::system::System;
@@ -201,18 +198,6 @@ async fn replay(
     left_dead: Option<ReasonCode>,
     stop: &CancellationToken,
 ) -> Result<u64, Failure> {
-    let names = Names::new(system.config.namespace.clone());
-    let judge = Judge::new(&system.config)?;
-    let replayer = Replayer {
-        broker: system.broker.as_ref(),
-        store: system.store.as_ref(),
-        topology: &system.topology,
-        names: &names,
-        judge: &judge,
-        stop,
-        patience: PATIENCE,
-        longest_attempt: longest_attempt(&system.config),
-    };
     let open = DeadFilter {
         state: Some(DeadState::Open),
         ..DeadFilter::default()
@@ -235,7 +220,7 @@ async fn replay(
             slice: None,
             new_ids: false,
         };
-        replayed += replayer.begin(&replay, |_| {}).await?.replayed;
+        replayed += system.replay(&replay, stop).await?;
     }
     Ok(replayed)
 }

@@ -9,34 +9,37 @@ use serde::Serialize;
 
 /// Where results go. Questions, progress and complaints go to standard error instead.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Output {
+pub struct Output {
     json: bool,
 }
 
 /// A page of a list, as every listing command prints it.
 #[derive(Debug, Serialize)]
-pub(crate) struct List<T> {
+pub struct List<T> {
     /// What was found.
-    pub(crate) items: Vec<T>,
+    pub items: Vec<T>,
     /// Where the next page begins; `null` on the last one.
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
 }
 
 impl<T> List<T> {
     /// A list that is whole.
-    pub(crate) fn whole(items: Vec<T>) -> Self {
+    pub fn whole(items: Vec<T>) -> Self {
         Self { items, next: None }
     }
 }
 
 impl Output {
     /// Results as tables, or as JSON.
-    pub(crate) fn new(json: bool) -> Self {
+    pub fn new(json: bool) -> Self {
         Self { json }
     }
 
     /// Prints a result: as JSON, or as the text that `text` makes.
-    pub(crate) fn show<T: Serialize>(
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub fn show<T: Serialize>(
         &self,
         document: &T,
         text: impl FnOnce(&T) -> String,
@@ -66,7 +69,7 @@ const NARROWEST: u16 = 24;
 
 /// A table with plain columns. On a terminal the last one is broken to fit; the others never are, so that
 /// what somebody copies out of them is whole.
-pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     if std::io::stdout().is_terminal() {
@@ -120,7 +123,7 @@ pub(crate) fn moment(at: time::OffsetDateTime) -> String {
 }
 
 /// A count and the right form of its noun: "1 letter", "2 letters".
-pub(crate) fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     if number == 1 {
         format!("1 {noun}")
     } else {

@@ -37,7 +37,6 @@ use uuid::Uuid;
 use crate::history::Judge;
 use crate::output::count;
 
-pub(crate) use courier::{Fate, Parcel, round};
 pub(crate) use follow::follow;
 use hold::{Hold, elsewhere};
 use outcome::{Ended, Sent};

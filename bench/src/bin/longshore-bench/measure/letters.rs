@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use ::bench::{Namespace, Report, Unit, dead_letters};
+use bench::{Namespace, Report, Unit, dead_letters};
 use clap::Args;
 use common::bootstrap::Failure;
 use common::event::now;
 use common::reason::{Cause, ReasonCode};
 use common::store::{DeadFilter, DeadPage, DeadQuestion, DeadState, Moment, Store, StoreError};
+use longshore::output::count;
+use longshore::system::System;
 
 use super::lab::{Lab, median};
-use crate::output::count;
-use crate::system::System;
 
 /// Asked so often before it counts, and so often then.
 const WARM: usize = 2;
@@ -35,8 +35,8 @@ the median of nine answers, after two that do not count. The plans by which Post
 with --json in full. Everything is removed again.
 
 Example:
-  longshore bench letters --json")]
-pub struct BenchLettersArgs {
+  longshore-bench letters --json")]
+pub(crate) struct LettersArgs {
     /// Dead letters to look among
     #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(i64).range(1000..))]
     letters: i64,
@@ -47,12 +47,12 @@ pub struct BenchLettersArgs {
 
 pub(super) async fn measure(
     lab: &Lab,
-    args: &BenchLettersArgs,
+    args: &LettersArgs,
     report: &mut Report,
 ) -> Result<(), Failure> {
     if lab.config.database.url.is_embedded() {
         return Err(Failure::Usage(
-            "bench letters: expected LONGSHORE_DATABASE_URL=postgres://…, found the embedded engine, \
+            "letters: expected LONGSHORE_DATABASE_URL=postgres://…, found the embedded engine, \
              which is for far fewer of them"
                 .to_owned(),
         ));
