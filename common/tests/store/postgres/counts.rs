@@ -2,8 +2,8 @@
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, DeadPage, DeadQuestion, DeadState, Moment, Store as _};
+use common::store::postgres::{DeadQuestion, PostgresStore};
+use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store as _};
 use sqlx::migrate::Migrator;
 use sqlx::{Executor as _, PgConnection};
 
