@@ -1,6 +1,6 @@
 //! Where results go: tables and lines for people, one JSON document for programs.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use common::bootstrap::Failure;
@@ -72,10 +72,9 @@ const NARROWEST: u16 = 24;
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if std::io::stdout().is_terminal() {
+    if let Some(width) = terminal_width() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else {
-        table.force_no_tty();
+        table.set_width(width);
     }
     table.set_header(header.iter().map(|&name| name.to_uppercase()));
     for row in rows {
@@ -88,6 +87,12 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
         last.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST)));
     }
     table.trim_fmt()
+}
+
+/// How many columns the terminal behind standard output has; `None` where that is no terminal.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
 /// Name and value pairs, one a line.
