@@ -13,11 +13,11 @@ RUN cargo chef prepare --recipe-path recipe.json
 
 FROM chef AS build
 COPY --from=plan /src/recipe.json recipe.json
-RUN cargo chef cook --release --locked --recipe-path recipe.json --package longshore --package producer --package workers
+RUN cargo chef cook --profile dist --locked --recipe-path recipe.json --package longshore --package producer --package workers
 COPY . .
-RUN cargo build --release --locked --package longshore --package producer --package workers --bins \
+RUN cargo build --profile dist --locked --package longshore --package producer --package workers --bins \
     && mkdir /out \
-    && find target/release -maxdepth 1 -type f -executable -name 'longshore*' -exec cp -t /out {} + \
+    && find target/dist -maxdepth 1 -type f -executable -name 'longshore*' -exec cp -t /out {} + \
     && for program in longshore longshore-producer longshore-validate longshore-store longshore-integrate longshore-archive; \
        do test -x "/out/$program" || { echo "$program was not built" >&2; exit 1; }; done
 

@@ -97,6 +97,18 @@ fn each_outside_library_has_one_place() -> Result<()> {
 }
 
 #[test]
+fn what_is_shipped_knows_nothing_of_the_benchmark() -> Result<()> {
+    for package in ["common", "producer", "workers", "console"] {
+        let manifest = read(&format!("{package}/Cargo.toml"))?;
+        let depends = manifest
+            .lines()
+            .any(|line| line.split(['.', ' ', '=']).next() == Some("bench"));
+        ensure!(!depends, "{package}/Cargo.toml depends on bench");
+    }
+    Ok(())
+}
+
+#[test]
 fn metrics_are_recorded_in_one_place() -> Result<()> {
     for below in PROGRAMS {
         for (file, text) in code(below)? {

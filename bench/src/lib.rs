@@ -21,7 +21,6 @@ mod client;
 mod events;
 mod namespace;
 mod pace;
-mod percentiles;
 mod prefix;
 mod process;
 mod progress;
@@ -38,8 +37,8 @@ pub mod topology;
 pub mod twin;
 
 pub use events::{Event, Events, SIGNUP_REQUESTED};
+pub use longshore::percentiles::{Percentiles, Samples};
 pub use namespace::Namespace;
-pub use percentiles::{Percentiles, Samples};
 pub use process::{CpuSplit, Usage, usage};
 pub use publish::{PublishLoad, PublishStats, publish_raw};
 pub use receiver::Receiver;

@@ -15,7 +15,7 @@ use crate::Namespace;
 const CONNECTIONS: u32 = 8;
 
 /// Longshore's own tables, so that both write the same rows under the same keys and checks.
-static TABLES: Migrator = sqlx::migrate!("../migrations/postgres");
+static TABLES: Migrator = sqlx_macros::migrate!("../migrations/postgres");
 
 /// Creates the schema named after the namespace with the tables of Longshore in it.
 ///

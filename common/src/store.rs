@@ -17,10 +17,10 @@ use async_trait::async_trait;
 
 pub use rows::{
     Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
-    DeadQuestion, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
-    DeliveryStatus, Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord,
-    EventStatus, HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord,
-    Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
+    DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
+    Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
+    HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
+    ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -163,19 +163,6 @@ pub trait Store: Send + Sync {
         filter: &DeadFilter,
         most: u32,
     ) -> Result<Vec<DeadGroup>, StoreError>;
-
-    /// How the engine answers a question: the plan of every statement in its own words, with what came of it when
-    /// it was run just now. Nothing where an engine cannot say. For measurements and those who look for a cause.
-    ///
-    /// # Errors
-    /// The database cannot say.
-    async fn dead_plans(
-        &self,
-        _filter: &DeadFilter,
-        _question: DeadQuestion,
-    ) -> Result<Vec<serde_json::Value>, StoreError> {
-        Ok(Vec::new())
-    }
 
     /// Changes an open letter, and keeps what was before with who and why.
     ///

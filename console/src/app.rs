@@ -1,12 +1,14 @@
-//! What every command has in hand, and how it starts.
+//! What every command has in hand, and how it starts and ends.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Parser;
 use common::bootstrap::{self, Failure};
 use common::broker::{Broker, BrokerError};
 use common::config::Config;
 use common::store::Store;
-use common::telemetry::Telemetry;
+use common::telemetry::{Telemetry, stderr};
 use common::topology::{Names, Topology};
 
 use crate::args::{Cli, Command};
@@ -14,14 +16,14 @@ use crate::commands::{
     dead, doctor, events, explain, history, migrate, publish, queues, replay, topology, verify,
 };
 use crate::output::Output;
-use crate::{bench, data, demo};
+use crate::{data, demo};
 
 /// What a command works with.
-pub(crate) struct App {
+pub struct App {
     /// The configuration in force.
-    pub(crate) config: Config,
+    pub config: Config,
     /// Where results go.
-    pub(crate) output: Output,
+    pub output: Output,
 }
 
 impl App {
@@ -78,20 +80,60 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     if let Command::Explain(args) = &cli.command {
         return explain::run(args, &output);
     }
+    start("longshore", output, async |app| {
+        dispatch(app, cli.command).await
+    })
+}
+
+/// The command line of this process. Where there is none to work on, because it is wrong or asks for help, it is
+/// answered and the exit code returned.
+///
+/// # Errors
+/// The exit code: 0 for help and version, 2 for wrong usage.
+pub fn parse<C: Parser>() -> Result<C, ExitCode> {
+    C::try_parse().map_err(|error| {
+        // Where not even this can be written there is nobody to tell.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// Reads the configuration, starts logging as `program`, and does `work` to its end.
+///
+/// # Errors
+/// The configuration is wrong, or what `work` says.
+pub fn start(
+    program: &str,
+    output: Output,
+    work: impl AsyncFnOnce(App) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    // One TLS provider for the whole tree; a second start in one process finds it set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = common::config::load()?;
     if std::env::var_os("LONGSHORE_LOG").is_none() {
         // A person reads this: what went wrong is said once, at the end.
         "error".clone_into(&mut config.log.filter);
     }
-    let telemetry = Telemetry::start("longshore", &config.log);
+    let telemetry = Telemetry::start(program, &config.log);
     let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)?;
-    let done = runtime.block_on(dispatch(App { config, output }, cli.command));
+    let done = runtime.block_on(work(App { config, output }));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     done
+}
+
+/// Says how `program` ended: on standard error what failed, and the exit code.
+pub fn exit_code(program: &str, done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            stderr::say(&format!("{program}: {}", failure.in_one_line()));
+            ExitCode::from(failure.code())
+        }
+    }
 }
 
 async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
@@ -108,7 +150,6 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, &app.output),
         Command::Doctor(args) => doctor::run(&app, args).await,
         Command::Demo(args) => demo::run(&app, args).await,
-        Command::Bench(args) => bench::run(&app, args).await,
         Command::Run(_) | Command::Dev(_) => Err(Failure::Usage(
             "`run` and `dev` start before anything else".to_owned(),
         )),

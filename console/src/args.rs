@@ -2,7 +2,6 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::BenchArgs;
 use crate::commands::{
     dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand, explain::ExplainArgs,
     history::HistoryCommand, publish::PublishArgs, replay::ReplayCommand, run::RunArgs,
@@ -25,7 +24,7 @@ Without URLs everything is kept by the embedded engine, in the folder longshore-
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
 
-/// Operates a Longshore system: looks at it, mends it, shows it, measures it.
+/// Operates a Longshore system: looks at it, mends it, shows it.
 #[derive(Debug, Parser)]
 #[command(name = "longshore", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
@@ -76,8 +75,6 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run the whole system in this process, to be worked against
     Dev(DevArgs),
-    /// Measure the pipeline beside a raw twin in the same run
-    Bench(BenchArgs),
     /// Run one of the programs in this process
     Run(RunArgs),
 }

@@ -16,7 +16,6 @@ use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadState, EventStatus, Replay, Store};
 use common::telemetry::stderr;
-use common::topology::Names;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -30,8 +29,6 @@ use crate::stop;
 use crate::system::System;
 use input::{Expect, Line};
 use ledger::{Facts, Ledger};
-use operate::history::Judge;
-use operate::replay::{PATIENCE, Replayer, longest_attempt};
 use plan::{Destination, TIMEOUT};
 use receiver::Receivers;
 use send::Door;
@@ -201,18 +198,6 @@ async fn replay(
     left_dead: Option<ReasonCode>,
     stop: &CancellationToken,
 ) -> Result<u64, Failure> {
-    let names = Names::new(system.config.namespace.clone());
-    let judge = Judge::new(&system.config)?;
-    let replayer = Replayer {
-        broker: system.broker.as_ref(),
-        store: system.store.as_ref(),
-        topology: &system.topology,
-        names: &names,
-        judge: &judge,
-        stop,
-        patience: PATIENCE,
-        longest_attempt: longest_attempt(&system.config),
-    };
     let open = DeadFilter {
         state: Some(DeadState::Open),
         ..DeadFilter::default()
@@ -235,7 +220,7 @@ async fn replay(
             slice: None,
             new_ids: false,
         };
-        replayed += replayer.begin(&replay, |_| {}).await?.replayed;
+        replayed += system.replay(&replay, stop).await?;
     }
     Ok(replayed)
 }

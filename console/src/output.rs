@@ -1,6 +1,6 @@
 //! Where results go: tables and lines for people, one JSON document for programs.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use common::bootstrap::Failure;
@@ -9,34 +9,37 @@ use serde::Serialize;
 
 /// Where results go. Questions, progress and complaints go to standard error instead.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Output {
+pub struct Output {
     json: bool,
 }
 
 /// A page of a list, as every listing command prints it.
 #[derive(Debug, Serialize)]
-pub(crate) struct List<T> {
+pub struct List<T> {
     /// What was found.
-    pub(crate) items: Vec<T>,
+    pub items: Vec<T>,
     /// Where the next page begins; `null` on the last one.
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
 }
 
 impl<T> List<T> {
     /// A list that is whole.
-    pub(crate) fn whole(items: Vec<T>) -> Self {
+    pub fn whole(items: Vec<T>) -> Self {
         Self { items, next: None }
     }
 }
 
 impl Output {
     /// Results as tables, or as JSON.
-    pub(crate) fn new(json: bool) -> Self {
+    pub fn new(json: bool) -> Self {
         Self { json }
     }
 
     /// Prints a result: as JSON, or as the text that `text` makes.
-    pub(crate) fn show<T: Serialize>(
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub fn show<T: Serialize>(
         &self,
         document: &T,
         text: impl FnOnce(&T) -> String,
@@ -66,13 +69,12 @@ const NARROWEST: u16 = 24;
 
 /// A table with plain columns. On a terminal the last one is broken to fit; the others never are, so that
 /// what somebody copies out of them is whole.
-pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if std::io::stdout().is_terminal() {
+    if let Some(width) = terminal_width() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else {
-        table.force_no_tty();
+        table.set_width(width);
     }
     table.set_header(header.iter().map(|&name| name.to_uppercase()));
     for row in rows {
@@ -85,6 +87,12 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
         last.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST)));
     }
     table.trim_fmt()
+}
+
+/// How many columns the terminal behind standard output has; `None` where that is no terminal.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
 /// Name and value pairs, one a line.

@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 /// A token that the first Ctrl-C or SIGTERM cancels, so that the work can end in good order. The
 /// second one ends the process at once.
-pub(crate) fn on_signals() -> Result<CancellationToken, Failure> {
+///
+/// # Errors
+/// The signals cannot be listened to.
+pub fn on_signals() -> Result<CancellationToken, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
     let stop = CancellationToken::new();

@@ -5,6 +5,7 @@
 mod child;
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,27 +14,43 @@ use common::bootstrap::{self, Failure};
 use common::broker::{Broker, BrokerError};
 use common::config::Config;
 use common::retry::Waits;
-use common::store::Store;
-use common::topology::Topology;
+use common::store::{Replay, Store};
+use common::topology::{Names, Topology};
+use operate::history::Judge;
+use operate::replay::{PATIENCE, Replayer, longest_attempt};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::commands::run::Program;
 use crate::data;
 use child::Child;
 
+/// The command that runs one program, and the one that runs all of them in one process.
+const RUN: &str = "run";
+const DEV: &str = "dev";
+
 /// How often a deletion that lost its link is tried again.
 const DELETIONS: usize = 4;
 
+/// Runs the program of a system that this process was started as; `None` where it was started as something else.
+///
+/// The programs of a system are processes of the executable that creates it, called as `longshore` is. So every
+/// executable that creates one begins with this.
+pub fn run_program() -> Option<ExitCode> {
+    let command = std::env::args_os().nth(1)?;
+    (command == RUN || command == DEV).then(crate::main)
+}
+
 /// A system of its own.
-pub(crate) struct System {
+pub struct System {
     /// What its programs are configured with.
-    pub(crate) config: Config,
+    pub config: Config,
     /// Its broker.
-    pub(crate) broker: Arc<dyn Broker>,
+    pub broker: Arc<dyn Broker>,
     /// Its database.
-    pub(crate) store: Arc<dyn Store>,
+    pub store: Arc<dyn Store>,
     /// Its exchanges and queues.
-    pub(crate) topology: Topology,
+    pub topology: Topology,
     environment: Vec<(String, String)>,
     /// Whether broker or database are files in `folder`.
     temporary: bool,
@@ -48,7 +65,7 @@ impl System {
     ///
     /// # Errors
     /// Broker or database cannot be reached. What was made until then is removed again.
-    pub(crate) async fn create(like: &Config, stem: &str, settings: &str) -> Result<Self, Failure> {
+    pub async fn create(like: &Config, stem: &str, settings: &str) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("longshore-")
             .tempdir()
@@ -106,7 +123,7 @@ impl System {
     }
 
     /// For calls of the programs over HTTP.
-    pub(crate) fn http(&self) -> &reqwest::Client {
+    pub fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
@@ -114,10 +131,10 @@ impl System {
     ///
     /// # Errors
     /// One ended, or was not ready in time: with the end of its log.
-    pub(crate) async fn start(&mut self, programs: &[Program]) -> Result<Vec<SocketAddr>, Failure> {
+    pub async fn start(&mut self, programs: &[Program]) -> Result<Vec<SocketAddr>, Failure> {
         let first = self.children.len();
         for &program in programs {
-            let child = self.spawn(&["run", program.as_str()])?;
+            let child = self.spawn(&[RUN, program.as_str()])?;
             self.children.push(child);
         }
         for child in self.children.iter_mut().skip(first) {
@@ -136,8 +153,8 @@ impl System {
     ///
     /// # Errors
     /// See [`System::start`].
-    pub(crate) async fn start_dev(&mut self) -> Result<SocketAddr, Failure> {
-        let mut child = self.spawn(&["dev"])?;
+    pub async fn start_dev(&mut self) -> Result<SocketAddr, Failure> {
+        let mut child = self.spawn(&[DEV])?;
         let ready = child.ready(&self.http).await;
         let address = child.address();
         self.children.push(child);
@@ -149,8 +166,28 @@ impl System {
         Child::spawn(command, number, &self.environment, self.folder.path())
     }
 
+    /// Replays dead letters in this process; says how many the broker has confirmed.
+    ///
+    /// # Errors
+    /// Broker or database were down for too long.
+    pub async fn replay(&self, replay: &Replay, stop: &CancellationToken) -> Result<u64, Failure> {
+        let names = Names::new(self.config.namespace.clone());
+        let judge = Judge::new(&self.config)?;
+        let replayer = Replayer {
+            broker: self.broker.as_ref(),
+            store: self.store.as_ref(),
+            topology: &self.topology,
+            names: &names,
+            judge: &judge,
+            stop,
+            patience: PATIENCE,
+            longest_attempt: longest_attempt(&self.config),
+        };
+        Ok(replayer.begin(replay, |_| {}).await?.replayed)
+    }
+
     /// The running programs and their process ids.
-    pub(crate) fn processes(&self) -> Vec<(&'static str, u32)> {
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
         self.children
             .iter()
             .filter_map(|child| Some((child.name(), child.id()?)))
@@ -158,7 +195,7 @@ impl System {
     }
 
     /// Ends every program in good order.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         for child in &self.children {
             child.terminate();
         }
@@ -171,7 +208,7 @@ impl System {
     ///
     /// # Errors
     /// Something could not be removed; the message says what.
-    pub(crate) async fn remove(mut self) -> Result<(), Failure> {
+    pub async fn remove(mut self) -> Result<(), Failure> {
         self.stop().await;
         let namespace = &self.config.namespace;
         let queues = self.delete_queues().await;

@@ -37,7 +37,6 @@ use uuid::Uuid;
 use crate::history::Judge;
 use crate::words::count;
 
-pub use courier::{Fate, Parcel, publish_all};
 pub use follow::follow;
 use hold::{Hold, elsewhere};
 use outcome::{Ended, Sent};

@@ -1,7 +1,7 @@
 //! The embedded engines in memory, as the tests of this package use them.
 
 #[cfg(test)]
-pub mod pipeline;
+pub(crate) mod pipeline;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

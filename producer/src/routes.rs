@@ -2,13 +2,11 @@
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::door::Door;
-use crate::layers::{bound, head, linger, observe, protect};
+use crate::layers::{answer_panics, bound, head, linger, observe, protect};
 use crate::problem::{Code, Problem};
 use crate::{events, live, page, processing, signup, status};
 
@@ -37,7 +35,7 @@ pub fn router(door: Door) -> Router {
                 .layer(from_fn(observe))
                 .layer(from_fn(protect))
                 .layer(from_fn(linger))
-                .layer(CatchPanicLayer::custom(panicked))
+                .layer(from_fn(answer_panics))
                 .layer(from_fn(head)),
         )
 }
@@ -55,13 +53,4 @@ async fn method_not_allowed() -> Problem {
         Code::MethodNotAllowed,
         "this path takes other methods, see the Allow header",
     )
-}
-
-/// The answer after a panic. What the panic said is logged by its hook and told to nobody.
-fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::response::Response {
-    Problem::new(
-        Code::Internal,
-        "a fault of ours; the event may or may not have been taken",
-    )
-    .into_response()
 }

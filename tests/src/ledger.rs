@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use sqlx::{
-    FromRow, PgPool,
+    PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
@@ -65,7 +65,7 @@ impl fmt::Display for Balance {
 }
 
 /// A recorded attempt at a delivery.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct Attempt {
     /// Where to.
     pub destination: String,
@@ -78,7 +78,7 @@ pub struct Attempt {
 }
 
 /// A recorded dead letter.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct DeadLetter {
     /// Its own id.
     pub dead_letter_id: String,
@@ -92,7 +92,7 @@ pub struct DeadLetter {
     pub state: String,
 }
 
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct Counts {
     id: Uuid,
     stored: bool,

@@ -24,12 +24,13 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::dead::DeadQuestion;
 use self::link::Link;
 use super::{
-    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadStory,
-    DeadSummary, DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent,
-    NewRejection, Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState,
-    Standing, Store, StoreError, Stored, Watching,
+    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
+    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
+    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
+    StoreError, Stored, Watching,
 };
 use crate::config;
 use crate::event::EventId;
@@ -55,6 +56,19 @@ impl PostgresStore {
             namespace: namespace.clone(),
             last_claim: replays::LastClaim::default(),
         })
+    }
+
+    /// How a question about dead letters is answered: the plan of each of its statements, which are run for that. For
+    /// measurements, and for whoever looks for a cause.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    pub async fn dead_plans(
+        &self,
+        filter: &DeadFilter,
+        question: DeadQuestion,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
+        dead::plans(&self.link, filter, question).await
     }
 }
 
@@ -121,14 +135,6 @@ impl Store for PostgresStore {
 
     async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
         dead::count(&self.link, filter).await
-    }
-
-    async fn dead_plans(
-        &self,
-        filter: &DeadFilter,
-        question: DeadQuestion,
-    ) -> Result<Vec<serde_json::Value>, StoreError> {
-        dead::plans(&self.link, filter, question).await
     }
 
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {

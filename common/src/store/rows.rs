@@ -14,8 +14,8 @@ use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
 
 pub use dead::{
-    AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadQuestion, DeadState,
-    DeadStory, DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
+    AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadStory,
+    DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
 pub use replays::{HistorySlice, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState};
 

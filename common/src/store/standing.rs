@@ -89,7 +89,7 @@ pub(super) struct RejectionFact {
 }
 
 /// All that is known of one event, as engines read it: each part a JSON document.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct FactRow {
     event: Option<String>,
     deliveries: String,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use ::bench::{Percentiles, Samples};
 use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::{DeliveryState, EventStatus};
@@ -12,6 +11,7 @@ use serde::Serialize;
 use super::input::{Expect, Line};
 use super::receiver::Seen;
 use super::send::Door;
+use crate::percentiles::{Percentiles, Samples};
 
 /// All that is known at the end.
 pub(super) struct Facts<'a> {

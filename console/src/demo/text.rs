@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ::bench::Percentiles;
-
 use super::ledger::Ledger;
 use super::receiver::Seen;
 use crate::output::table;
+use crate::percentiles::Percentiles;
 
 /// The ledger for people.
 pub(super) fn text(ledger: &Ledger) -> String {

@@ -281,7 +281,7 @@ mod tests {
     use common::store::sqlite::SqliteStore;
 
     use super::*;
-    use operate::testbed;
+    use crate::testbed;
 
     fn verdicts(findings: &[Finding]) -> Vec<(&str, Verdict)> {
         let verdicts = findings.iter().map(|it| (it.check.as_str(), it.verdict));

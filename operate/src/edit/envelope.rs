@@ -277,11 +277,11 @@ impl fmt::Display for Field {
 pub(super) mod tests {
     use super::*;
 
-    pub(super) fn setting(text: &str) -> Setting {
+    pub(in super::super) fn setting(text: &str) -> Setting {
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub(super) fn plain() -> Editable {
+    pub(in super::super) fn plain() -> Editable {
         Editable {
             routing_key: "signup.request".to_owned(),
             message: Message {

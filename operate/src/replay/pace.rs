@@ -1,32 +1,83 @@
 //! A rate that is kept to.
 
-use std::num::NonZeroU32;
+use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
 
-/// Timers are no finer than some milliseconds: so many parts of a second may go at once.
-const PARTS: u32 = 20;
+/// Timers are no finer than some milliseconds: into how many bursts a second is divided.
+const BURSTS: u32 = 20;
 
 /// Gives turns at a rate, or at once. Whoever asks first has the first one: so what has had no turn when a
 /// replay is stopped is what comes last.
-pub(super) struct Pace(Option<Mutex<DefaultDirectRateLimiter>>);
+pub(super) struct Pace(Option<Rate>);
+
+struct Rate {
+    /// Between two turns.
+    interval: Duration,
+    /// How much earlier than its time a turn may be.
+    lead: Duration,
+    /// The time of the next turn.
+    next: Mutex<Instant>,
+}
 
 impl Pace {
     /// At most `rate` turns a second.
     pub(super) fn new(rate: Option<u32>) -> Self {
-        let rate = rate.and_then(NonZeroU32::new);
-        Self(rate.map(|rate| {
-            let burst = NonZeroU32::new(rate.get() / PARTS).unwrap_or(NonZeroU32::MIN);
-            let quota = Quota::per_second(rate).allow_burst(burst);
-            Mutex::new(RateLimiter::direct(quota))
+        Self(rate.filter(|rate| *rate > 0).map(|rate| {
+            let interval = Duration::from_secs(1) / rate;
+            Rate {
+                interval,
+                lead: interval * (rate / BURSTS).saturating_sub(1),
+                next: Mutex::new(Instant::now()),
+            }
         }))
     }
 
     /// Waits for the next turn.
     pub(super) async fn turn(&self) {
-        if let Some(limiter) = &self.0 {
-            limiter.lock().await.until_ready().await;
+        let Some(rate) = &self.0 else {
+            return;
+        };
+        let mut next = rate.next.lock().await;
+        // Turns that nobody has asked for are not kept.
+        let time = (*next).max(Instant::now());
+        sleep_until(time.checked_sub(rate.lead).unwrap_or(time)).await;
+        *next = time + rate.interval;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn seconds_for(pace: &Pace, turns: u32) -> f64 {
+        let begun = Instant::now();
+        for _ in 0..turns {
+            pace.turn().await;
+        }
+        begun.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_is_kept_to_also_after_a_pause() {
+        for rate in [1, 7, 1000, 40_000] {
+            let pace = Pace::new(Some(rate));
+            let took = seconds_for(&pace, 3 * rate).await;
+            assert!((1.9..=3.0).contains(&took), "{rate}/s: {took}");
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let took = seconds_for(&pace, 3 * rate).await;
+            assert!(
+                (1.9..=3.0).contains(&took),
+                "{rate}/s, after a pause: {took}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rate_nobody_waits() {
+        for rate in [None, Some(0)] {
+            assert_eq!(seconds_for(&Pace::new(rate), 1000).await, 0.0);
         }
     }
 }

@@ -19,17 +19,17 @@ use super::FailingBroker;
 use crate::history::{Judge, Verdict};
 
 /// Broker, store, and what the workers know.
-pub struct Pipeline {
-    pub broker: FailingBroker,
-    pub store: Arc<SqliteStore>,
-    pub topology: Topology,
-    pub names: Names,
-    pub judge: Judge,
+pub(crate) struct Pipeline {
+    pub(crate) broker: FailingBroker,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) topology: Topology,
+    pub(crate) names: Names,
+    pub(crate) judge: Judge,
 }
 
 impl Pipeline {
     /// One with these destinations declared.
-    pub async fn new(destinations: &[&str]) -> Self {
+    pub(crate) async fn new(destinations: &[&str]) -> Self {
         let topology = super::topology(destinations);
         let broker = FailingBroker::with(&topology).await;
         let judge = Judge::new(&Config::default()).expect("the built-in types");
@@ -43,7 +43,7 @@ impl Pipeline {
     }
 
     /// A surveyor who waits for nothing.
-    pub fn surveyor(&self) -> Surveyor<'_> {
+    pub(crate) fn surveyor(&self) -> Surveyor<'_> {
         Surveyor {
             broker: &self.broker,
             store: self.store.as_ref(),
@@ -55,7 +55,7 @@ impl Pipeline {
     }
 
     /// A signup comes through the door, in canonical form; says under which id.
-    pub async fn signup(&self, name: &str) -> String {
+    pub(crate) async fn signup(&self, name: &str) -> String {
         let id = uuid::Uuid::now_v7().to_string();
         let event = json!({
             "specversion": "1.0", "id": id, "source": "/test", "type": "signup.requested",
@@ -67,7 +67,7 @@ impl Pipeline {
     }
 
     /// Anything comes through the door.
-    pub async fn receive(&self, content_type: &str, kind: &str, body: &str) {
+    pub(crate) async fn receive(&self, content_type: &str, kind: &str, body: &str) {
         let message = Message {
             body: body.to_owned().into(),
             content_type: Some(content_type.to_owned()),
@@ -82,7 +82,7 @@ impl Pipeline {
     }
 
     /// The validate worker and the store worker take everything that waits; it is due at `destinations`.
-    pub async fn work(&self, destinations: &[&str]) {
+    pub(crate) async fn work(&self, destinations: &[&str]) {
         self.forget("validate").await;
         let mut entries = self
             .broker
@@ -99,7 +99,7 @@ impl Pipeline {
 
     /// As [`work`](Self::work), where each message had a list in its headers that the history dropped; says under
     /// which ids.
-    pub async fn work_altered(&self, destinations: &[&str]) -> Vec<String> {
+    pub(crate) async fn work_altered(&self, destinations: &[&str]) -> Vec<String> {
         self.forget("validate").await;
         let mut ids = Vec::new();
         for mut entry in self.entries().await {
@@ -114,7 +114,7 @@ impl Pipeline {
     }
 
     /// All of the history.
-    pub async fn entries(&self) -> Vec<common::broker::HistoryEntry> {
+    pub(crate) async fn entries(&self) -> Vec<common::broker::HistoryEntry> {
         let history = self.broker.history(HistoryStart::First).await;
         let entries = history
             .expect("a history")
@@ -124,7 +124,7 @@ impl Pipeline {
 
     /// The store worker gets an event that came through no door, as if validation had accepted it; says under
     /// which id.
-    pub async fn forge_accepted(&self, name: &str) -> common::event::EventId {
+    pub(crate) async fn forge_accepted(&self, name: &str) -> common::event::EventId {
         let id = common::event::EventId::born();
         let event = json!({
             "specversion": "1.0", "id": id, "source": "/test", "type": "signup.requested",
@@ -172,7 +172,7 @@ impl Pipeline {
     }
 
     /// Takes everything out of a queue, and does nothing with it.
-    pub async fn forget(&self, queue: &str) {
+    pub(crate) async fn forget(&self, queue: &str) {
         let name = format!("longshore.{queue}");
         let depth = self
             .broker
@@ -201,7 +201,7 @@ impl Pipeline {
     }
 
     /// The receiver takes an event.
-    pub async fn deliver(&self, id: &str, destination: &str, generation: u32) {
+    pub(crate) async fn deliver(&self, id: &str, destination: &str, generation: u32) {
         let attempt = Attempt {
             key: DeliveryKey {
                 event: id.parse().expect("an id"),

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 pub(super) use counts::{count, stats};
 pub(super) use filter::{Choice, Matching, Order, Statement};
+pub use plans::DeadQuestion;
 pub(super) use plans::plans;
 
 use self::filter::{Found, MANY_ERRORS, Other, Text, push_errors_with};

@@ -16,7 +16,7 @@ use crate::namespace::Namespace;
 use crate::store::StoreError;
 
 /// Every migration this program knows, compiled in.
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/postgres");
 
 /// How many letters get their fingerprints in one transaction.
 const PRINTED_AT_ONCE: i64 = 1000;

@@ -155,17 +155,6 @@ pub struct DeadPage {
     pub limit: u32,
 }
 
-/// A question about dead letters, where it is asked how it is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeadQuestion {
-    /// A page of the list.
-    List(DeadPage),
-    /// How many there are.
-    Count,
-    /// So many of the largest groups.
-    Stats(u32),
-}
-
 /// Dead letters that have died of the same.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeadGroup {

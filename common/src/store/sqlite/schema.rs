@@ -10,7 +10,7 @@ use crate::sqlite::Error;
 use crate::store::StoreError;
 
 /// Every migration this program knows, compiled in.
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/sqlite");
 
 /// What was applied, as sqlx writes it down in other databases. Its own way of applying migrations knows
 /// no names of tables but those in the text.

@@ -10,7 +10,7 @@ use super::text::{keepable, moment, moment_if_any, number, word};
 use crate::store::{Attempt, AttemptRecord, DeliveryKey, DeliveryRecord, Moment, StoreError};
 
 /// One delivery.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct DeliveryRow {
     event_id: Uuid,
     destination: String,
@@ -98,7 +98,7 @@ impl From<&Attempt> for AttemptRow {
 }
 
 /// One request that was made, as it was recorded.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct AttemptRecordRow {
     generation: i64,
     attempt: i64,

@@ -8,7 +8,7 @@ use crate::store::{DeadFilter, DeadGroup, Hourly, Moment, StoreError};
 const HOUR: i64 = 3600;
 
 /// What is known of a group, but for its history.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct GroupRow {
     queue: String,
     reason: String,

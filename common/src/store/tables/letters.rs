@@ -221,7 +221,7 @@ impl From<&DeadLetter> for NewLetterRow {
 }
 
 /// A whole row.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct LetterRow {
     dead_letter_id: Uuid,
     entry_key: Option<Uuid>,
@@ -279,7 +279,7 @@ impl TryFrom<LetterRow> for DeadLetter {
 }
 
 /// A row with all that was done about it.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct StoryRow {
     #[sqlx(flatten)]
     letter: LetterRow,
@@ -304,7 +304,7 @@ impl StoryRow {
 pub(in crate::store) const MOST_OTHERS: i64 = 100;
 
 /// A row of `dead_letter_edits`.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct EditRow {
     edited_at: OffsetDateTime,
     who: String,
@@ -417,7 +417,7 @@ impl Edit {
 }
 
 /// What a list shows of a row.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct SummaryRow {
     dead_letter_id: Uuid,
     event_id: Option<Uuid>,

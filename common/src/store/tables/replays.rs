@@ -45,7 +45,7 @@ impl TryFrom<&Replay> for NewReplayRow {
 }
 
 /// A whole row.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct ReplayRow {
     replay_id: Uuid,
     filter: String,
@@ -90,7 +90,7 @@ impl TryFrom<ReplayRow> for Progress {
 }
 
 /// What became of the letters of a replay, with how many it has sent in all.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct OutcomeRow {
     replayed: i64,
     completed: i64,

@@ -15,7 +15,7 @@ use crate::store::{
 };
 
 /// A delivery that is due.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct DueRow {
     event_id: Uuid,
     destination: String,
@@ -43,7 +43,7 @@ impl TryFrom<DueRow> for DueDelivery {
 }
 
 /// An event as it was stored.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct BodyRow {
     event_id: Uuid,
     #[sqlx(rename = "type")]
@@ -70,7 +70,7 @@ impl From<BodyRow> for StoredBody {
 }
 
 /// What was stored, or delivered.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct FactRow {
     event_id: Uuid,
     stream_id: Option<Uuid>,
@@ -112,7 +112,7 @@ pub(in crate::store) fn repair_rows(repairs: &[RepairKey]) -> Vec<RepairRow> {
 }
 
 /// What was sent again, as it is written down.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct RepairRecord {
     subject: Uuid,
     destination: String,
@@ -162,7 +162,7 @@ pub(in crate::store) fn finding_rows(findings: &[WatchFinding]) -> Vec<FindingRo
 }
 
 /// A finding as it is written down.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct FindingRecord {
     finding: String,
     subject: String,
@@ -199,7 +199,7 @@ pub(in crate::store) fn states_in_order(
 }
 
 /// A dead letter that was replayed to the destination it died on its way to.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct ReplayedRow {
     event_id: Uuid,
     destination: String,
@@ -238,7 +238,7 @@ pub(in crate::store) fn named_anew(
 }
 
 /// How many messages the letters of one entry key and one state stand for.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct DeathsRow {
     entry_key: Uuid,
     state: String,

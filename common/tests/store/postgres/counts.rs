@@ -2,8 +2,8 @@
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, DeadPage, DeadQuestion, DeadState, Moment, Store as _};
+use common::store::postgres::{DeadQuestion, PostgresStore};
+use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store as _};
 use sqlx::migrate::Migrator;
 use sqlx::{Executor as _, PgConnection};
 
@@ -11,7 +11,7 @@ use super::{config, connection, namespace, with_schema};
 use crate::finding::{every, stats_equal_a_recount};
 use crate::samples::{at, letter};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/postgres");
 
 /// The last one before letters were counted.
 const BEFORE_COUNTS: i64 = 20_261_122_000_003;

@@ -64,7 +64,7 @@ async fn older_tables_are_not_ready_and_newer_ones_are() {
 /// One table is made anew while others refer to it.
 #[tokio::test]
 async fn letters_and_their_replays_outlive_the_migrations() {
-    static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+    static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/sqlite");
     let place = Place::new();
     // Makes the file.
     let store = place.migrated().await;

@@ -108,7 +108,7 @@ pub(super) fn push_groups(query: &mut Statement, matching: &Matching, most: u32)
     query.push(GROUPS);
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct GroupWithHistory {
     #[sqlx(flatten)]
     group: GroupRow,

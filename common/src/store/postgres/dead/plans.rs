@@ -8,7 +8,18 @@ use super::filter::{Matching, Statement};
 use super::{counts, found, prints, push_errors_by_print, push_page, push_prints};
 use crate::store::postgres::link::Link;
 use crate::store::tables::groups::in_whole_hours;
-use crate::store::{DeadFilter, DeadQuestion, StoreError};
+use crate::store::{DeadFilter, DeadPage, StoreError};
+
+/// A question about dead letters, where it is asked how it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadQuestion {
+    /// A page of the list.
+    List(DeadPage),
+    /// How many there are.
+    Count,
+    /// How many of the largest groups to tell.
+    Stats(u32),
+}
 
 /// Runs a statement and tells its plan.
 const EXPLAIN: &str = "EXPLAIN (ANALYZE, FORMAT JSON) ";

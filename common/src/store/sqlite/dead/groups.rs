@@ -30,7 +30,7 @@ const BY_HOUR: &str = ")
           AND hour > strftime('%Y-%m-%dT%H:00:00.000000Z', largest.last_at, '-24 hours')
     ORDER BY largest.letters DESC, queue, reason, largest.destination, fingerprint, hour";
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct HourOfGroup {
     #[sqlx(flatten)]
     group: GroupRow,

@@ -1,3 +1,5 @@
+//! Percentiles of times that were measured one by one.
+
 use std::time::Duration;
 
 use serde::Serialize;

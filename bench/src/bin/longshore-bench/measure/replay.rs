@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ::bench::{Events, Report, Unit, usage};
+use bench::{Events, Report, Unit, usage};
 use clap::Args;
 use common::bootstrap::Failure;
 use common::event::{EventId, Trail, now};
@@ -10,14 +10,12 @@ use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadLetter, DeadState, Replay};
 use common::topology::Names;
-use operate::history::Judge;
-use operate::replay::{PATIENCE, Replayer, longest_attempt};
+use longshore::system::System;
 use operate::words::count;
 use uuid::Uuid;
 
 use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering, median};
 use super::pipeline::publish;
-use crate::system::System;
 
 /// Letters that are replayed before it counts: every buffer and cache has been in use then. It takes so many for the
 /// embedded engine's caches of pages to be where they stay: SQLite's connections take pages over from each other and
@@ -41,8 +39,8 @@ Fills a namespace of its own with dead letters of 1 kB, replays them as fast as 
 bulk replay is, and publishes raw before and after it. No worker runs meanwhile. Everything is removed again.
 
 Example:
-  longshore bench replay --json")]
-pub struct BenchReplayArgs {
+  longshore-bench replay --json")]
+pub(crate) struct ReplayArgs {
     /// Dead letters to replay
     #[arg(long, default_value_t = 232_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..))]
     letters: u64,
@@ -53,7 +51,7 @@ pub struct BenchReplayArgs {
 
 pub(super) async fn measure(
     lab: &Lab,
-    args: &BenchReplayArgs,
+    args: &ReplayArgs,
     report: &mut Report,
 ) -> Result<(), Failure> {
     // Nobody delivers, so nobody is called there.
@@ -108,7 +106,7 @@ async fn fill(system: &System, letters: u64) -> Result<(), Failure> {
 
 fn letter(queue: &str, login: Option<&str>, body: impl Into<bytes::Bytes>) -> DeadLetter {
     let (event, at) = (EventId::born(), now());
-    let kind = ::bench::SIGNUP_REQUESTED;
+    let kind = bench::SIGNUP_REQUESTED;
     let mut headers = Headers::default();
     let trail = Trail {
         attempt: 12,
@@ -150,18 +148,6 @@ fn letter(queue: &str, login: Option<&str>, body: impl Into<bytes::Bytes>) -> De
 
 /// Replays everything; letters a second.
 async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure> {
-    let names = Names::new(system.config.namespace.clone());
-    let judge = Judge::new(&system.config)?;
-    let replayer = Replayer {
-        broker: system.broker.as_ref(),
-        store: system.store.as_ref(),
-        topology: &system.topology,
-        names: &names,
-        judge: &judge,
-        stop: &lab.stop,
-        patience: PATIENCE,
-        longest_attempt: longest_attempt(&system.config),
-    };
     let all = Replay {
         id: Uuid::now_v7(),
         filter: DeadFilter::default(),
@@ -175,13 +161,11 @@ async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure
         new_ids: false,
     };
     let begun = Instant::now();
-    let outcome = replayer.begin(&all, |_| {}).await?;
+    let sent = system.replay(&all, &lab.stop).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    if outcome.replayed != letters {
+    if sent != letters {
         return Err(Failure::Failed(anyhow::anyhow!(
-            "expected {letters} letters to be sent, found {}: {:?}",
-            outcome.replayed,
-            outcome.left_open.first()
+            "expected {letters} letters to be sent, found {sent}"
         )));
     }
     Ok(letters as f64 / seconds.max(f64::EPSILON))

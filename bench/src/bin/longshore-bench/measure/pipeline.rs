@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ::bench::{CpuSplit, Events, Namespace, PublishLoad, Receiver, publish_raw};
 use anyhow::{Context as _, anyhow};
+use bench::{CpuSplit, Events, Namespace, PublishLoad, Receiver, publish_raw};
 use common::bootstrap::Failure;
 use common::topology::Names;
+use longshore::Program;
+use longshore::system::System;
 
 use super::lab::{EVENT_BYTES, Lab, delivering};
-use crate::commands::run::Program;
-use crate::system::System;
 
 /// How long nothing may happen before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,9 +4,8 @@ use anyhow::anyhow;
 use common::bootstrap::Failure;
 use common::config::Config;
 use common::telemetry::stderr;
+use longshore::system::System;
 use tokio_util::sync::CancellationToken;
-
-use crate::system::System;
 
 /// The size of every event.
 pub(super) const EVENT_BYTES: usize = 1000;
@@ -24,8 +23,8 @@ pub(super) struct Lab {
 
 impl Lab {
     /// Where broker and database are, for the twin.
-    pub(super) fn services(&self) -> ::bench::twin::Services {
-        ::bench::twin::Services {
+    pub(super) fn services(&self) -> bench::twin::Services {
+        bench::twin::Services {
             broker_url: self.config.broker.url.expose().to_owned(),
             database_url: self.config.database.url.expose().to_owned(),
         }
@@ -74,7 +73,7 @@ fn stopped() -> Failure {
 /// The configuration of a system that delivers to `url`, with as many posts at once as the twin, and
 /// signed as the twin signs.
 pub(super) fn delivering(url: &str) -> String {
-    let posts = ::bench::twin::Tuning::default().posts;
+    let posts = bench::twin::Tuning::default().posts;
     format!(
         "[outbound]\nallow = [\"127.0.0.0/8\"]\n\n[[destination]]\nname = \"bench\"\n\
          webhook = {{ url = \"{url}\", secret = \"whsec_bG9uZ3Nob3JlIGJlbmNoIGtleSBvZiAzMiBieXRlcw==\" }}\n\

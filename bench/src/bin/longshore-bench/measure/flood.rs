@@ -3,24 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::bench::http_load::{self, HttpLoad};
-use ::bench::{Events, Receiver, Report, Stamps, Unit};
 use anyhow::{Context as _, anyhow};
+use bench::http_load::{self, HttpLoad};
+use bench::{Events, Receiver, Report, Stamps, Unit};
 use clap::Args;
 use common::bootstrap::Failure;
+use common::broker::{Address, Publication};
 use common::event::{EventId, Trail, header, now, to_rfc3339};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::reason::ReasonCode;
 use common::store::DeadFilter;
 use common::topology::Names;
-use operate::replay::{Fate, Parcel, publish_all};
+use futures_util::future::try_join_all;
+use longshore::Program;
+use longshore::system::System;
 use operate::words::count;
 use tokio::time::MissedTickBehavior;
 
 use super::door::all_accepted;
 use super::lab::{EVENT_BYTES, Lab, delivering};
-use crate::commands::run::Program;
-use crate::system::System;
 
 /// How long letters come in.
 const SECONDS: u64 = 60;
@@ -53,8 +54,8 @@ meanwhile. At the end every letter has to be archived and every event delivered,
 removed again.
 
 Example:
-  longshore bench flood --json")]
-pub struct BenchFloodArgs {
+  longshore-bench flood --json")]
+pub(crate) struct FloodArgs {
     /// Dead letters in one minute
     #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
     letters: u64,
@@ -65,7 +66,7 @@ pub struct BenchFloodArgs {
 
 pub(super) async fn measure(
     lab: &Lab,
-    args: &BenchFloodArgs,
+    args: &FloodArgs,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let events = u64::from(RATE) * SECONDS;
@@ -135,24 +136,13 @@ async fn flood(system: &System, letters: u64) -> Result<Duration, Failure> {
     for part in 0..parts {
         tick.tick().await;
         let (from, to) = (letters * part / parts, letters * (part + 1) / parts);
-        let mut parcels: Vec<Parcel> = (from..to)
-            .map(|number| Parcel {
-                queue: names.dead(),
+        let letters = (from..to).map(|number| {
+            system.broker.publish(Publication {
+                to: Address::Queue(names.dead()),
                 message: died(&names, number, events.event(number).body),
             })
-            .collect();
-        while !parcels.is_empty() {
-            let turn = async || true;
-            let (fates, failure) = publish_all(system.broker.as_ref(), &parcels, turn, || {}).await;
-            if let Some(failure) = failure {
-                return Err(failure.into());
-            }
-            let fates = fates.into_iter().zip(parcels);
-            parcels = fates
-                .filter(|(fate, _)| *fate != Fate::Confirmed)
-                .map(|(_, parcel)| parcel)
-                .collect();
-        }
+        });
+        try_join_all(letters).await?;
     }
     Ok(begun.elapsed())
 }
@@ -160,7 +150,7 @@ async fn flood(system: &System, letters: u64) -> Result<Duration, Failure> {
 /// A message as the integrate worker hands it to the archive.
 fn died(names: &Names, number: u64, body: impl Into<bytes::Bytes>) -> Message {
     let (event, at) = (EventId::born(), now());
-    let kind = ::bench::SIGNUP_REQUESTED;
+    let kind = bench::SIGNUP_REQUESTED;
     let mut headers = Headers::default();
     let trail = Trail {
         attempt: 12,

@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use ::bench::{Namespace, Report, Unit, dead_letters};
+use bench::{Namespace, Report, Unit, dead_letters};
 use clap::Args;
 use common::bootstrap::Failure;
 use common::event::now;
 use common::reason::{Cause, ReasonCode};
-use common::store::{DeadFilter, DeadPage, DeadQuestion, DeadState, Moment, Store, StoreError};
+use common::store::postgres::{DeadQuestion, PostgresStore};
+use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store, StoreError};
+use longshore::system::System;
 use operate::words::count;
 
 use super::lab::{Lab, median};
-use crate::system::System;
 
 /// Asked so often before it counts, and so often then.
 const WARM: usize = 2;
@@ -35,8 +36,8 @@ the median of nine answers, after two that do not count. The plans by which Post
 with --json in full. Everything is removed again.
 
 Example:
-  longshore bench letters --json")]
-pub struct BenchLettersArgs {
+  longshore-bench letters --json")]
+pub(crate) struct LettersArgs {
     /// Dead letters to look among
     #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(i64).range(1000..))]
     letters: i64,
@@ -47,12 +48,12 @@ pub struct BenchLettersArgs {
 
 pub(super) async fn measure(
     lab: &Lab,
-    args: &BenchLettersArgs,
+    args: &LettersArgs,
     report: &mut Report,
 ) -> Result<(), Failure> {
     if lab.config.database.url.is_embedded() {
         return Err(Failure::Usage(
-            "bench letters: expected LONGSHORE_DATABASE_URL=postgres://…, found the embedded engine, \
+            "letters: expected LONGSHORE_DATABASE_URL=postgres://…, found the embedded engine, \
              which is for far fewer of them"
                 .to_owned(),
         ));
@@ -157,6 +158,8 @@ fn filters() -> Vec<(&'static str, DeadFilter)> {
 
 async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Failure> {
     let store = system.store.as_ref();
+    // The plans are PostgreSQL's own words, so its engine is asked for them and no other.
+    let planner = PostgresStore::new(&system.config.database, &system.config.namespace)?;
     let first = DeadPage {
         after: None,
         limit: PAGE,
@@ -165,14 +168,18 @@ async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Fail
         lab.check()?;
         let list = median_of(async || store.dead_page(&filter, first).await).await?;
         report.aim(format!("list_{name}"), list, Unit::Milliseconds, AIM);
-        report.explain(store.dead_plans(&filter, DeadQuestion::List(first)).await?);
+        report.explain(
+            planner
+                .dead_plans(&filter, DeadQuestion::List(first))
+                .await?,
+        );
         let counted = median_of(async || store.dead_count(&filter).await).await?;
         report.aim(format!("count_{name}"), counted, Unit::Milliseconds, AIM);
-        report.explain(store.dead_plans(&filter, DeadQuestion::Count).await?);
+        report.explain(planner.dead_plans(&filter, DeadQuestion::Count).await?);
         let groups = median_of(async || store.dead_stats(&filter, GROUPS).await).await?;
         report.aim(format!("stats_{name}"), groups, Unit::Milliseconds, AIM);
         report.explain(
-            store
+            planner
                 .dead_plans(&filter, DeadQuestion::Stats(GROUPS))
                 .await?,
         );
@@ -185,7 +192,7 @@ async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Fail
     let list = median_of(async || store.dead_page(&DeadFilter::default(), deep).await).await?;
     report.aim("list_deep", list, Unit::Milliseconds, AIM);
     let question = DeadQuestion::List(deep);
-    report.explain(store.dead_plans(&DeadFilter::default(), question).await?);
+    report.explain(planner.dead_plans(&DeadFilter::default(), question).await?);
     let Some((_, id)) = deep.after else {
         return Ok(());
     };

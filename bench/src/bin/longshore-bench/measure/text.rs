@@ -1,9 +1,9 @@
 //! The figures as a table.
 
-use ::bench::{Figure, Unit};
+use bench::{Figure, Unit};
+use longshore::output::table;
 
 use super::plan;
-use crate::output::table;
 
 pub(super) fn text(figures: &[Figure]) -> String {
     let mut text = table(
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_missed_goal_is_seen() {
-        let mut report = ::bench::Report::default();
+        let mut report = bench::Report::default();
         report.aim("ratio", 0.5, Unit::Ratio, 0.8);
         report.aim("memory", 20.0, Unit::Megabytes, 25.0);
         let text = text(&report.items);

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::bench::http_load::{self, HttpLoad};
-use ::bench::{Events, Receiver, Report, Stamps, Unit, usage};
 use anyhow::Context as _;
+use bench::http_load::{self, HttpLoad};
+use bench::{Events, Receiver, Report, Stamps, Unit, usage};
 use common::bootstrap::Failure;
+use longshore::Program;
+use longshore::system::System;
 
 use super::door::all_accepted;
 use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering};
-use crate::commands::run::Program;
-use crate::system::System;
 
 /// Events a second.
 const RATE: u32 = 500;

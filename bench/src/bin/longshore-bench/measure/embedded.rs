@@ -2,17 +2,17 @@
 
 use std::time::Instant;
 
-use ::bench::http_load::{self, HttpLoad};
-use ::bench::sqlite::{Inserts, inserts};
-use ::bench::{Events, Report, Unit, usage};
 use anyhow::Context as _;
+use bench::http_load::{self, HttpLoad};
+use bench::sqlite::{Inserts, inserts};
+use bench::{Events, Report, Unit, usage};
 use common::bootstrap::Failure;
+use longshore::system::System;
 
 use super::door::all_accepted;
 use super::lab::{EVENT_BYTES, Lab, MEGABYTE, median};
 use super::pipeline::until_stored;
-use super::{BenchArgs, What, wanted};
-use crate::system::System;
+use crate::args::{Cli, What};
 
 /// Events in a request.
 const BATCH: u64 = 100;
@@ -34,22 +34,18 @@ const LONE_ROWS: u64 = 1000;
 /// would come to as much.
 const FLAT: f64 = 20.0;
 
-pub(super) async fn measure(
-    lab: &Lab,
-    args: &BenchArgs,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    if wanted(args, What::Store) {
+pub(super) async fn measure(lab: &Lab, args: &Cli, report: &mut Report) -> Result<(), Failure> {
+    if args.wants(What::Store) {
         rates(lab, args, report).await?;
     }
-    if wanted(args, What::Memory) {
+    if args.wants(What::Memory) {
         memory(lab, args.events, report).await?;
     }
     Ok(())
 }
 
 /// Bare loop and pipeline in turn, so that whatever else the machine does meets both.
-async fn rates(lab: &Lab, args: &BenchArgs, report: &mut Report) -> Result<(), Failure> {
+async fn rates(lab: &Lab, args: &Cli, report: &mut Report) -> Result<(), Failure> {
     let (mut bare, mut lone, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=args.rounds {
         lab.check()?;

@@ -1,13 +1,13 @@
 //! What the producer accepts, beside raw publishing.
 
-use ::bench::http_load::{self, HttpLoad, HttpStats};
-use ::bench::{Events, Report, Unit};
 use anyhow::{Context as _, ensure};
+use bench::http_load::{self, HttpLoad, HttpStats};
+use bench::{Events, Report, Unit};
 use common::bootstrap::Failure;
+use longshore::Program;
 
 use super::lab::{EVENT_BYTES, Lab, median};
 use super::pipeline::publish;
-use crate::commands::run::Program;
 
 /// Events in a batch.
 const BATCH: u64 = 100;
