@@ -11,12 +11,8 @@ use common::store::Store;
 use common::telemetry::{Telemetry, stderr};
 use common::topology::{Names, Topology};
 
-use crate::args::{Cli, Command};
-use crate::commands::{
-    dead, doctor, events, explain, history, migrate, publish, queues, replay, topology, verify,
-};
+use crate::data;
 use crate::output::Output;
-use crate::{data, demo};
 
 /// What a command works with.
 pub struct App {
@@ -73,18 +69,6 @@ impl App {
     }
 }
 
-/// Reads the configuration and does what was asked.
-pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
-    let output = Output::new(cli.json);
-    // Needs no configuration, so it works where that is what is broken.
-    if let Command::Explain(args) = &cli.command {
-        return explain::run(args, &output);
-    }
-    start("longshore", output, async |app| {
-        dispatch(app, cli.command).await
-    })
-}
-
 /// The command line of this process. Where there is none to work on, because it is wrong or asks for help, it is
 /// answered and the exit code returned.
 ///
@@ -133,25 +117,5 @@ pub fn exit_code(program: &str, done: Result<(), Failure>) -> ExitCode {
             stderr::say(&format!("{program}: {}", failure.in_one_line()));
             ExitCode::from(failure.code())
         }
-    }
-}
-
-async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Migrate => migrate::run(&app).await,
-        Command::Topology(command) => topology::run(&app, command).await,
-        Command::Queues => queues::run(&app).await,
-        Command::Publish(args) => publish::run(&app, args).await,
-        Command::Events(command) => events::run(&app, command).await,
-        Command::Dead(command) => dead::run(&app, command).await,
-        Command::Replay(command) => replay::run(&app, command).await,
-        Command::History(command) => history::run(&app, command).await,
-        Command::Verify(args) => verify::run(&app, args).await,
-        Command::Explain(args) => explain::run(&args, &app.output),
-        Command::Doctor(args) => doctor::run(&app, args).await,
-        Command::Demo(args) => demo::run(&app, args).await,
-        Command::Run(_) | Command::Dev(_) => Err(Failure::Usage(
-            "`run` and `dev` start before anything else".to_owned(),
-        )),
     }
 }

@@ -1,10 +1,10 @@
 //! The operator's command line: look at a running system, mend it, show it.
 //!
-//! [`args`] says what can be asked, `commands` has a module a command. What commands share is
-//! beside them: starting and ending ([`app`]), printing ([`output`]), hiding secrets (`mask`),
-//! sending again (`replay`), reading the history (`history`) and comparing it with what became of it
-//! (`survey`), moments (`when`), quoting for a shell (`shell`), where the embedded engine keeps
-//! its files (`data`), and a whole system in child processes ([`system`]), which `demo` works on.
+//! [`args`] says what can be asked, `dispatch` which command does it, and `commands` has a module a command. What they do
+//! is in the library `operate`; here it is asked and printed. What commands share is beside them: starting and ending
+//! ([`app`]), printing ([`output`]), hiding secrets (`mask`), taking a survey (`survey`), moments (`when`), quoting for a
+//! shell (`shell`), where the embedded engine keeps its files (`data`), and a whole system in child processes
+//! ([`system`]), which `demo` works on.
 //!
 //! What is public beside the command line is what `longshore-bench` is made of.
 
@@ -16,6 +16,7 @@ mod cursor;
 mod data;
 mod demo;
 mod dev;
+mod dispatch;
 mod mask;
 pub mod output;
 pub mod percentiles;
@@ -44,5 +45,5 @@ pub fn main() -> ExitCode {
         Command::Dev(dev) => return dev.start(Output::new(cli.json)),
         _ => {}
     }
-    app::exit_code("longshore", app::run(cli))
+    app::exit_code("longshore", dispatch::run(cli))
 }

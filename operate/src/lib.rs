@@ -18,5 +18,6 @@ pub mod queues;
 pub mod replay;
 pub mod survey;
 #[cfg(any(test, feature = "testbed"))]
+#[expect(clippy::expect_used, reason = "only tests work with it")]
 pub mod testbed;
 pub mod words;
