@@ -11,6 +11,7 @@ use super::{BATCH, Surveyor, no_room};
 /// Reads the lines from the first on.
 pub(super) struct Batches<L> {
     lines: L,
+    asks_where: bool,
 }
 
 impl Batches<()> {
@@ -19,11 +20,22 @@ impl Batches<()> {
         open: &mut Spill,
     ) -> Result<Batches<impl Iterator<Item = std::io::Result<Line>> + use<>>, Failure> {
         let lines = open.lines().map_err(no_room)?;
-        Ok(Batches { lines })
+        Ok(Batches {
+            lines,
+            asks_where: true,
+        })
     }
 }
 
 impl<L: Iterator<Item = std::io::Result<Line>>> Batches<L> {
+    /// Does not ask the database again where nothing is known to be due.
+    pub(super) fn due_somewhere(self, is_due: bool) -> Self {
+        Self {
+            asks_where: is_due,
+            ..self
+        }
+    }
+
     /// The next ones, each with the destinations where it is due; `None` at the end.
     pub(super) async fn next(
         &mut self,
@@ -36,7 +48,7 @@ impl<L: Iterator<Item = std::io::Result<Line>>> Batches<L> {
         }
         let events: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
         let mut due: HashMap<EventId, Vec<String>> = HashMap::new();
-        if !events.is_empty() {
+        if self.asks_where && !events.is_empty() {
             for delivery in surveyor.store.watching().due_of(&events).await? {
                 let key = delivery.key;
                 due.entry(key.event).or_default().push(key.destination);

@@ -174,6 +174,7 @@ pub(super) async fn judge(
     let mut before = Vec::new();
     let mut altered = Altered(scene.look.entries());
     let mut at: HashMap<String, Vec<u64>> = HashMap::new();
+    let mut is_due = false;
     let mut batches = Batches::of(&mut open.lines)?;
     while let Some(batch) = batches.next(surveyor).await? {
         for (line, due) in batch {
@@ -186,6 +187,7 @@ pub(super) async fn judge(
                     before.extend(std::iter::repeat_n(line.offset, line.copies as usize));
                 }
             }
+            is_due |= !due.is_empty();
             for destination in due {
                 if !was_seen_at(scene, &line, &destination) {
                     at.entry(destination).or_default().push(line.offset);
@@ -220,7 +222,7 @@ pub(super) async fn judge(
         });
         fates.max_by_key(Fate::rank).unwrap_or(Fate::UnderWay)
     };
-    let mut batches = Batches::of(&mut open.lines)?;
+    let mut batches = Batches::of(&mut open.lines)?.due_somewhere(is_due);
     while let Some(batch) = batches.next(surveyor).await? {
         for (line, due) in batch {
             let fate = fate(&line, &due);
