@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-/// What the help of every such program says of everything that is no argument.
+/// The end of every program's help: configuration, signals and exit codes.
 const CONFIGURATION: &str = "\
 Configuration: environment (LONGSHORE_BROKER_URL, LONGSHORE_DATABASE_URL, LONGSHORE_NAMESPACE, LONGSHORE_LISTEN, …), \
 then the file that LONGSHORE_CONFIG names, then defaults; docs/configuration.md lists all of it, and `longshore doctor` \
