@@ -69,8 +69,7 @@ impl App {
     }
 }
 
-/// The command line of this process. Where there is none to work on, because it is wrong or asks for help, it is
-/// answered and the exit code returned.
+/// Parses the command line of this process. Help, the version and usage errors are printed here.
 ///
 /// # Errors
 /// The exit code: 0 for help and version, 2 for wrong usage.

@@ -59,7 +59,7 @@ impl PostgresStore {
     }
 
     /// How a question about dead letters is answered: the plan of each of its statements, which are run for that. For
-    /// measurements, and for whoever looks for a cause.
+    /// measurements and for diagnosis.
     ///
     /// # Errors
     /// The database cannot say.
