@@ -208,6 +208,7 @@ impl Surveyor<'_> {
             entries.add(self.judge.identify(entry), kinds)?;
             read(1);
         }
+        entries.extent.leave_out(reader.passed_over());
         Ok(entries)
     }
 

@@ -91,6 +91,8 @@ pub(super) struct RejectionFact {
 /// All that is known of one event, as engines read it: each part a JSON document.
 #[derive(sqlx_macros::FromRow)]
 pub(super) struct FactRow {
+    /// Which of those asked for it is, from 0 on.
+    place: i64,
     event: Option<String>,
     deliveries: String,
     letters: String,
@@ -117,6 +119,18 @@ impl TryFrom<&FactRow> for Facts {
 }
 
 impl Facts {
+    /// Of so many events that were asked for; nothing is known of those without a row.
+    pub(super) fn in_order(rows: &[FactRow], asked: usize) -> Result<Vec<Self>, StoreError> {
+        let mut all: Vec<Self> = std::iter::repeat_with(Self::default).take(asked).collect();
+        for row in rows {
+            let place = usize::try_from(row.place).ok();
+            if let Some(facts) = place.and_then(|place| all.get_mut(place)) {
+                *facts = Self::try_from(row)?;
+            }
+        }
+        Ok(all)
+    }
+
     /// Where the event stands in one word; `None` where nothing is known of it.
     pub(super) fn standing(&self) -> Option<Standing> {
         Some(self.judgement()?.0)

@@ -1,5 +1,7 @@
 //! Reading a part of the history.
 
+use std::ops::Range;
+
 use common::broker::{Broker, BrokerError, HistoryEntry, HistoryStart};
 use common::event::{Logins, Trail};
 use common::store::HistorySlice;
@@ -44,6 +46,7 @@ pub struct Reader {
     /// Where the window ends, for entries of which no time is known.
     end: Option<u64>,
     beyond: u32,
+    passed_over: Vec<Range<u64>>,
 }
 
 impl Reader {
@@ -76,6 +79,7 @@ impl Reader {
             last: None,
             end,
             beyond: 0,
+            passed_over: Vec::new(),
         })
     }
 
@@ -118,7 +122,21 @@ impl Reader {
                     }
                 }
             }
+            self.pass_over(entry.offset);
         }
         Ok(None)
+    }
+
+    fn pass_over(&mut self, offset: u64) {
+        match self.passed_over.last_mut() {
+            Some(range) if range.end == offset => range.end += 1,
+            _ => self.passed_over.push(offset..offset.saturating_add(1)),
+        }
+    }
+
+    /// The places of what was read so far and is not in the window, in order. Other places that were skipped have no
+    /// entry: a broker numbers more than entries.
+    pub fn passed_over(&self) -> &[Range<u64>] {
+        &self.passed_over
     }
 }

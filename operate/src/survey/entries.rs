@@ -61,15 +61,17 @@ pub(super) struct Extent {
 
 impl Extent {
     fn add(&mut self, offset: u64) {
-        let Some((_, last)) = &mut self.span else {
-            self.span = Some((offset, offset));
+        let (first, last) = self.span.unwrap_or((offset, offset));
+        self.span = Some((first.min(offset), last.max(offset)));
+    }
+
+    /// Leaves out what its reader passed over between its entries.
+    pub(super) fn leave_out(&mut self, passed_over: &[Range<u64>]) {
+        let Some((first, last)) = self.span else {
             return;
         };
-        let next = last.saturating_add(1);
-        if offset > next {
-            self.left_out.push(next..offset);
-        }
-        *last = offset.max(*last);
+        let between = |range: &&Range<u64>| range.start > first && range.start < last;
+        self.left_out = passed_over.iter().filter(between).cloned().collect();
     }
 
     /// The newest.
@@ -98,11 +100,13 @@ mod tests {
     fn what_lies_before_or_was_left_out_is_earlier() {
         let mut extent = Extent::default();
         assert_eq!((extent.last(), extent.end_of_earlier()), (None, 0));
-        for offset in [5, 6, 9, 10] {
+        // There is nothing at 11: the broker has used that place itself.
+        for offset in [5, 6, 9, 10, 12] {
             extent.add(offset);
         }
-        let earlier: Vec<u64> = (0..12).filter(|it| extent.is_earlier(*it)).collect();
+        extent.leave_out(&[3..5, 7..9, 13..20]);
+        let earlier: Vec<u64> = (0..20).filter(|it| extent.is_earlier(*it)).collect();
         assert_eq!(earlier, [0, 1, 2, 3, 4, 7, 8]);
-        assert_eq!((extent.last(), extent.end_of_earlier()), (Some(10), 9));
+        assert_eq!((extent.last(), extent.end_of_earlier()), (Some(12), 9));
     }
 }

@@ -10,7 +10,7 @@ use crate::store::tables::text::json;
 use crate::store::{EventRecord, EventStatus, RejectionRecord, Standing, StoreError};
 
 /// One statement sees one moment: what moves between tables meanwhile is seen in one of them.
-const FACTS: &str = r#"SELECT
+const FACTS: &str = r#"SELECT place,
     (SELECT json_object('type', type, 'received_at', received_at, 'accepted_at', accepted_at,
                         'stored_at', stored_at)
      FROM "NAMESPACE.events" WHERE event_id = asked.id) AS event,
@@ -28,8 +28,7 @@ const FACTS: &str = r#"SELECT
             'type', type, 'reason', reason, 'errors', json(errors), 'received_at', received_at,
             'rejected_at', rejected_at))
      FROM "NAMESPACE.rejections" WHERE event_id = asked.id) AS rejections
-    FROM (SELECT key AS place, unhex(value, '-') AS id FROM json_each($1)) AS asked
-    ORDER BY place"#;
+    FROM (SELECT key AS place, unhex(value, '-') AS id FROM json_each($1)) AS asked"#;
 
 const REJECTIONS: &str = r#"SELECT reason, errors FROM "NAMESPACE.rejections"
     WHERE event_id = $1 ORDER BY rejected_at, rejection_id"#;
@@ -50,9 +49,9 @@ pub(super) async fn standings(
 }
 
 /// All that is known of each event, in the order asked.
-async fn facts(link: &Link, ids: &[EventId]) -> Result<Vec<Facts>, StoreError> {
+async fn facts(link: &Link, events: &[EventId]) -> Result<Vec<Facts>, StoreError> {
     let query = link.sql(FACTS);
-    let ids = document(&ids.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>())?;
+    let ids = document(&events.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>())?;
     let rows: Vec<FactRow> = link
         .read(move |connection| {
             Box::pin(async move {
@@ -63,7 +62,7 @@ async fn facts(link: &Link, ids: &[EventId]) -> Result<Vec<Facts>, StoreError> {
             })
         })
         .await?;
-    rows.iter().map(Facts::try_from).collect()
+    Facts::in_order(&rows, events.len())
 }
 
 pub(super) async fn rejections(
