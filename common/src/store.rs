@@ -109,7 +109,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// The database cannot say.
-    async fn at_rest(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError>;
+    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError>;
 
     /// Every rejection of an event, the oldest first: also those of another content under its id,
     /// which leave the event itself as it stands.

@@ -189,7 +189,7 @@ impl Watch {
     fn reason_to_end(&self) -> Option<&'static str> {
         let age = self.begun.elapsed();
         match &self.told {
-            Some(Seen::Status(status)) if status.is_at_rest() && self.is_settled() => {
+            Some(Seen::Status(status)) if status.status.is_at_rest() && self.is_settled() => {
                 Some("at_rest")
             }
             Some(Seen::Nothing) if age >= UNKNOWN => Some("unknown"),
@@ -229,7 +229,7 @@ fn is_old(seen: &Seen) -> bool {
         return false;
     };
     let received_at = status.received_at();
-    status.is_at_rest() && received_at.is_some_and(|at| now() - at > OLD)
+    status.status.is_at_rest() && received_at.is_some_and(|at| now() - at > OLD)
 }
 
 fn tell(seen: &Seen) -> Event {

@@ -174,7 +174,7 @@ impl Store for PostgresStore {
         schema::product(&self.link).await.map(Some)
     }
 
-    async fn at_rest(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
+    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
         status::standings(&self.link, ids).await
     }
 

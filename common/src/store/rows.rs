@@ -207,8 +207,8 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether nothing more will happen to the event unless somebody makes it happen.
-    pub fn at_rest(self) -> bool {
+    /// Whether nothing more happens to the event by itself. A dead one moves on when somebody replays it.
+    pub fn is_at_rest(self) -> bool {
         match self {
             Self::Stored | Self::Delivering => false,
             Self::Completed | Self::Rejected | Self::Dead => true,
@@ -224,8 +224,8 @@ pub struct EventStatus {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// `stored`, `delivering`, `completed`, `rejected` or `dead`.
-    pub status: &'static str,
+    /// Where it stands.
+    pub status: Standing,
     /// What happened when, in order.
     pub timeline: Vec<Timeline>,
     /// Its deliveries, of the newest generation each.
@@ -240,12 +240,6 @@ pub struct EventStatus {
 }
 
 impl EventStatus {
-    /// Whether nothing more happens to the event by itself. One that is dead moves on when somebody
-    /// replays it.
-    pub fn is_at_rest(&self) -> bool {
-        matches!(self.status, "completed" | "rejected" | "dead")
-    }
-
     /// The status as everybody may see it who knows the id: without what receivers said and where they are.
     #[must_use]
     pub fn public(mut self) -> Self {
@@ -352,3 +346,31 @@ pub struct EventRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Moment(#[serde(with = "time::serde::rfc3339")] pub OffsetDateTime);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_standings_are_at_rest_and_a_status_says_each_by_its_word() {
+        for (standing, word, is_at_rest) in [
+            (Standing::Stored, "stored", false),
+            (Standing::Delivering, "delivering", false),
+            (Standing::Completed, "completed", true),
+            (Standing::Rejected, "rejected", true),
+            (Standing::Dead, "dead", true),
+        ] {
+            let status = EventStatus {
+                id: EventId::born(),
+                kind: None,
+                status: standing,
+                timeline: Vec::new(),
+                deliveries: Vec::new(),
+                reason: None,
+                conflicts: Vec::new(),
+            };
+            assert_eq!(serde_json::to_value(status).unwrap()["status"], word);
+            assert_eq!(standing.is_at_rest(), is_at_rest, "{standing}");
+        }
+    }
+}

@@ -169,7 +169,7 @@ impl Store for SqliteStore {
         replays::end(&self.link, replay, state).await
     }
 
-    async fn at_rest(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
+    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
         status::standings(&self.link, ids).await
     }
 

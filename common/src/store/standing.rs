@@ -146,7 +146,7 @@ impl Facts {
         Some(EventStatus {
             id,
             kind: self.kind(),
-            status: standing.as_str(),
+            status: standing,
             timeline: self.timeline(),
             deliveries: self
                 .newest_deliveries()

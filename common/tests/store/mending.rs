@@ -185,7 +185,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
         Some(DeliveryState::Delivered),
     );
     assert_eq!(states_of(store, &keys).await, [gone, gone, made]);
-    let standing = store.at_rest(&[events[0].id]).await.unwrap();
+    let standing = store.standings(&[events[0].id]).await.unwrap();
     assert_eq!(standing, [Some(Standing::Completed)]);
     let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
     let record = story.discarded.expect("it says who did it");

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use common::event::EventId;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, DeliveryState, Replay, ReplayState, Store, StoreError,
+    DeadFilter, DeadLetter, DeadState, DeliveryState, Replay, ReplayState, Standing, Store,
+    StoreError,
 };
 use uuid::Uuid;
 
@@ -223,7 +224,7 @@ pub async fn the_end_of_a_replay_opens_what_it_had_claimed(Stores { store, .. }:
     let due = Some(DeliveryState::Due);
     assert_eq!(states, [due, due, None]);
     let status = store.status(unsent.event.unwrap()).await.unwrap().unwrap();
-    assert_eq!(status.status, "dead");
+    assert_eq!(status.status, Standing::Dead);
 }
 
 pub async fn a_replay_to_elsewhere_makes_nothing_due(Stores { store, .. }: Stores) {

@@ -103,7 +103,7 @@ pub async fn what_was_delivered_has_no_open_letter(Stores { store, .. }: Stores)
     assert!(claim_all(store, 10).await.1.is_empty());
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
     assert_eq!(
-        store.at_rest(&ids).await.unwrap(),
+        store.standings(&ids).await.unwrap(),
         [Some(Standing::Completed); 3]
     );
 }

@@ -100,7 +100,7 @@ fn text(document: &Value, found: &Found) -> String {
     let mut text = pairs([
         ("id", status.id.to_string()),
         ("type", status.kind.clone().unwrap_or_default()),
-        ("status", status.status.to_owned()),
+        ("status", status.status.to_string()),
         (
             "publisher",
             stored.map(|it| it.publisher.clone()).unwrap_or_default(),

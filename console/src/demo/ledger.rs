@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeliveryState, EventStatus};
+use common::store::{DeliveryState, EventStatus, Standing};
 use serde::Serialize;
 
 use super::input::{Expect, Line};
@@ -119,18 +119,18 @@ impl Ledger {
             return;
         };
         match after.status {
-            "completed" => self.completed += 1,
-            "rejected" => {
+            Standing::Completed => self.completed += 1,
+            Standing::Rejected => {
                 let code = code(after).map_or_else(String::new, |code| code.to_string());
                 *self.rejected.entry(code).or_default() += 1;
             }
-            "dead" => self.dead += 1,
-            other => self
+            Standing::Dead => self.dead += 1,
+            moving @ (Standing::Stored | Standing::Delivering) => self
                 .problems
-                .push(format!("event {id} came to no rest: it is {other}")),
+                .push(format!("event {id} came to no rest: it is {moving}")),
         }
         let before = facts.before.get(&id);
-        if before.is_some_and(|before| before.status == "dead") {
+        if before.is_some_and(|before| before.status == Standing::Dead) {
             self.died += 1;
         }
         for delivery in &after.deliveries {
@@ -240,16 +240,16 @@ fn found(line: &Line, door: &Door, facts: &Facts<'_>) -> Option<(Expect, Option<
     let code = |status| code(status).map(|code| code.to_string());
     match (before.status, after.status) {
         // What died has to be completed in the end.
-        ("dead", "completed") => Some((Expect::Dead, code(before))),
-        ("dead", "dead")
+        (Standing::Dead, Standing::Completed) => Some((Expect::Dead, code(before))),
+        (Standing::Dead, Standing::Dead)
             if facts
                 .left_dead
                 .is_some_and(|left| self::code(before) == Some(left)) =>
         {
             Some((Expect::Dead, code(before)))
         }
-        ("completed", "completed") => Some((Expect::Completed, None)),
-        ("rejected", "rejected") => Some((Expect::Rejected, code(after))),
+        (Standing::Completed, Standing::Completed) => Some((Expect::Completed, None)),
+        (Standing::Rejected, Standing::Rejected) => Some((Expect::Rejected, code(after))),
         _ => None,
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn until_at_rest(
                 .flatten()
                 .map(|status| (status.id, status)),
         );
-        waiting.retain(|id| !known.get(id).is_some_and(EventStatus::is_at_rest));
+        waiting.retain(|id| !known.get(id).is_some_and(|known| known.status.is_at_rest()));
         let counts = Counts {
             stored: known.values().filter(|status| is_stored(status)).count() as u64,
             at_rest: (ids.len() - waiting.len()) as u64,

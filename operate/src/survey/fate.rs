@@ -239,7 +239,7 @@ pub(super) async fn judge(
     verdicts.named.sort_by_key(|(line, ..)| line.offset);
     let named = verdicts.named.iter().filter_map(|(line, ..)| line.event());
     let events: Vec<EventId> = named.collect();
-    let mut standings = surveyor.store.at_rest(&events).await?.into_iter();
+    let mut standings = surveyor.store.standings(&events).await?.into_iter();
     for (line, standing, _) in &mut verdicts.named {
         if line.event().is_some() {
             *standing = standings.next().flatten();

@@ -239,7 +239,7 @@ async fn name(
     surveyor: &Surveyor<'_>,
     kinds: &Kinds,
 ) -> Result<Missing, Failure> {
-    let standing = surveyor.store.at_rest(&[event]).await?;
+    let standing = surveyor.store.standings(&[event]).await?;
     let kind = match line.kind {
         DELIVERED_ONLY => String::new(),
         kind => kinds.name(kind).to_owned(),

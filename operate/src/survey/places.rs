@@ -23,7 +23,7 @@ pub(super) enum Place {
 /// The place of each, in order.
 pub(super) async fn of(surveyor: &Surveyor<'_>, lines: &[Line]) -> Result<Vec<Place>, Failure> {
     let ids: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
-    let mut known = surveyor.store.at_rest(&ids).await?.into_iter();
+    let mut known = surveyor.store.standings(&ids).await?.into_iter();
     let standings: Vec<Option<Standing>> = lines
         .iter()
         .map(|it| it.event().and_then(|_| known.next().flatten()))

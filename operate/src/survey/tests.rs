@@ -22,7 +22,7 @@ async fn everything_that_is_accounted_for_balances() {
     let pipeline = Pipeline::new(&["crm"]).await;
     let done = pipeline.signup("ada").await;
     pipeline.work(&["crm"]).await;
-    let ids = pipeline.store.at_rest(&[]).await.unwrap();
+    let ids = pipeline.store.standings(&[]).await.unwrap();
     assert_eq!(ids, []);
     let (under_way, stuck) = survey(&pipeline).await;
     assert_eq!(

@@ -309,7 +309,7 @@ never_asked! {
     fn claimed_dead(Uuid, Option<Uuid>, u32) -> Vec<DeadLetter>;
     fn mark_replayed(Uuid, &[Uuid]) -> ();
     fn end_replay(Uuid, ReplayState) -> ();
-    fn at_rest(&[EventId]) -> Vec<Option<Standing>>;
+    fn standings(&[EventId]) -> Vec<Option<Standing>>;
     fn dead_story(Uuid) -> Option<DeadStory>;
     fn dead_stats(&DeadFilter, u32) -> Vec<DeadGroup>;
     fn edit_dead(&DeadEdit) -> Edited;

@@ -354,7 +354,7 @@ async fn known(
         if completed { &mut done } else { &mut rest }.push(event);
     }
     known.extend(done.iter().map(|(offset, _)| *offset));
-    let standings = post.store.at_rest(&ids(&rest)).await?;
+    let standings = post.store.standings(&ids(&rest)).await?;
     let stand = rest.iter().zip(standings);
     known.extend(stand.filter_map(|((offset, _), standing)| standing.map(|_| *offset)));
     Ok(known)

@@ -2,7 +2,7 @@ use common::event::{EventId, Trail, header};
 use common::message::Message;
 use common::namespace::Namespace;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeliveryState};
+use common::store::{DeadFilter, DeliveryState, Standing};
 
 use super::*;
 use crate::store::StoreEvents;
@@ -54,7 +54,7 @@ async fn a_delivery_that_was_given_up_is_kept_once_and_the_event_is_dead() {
     }
     assert_eq!(store.dead_count(&DeadFilter::default()).await, Ok(1));
     let found = status(&store, id).await;
-    assert_eq!(found.status, "dead");
+    assert_eq!(found.status, Standing::Dead);
     assert_eq!(found.deliveries[0].status, DeliveryState::Dead);
     let reason = found.reason.expect("a reason");
     assert_eq!(reason.code, ReasonCode::ReceiverFailing);
@@ -100,7 +100,7 @@ async fn a_rejection_is_kept_and_what_is_none_harms_no_neighbour() {
         other => panic!("expected a dead letter and a kept rejection, found {other:?}"),
     }
     let found = status(&store, id).await;
-    assert_eq!(found.status, "rejected");
+    assert_eq!(found.status, Standing::Rejected);
     let reason = found.reason.expect("a reason");
     assert_eq!(reason.code, ReasonCode::EmailTaken);
     assert_eq!(reason.errors[0].pointer, "/email");

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeliveryRecord, DeliveryState};
+use common::store::{DeliveryRecord, DeliveryState, Standing};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -77,7 +77,7 @@ async fn a_delivery_is_written_down_and_a_copy_of_it_is_not_sent() {
     let worker = receiver.worker(&store);
     let outcomes = worker.handle(std::slice::from_ref(&received)).await;
     assert_eq!(outcomes, [Outcome::Done]);
-    assert_eq!(status(&store, id).await.status, "completed");
+    assert_eq!(status(&store, id).await.status, Standing::Completed);
 
     let copy = Received {
         redelivered: true,
@@ -140,7 +140,7 @@ async fn a_failed_attempt_is_written_down_and_the_next_one_has_the_same_id() {
         other => panic!("expected a retry, found {other:?}"),
     }
     let found = status(&store, id).await;
-    assert_eq!(found.status, "delivering");
+    assert_eq!(found.status, Standing::Delivering);
     let error = found.deliveries[0].error.as_deref().unwrap_or_default();
     assert!(error.contains("500"), "{error}");
 
@@ -148,7 +148,7 @@ async fn a_failed_attempt_is_written_down_and_the_next_one_has_the_same_id() {
     let outcomes = worker.handle(&[received]).await;
     assert_eq!(outcomes, [Outcome::Done]);
     let found = status(&store, id).await;
-    assert_eq!(found.status, "completed");
+    assert_eq!(found.status, Standing::Completed);
     assert_eq!(found.deliveries[0].attempts, 2);
     assert_eq!(receiver.calls(), [id.to_string(), id.to_string()]);
 }
@@ -267,7 +267,7 @@ async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
         record(&store, key).await.unwrap().state,
         DeliveryState::Discarded
     );
-    assert_eq!(status(&store, id).await.status, "completed");
+    assert_eq!(status(&store, id).await.status, Standing::Completed);
 
     // An operator who replays it there means it.
     let mut replayed = received;

@@ -1,7 +1,7 @@
 use common::broker::Address;
 use common::event::{EventId, Trail};
 use common::seal::Seal;
-use common::store::{DeliveryState, Details};
+use common::store::{DeliveryState, Details, Standing};
 
 use super::*;
 use crate::testbed::{self, CRM, signup, signup_of, status};
@@ -42,7 +42,7 @@ async fn a_batch_is_stored_with_what_is_due_and_goes_on() {
     assert_eq!(outcomes[2], Outcome::Done, "the first one goes on for both");
     for id in [ada, bob] {
         let found = status(&store, id).await;
-        assert_eq!(found.status, "stored");
+        assert_eq!(found.status, Standing::Stored);
         let [delivery] = &found.deliveries[..] else {
             panic!("expected one delivery, found {found:?}")
         };
@@ -104,7 +104,7 @@ async fn another_content_and_a_taken_address_are_rejected_and_the_first_ones_sta
     });
     let expected = [ReasonCode::IdempotencyConflict, ReasonCode::EmailTaken];
     assert_eq!(codes.collect::<Vec<_>>(), expected);
-    assert_eq!(status(&store, first).await.status, "stored");
+    assert_eq!(status(&store, first).await.status, Standing::Stored);
     assert_eq!(store.status(second).await, Ok(None));
 }
 
@@ -131,7 +131,7 @@ async fn what_cannot_be_stored_harms_no_neighbour() {
     }
     for (index, id) in [(1, neighbours[0]), (3, neighbours[1])] {
         next(&outcomes[index]);
-        assert_eq!(status(&store, id).await.status, "stored");
+        assert_eq!(status(&store, id).await.status, Standing::Stored);
     }
 }
 

@@ -52,7 +52,7 @@ fn head(story: &Story) -> String {
         ("event", id(story.event.map(common::event::EventId::uuid))),
         (
             "event is",
-            status.map(|it| it.status.to_owned()).unwrap_or_default(),
+            status.map(|it| it.status.to_string()).unwrap_or_default(),
         ),
         ("type", story.kind.clone().unwrap_or_default()),
         ("source", story.source.clone().unwrap_or_default()),
