@@ -119,14 +119,14 @@ async fn work(
         declared: Arc::clone(&program.declared),
         queues: workers.iter().map(|it| it.queue().to_owned()).collect(),
         workers: workers.iter().map(Worker::standing).collect(),
-        store: Some(Arc::clone(store)),
+        store: Some(Arc::clone(store) as _),
         // Unlike the door alone, the whole is not ready without it.
         store_needed: true,
         metrics: program.metrics.clone(),
     };
     let config = &program.config;
     let seal = Seal::of(config)?;
-    let door = Door::new(Arc::clone(config), health, seal)
+    let door = Door::new(Arc::clone(config), health, Arc::clone(store) as _, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
     let greeting = Greeting::new(config, listener.local_addr().map_err(anyhow::Error::from)?);
     if let Err(error) = output.show(&greeting, Greeting::text) {

@@ -20,7 +20,7 @@ use common::namespace::Namespace;
 use common::reason::ReasonCode;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadLetter, DeadState, Store as _};
+use common::store::{DeadLetter, DeadState, Schema as _};
 use common::topology::{Names, Plan, Topology};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::config::Config;
 use common::event::{InvalidType, Types};
 use common::seal::Seal;
-use common::store::Store;
+use common::store::Statuses;
 use common::telemetry::health::Health;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ pub struct Door(Arc<Inner>);
 pub struct Inner {
     /// The queue that what is published has to reach.
     pub(crate) queue: WorkQueue,
-    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) statuses: Arc<dyn Statuses>,
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
     pub(crate) types: Types,
@@ -48,12 +48,12 @@ pub struct Inner {
 }
 
 impl Door {
-    /// A door to the broker that `health` looks at. Its store is asked for the status of events and
-    /// for nothing else. Hashes of passwords leave it in `seal`.
+    /// A door to the broker that `health` looks at. `statuses` says where events stand; nothing else of the
+    /// store is asked. Hashes of passwords leave the door in `seal`.
     ///
     /// # Errors
     /// A configured event type cannot be used.
-    pub fn new(config: Arc<Config>, health: Health, seal: Seal) -> Result<Self, InvalidType> {
+    pub fn new(config: Arc<Config>, health: Health, statuses: Arc<dyn Statuses>, seal: Seal) -> Result<Self, InvalidType> {
         let memory = config.limits.request_bytes.saturating_mul(BODIES);
         Ok(Self(Arc::new(Inner {
             types: Types::with(&config.types)?,
@@ -64,7 +64,7 @@ impl Door {
             lookups: Semaphore::new(LOOKUPS),
             live: live::Bounds::default(),
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
-            store: health.store.clone(),
+            statuses,
             config,
             health,
         })))

@@ -76,16 +76,13 @@ impl Default for Bounds {
 /// Tells where an event stands until it is at rest.
 ///
 /// # Errors
-/// The id is none, there is no database to look at, or too many watch already.
+/// The id is not one, or too many watch already.
 pub(crate) async fn get(
     State(door): State<Door>,
     id: Result<Path<String>, PathRejection>,
     extensions: Extensions,
 ) -> Result<Response, Problem> {
     let id = status::event_id(id)?;
-    if door.store.is_none() {
-        return Err(unavailable("this producer has no database to ask"));
-    }
     let Ok(place) = Arc::clone(&door.live.streams).try_acquire_owned() else {
         return Err(Problem::new(
             Code::Overloaded,
@@ -203,12 +200,9 @@ impl Watch {
     }
 
     async fn look(&self) -> Seen {
-        let Some(store) = &self.door.store else {
-            return Seen::NoAnswer;
-        };
         let asking = async {
             let _turn = self.door.live.looks.acquire().await;
-            store.status(self.id).await
+            self.door.statuses.status(self.id).await
         };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(Ok(Some(status))) => Seen::Status(Box::new(status.public())),

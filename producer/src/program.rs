@@ -39,13 +39,13 @@ async fn run(program: Program) -> Result<(), Failure> {
         // The history alone would take an event too, and then nobody would.
         queues: vec![Names::new(config.namespace.clone()).validate()],
         workers: Vec::new(),
-        store: Some(Arc::clone(&store)),
+        store: Some(Arc::clone(&store) as _),
         // Nothing on the way to a 202 needs it.
         store_needed: false,
         metrics: program.metrics.clone(),
     };
     let seal = Seal::of(&config)?;
-    let door = Door::new(Arc::clone(&config), health, seal)
+    let door = Door::new(Arc::clone(&config), health, Arc::clone(&store) as _, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
 
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.

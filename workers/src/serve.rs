@@ -7,7 +7,7 @@ use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
 use common::runtime::Worker;
 use common::scheduling;
-use common::store::Store;
+use common::store::Schema;
 use common::telemetry::health::Health;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ where
 /// running did not end within the drain deadline.
 pub async fn serve(
     program: Program,
-    store: Option<Arc<dyn Store>>,
+    store: Option<Arc<dyn Schema>>,
     build: impl FnOnce(&Program, &Arc<dyn Broker>) -> Result<Vec<Worker>, Failure>,
 ) -> Result<(), Failure> {
     let broker = program.broker()?;

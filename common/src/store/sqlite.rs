@@ -13,25 +13,19 @@ mod mending;
 mod rejections;
 mod replays;
 mod schema;
-mod status;
+mod statuses;
 mod story;
 mod watching;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::link::Link;
 use super::{
-    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored, Watching,
+    DeadLetter, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState, Store, StoreError,
+    Watching,
 };
 use crate::config;
-use crate::event::EventId;
 use crate::namespace::Namespace;
 use crate::sqlite::{Database, Location};
 
@@ -72,74 +66,6 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.link).await
-    }
-
-    /// The file stays, for those of other namespaces.
-    async fn remove_schema(&self) -> Result<(), StoreError> {
-        schema::remove(&self.link).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        schema::ready(&self.link).await
-    }
-
-    async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
-        events::store(&self.link, batch).await
-    }
-
-    async fn deliveries(
-        &self,
-        keys: &[DeliveryKey],
-    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
-        deliveries::records(&self.link, keys).await
-    }
-
-    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError> {
-        deliveries::discard(&self.link, keys).await
-    }
-
-    async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError> {
-        deliveries::record(&self.link, batch).await
-    }
-
-    async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
-        dead::keep(&self.link, batch).await
-    }
-
-    async fn keep_rejections(&self, batch: &[NewRejection]) -> Result<(), StoreError> {
-        rejections::keep(&self.link, batch).await
-    }
-
-    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-        status::status(&self.link, id).await
-    }
-
-    async fn rejections(&self, id: EventId) -> Result<Vec<RejectionRecord>, StoreError> {
-        status::rejections(&self.link, id).await
-    }
-
-    async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
-        status::event(&self.link, id).await
-    }
-
-    async fn dead_page(
-        &self,
-        filter: &DeadFilter,
-        page: DeadPage,
-    ) -> Result<Vec<DeadSummary>, StoreError> {
-        dead::page(&self.link, filter, page).await
-    }
-
-    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
-        dead::count(&self.link, filter).await
-    }
-
-    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-        dead::letter(&self.link, id).await
-    }
-
     async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
         replays::begin(&self.link, replay).await
     }
@@ -167,38 +93,6 @@ impl Store for SqliteStore {
 
     async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
         replays::end(&self.link, replay, state).await
-    }
-
-    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
-        status::standings(&self.link, ids).await
-    }
-
-    async fn dead_story(&self, id: Uuid) -> Result<Option<DeadStory>, StoreError> {
-        story::story_of(&self.link, id).await
-    }
-
-    async fn dead_stats(
-        &self,
-        filter: &DeadFilter,
-        most: u32,
-    ) -> Result<Vec<DeadGroup>, StoreError> {
-        dead::stats(&self.link, filter, most).await
-    }
-
-    async fn edit_dead(&self, edit: &DeadEdit) -> Result<Edited, StoreError> {
-        mending::edit(&self.link, edit).await
-    }
-
-    async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
-        mending::discard(&self.link, discard, most).await
-    }
-
-    async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError> {
-        mending::restore(&self.link, filter, most).await
-    }
-
-    async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError> {
-        mending::purge(&self.link, older_than, most).await
     }
 
     async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
@@ -229,15 +123,7 @@ impl Store for SqliteStore {
         replays::outcome(&self.link, id, Some(most)).await
     }
 
-    async fn product(&self) -> Result<Option<String>, StoreError> {
-        schema::product(&self.link).await.map(Some)
-    }
-
     fn watching(&self) -> &dyn Watching {
         self
-    }
-
-    async fn close(&self) {
-        self.link.close().await;
     }
 }

@@ -20,7 +20,7 @@ use crate::broker::{Broker, BrokerError};
 use crate::outcome::chain;
 use crate::runtime::Standing;
 use crate::server::{self, Wire};
-use crate::store::{Store, StoreError};
+use crate::store::{Schema, StoreError};
 use crate::tasks;
 
 /// How long `/readyz` waits for one dependency to answer.
@@ -43,7 +43,7 @@ pub struct Health {
     /// The workers of the program: each must take from its queue.
     pub workers: Vec<Standing>,
     /// The database, where the program uses one.
-    pub store: Option<Arc<dyn Store>>,
+    pub store: Option<Arc<dyn Schema>>,
     /// Whether the program is not ready without the database. The producer is: it goes on accepting,
     /// and only says here that the database is down.
     pub store_needed: bool,

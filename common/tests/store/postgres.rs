@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::config::{Database, ServiceUrl};
 use common::namespace::Namespace;
-use common::store::Store as _;
+use common::store::Schema as _;
 use common::store::postgres::PostgresStore;
 use futures_util::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;

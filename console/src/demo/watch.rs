@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::event::EventId;
-use common::store::{EventStatus, Store};
+use common::store::{EventStatus, Statuses};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ pub(super) struct Counts {
 /// # Errors
 /// The database cannot say.
 pub(super) async fn until_at_rest(
-    store: &dyn Store,
+    store: &dyn Statuses,
     ids: &[EventId],
     progress: impl Fn(Counts),
 ) -> Result<HashMap<EventId, EventStatus>, Failure> {

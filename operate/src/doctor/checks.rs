@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::finding;
 use common::broker::{Broker, BrokerError, Difference};
 use common::outcome::chain;
-use common::store::{DeadFilter, DeadState, Store, StoreError};
+use common::store::{DeadFilter, DeadLetters, DeadState, Store, StoreError};
 use common::topology::Topology;
 
 use super::{Finding, Verdict};
@@ -143,7 +143,7 @@ pub async fn database(store: &dyn Store) -> Vec<Finding> {
         };
         return vec![Finding::bad(verdict, "database", chain(&error), advice)];
     }
-    let product = store.product().await.ok().flatten();
+    let product = store.product().await.ok();
     let reached = told(product, "reached, and its schema is up to date");
     let mut findings = vec![Finding::ok("database", reached), dead_letters(store).await];
     findings.extend(watch(store).await);
@@ -253,7 +253,7 @@ fn told(product: Option<String>, found: &str) -> String {
     }
 }
 
-async fn dead_letters(store: &dyn Store) -> Finding {
+async fn dead_letters(store: &dyn DeadLetters) -> Finding {
     let open = DeadFilter {
         state: Some(DeadState::Open),
         ..DeadFilter::default()

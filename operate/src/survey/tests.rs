@@ -1,7 +1,7 @@
 use common::broker::{Address, Broker as _, Publication};
 use common::event::now;
 use common::message::{CLOUDEVENTS_JSON, Message};
-use common::store::Store as _;
+use common::store::{Statuses as _, DeadLetters as _};
 
 use crate::survey::{Missing, Trouble, requeue};
 use common::event::EventId;

@@ -6,8 +6,8 @@ use common::outcome::FieldError;
 use common::reason::ReasonCode;
 use common::store::sqlite::SqliteStore;
 use common::store::{
-    Attempt, DeadLetter, DeadState, DeliveryKey, Details, NewEvent, NewRejection, Store as _,
-    StoreError,
+    Attempt, DeadLetter, DeadLetters as _, DeadState, Deliveries as _, DeliveryKey, Details, Events as _,
+    NewEvent, NewRejection, Rejections as _, StoreError,
 };
 use uuid::Uuid;
 

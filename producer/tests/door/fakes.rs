@@ -18,21 +18,14 @@ use common::namespace::Namespace;
 use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{
-    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored, Watching,
-};
+use common::store::{EventStatus, Schema, Standing, Statuses, StoreError};
 use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Binding, Fact, Names, Topology};
 use futures_util::stream::BoxStream;
 use producer::{Door, router};
-use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
-use uuid::Uuid;
 
 use crate::changes::{Change, change};
 
@@ -181,8 +174,8 @@ fn unasked() -> BrokerError {
     BrokerError::Refused("the door has no business asking this".to_owned())
 }
 
-/// The embedded store, which changes before each look, fails or hangs as a test asks for, and panics
-/// where it is asked what the door has no business asking.
+/// The embedded store, which changes before each look, fails or hangs as a test asks for. It has the roles that
+/// the door asks, and no other.
 pub struct TestStore {
     real: SqliteStore,
     changes: Mutex<Box<dyn Iterator<Item = Change> + Send>>,
@@ -261,67 +254,43 @@ impl TestStore {
     }
 }
 
-macro_rules! never_asked {
-    ($(fn $name:ident($($type:ty),*) -> $ok:ty;)+) => {
-        #[async_trait]
-        impl Store for TestStore {
-            async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-                self.look(id).await
-            }
+#[async_trait]
+impl Statuses for TestStore {
+    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
+        self.look(id).await
+    }
 
-            async fn ready(&self) -> Result<(), StoreError> {
-                self.real.migrate().await?;
-                self.real.ready().await
-            }
-
-            fn watching(&self) -> &dyn Watching {
-                self.real.watching()
-            }
-
-            async fn close(&self) {
-                self.real.close().await;
-            }
-
-            $(async fn $name(&self, $(_: $type),*) -> Result<$ok, StoreError> {
-                panic!("the door has no business asking {}", stringify!($name))
-            })+
+    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
+        let mut standings = Vec::new();
+        for &id in ids {
+            standings.push(self.look(id).await?.map(|status| status.status));
         }
-    };
+        Ok(standings)
+    }
 }
 
-never_asked! {
-    fn migrate() -> ();
-    fn remove_schema() -> ();
-    fn store(Arc<[NewEvent]>) -> Vec<Stored>;
-    fn rejections(EventId) -> Vec<RejectionRecord>;
-    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryRecord>>;
-    fn discard_due(&[DeliveryKey]) -> ();
-    fn record_attempts(&[Attempt]) -> ();
-    fn keep_dead(&[DeadLetter]) -> ();
-    fn keep_rejections(&[NewRejection]) -> ();
-    fn event(EventId) -> Option<EventRecord>;
-    fn dead_page(&DeadFilter, DeadPage) -> Vec<DeadSummary>;
-    fn dead_count(&DeadFilter) -> u64;
-    fn dead_letter(Uuid) -> Option<DeadLetter>;
-    fn begin_replay(&Replay) -> ();
-    fn replay(Uuid) -> Option<Progress>;
-    fn claim_dead(Uuid, u32) -> Vec<DeadLetter>;
-    fn claimed_dead(Uuid, Option<Uuid>, u32) -> Vec<DeadLetter>;
-    fn mark_replayed(Uuid, &[Uuid]) -> ();
-    fn end_replay(Uuid, ReplayState) -> ();
-    fn standings(&[EventId]) -> Vec<Option<Standing>>;
-    fn dead_story(Uuid) -> Option<DeadStory>;
-    fn dead_stats(&DeadFilter, u32) -> Vec<DeadGroup>;
-    fn edit_dead(&DeadEdit) -> Edited;
-    fn discard_dead(&Discard, u32) -> u64;
-    fn restore_dead(&DeadFilter, u32) -> u64;
-    fn purge_dead(OffsetDateTime, u32) -> u64;
-    fn replays(ReplayPage) -> Vec<Progress>;
-    fn advance_replay(Uuid, u64, u64) -> ();
-    fn reopen_replay(Uuid) -> ();
-    fn steer_replay(Uuid, ReplayState) -> Option<ReplayState>;
-    fn replay_outcome(Uuid) -> ReplayOutcome;
-    fn replay_sample(Uuid, u32) -> ReplayOutcome;
+#[async_trait]
+impl Schema for TestStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.real.migrate().await
+    }
+
+    async fn remove_schema(&self) -> Result<(), StoreError> {
+        self.real.remove_schema().await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.real.migrate().await?;
+        self.real.ready().await
+    }
+
+    async fn product(&self) -> Result<String, StoreError> {
+        self.real.product().await
+    }
+
+    async fn close(&self) {
+        self.real.close().await;
+    }
 }
 
 /// A producer under test.
@@ -373,11 +342,11 @@ impl Setup {
             declared: Arc::new(true.into()),
             queues: vec!["longshore.validate".to_owned()],
             workers: Vec::new(),
-            store: Some(self.store),
+            store: Some(Arc::clone(&self.store) as _),
             store_needed: false,
             metrics: MetricsPage::start(),
         };
-        let door = Door::new(config, health, seal()).unwrap();
+        let door = Door::new(config, health, self.store, seal()).unwrap();
         Testbed {
             broker,
             router: router(door.clone()),

@@ -9,35 +9,99 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
 use uuid::Uuid;
 
-pub(super) use counts::{count, stats};
 pub(super) use filter::{Choice, Matching, Order, Statement};
 pub use plans::DeadQuestion;
 pub(super) use plans::plans;
 
 use self::filter::{Found, MANY_ERRORS, Other, Text, push_errors_with};
+use super::PostgresStore;
 use super::link::Link;
+use super::story::story_of;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
-use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, StoreError};
+use crate::store::{
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadState, DeadStory, DeadSummary,
+    StoreError,
+};
 
-pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreError> {
-    if batch.is_empty() {
-        return Ok(());
+#[async_trait]
+impl DeadLetters for PostgresStore {
+    async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let rows: Arc<[NewLetterRow]> = NewLetterRow::of(batch).into();
+        let events = rows.iter().filter_map(|row| row.event).collect();
+        let tried = Arc::new(AtomicBool::new(false));
+        self.link
+            .run(move |connection| {
+                let rows = Arc::clone(&rows);
+                // What is tried again may have been done: then it is counted already.
+                let counts = !tried.swap(true, Ordering::Relaxed);
+                Box::pin(async move { insert(connection, &rows, counts).await })
+            })
+            .await?;
+        superseded::of_events(&self.link, events).await
     }
-    let rows: Arc<[NewLetterRow]> = NewLetterRow::of(batch).into();
-    let events = rows.iter().filter_map(|row| row.event).collect();
-    let tried = Arc::new(AtomicBool::new(false));
-    link.run(move |connection| {
-        let rows = Arc::clone(&rows);
-        // What is tried again may have been done: then it is counted already.
-        let counts = !tried.swap(true, Ordering::Relaxed);
-        Box::pin(async move { insert(connection, &rows, counts).await })
-    })
-    .await?;
-    superseded::of_events(link, events).await
+
+    async fn dead_page(
+        &self,
+        filter: &DeadFilter,
+        page: DeadPage,
+    ) -> Result<Vec<DeadSummary>, StoreError> {
+        let matching = matching(&self.link, filter, filter.state).await?;
+        let rows: Vec<SummaryRow> = self
+            .link
+            .run(move |connection| {
+                let matching = matching.clone();
+                Box::pin(async move {
+                    let mut query = Statement::new("");
+                    push_page(&mut query, &matching, page);
+                    query
+                        .build_query_as()
+                        .persistent(false)
+                        .fetch_all(connection)
+                        .await
+                })
+            })
+            .await?;
+        rows.into_iter().map(DeadSummary::try_from).collect()
+    }
+
+    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
+        let row: Option<LetterRow> = self
+            .link
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query_as("SELECT * FROM dead_letters WHERE dead_letter_id = $1")
+                        .bind(id)
+                        .fetch_optional(connection)
+                        .await
+                })
+            })
+            .await?;
+        row.map(DeadLetter::try_from).transpose()
+    }
+
+    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
+        counts::count(&self.link, filter).await
+    }
+
+    async fn dead_story(&self, id: Uuid) -> Result<Option<DeadStory>, StoreError> {
+        story_of(&self.link, id).await
+    }
+
+    async fn dead_stats(
+        &self,
+        filter: &DeadFilter,
+        most: u32,
+    ) -> Result<Vec<DeadGroup>, StoreError> {
+        counts::stats(&self.link, filter, most).await
+    }
 }
 
 async fn insert(
@@ -287,29 +351,6 @@ fn push_errors_by_print(query: &mut Statement, text: &Text, others: &[Other]) {
         .push(") AS error GROUP BY fingerprint_id");
 }
 
-pub(super) async fn page(
-    link: &Link,
-    filter: &DeadFilter,
-    page: DeadPage,
-) -> Result<Vec<DeadSummary>, StoreError> {
-    let matching = matching(link, filter, filter.state).await?;
-    let rows: Vec<SummaryRow> = link
-        .run(move |connection| {
-            let matching = matching.clone();
-            Box::pin(async move {
-                let mut query = Statement::new("");
-                push_page(&mut query, &matching, page);
-                query
-                    .build_query_as()
-                    .persistent(false)
-                    .fetch_all(connection)
-                    .await
-            })
-        })
-        .await?;
-    rows.into_iter().map(DeadSummary::try_from).collect()
-}
-
 fn push_page(query: &mut Statement, matching: &Matching, page: DeadPage) {
     let choice = Choice {
         order: Order::NewestFirst,
@@ -325,18 +366,4 @@ fn push_page(query: &mut Statement, matching: &Matching, page: DeadPage) {
         FROM chosen JOIN dead_letters USING (dead_letter_id)
         ORDER BY dead_letters.last_failed_at DESC, dead_letter_id DESC",
     );
-}
-
-pub(super) async fn letter(link: &Link, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-    let row: Option<LetterRow> = link
-        .run(move |connection| {
-            Box::pin(async move {
-                sqlx::query_as("SELECT * FROM dead_letters WHERE dead_letter_id = $1")
-                    .bind(id)
-                    .fetch_optional(connection)
-                    .await
-            })
-        })
-        .await?;
-    row.map(DeadLetter::try_from).transpose()
 }

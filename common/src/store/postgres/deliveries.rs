@@ -2,84 +2,90 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt as _;
 use uuid::Uuid;
 
+use super::PostgresStore;
 use super::dead::superseded;
-use super::link::Link;
 use crate::store::tables::deliveries::{
     AttemptRow, DeliveryRow, KeyRow, OutcomeRow, in_order, may_have_letters, outcomes,
 };
-use crate::store::{Attempt, DeliveryKey, DeliveryRecord, StoreError};
+use crate::store::{Attempt, Deliveries, DeliveryKey, DeliveryRecord, StoreError};
 
-pub(super) async fn records(
-    link: &Link,
-    keys: &[DeliveryKey],
-) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
-    let events: Arc<[Uuid]> = keys.iter().map(|key| key.event.uuid()).collect();
-    let rows: Vec<DeliveryRow> = link
-        .run(move |connection| {
-            let events = Arc::clone(&events);
-            Box::pin(async move {
-                // By the first column of the primary key alone: a join with a list of keys is planned
-                // once, while the table is small, as a scan of all of it.
-                sqlx::query_as(
-                    "SELECT event_id, destination, generation, status, attempts, last_status_code, last_error
-                    FROM deliveries WHERE event_id = ANY($1)",
-                )
-                .bind(&events[..])
-                .fetch_all(connection)
-                .await
+#[async_trait]
+impl Deliveries for PostgresStore {
+    async fn deliveries(
+        &self,
+        keys: &[DeliveryKey],
+    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let events: Arc<[Uuid]> = keys.iter().map(|key| key.event.uuid()).collect();
+        let rows: Vec<DeliveryRow> = self.link
+            .run(move |connection| {
+                let events = Arc::clone(&events);
+                Box::pin(async move {
+                    // By the first column of the primary key alone: a join with a list of keys is planned
+                    // once, while the table is small, as a scan of all of it.
+                    sqlx::query_as(
+                        "SELECT event_id, destination, generation, status, attempts, last_status_code, last_error
+                        FROM deliveries WHERE event_id = ANY($1)",
+                    )
+                    .bind(&events[..])
+                    .fetch_all(connection)
+                    .await
+                })
             })
-        })
-        .await?;
-    in_order(rows, keys)
-}
-
-pub(super) async fn discard(link: &Link, keys: &[DeliveryKey]) -> Result<(), StoreError> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let keys: Arc<[KeyRow]> = keys.iter().map(KeyRow::from).collect();
-    link.run(move |connection| {
-        let keys = Arc::clone(&keys);
-        Box::pin(async move {
-            sqlx::query(
-                "UPDATE deliveries AS known SET status = 'discarded'
-                FROM UNNEST($1::uuid[], $2::text[], $3::bigint[])
-                     AS given (event_id, destination, generation)
-                WHERE known.event_id = given.event_id AND known.destination = given.destination
-                      AND known.generation = given.generation AND known.status = 'due'",
-            )
-            .bind(keys.iter().map(|key| key.event).bind_iter())
-            .bind(keys.iter().map(|key| key.destination.as_str()).bind_iter())
-            .bind(keys.iter().map(|key| key.generation).bind_iter())
-            .execute(connection)
             .await?;
-            Ok(())
-        })
-    })
-    .await
-}
-
-pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {
-    if batch.is_empty() {
-        return Ok(());
+        in_order(rows, keys)
     }
-    let attempts: Arc<[AttemptRow]> = batch.iter().map(AttemptRow::from).collect();
-    let outcomes: Arc<[OutcomeRow]> = outcomes(batch).into();
-    let may_have_letters = may_have_letters(&outcomes);
-    link.run(move |connection| {
-        let attempts = Arc::clone(&attempts);
-        let outcomes = Arc::clone(&outcomes);
-        Box::pin(async move { write(connection, &attempts, &outcomes).await })
-    })
-    .await?;
-    superseded::of_events(link, may_have_letters).await
+
+    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys: Arc<[KeyRow]> = keys.iter().map(KeyRow::from).collect();
+        self.link
+            .run(move |connection| {
+                let keys = Arc::clone(&keys);
+                Box::pin(async move {
+                    sqlx::query(
+                        "UPDATE deliveries AS known SET status = 'discarded'
+                    FROM UNNEST($1::uuid[], $2::text[], $3::bigint[])
+                         AS given (event_id, destination, generation)
+                    WHERE known.event_id = given.event_id AND known.destination = given.destination
+                          AND known.generation = given.generation AND known.status = 'due'",
+                    )
+                    .bind(keys.iter().map(|key| key.event).bind_iter())
+                    .bind(keys.iter().map(|key| key.destination.as_str()).bind_iter())
+                    .bind(keys.iter().map(|key| key.generation).bind_iter())
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let attempts: Arc<[AttemptRow]> = batch.iter().map(AttemptRow::from).collect();
+        let outcomes: Arc<[OutcomeRow]> = outcomes(batch).into();
+        let may_have_letters = may_have_letters(&outcomes);
+        self.link
+            .run(move |connection| {
+                let attempts = Arc::clone(&attempts);
+                let outcomes = Arc::clone(&outcomes);
+                Box::pin(async move { write(connection, &attempts, &outcomes).await })
+            })
+            .await?;
+        superseded::of_events(&self.link, may_have_letters).await
+    }
 }
 
 async fn write(

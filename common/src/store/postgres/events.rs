@@ -9,54 +9,88 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use sqlx::postgres::PgBindIterExt as _;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::link::Link;
+use super::PostgresStore;
 use crate::event::EventId;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
-use crate::store::{NewEvent, StoreError, Stored};
+use crate::store::tables::text::json;
+use crate::store::{EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
 
-pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
-    }
-    let waves: Arc<[Vec<usize>]> = waves(&batch).into();
-    // A connection that broke during the commit leaves open whether it took place. What is there then may be
-    // this very batch, which nobody else will hand on, or may have been there before.
-    let committing = Arc::new(AtomicBool::new(false));
-    let unknown = Arc::clone(&committing);
-    let stored = link.transaction(move |connection| {
-        let batch = Arc::clone(&batch);
-        let waves = Arc::clone(&waves);
-        let committing = Arc::clone(&committing);
-        Box::pin(async move {
-            let perhaps_ours = committing.load(Ordering::Relaxed);
-            let mut outcomes = vec![Stored::Before; batch.len()];
-            for wave in waves.iter() {
-                let events: Vec<&NewEvent> = wave.iter().map(|&index| &batch[index]).collect();
-                let stored = store_wave(connection, &events).await?;
-                for (&index, outcome) in wave.iter().zip(stored) {
-                    outcomes[index] = match outcome {
-                        Stored::Before if perhaps_ours => Stored::NewOrBefore,
-                        outcome => outcome,
-                    };
-                }
-            }
-            committing.store(true, Ordering::Relaxed);
-            Ok(outcomes)
-        })
-    });
-    stored.await.map_err(|error| {
-        if unknown.load(Ordering::Relaxed) {
-            // Whatever kept it from being tried again: the caller must not take the batch for one that is
-            // surely not stored.
-            StoreError::Unavailable(format!("nobody knows whether a batch was stored: {error}"))
-        } else {
-            error
+#[async_trait]
+impl Events for PostgresStore {
+    async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
         }
-    })
+        let waves: Arc<[Vec<usize>]> = waves(&batch).into();
+        // A connection that broke during the commit leaves open whether it took place. What is there then may be
+        // this very batch, which nobody else will hand on, or may have been there before.
+        let committing = Arc::new(AtomicBool::new(false));
+        let unknown = Arc::clone(&committing);
+        let stored = self.link.transaction(move |connection| {
+            let batch = Arc::clone(&batch);
+            let waves = Arc::clone(&waves);
+            let committing = Arc::clone(&committing);
+            Box::pin(async move {
+                let perhaps_ours = committing.load(Ordering::Relaxed);
+                let mut outcomes = vec![Stored::Before; batch.len()];
+                for wave in waves.iter() {
+                    let events: Vec<&NewEvent> = wave.iter().map(|&index| &batch[index]).collect();
+                    let stored = store_wave(connection, &events).await?;
+                    for (&index, outcome) in wave.iter().zip(stored) {
+                        outcomes[index] = match outcome {
+                            Stored::Before if perhaps_ours => Stored::NewOrBefore,
+                            outcome => outcome,
+                        };
+                    }
+                }
+                committing.store(true, Ordering::Relaxed);
+                Ok(outcomes)
+            })
+        });
+        stored.await.map_err(|error| {
+            if unknown.load(Ordering::Relaxed) {
+                // Whatever kept it from being tried again: the caller must not take the batch for one that is
+                // surely not stored.
+                StoreError::Unavailable(format!("nobody knows whether a batch was stored: {error}"))
+            } else {
+                error
+            }
+        })
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
+        let row: Option<(String, String, String)> = self
+            .link
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query_as(
+                        "SELECT publisher, source, body::text FROM events WHERE event_id = $1",
+                    )
+                    .bind(id.uuid())
+                    .fetch_optional(connection)
+                    .await
+                })
+            })
+            .await?;
+        let Some((publisher, source, body)) = row else {
+            return Ok(None);
+        };
+        let Some(status) = self.status(id).await? else {
+            return Ok(None);
+        };
+        Ok(Some(EventRecord {
+            status,
+            publisher,
+            source,
+            event: json("events.body", &body)?,
+            body,
+        }))
+    }
 }
 
 /// Stores events of which no two have the same id or address.

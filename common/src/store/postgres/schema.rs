@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use uuid::Uuid;
 
+use super::PostgresStore;
 use super::failure::{classify, classify_migration};
 use super::link::Link;
 use super::session::quoted;
 use crate::fingerprint::fingerprint;
 use crate::namespace::Namespace;
-use crate::store::StoreError;
+use crate::store::{Schema, StoreError};
 
 /// Every migration this program knows, compiled in.
 static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/postgres");
@@ -53,14 +55,92 @@ const APPLIED: &str = "SELECT version, checksum, success FROM _sqlx_migrations";
 const WRITE_DOWN: &str = "INSERT INTO _sqlx_migrations
     (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)";
 
-/// Brings the schema up to date: all in one transaction, so that it is never half done.
-pub(super) async fn migrate(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let (known, patience) = (namespace.clone(), link.lock_timeout());
-    link.patiently(move |connection| {
-        Box::pin(async move { bring_up(connection, &known, patience).await })
-    })
-    .await?;
-    print_fingerprints(link).await
+#[async_trait]
+impl Schema for PostgresStore {
+    /// Brings the schema up to date: all in one transaction, so that it is never half done.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let (known, patience) = (self.namespace.clone(), self.link.lock_timeout());
+        self.link
+            .patiently(move |connection| {
+                Box::pin(async move { bring_up(connection, &known, patience).await })
+            })
+            .await?;
+        print_fingerprints(&self.link).await
+    }
+
+    /// Removes the schema and everything in it.
+    async fn remove_schema(&self) -> Result<(), StoreError> {
+        let (schema, patience) = (quoted(&self.namespace), self.link.lock_timeout());
+        self.link
+            .patiently(move |connection| {
+                Box::pin(async move {
+                    connection
+                        .execute(AssertSqlSafe(format!(
+                            "DROP SCHEMA IF EXISTS {schema} CASCADE"
+                        )))
+                        .await
+                        .map_err(|error| failure(&error, patience))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Whether the database can be reached, takes writes, and its schema is one this program can work with:
+    /// every migration it knows is applied. One that it does not know is fine: migrations never break the
+    /// program before them, so that a new release can migrate while the old one runs.
+    async fn ready(&self) -> Result<(), StoreError> {
+        let newest = MIGRATIONS.iter().map(|known| known.version).max();
+        let applied: Vec<i64> = self
+            .link
+            .direct(move |connection| {
+                Box::pin(async move {
+                    // A write that changes nothing, committed: a database that can only be read, that is full
+                    // or that protects itself refuses it.
+                    sqlx::query("UPDATE _sqlx_migrations SET success = success WHERE version = $1")
+                        .bind(newest)
+                        .execute(&mut *connection)
+                        .await?;
+                    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+                        .fetch_all(connection)
+                        .await
+                })
+            })
+            .await?;
+        let missing = MIGRATIONS
+            .iter()
+            .filter(|known| !applied.contains(&known.version))
+            .count();
+        if missing == 0 {
+            return Ok(());
+        }
+        Err(StoreError::Schema(format!(
+            "the schema {namespace:?} lacks {missing} of the {} migrations this program needs: run `longshore migrate`",
+            MIGRATIONS.iter().count(),
+            namespace = self.namespace.as_str(),
+        )))
+    }
+
+    /// The product and its version, without what a distribution has added to it.
+    async fn product(&self) -> Result<String, StoreError> {
+        let version: String = self
+            .link
+            .direct(|connection| {
+                Box::pin(async move {
+                    sqlx::query_scalar(
+                        "SELECT split_part(current_setting('server_version'), ' ', 1)",
+                    )
+                    .fetch_one(connection)
+                    .await
+                })
+            })
+            .await?;
+        Ok(format!("PostgreSQL {version}"))
+    }
+
+    async fn close(&self) {
+        self.link.close().await;
+    }
 }
 
 async fn bring_up(
@@ -232,69 +312,4 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
         })
         .await?;
     }
-}
-
-/// The product and its version, without what a distribution has added to it.
-pub(super) async fn product(link: &Link) -> Result<String, StoreError> {
-    let version: String = link
-        .direct(|connection| {
-            Box::pin(async move {
-                sqlx::query_scalar("SELECT split_part(current_setting('server_version'), ' ', 1)")
-                    .fetch_one(connection)
-                    .await
-            })
-        })
-        .await?;
-    Ok(format!("PostgreSQL {version}"))
-}
-
-/// Whether the database can be reached, takes writes, and its schema is one this program can work with:
-/// every migration it knows is applied. One that it does not know is fine: migrations never break the
-/// program before them, so that a new release can migrate while the old one runs.
-pub(super) async fn ready(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let newest = MIGRATIONS.iter().map(|known| known.version).max();
-    let applied: Vec<i64> = link
-        .direct(move |connection| {
-            Box::pin(async move {
-                // A write that changes nothing, committed: a database that can only be read, that is full
-                // or that protects itself refuses it.
-                sqlx::query("UPDATE _sqlx_migrations SET success = success WHERE version = $1")
-                    .bind(newest)
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
-                    .fetch_all(connection)
-                    .await
-            })
-        })
-        .await?;
-    let missing = MIGRATIONS
-        .iter()
-        .filter(|known| !applied.contains(&known.version))
-        .count();
-    if missing == 0 {
-        return Ok(());
-    }
-    Err(StoreError::Schema(format!(
-        "the schema {namespace:?} lacks {missing} of the {} migrations this program needs: run `longshore migrate`",
-        MIGRATIONS.iter().count(),
-        namespace = namespace.as_str(),
-    )))
-}
-
-/// Removes the schema and everything in it.
-pub(super) async fn remove(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let (schema, patience) = (quoted(namespace), link.lock_timeout());
-    link.patiently(move |connection| {
-        Box::pin(async move {
-            connection
-                .execute(AssertSqlSafe(format!(
-                    "DROP SCHEMA IF EXISTS {schema} CASCADE"
-                )))
-                .await
-                .map_err(|error| failure(&error, patience))?;
-            Ok(())
-        })
-    })
-    .await
 }

@@ -3,17 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::SqliteStore;
 use super::link::{Link, document, now};
 use crate::event::EventId;
 use crate::sqlite::Error;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
+use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
-use crate::store::{Details, NewEvent, StoreError, Stored};
+use crate::store::{EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
 
 /// Takes the ids that are free, and says which they were.
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.events"
@@ -56,29 +59,64 @@ const COMPARE: &str = r#"SELECT event_id,
     FROM jsonb_each($1) AS given
     JOIN "NAMESPACE.events" ON event_id = unhex(given.value ->> 'id', '-')"#;
 
-pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
+const EVENT: &str = r#"SELECT publisher, source, body FROM "NAMESPACE.events" WHERE event_id = $1"#;
+
+#[async_trait]
+impl Events for SqliteStore {
+    async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        if batch.iter().any(holds_nul) {
+            return Err(StoreError::Data(
+                "a text holds a character that it cannot keep, such as NUL".to_owned(),
+            ));
+        }
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let mut outcomes = vec![Stored::Before; batch.len()];
+                    for wave in waves(&batch) {
+                        let events: Vec<&NewEvent> =
+                            wave.iter().map(|&index| &batch[index]).collect();
+                        let stored = store_wave(connection, link, &events).await?;
+                        for (&index, outcome) in wave.iter().zip(stored) {
+                            outcomes[index] = outcome;
+                        }
+                    }
+                    Ok(outcomes)
+                })
+            })
+            .await
     }
-    if batch.iter().any(holds_nul) {
-        return Err(StoreError::Data(
-            "a text holds a character that it cannot keep, such as NUL".to_owned(),
-        ));
+
+    async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
+        let query = self.link.sql(EVENT);
+        let row: Option<(String, String, String)> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(id.uuid())
+                        .fetch_optional(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        let Some((publisher, source, body)) = row else {
+            return Ok(None);
+        };
+        let Some(status) = self.status(id).await? else {
+            return Ok(None);
+        };
+        Ok(Some(EventRecord {
+            status,
+            publisher,
+            source,
+            event: json("events.body", &body)?,
+            body,
+        }))
     }
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let mut outcomes = vec![Stored::Before; batch.len()];
-            for wave in waves(&batch) {
-                let events: Vec<&NewEvent> = wave.iter().map(|&index| &batch[index]).collect();
-                let stored = store_wave(connection, link, &events).await?;
-                for (&index, outcome) in wave.iter().zip(stored) {
-                    outcomes[index] = outcome;
-                }
-            }
-            Ok(outcomes)
-        })
-    })
-    .await
 }
 
 /// SQLite would keep it, and then stop reading at it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, DeadLetter, ReplayState, Store as _};
+use common::store::{DeadFilter, DeadLetter, ReplayState, Schema as _, DeadLetters as _, Store as _};
 use sqlx::PgConnection;
 use uuid::Uuid;
 

@@ -2,7 +2,7 @@
 
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{Details, Store as _};
+use common::store::{Details, Events as _, Deliveries as _};
 use sqlx::PgConnection;
 
 use super::{config, connection, with_schema};

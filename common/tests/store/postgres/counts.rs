@@ -3,7 +3,7 @@
 use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::postgres::{DeadQuestion, PostgresStore};
-use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store as _};
+use common::store::{DeadFilter, DeadPage, DeadState, Moment, Schema as _, DeadLetters as _, Mending as _};
 use sqlx::migrate::Migrator;
 use sqlx::{Executor as _, PgConnection};
 

@@ -6,7 +6,7 @@ use common::config::{Database, ServiceUrl};
 use common::event::EventId;
 use common::namespace::Namespace;
 use common::store::postgres::PostgresStore;
-use common::store::{NewEvent, Store as _, StoreError, Stored};
+use common::store::{NewEvent, Schema as _, Events as _, StoreError, Stored};
 use sqlx::Connection as _;
 use tokio::net::TcpListener;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::config::{Database, ServiceUrl};
 use common::namespace::Namespace;
 use common::store::postgres::PostgresStore;
-use common::store::{Store as _, StoreError, Stored};
+use common::store::{Schema as _, Events as _, StoreError, Stored};
 use sqlx::Connection as _;
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! What stands in the tables: others read them.
 
 use common::event::EventId;
-use common::store::{Details, Store as _, StoreError};
+use common::store::{Details, Events as _, Statuses as _, Deliveries as _, StoreError};
 use sqlx::types::Uuid;
 use time::macros::datetime;
 

@@ -8,7 +8,7 @@ use common::config::{Database, ServiceUrl};
 use common::event::EventId;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeliveryState, NewEvent, Store as _, StoreError, Stored};
+use common::store::{DeliveryState, NewEvent, Schema as _, Events as _, Statuses as _, StoreError, Stored};
 use futures_util::future::join_all;
 
 use super::{Place, namespace};

@@ -3,7 +3,7 @@
 use clap::Args;
 use common::bootstrap::Failure;
 use common::event::now;
-use common::store::{DeadFilter, DeadState, Discard, Moment, Store};
+use common::store::{DeadFilter, DeadLetters, DeadState, Discard, Moment};
 use operate::words::count;
 use serde_json::json;
 
@@ -122,7 +122,7 @@ impl Change {
     async fn make(
         &self,
         app: &App,
-        store: &dyn Store,
+        store: &dyn DeadLetters,
         step: impl AsyncFnMut() -> Result<u64, common::store::StoreError>,
     ) -> Result<(), Failure> {
         let Self {

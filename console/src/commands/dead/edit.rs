@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::event::Types;
-use common::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, Store};
+use common::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, Mending, Store};
 use common::telemetry::stderr;
 use operate::edit::{self, Setting};
 use serde::Serialize;
@@ -137,7 +137,7 @@ fn difference(edit: &DeadEdit) -> String {
 }
 
 /// Saves an edit, unless something has happened to the letter since it was read.
-async fn save(store: &dyn Store, edit: &DeadEdit) -> Result<(), Failure> {
+async fn save(store: &dyn Mending, edit: &DeadEdit) -> Result<(), Failure> {
     match store.edit_dead(edit).await? {
         Edited::Saved => Ok(()),
         Edited::NotOpen(state) => Err(not_open(edit.letter, state)),

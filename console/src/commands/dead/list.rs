@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use common::bootstrap::Failure;
 use common::event::now;
-use common::store::{DeadFilter, DeadPage, DeadState, DeadSummary, Store};
+use common::store::{DeadFilter, DeadLetters, DeadPage, DeadState, DeadSummary};
 use common::topology::Names;
 use time::OffsetDateTime;
 
@@ -76,7 +76,7 @@ pub(super) async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
 
 /// One page, and where the next one begins.
 async fn page(
-    store: &dyn Store,
+    store: &dyn DeadLetters,
     filter: &DeadFilter,
     after: Option<Cursor>,
     limit: u32,

@@ -204,7 +204,7 @@ async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Fail
 }
 
 /// A page far behind the first.
-async fn deep_page(store: &dyn Store) -> Result<DeadPage, StoreError> {
+async fn deep_page(store: &dyn DeadLetters) -> Result<DeadPage, StoreError> {
     let old = DeadFilter {
         until: Some(Moment(now() - time::Duration::days(10))),
         ..DeadFilter::default()

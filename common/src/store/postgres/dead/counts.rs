@@ -8,7 +8,7 @@ use crate::store::postgres::link::Link;
 use crate::store::tables::groups::{GroupRow, hourly, in_whole_hours, whole_hours};
 use crate::store::{DeadFilter, DeadGroup, DeadState, StoreError};
 
-pub(in crate::store::postgres) async fn count(
+pub(super) async fn count(
     link: &Link,
     filter: &DeadFilter,
 ) -> Result<u64, StoreError> {
@@ -72,7 +72,7 @@ fn push_parts(query: &mut Statement, matching: &Matching) {
     }
 }
 
-pub(in crate::store::postgres) async fn stats(
+pub(super) async fn stats(
     link: &Link,
     filter: &DeadFilter,
     most: u32,

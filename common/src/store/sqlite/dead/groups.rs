@@ -38,7 +38,7 @@ struct HourOfGroup {
     in_hour: i64,
 }
 
-pub(in crate::store::sqlite) async fn stats(
+pub(super) async fn stats(
     link: &Link,
     filter: &DeadFilter,
     most: u32,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use common::bootstrap::Failure;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadPage, DeadSummary, Store};
+use common::store::{DeadFilter, DeadLetters, DeadPage, DeadSummary};
 use common::topology::{Names, Stage};
 use operate::replay::configuration_problem;
 use operate::words::count;
@@ -46,7 +46,7 @@ struct Group {
 
 pub(super) async fn show(
     app: &App,
-    store: &dyn Store,
+    store: &dyn DeadLetters,
     open: &DeadFilter,
     to: Option<&str>,
     found: u64,

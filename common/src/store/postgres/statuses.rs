@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::PostgresStore;
 use super::link::Link;
 use crate::event::EventId;
 use crate::store::standing::{FactRow, Facts};
-use crate::store::tables::rejections::record;
-use crate::store::tables::text::json;
-use crate::store::{EventRecord, EventStatus, RejectionRecord, Standing, StoreError};
+use crate::store::{EventStatus, Standing, Statuses, StoreError};
 
-pub(super) async fn status(link: &Link, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-    let known = facts(link, &[id]).await?;
-    Ok(known.into_iter().next().and_then(|known| known.judge(id)))
-}
+#[async_trait]
+impl Statuses for PostgresStore {
+    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
+        let known = facts(&self.link, &[id]).await?;
+        Ok(known.into_iter().next().and_then(|known| known.judge(id)))
+    }
 
-pub(super) async fn standings(
-    link: &Link,
-    ids: &[EventId],
-) -> Result<Vec<Option<Standing>>, StoreError> {
-    let known = facts(link, ids).await?;
-    Ok(known.iter().map(Facts::standing).collect())
+    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
+        let known = facts(&self.link, ids).await?;
+        Ok(known.iter().map(Facts::standing).collect())
+    }
 }
 
 /// All that is known of each event, in the order asked.
@@ -69,54 +69,4 @@ async fn facts(link: &Link, events: &[EventId]) -> Result<Vec<Facts>, StoreError
         })
         .await?;
     Facts::in_order(&rows, events.len())
-}
-
-pub(super) async fn rejections(
-    link: &Link,
-    id: EventId,
-) -> Result<Vec<RejectionRecord>, StoreError> {
-    let rows: Vec<(String, String)> = link
-        .run(move |connection| {
-            Box::pin(async move {
-                sqlx::query_as(
-                    "SELECT reason, errors::text FROM rejections
-                    WHERE event_id = $1 ORDER BY rejected_at, rejection_id",
-                )
-                .bind(id.uuid())
-                .fetch_all(connection)
-                .await
-            })
-        })
-        .await?;
-    rows.iter()
-        .map(|(reason, errors)| record(reason, errors))
-        .collect()
-}
-
-pub(super) async fn event(link: &Link, id: EventId) -> Result<Option<EventRecord>, StoreError> {
-    let row: Option<(String, String, String)> = link
-        .run(move |connection| {
-            Box::pin(async move {
-                sqlx::query_as(
-                    "SELECT publisher, source, body::text FROM events WHERE event_id = $1",
-                )
-                .bind(id.uuid())
-                .fetch_optional(connection)
-                .await
-            })
-        })
-        .await?;
-    let Some((publisher, source, body)) = row else {
-        return Ok(None);
-    };
-    let Some(status) = status(link, id).await? else {
-        return Ok(None);
-    };
-    Ok(Some(EventRecord {
-        status,
-        publisher,
-        source,
-        event: json("events.body", &body)?,
-        body,
-    }))
 }

@@ -1,13 +1,13 @@
 //! Looking up where an event stands.
 
+use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::SqliteStore;
 use super::link::{Link, document};
 use crate::event::EventId;
 use crate::store::standing::{FactRow, Facts};
-use crate::store::tables::rejections::record;
-use crate::store::tables::text::json;
-use crate::store::{EventRecord, EventStatus, RejectionRecord, Standing, StoreError};
+use crate::store::{EventStatus, Standing, Statuses, StoreError};
 
 /// One statement sees one moment: what moves between tables meanwhile is seen in one of them.
 const FACTS: &str = r#"SELECT place,
@@ -30,22 +30,17 @@ const FACTS: &str = r#"SELECT place,
      FROM "NAMESPACE.rejections" WHERE event_id = asked.id) AS rejections
     FROM (SELECT key AS place, unhex(value, '-') AS id FROM json_each($1)) AS asked"#;
 
-const REJECTIONS: &str = r#"SELECT reason, errors FROM "NAMESPACE.rejections"
-    WHERE event_id = $1 ORDER BY rejected_at, rejection_id"#;
+#[async_trait]
+impl Statuses for SqliteStore {
+    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
+        let known = facts(&self.link, &[id]).await?;
+        Ok(known.into_iter().next().and_then(|known| known.judge(id)))
+    }
 
-const EVENT: &str = r#"SELECT publisher, source, body FROM "NAMESPACE.events" WHERE event_id = $1"#;
-
-pub(super) async fn status(link: &Link, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-    let known = facts(link, &[id]).await?;
-    Ok(known.into_iter().next().and_then(|known| known.judge(id)))
-}
-
-pub(super) async fn standings(
-    link: &Link,
-    ids: &[EventId],
-) -> Result<Vec<Option<Standing>>, StoreError> {
-    let known = facts(link, ids).await?;
-    Ok(known.iter().map(Facts::standing).collect())
+    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
+        let known = facts(&self.link, ids).await?;
+        Ok(known.iter().map(Facts::standing).collect())
+    }
 }
 
 /// All that is known of each event, in the order asked.
@@ -63,51 +58,4 @@ async fn facts(link: &Link, events: &[EventId]) -> Result<Vec<Facts>, StoreError
         })
         .await?;
     Facts::in_order(&rows, events.len())
-}
-
-pub(super) async fn rejections(
-    link: &Link,
-    id: EventId,
-) -> Result<Vec<RejectionRecord>, StoreError> {
-    let query = link.sql(REJECTIONS);
-    let rows: Vec<(String, String)> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(id.uuid())
-                    .fetch_all(connection)
-                    .await?)
-            })
-        })
-        .await?;
-    rows.iter()
-        .map(|(reason, errors)| record(reason, errors))
-        .collect()
-}
-
-pub(super) async fn event(link: &Link, id: EventId) -> Result<Option<EventRecord>, StoreError> {
-    let query = link.sql(EVENT);
-    let row: Option<(String, String, String)> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(id.uuid())
-                    .fetch_optional(connection)
-                    .await?)
-            })
-        })
-        .await?;
-    let Some((publisher, source, body)) = row else {
-        return Ok(None);
-    };
-    let Some(status) = status(link, id).await? else {
-        return Ok(None);
-    };
-    Ok(Some(EventRecord {
-        status,
-        publisher,
-        source,
-        event: json("events.body", &body)?,
-        body,
-    }))
 }

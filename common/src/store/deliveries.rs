@@ -1,0 +1,31 @@
+//! Deliveries: due, tried, made.
+
+use async_trait::async_trait;
+
+use super::{Attempt, DeliveryKey, DeliveryRecord, StoreError};
+
+/// Keeps deliveries and their attempts.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Where deliveries stand, in the order asked; `None` for one that is not known.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn deliveries(
+        &self,
+        keys: &[DeliveryKey],
+    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError>;
+
+    /// Marks deliveries as discarded that are due. One that is not due, or not known, stays as it is.
+    ///
+    /// # Errors
+    /// Nothing is marked.
+    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError>;
+
+    /// Records attempts and what they made of their deliveries, all in one transaction. A delivery
+    /// that is `delivered` stays so, and supersedes open letters of its generation and those before.
+    ///
+    /// # Errors
+    /// Nothing of the batch is recorded.
+    async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError>;
+}
