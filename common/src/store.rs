@@ -7,6 +7,7 @@
 mod dead_letters;
 mod deliveries;
 mod events;
+mod leases;
 mod mending;
 pub mod postgres;
 mod rejections;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 pub use dead_letters::DeadLetters;
 pub use deliveries::Deliveries;
 pub use events::Events;
+pub use leases::{Lease, LeaseState, Leases};
 pub use mending::Mending;
 pub use rejections::Rejections;
 pub use rows::{
@@ -37,8 +39,8 @@ pub use schema::Schema;
 pub use statuses::Statuses;
 use uuid::Uuid;
 pub use watching::{
-    Deaths, DueDelivery, FactVisitor, Lease, LeaseState, Repair, RepairKey, StoredBody, StoredFact,
-    WatchFinding, Watching,
+    Deaths, DueDelivery, FactVisitor, Repair, RepairKey, StoredBody, StoredFact, WatchFinding,
+    WatchRecords, WatchedDeliveries, WatchedEvents, WatchedLetters, Watching,
 };
 pub use words::UnknownWord;
 

@@ -8,6 +8,7 @@ mod dead;
 mod deliveries;
 mod events;
 mod failure;
+mod leases;
 mod link;
 mod mending;
 mod rejections;

@@ -8,6 +8,7 @@
 mod dead;
 mod deliveries;
 mod events;
+mod leases;
 mod link;
 mod mending;
 mod rejections;
