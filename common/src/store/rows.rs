@@ -1,4 +1,5 @@
-//! What goes into the database and comes out of it.
+//! The values that callers give to a store and get from it, free of any table or engine. Their columns are in
+//! `tables`.
 
 mod dead;
 mod replays;

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::dead::{Choice, Order, Statement, matching, superseded};
-use crate::store::tables::letters::{Edit, INTEGRATE, LetterRow};
+use crate::store::tables::edits::Edit;
+use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::text::keepable;
 use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, Mending, StoreError};
 

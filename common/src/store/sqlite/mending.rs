@@ -10,7 +10,8 @@ use super::SqliteStore;
 use super::dead::{matching, superseded};
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
-use crate::store::tables::letters::{Edit, INTEGRATE};
+use crate::store::tables::edits::Edit;
+use crate::store::tables::letters::INTEGRATE;
 use crate::store::tables::text::{keepable, utc_text};
 use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, Mending, StoreError};
 
