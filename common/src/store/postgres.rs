@@ -4,6 +4,7 @@
 //! work runs in a task of its own and to its end, whatever becomes of the caller, and may be done twice:
 //! what a broken connection or another transaction got in the way of is tried again here.
 
+mod columns;
 mod dead;
 mod deliveries;
 mod events;

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
-use sqlx::postgres::PgBindIterExt as _;
 use uuid::Uuid;
 
 pub(super) use filter::{Choice, Matching, Order, Statement};
@@ -20,6 +19,7 @@ pub(super) use plans::plans;
 
 use self::filter::{Found, MANY_ERRORS, Other, Text, push_errors_with};
 use super::PostgresStore;
+use super::columns::column;
 use super::link::Link;
 use super::story::story_of;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
@@ -27,6 +27,51 @@ use crate::store::{
     DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadState, DeadStory, DeadSummary,
     StoreError,
 };
+
+const LETTER: &str = "SELECT * FROM dead_letters WHERE dead_letter_id = $1";
+
+/// One statement is one transaction, and one round trip.
+const KEEP: &str = "WITH given AS (
+        SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+                    $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[],
+                    $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::text[],
+                    $16::text[], $17::text[], $18::text[], $19::bytea[], $21::bigint[],
+                    $22::uuid[])
+             AS given (dead_letter_id, event_id, type, source, queue, stage, destination,
+                       generation, reason, error, fingerprint, attempts, first_failed_at,
+                       last_failed_at, routing_key, content_type, properties, headers, body,
+                       copies, entry_key)
+    ), kept AS (
+        INSERT INTO dead_letters AS known
+            (dead_letter_id, event_id, type, source, queue, stage, destination, generation,
+             reason, error, fingerprint, attempts, first_failed_at, last_failed_at, routing_key,
+             content_type, properties, headers, body, copies, entry_key)
+        SELECT dead_letter_id, event_id, type, source, queue, stage, destination, generation,
+               reason, error, fingerprint, attempts, first_failed_at, last_failed_at,
+               routing_key, content_type, properties::json, headers::json, body,
+               GREATEST(copies, 1), entry_key
+        FROM given
+        ON CONFLICT (dead_letter_id) DO UPDATE SET copies = known.copies
+            + (SELECT copies FROM given WHERE dead_letter_id = excluded.dead_letter_id)
+            WHERE (SELECT copies FROM given WHERE dead_letter_id = excluded.dead_letter_id) > 0
+        -- What has replaced nothing is new.
+        RETURNING event_id, stage, destination, generation, attempts, last_failed_at, error,
+                  xmax = 0 AS is_new
+    ), new_letters AS (SELECT * FROM kept WHERE is_new)
+    INSERT INTO deliveries AS known (event_id, destination, generation, status, attempts,
+                                     last_attempt_at, last_error)
+    -- One statement cannot touch a row twice.
+    SELECT DISTINCT ON (event_id, destination, generation)
+           event_id, destination, generation, 'dead', attempts, last_failed_at, error
+    FROM new_letters
+    WHERE stage = $20 AND event_id IS NOT NULL AND destination IS NOT NULL
+    ORDER BY event_id, destination, generation, last_failed_at DESC
+    ON CONFLICT (event_id, destination, generation) DO UPDATE SET
+        status = 'dead',
+        attempts = GREATEST(known.attempts, excluded.attempts),
+        last_attempt_at = COALESCE(known.last_attempt_at, excluded.last_attempt_at),
+        last_error = COALESCE(known.last_error, excluded.last_error)
+        WHERE known.status = 'due'";
 
 #[async_trait]
 impl DeadLetters for PostgresStore {
@@ -77,7 +122,7 @@ impl DeadLetters for PostgresStore {
             .link
             .run(move |connection| {
                 Box::pin(async move {
-                    sqlx::query_as("SELECT * FROM dead_letters WHERE dead_letter_id = $1")
+                    sqlx::query_as(LETTER)
                         .bind(id)
                         .fetch_optional(connection)
                         .await
@@ -110,82 +155,31 @@ async fn insert(
     counts: bool,
 ) -> Result<(), sqlx::Error> {
     let copies = |row: &NewLetterRow| if counts { row.copies } else { 0 };
-    // One statement is one transaction, and one round trip.
-    sqlx::query(
-        "WITH given AS (
-            SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
-                        $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[],
-                        $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::text[],
-                        $16::text[], $17::text[], $18::text[], $19::bytea[], $21::bigint[],
-                        $22::uuid[])
-                 AS given (dead_letter_id, event_id, type, source, queue, stage, destination,
-                           generation, reason, error, fingerprint, attempts, first_failed_at,
-                           last_failed_at, routing_key, content_type, properties, headers, body,
-                           copies, entry_key)
-        ), kept AS (
-            INSERT INTO dead_letters AS known
-                (dead_letter_id, event_id, type, source, queue, stage, destination, generation,
-                 reason, error, fingerprint, attempts, first_failed_at, last_failed_at, routing_key,
-                 content_type, properties, headers, body, copies, entry_key)
-            SELECT dead_letter_id, event_id, type, source, queue, stage, destination, generation,
-                   reason, error, fingerprint, attempts, first_failed_at, last_failed_at,
-                   routing_key, content_type, properties::json, headers::json, body,
-                   GREATEST(copies, 1), entry_key
-            FROM given
-            ON CONFLICT (dead_letter_id) DO UPDATE SET copies = known.copies
-                + (SELECT copies FROM given WHERE dead_letter_id = excluded.dead_letter_id)
-                WHERE (SELECT copies FROM given WHERE dead_letter_id = excluded.dead_letter_id) > 0
-            -- What has replaced nothing is new.
-            RETURNING event_id, stage, destination, generation, attempts, last_failed_at, error,
-                      xmax = 0 AS is_new
-        ), new_letters AS (SELECT * FROM kept WHERE is_new)
-        INSERT INTO deliveries AS known (event_id, destination, generation, status, attempts,
-                                         last_attempt_at, last_error)
-        -- One statement cannot touch a row twice.
-        SELECT DISTINCT ON (event_id, destination, generation)
-               event_id, destination, generation, 'dead', attempts, last_failed_at, error
-        FROM new_letters
-        WHERE stage = $20 AND event_id IS NOT NULL AND destination IS NOT NULL
-        ORDER BY event_id, destination, generation, last_failed_at DESC
-        ON CONFLICT (event_id, destination, generation) DO UPDATE SET
-            status = 'dead',
-            attempts = GREATEST(known.attempts, excluded.attempts),
-            last_attempt_at = COALESCE(known.last_attempt_at, excluded.last_attempt_at),
-            last_error = COALESCE(known.last_error, excluded.last_error)
-            WHERE known.status = 'due'",
-    )
-    .bind(rows.iter().map(|row| row.id).bind_iter())
-    .bind(rows.iter().map(|row| row.event).bind_iter())
-    .bind(rows.iter().map(|row| row.kind.as_deref()).bind_iter())
-    .bind(rows.iter().map(|row| row.source.as_deref()).bind_iter())
-    .bind(rows.iter().map(|row| row.queue.as_str()).bind_iter())
-    .bind(rows.iter().map(|row| row.stage.as_str()).bind_iter())
-    .bind(
-        rows.iter()
-            .map(|row| row.destination.as_deref())
-            .bind_iter(),
-    )
-    .bind(rows.iter().map(|row| row.generation).bind_iter())
-    .bind(rows.iter().map(|row| row.reason).bind_iter())
-    .bind(rows.iter().map(|row| row.error.as_str()).bind_iter())
-    .bind(rows.iter().map(|row| row.fingerprint.as_str()).bind_iter())
-    .bind(rows.iter().map(|row| row.attempts).bind_iter())
-    .bind(rows.iter().map(|row| row.first_failed_at).bind_iter())
-    .bind(rows.iter().map(|row| row.last_failed_at).bind_iter())
-    .bind(rows.iter().map(|row| row.routing_key.as_str()).bind_iter())
-    .bind(
-        rows.iter()
-            .map(|row| row.content_type.as_deref())
-            .bind_iter(),
-    )
-    .bind(rows.iter().map(|row| row.properties.as_str()).bind_iter())
-    .bind(rows.iter().map(|row| row.headers.as_str()).bind_iter())
-    .bind(rows.iter().map(|row| row.body.as_ref()).bind_iter())
-    .bind(INTEGRATE)
-    .bind(rows.iter().map(copies).bind_iter())
-    .bind(rows.iter().map(|row| row.entry_key).bind_iter())
-    .execute(connection)
-    .await?;
+    sqlx::query(KEEP)
+        .bind(column(rows, |row| row.id))
+        .bind(column(rows, |row| row.event))
+        .bind(column(rows, |row| row.kind.as_deref()))
+        .bind(column(rows, |row| row.source.as_deref()))
+        .bind(column(rows, |row| row.queue.as_str()))
+        .bind(column(rows, |row| row.stage.as_str()))
+        .bind(column(rows, |row| row.destination.as_deref()))
+        .bind(column(rows, |row| row.generation))
+        .bind(column(rows, |row| row.reason))
+        .bind(column(rows, |row| row.error.as_str()))
+        .bind(column(rows, |row| row.fingerprint.as_str()))
+        .bind(column(rows, |row| row.attempts))
+        .bind(column(rows, |row| row.first_failed_at))
+        .bind(column(rows, |row| row.last_failed_at))
+        .bind(column(rows, |row| row.routing_key.as_str()))
+        .bind(column(rows, |row| row.content_type.as_deref()))
+        .bind(column(rows, |row| row.properties.as_str()))
+        .bind(column(rows, |row| row.headers.as_str()))
+        .bind(column(rows, |row| row.body.as_ref()))
+        .bind(INTEGRATE)
+        .bind(column(rows, copies))
+        .bind(column(rows, |row| row.entry_key))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

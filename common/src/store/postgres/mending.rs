@@ -14,51 +14,64 @@ use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::text::keepable;
 use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, Mending, StoreError};
 
+const LETTER: &str = "SELECT * FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE";
+
+const MEND: &str = "WITH kept AS (
+        INSERT INTO dead_letter_edits (dead_letter_id, who, why, before, envelope)
+        VALUES ($1, $2, $3, $4, $5::json)
+    )
+    UPDATE dead_letters SET body = $6, type = $7, source = $8, routing_key = $9,
+                            content_type = $10, properties = $11::json,
+                            headers = $12::json
+    WHERE dead_letter_id = $1";
+
+const PURGE: &str = "DELETE FROM dead_letters WHERE dead_letter_id IN (
+    SELECT dead_letter_id FROM dead_letters
+    WHERE state IN ('replayed', 'discarded', 'superseded')
+          AND COALESCE(discarded_at, replayed_at, superseded_at) < $1
+    ORDER BY COALESCE(discarded_at, replayed_at, superseded_at)
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)";
+
+/// What is counted no more, of times when nothing comes in any more.
+const PURGE_COUNTS: &str = "DELETE FROM dead_letter_counts WHERE letters <= 0 AND hour < $1";
+
 #[async_trait]
 impl Mending for PostgresStore {
     async fn edit_dead(&self, edit: &DeadEdit) -> Result<Edited, StoreError> {
         let edit = Arc::new(edit.clone());
-        self.link.transaction(move |connection| {
-            let edit = Arc::clone(&edit);
-            Box::pin(async move {
-                // One after the other: who comes second sees what the first has made of it.
-                let found: Option<LetterRow> =
-                    sqlx::query_as("SELECT * FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE")
+        self.link
+            .transaction(move |connection| {
+                let edit = Arc::clone(&edit);
+                Box::pin(async move {
+                    // One after the other: who comes second sees what the first has made of it.
+                    let found: Option<LetterRow> = sqlx::query_as(LETTER)
                         .bind(edit.letter)
                         .fetch_optional(&mut *connection)
                         .await?;
-                let decided = Edit::decide(&edit, found);
-                if let Ok(Edit::Make(mended)) = &decided {
-                    sqlx::query(
-                        "WITH kept AS (
-                            INSERT INTO dead_letter_edits (dead_letter_id, who, why, before, envelope)
-                            VALUES ($1, $2, $3, $4, $5::json)
-                        )
-                        UPDATE dead_letters SET body = $6, type = $7, source = $8, routing_key = $9,
-                                                content_type = $10, properties = $11::json,
-                                                headers = $12::json
-                        WHERE dead_letter_id = $1",
-                    )
-                    .bind(edit.letter)
-                    .bind(keepable(&edit.who))
-                    .bind(edit.why.as_deref().map(keepable))
-                    .bind(&edit.before.message.body[..])
-                    .bind(Edit::envelope(&edit))
-                    .bind(&mended.body[..])
-                    .bind(&mended.kind)
-                    .bind(&mended.source)
-                    .bind(&mended.routing_key)
-                    .bind(&mended.content_type)
-                    .bind(&mended.properties)
-                    .bind(&mended.headers)
-                    .execute(&mut *connection)
-                    .await?;
-                }
-                Ok(decided)
+                    let decided = Edit::decide(&edit, found);
+                    if let Ok(Edit::Make(mended)) = &decided {
+                        sqlx::query(MEND)
+                            .bind(edit.letter)
+                            .bind(keepable(&edit.who))
+                            .bind(edit.why.as_deref().map(keepable))
+                            .bind(&edit.before.message.body[..])
+                            .bind(Edit::envelope(&edit))
+                            .bind(&mended.body[..])
+                            .bind(&mended.kind)
+                            .bind(&mended.source)
+                            .bind(&mended.routing_key)
+                            .bind(&mended.content_type)
+                            .bind(&mended.properties)
+                            .bind(&mended.headers)
+                            .execute(&mut *connection)
+                            .await?;
+                    }
+                    Ok(decided)
+                })
             })
-        })
-        .await?
-        .map(|edit| edit.outcome())
+            .await?
+            .map(|edit| edit.outcome())
     }
 
     async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
@@ -147,22 +160,13 @@ impl Mending for PostgresStore {
         self.link
             .run(move |connection| {
                 Box::pin(async move {
-                    let purged = sqlx::query(
-                        "DELETE FROM dead_letters WHERE dead_letter_id IN (
-                        SELECT dead_letter_id FROM dead_letters
-                        WHERE state IN ('replayed', 'discarded', 'superseded')
-                              AND COALESCE(discarded_at, replayed_at, superseded_at) < $1
-                        ORDER BY COALESCE(discarded_at, replayed_at, superseded_at)
-                        LIMIT $2
-                        FOR UPDATE SKIP LOCKED)",
-                    )
-                    .bind(older_than)
-                    .bind(i64::from(most))
-                    .execute(&mut *connection)
-                    .await?
-                    .rows_affected();
-                    // What is counted no more, of times when nothing comes in any more.
-                    sqlx::query("DELETE FROM dead_letter_counts WHERE letters <= 0 AND hour < $1")
+                    let purged = sqlx::query(PURGE)
+                        .bind(older_than)
+                        .bind(i64::from(most))
+                        .execute(&mut *connection)
+                        .await?
+                        .rows_affected();
+                    sqlx::query(PURGE_COUNTS)
                         .bind(older_than)
                         .execute(connection)
                         .await?;

@@ -55,6 +55,22 @@ const APPLIED: &str = "SELECT version, checksum, success FROM _sqlx_migrations";
 const WRITE_DOWN: &str = "INSERT INTO _sqlx_migrations
     (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)";
 
+/// A write that changes nothing, committed: a database that can only be read, that is full or that protects
+/// itself refuses it.
+const TOUCH: &str = "UPDATE _sqlx_migrations SET success = success WHERE version = $1";
+
+const VERSIONS: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+
+const PRODUCT: &str = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+
+const UNPRINTED: &str = "SELECT dead_letter_id, error FROM dead_letters
+    WHERE fingerprint = '' AND dead_letter_id > $1
+    ORDER BY dead_letter_id LIMIT $2";
+
+const PRINT: &str = "UPDATE dead_letters SET fingerprint = given.fingerprint
+    FROM UNNEST($1::uuid[], $2::text[]) AS given (dead_letter_id, fingerprint)
+    WHERE dead_letters.dead_letter_id = given.dead_letter_id";
+
 #[async_trait]
 impl Schema for PostgresStore {
     /// Brings the schema up to date: all in one transaction, so that it is never half done.
@@ -95,15 +111,11 @@ impl Schema for PostgresStore {
             .link
             .direct(move |connection| {
                 Box::pin(async move {
-                    // A write that changes nothing, committed: a database that can only be read, that is full
-                    // or that protects itself refuses it.
-                    sqlx::query("UPDATE _sqlx_migrations SET success = success WHERE version = $1")
+                    sqlx::query(TOUCH)
                         .bind(newest)
                         .execute(&mut *connection)
                         .await?;
-                    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
-                        .fetch_all(connection)
-                        .await
+                    sqlx::query_scalar(VERSIONS).fetch_all(connection).await
                 })
             })
             .await?;
@@ -126,13 +138,7 @@ impl Schema for PostgresStore {
         let version: String = self
             .link
             .direct(|connection| {
-                Box::pin(async move {
-                    sqlx::query_scalar(
-                        "SELECT split_part(current_setting('server_version'), ' ', 1)",
-                    )
-                    .fetch_one(connection)
-                    .await
-                })
+                Box::pin(async move { sqlx::query_scalar(PRODUCT).fetch_one(connection).await })
             })
             .await?;
         Ok(format!("PostgreSQL {version}"))
@@ -274,15 +280,11 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
         let without: Vec<(Uuid, String)> = link
             .run(move |connection| {
                 Box::pin(async move {
-                    sqlx::query_as(
-                        "SELECT dead_letter_id, error FROM dead_letters
-                        WHERE fingerprint = '' AND dead_letter_id > $1
-                        ORDER BY dead_letter_id LIMIT $2",
-                    )
-                    .bind(after)
-                    .bind(PRINTED_AT_ONCE)
-                    .fetch_all(connection)
-                    .await
+                    sqlx::query_as(UNPRINTED)
+                        .bind(after)
+                        .bind(PRINTED_AT_ONCE)
+                        .fetch_all(connection)
+                        .await
                 })
             })
             .await?;
@@ -298,15 +300,11 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
         link.run(move |connection| {
             let given = Arc::clone(&given);
             Box::pin(async move {
-                sqlx::query(
-                    "UPDATE dead_letters SET fingerprint = given.fingerprint
-                    FROM UNNEST($1::uuid[], $2::text[]) AS given (dead_letter_id, fingerprint)
-                    WHERE dead_letters.dead_letter_id = given.dead_letter_id",
-                )
-                .bind(&given.0)
-                .bind(&given.1)
-                .execute(connection)
-                .await?;
+                sqlx::query(PRINT)
+                    .bind(&given.0)
+                    .bind(&given.1)
+                    .execute(connection)
+                    .await?;
                 Ok(())
             })
         })

@@ -11,6 +11,33 @@ use crate::event::EventId;
 use crate::store::standing::{FactRow, Facts};
 use crate::store::{EventStatus, Standing, Statuses, StoreError};
 
+/// One statement sees one moment: what moves between tables meanwhile is seen in one of them. As text, because
+/// only text keeps what JSON there may hold. No row where nothing is known: the survey asks for a million of
+/// these, and each row takes four more questions.
+const FACTS: &str = "SELECT place - 1 AS place,
+    (SELECT row_to_json(found)::text FROM (
+        SELECT type, received_at, accepted_at, stored_at
+        FROM events WHERE event_id = asked.id) AS found) AS event,
+    (SELECT COALESCE(json_agg(found), '[]')::text FROM (
+        SELECT destination, generation, status, attempts, due_at, last_attempt_at,
+               delivered_at, last_error
+        FROM deliveries WHERE event_id = asked.id) AS found) AS deliveries,
+    (SELECT COALESCE(json_agg(found), '[]')::text FROM (
+        SELECT dead_letter_id, type, destination, generation, reason,
+               last_failed_at, state, replayed_at
+        FROM dead_letters WHERE event_id = asked.id) AS found) AS letters,
+    (SELECT COALESCE(json_agg(found), '[]')::text FROM (
+        SELECT type, reason, errors, received_at, rejected_at
+        FROM rejections WHERE event_id = asked.id) AS found) AS rejections
+    FROM UNNEST($1::uuid[]) WITH ORDINALITY AS asked (id, place)
+    WHERE id IN (SELECT event_id FROM events WHERE event_id = ANY($1)
+                 UNION ALL
+                 SELECT event_id FROM deliveries WHERE event_id = ANY($1)
+                 UNION ALL
+                 SELECT event_id FROM dead_letters WHERE event_id = ANY($1)
+                 UNION ALL
+                 SELECT event_id FROM rejections WHERE event_id = ANY($1))";
+
 #[async_trait]
 impl Statuses for PostgresStore {
     async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
@@ -34,37 +61,10 @@ async fn facts(link: &Link, events: &[EventId]) -> Result<Vec<Facts>, StoreError
         .run(move |connection| {
             let ids = Arc::clone(&ids);
             Box::pin(async move {
-                // One statement sees one moment: what moves between tables meanwhile is seen in one
-                // of them. As text, because only text keeps what JSON there may hold. No row where nothing
-                // is known: the survey asks for a million of these, and each row takes four more questions.
-                sqlx::query_as(
-                    "SELECT place - 1 AS place,
-                    (SELECT row_to_json(found)::text FROM (
-                        SELECT type, received_at, accepted_at, stored_at
-                        FROM events WHERE event_id = asked.id) AS found) AS event,
-                    (SELECT COALESCE(json_agg(found), '[]')::text FROM (
-                        SELECT destination, generation, status, attempts, due_at, last_attempt_at,
-                               delivered_at, last_error
-                        FROM deliveries WHERE event_id = asked.id) AS found) AS deliveries,
-                    (SELECT COALESCE(json_agg(found), '[]')::text FROM (
-                        SELECT dead_letter_id, type, destination, generation, reason,
-                               last_failed_at, state, replayed_at
-                        FROM dead_letters WHERE event_id = asked.id) AS found) AS letters,
-                    (SELECT COALESCE(json_agg(found), '[]')::text FROM (
-                        SELECT type, reason, errors, received_at, rejected_at
-                        FROM rejections WHERE event_id = asked.id) AS found) AS rejections
-                    FROM UNNEST($1::uuid[]) WITH ORDINALITY AS asked (id, place)
-                    WHERE id IN (SELECT event_id FROM events WHERE event_id = ANY($1)
-                                 UNION ALL
-                                 SELECT event_id FROM deliveries WHERE event_id = ANY($1)
-                                 UNION ALL
-                                 SELECT event_id FROM dead_letters WHERE event_id = ANY($1)
-                                 UNION ALL
-                                 SELECT event_id FROM rejections WHERE event_id = ANY($1))",
-                )
-                .bind(&ids[..])
-                .fetch_all(connection)
-                .await
+                sqlx::query_as(FACTS)
+                    .bind(&ids[..])
+                    .fetch_all(connection)
+                    .await
             })
         })
         .await?;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgBindIterExt as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::store::postgres::PostgresStore;
+use crate::store::postgres::columns::column;
 use crate::store::tables::watching::{
     FindingRecord, FindingRow, RepairRecord, RepairRow, finding_rows, repair_rows,
 };
@@ -51,9 +51,9 @@ impl WatchRecords for PostgresStore {
                 let rows = Arc::clone(&rows);
                 Box::pin(async move {
                     sqlx::query(RECORD)
-                        .bind(rows.iter().map(|row| row.subject).bind_iter())
-                        .bind(rows.iter().map(|row| row.destination.as_str()).bind_iter())
-                        .bind(rows.iter().map(|row| row.generation).bind_iter())
+                        .bind(column(&rows, |row| row.subject))
+                        .bind(column(&rows, |row| row.destination.as_str()))
+                        .bind(column(&rows, |row| row.generation))
                         .execute(connection)
                         .await
                         .map(|_| ())
@@ -97,15 +97,15 @@ impl WatchRecords for PostgresStore {
                 let rows = Arc::clone(&rows);
                 Box::pin(async move {
                     sqlx::query(FORGET)
-                        .bind(rows.iter().map(|row| row.finding.as_str()).bind_iter())
-                        .bind(rows.iter().map(|row| row.subject.as_str()).bind_iter())
+                        .bind(column(&rows, |row| row.finding.as_str()))
+                        .bind(column(&rows, |row| row.subject.as_str()))
                         .execute(&mut *connection)
                         .await?;
                     sqlx::query(KEEP)
-                        .bind(rows.iter().map(|row| row.finding.as_str()).bind_iter())
-                        .bind(rows.iter().map(|row| row.subject.as_str()).bind_iter())
-                        .bind(rows.iter().map(|row| row.number).bind_iter())
-                        .bind(rows.iter().map(|row| row.detail.as_str()).bind_iter())
+                        .bind(column(&rows, |row| row.finding.as_str()))
+                        .bind(column(&rows, |row| row.subject.as_str()))
+                        .bind(column(&rows, |row| row.number))
+                        .bind(column(&rows, |row| row.detail.as_str()))
                         .execute(connection)
                         .await
                         .map(|_| ())
