@@ -23,7 +23,6 @@ mod watching;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-pub use self::dead::DeadQuestion;
 use self::link::Link;
 use super::{
     DeadLetter, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState, Store, StoreError,
@@ -52,19 +51,6 @@ impl PostgresStore {
             namespace: namespace.clone(),
             last_claim: replays::LastClaim::default(),
         })
-    }
-
-    /// How a question about dead letters is answered: the plan of each of its statements, which are run for that. For
-    /// measurements and for diagnosis.
-    ///
-    /// # Errors
-    /// The database cannot say.
-    pub async fn dead_plans(
-        &self,
-        filter: &DeadFilter,
-        question: DeadQuestion,
-    ) -> Result<Vec<serde_json::Value>, StoreError> {
-        dead::plans(&self.link, filter, question).await
     }
 }
 

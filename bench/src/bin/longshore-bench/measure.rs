@@ -7,7 +7,6 @@ mod lab;
 mod latency;
 pub(crate) mod letters;
 mod pipeline;
-mod plan;
 pub(crate) mod replay;
 mod text;
 

@@ -2,10 +2,8 @@
 
 mod counts;
 mod filter;
-mod plans;
 pub(super) mod superseded;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,18 +12,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(super) use filter::{Choice, Matching, Order, Statement};
-pub use plans::DeadQuestion;
-pub(super) use plans::plans;
 
-use self::filter::{Found, MANY_ERRORS, Other, Text, push_errors_with};
 use super::PostgresStore;
 use super::columns::column;
-use super::link::Link;
 use super::story::story_of;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
 use crate::store::{
-    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadState, DeadStory, DeadSummary,
-    StoreError,
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadStory, DeadSummary, StoreError,
 };
 
 const LETTER: &str = "SELECT * FROM dead_letters WHERE dead_letter_id = $1";
@@ -98,7 +91,7 @@ impl DeadLetters for PostgresStore {
         filter: &DeadFilter,
         page: DeadPage,
     ) -> Result<Vec<DeadSummary>, StoreError> {
-        let matching = matching(&self.link, filter, filter.state).await?;
+        let matching = Matching::new(filter, filter.state);
         let rows: Vec<SummaryRow> = self
             .link
             .run(move |connection| {
@@ -181,168 +174,6 @@ async fn insert(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// What `filter` asks for, in `state`, whatever the filter says of the state. Where it asks for a fingerprint
-/// or a text, the fingerprints and the errors that match are found first: they are far fewer than letters.
-pub(super) async fn matching(
-    link: &Link,
-    filter: &DeadFilter,
-    state: Option<DeadState>,
-) -> Result<Matching, StoreError> {
-    found(link, filter, state, false).await
-}
-
-/// The same, for figures of this moment: a fingerprint all of whose letters have the text counts as a whole.
-async fn matching_counts(link: &Link, filter: &DeadFilter) -> Result<Matching, StoreError> {
-    found(link, filter, filter.state, true).await
-}
-
-async fn found(
-    link: &Link,
-    filter: &DeadFilter,
-    state: Option<DeadState>,
-    as_wholes: bool,
-) -> Result<Matching, StoreError> {
-    let matching = Matching::new(filter, state);
-    let Some((fingerprint, text)) = matching.to_find() else {
-        return Ok(matching);
-    };
-    let found = link
-        .snapshot(move |connection| {
-            let (fingerprint, text) = (fingerprint.clone(), text.clone());
-            Box::pin(async move {
-                let (fingerprint, text) = (fingerprint.as_deref(), text.as_ref());
-                find(connection, fingerprint, text, as_wholes).await
-            })
-        })
-        .await?;
-    Ok(matching.with_found(found))
-}
-
-/// The fingerprints that match as a whole, and the errors of others that do. `as_wholes` takes those for such as
-/// well whose letters all match now; a letter that comes later may be another.
-async fn find(
-    connection: &mut PgConnection,
-    fingerprint: Option<&str>,
-    text: Option<&Text>,
-    as_wholes: bool,
-) -> Result<Found, sqlx::Error> {
-    let mut found = prints(connection, fingerprint, text).await?;
-    let Some(text) = text.filter(|_| !found.others.is_empty()) else {
-        return Ok(found);
-    };
-    let mut errors = errors_with(connection, text, &found.others).await?;
-    let number: usize = errors.values().map(|of_print| of_print.errors.len()).sum();
-    if number > MANY_ERRORS {
-        found.too_many = true;
-        return Ok(found);
-    }
-    for mut other in std::mem::take(&mut found.others) {
-        match errors.remove(&other.id) {
-            // What is left of it is none of its letters.
-            Some(matching) if as_wholes && matching.letters == other.letters => {
-                found.prints.push((other.text, other.id));
-            }
-            Some(matching) => {
-                other.errors = matching.errors;
-                found.others.push(other);
-            }
-            None => {}
-        }
-    }
-    Ok(found)
-}
-
-/// All fingerprints, or the one that is asked for: those that match as a whole, and the others.
-async fn prints(
-    connection: &mut PgConnection,
-    fingerprint: Option<&str>,
-    text: Option<&Text>,
-) -> Result<Found, sqlx::Error> {
-    let mut query = Statement::new("");
-    push_prints(&mut query, fingerprint, text);
-    let prints: Vec<(String, Uuid, i64, bool)> = query
-        .build_query_as()
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
-    let mut found = Found::default();
-    for (text, id, letters, matches) in prints {
-        if matches {
-            found.prints.push((text, id));
-        } else {
-            let errors = Vec::new();
-            found.others.push(Other {
-                text,
-                id,
-                letters,
-                errors,
-            });
-        }
-    }
-    Ok(found)
-}
-
-fn push_prints(query: &mut Statement, fingerprint: Option<&str>, text: Option<&Text>) {
-    query.push("SELECT fingerprint, md5(fingerprint)::uuid, letters, ");
-    match text {
-        None => query.push("true"),
-        Some(text) if text.is_plain => query
-            .push("lower(fingerprint COLLATE \"C\") LIKE ")
-            .push_bind(text.pattern.clone()),
-        Some(_) => query.push("false"),
-    };
-    query.push(
-        " FROM (SELECT fingerprint, sum(letters)::bigint AS letters FROM dead_letter_counts
-            WHERE hour = '-infinity' AND letters > 0",
-    );
-    if let Some(fingerprint) = fingerprint {
-        query
-            .push(" AND fingerprint = ")
-            .push_bind(fingerprint.to_owned());
-    }
-    query.push(" GROUP BY fingerprint) AS counted");
-}
-
-/// The errors of one fingerprint with a text in them.
-struct ErrorsWith {
-    letters: i64,
-    errors: Vec<Uuid>,
-}
-
-/// The errors of `others` with a text in them, by fingerprint: no more than one too many. They come in one row for
-/// each fingerprint, as ten thousand rows take several times as long to be sent and read.
-async fn errors_with(
-    connection: &mut PgConnection,
-    text: &Text,
-    others: &[Other],
-) -> Result<HashMap<Uuid, ErrorsWith>, sqlx::Error> {
-    let mut query = Statement::new("");
-    push_errors_by_print(&mut query, text, others);
-    let rows: Vec<(Uuid, i64, Vec<Uuid>)> = query
-        .build_query_as()
-        // Planned for this text: whether its index is of use depends on it.
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
-    let rows = rows
-        .into_iter()
-        .map(|(print, letters, errors)| (print, ErrorsWith { letters, errors }));
-    Ok(rows.collect())
-}
-
-fn push_errors_by_print(query: &mut Statement, text: &Text, others: &[Other]) {
-    let prints: Vec<Uuid> = others.iter().map(|other| other.id).collect();
-    query.push(
-        "SELECT fingerprint_id, sum(letters)::bigint, array_agg(error_id)
-        FROM (SELECT error_id, fingerprint_id, letters",
-    );
-    push_errors_with(query, &text.pattern, &prints);
-    query
-        .push(" LIMIT ")
-        .push_bind(i64::try_from(MANY_ERRORS + 1).unwrap_or(i64::MAX))
-        .push(") AS error GROUP BY fingerprint_id");
 }
 
 fn push_page(query: &mut Statement, matching: &Matching, page: DeadPage) {

@@ -114,18 +114,6 @@ impl Link {
         self.begun(Begin::Transaction, work).await
     }
 
-    /// Like [`Link::run`], and all that is read is of one moment.
-    pub(super) async fn snapshot<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.begun(Begin::Snapshot, work).await
-    }
-
     async fn begun<T, F>(&self, begin: Begin, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

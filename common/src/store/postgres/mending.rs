@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::PostgresStore;
-use super::dead::{Choice, Order, Statement, matching, superseded};
+use super::dead::{Choice, Matching, Order, Statement, superseded};
 use crate::store::tables::edits::Edit;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::text::keepable;
@@ -75,7 +75,7 @@ impl Mending for PostgresStore {
     }
 
     async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
-        let matching = matching(&self.link, &discard.filter, Some(DeadState::Open)).await?;
+        let matching = Matching::new(&discard.filter, Some(DeadState::Open));
         let who = keepable(&discard.who);
         let why = keepable(&discard.why);
         let count: i64 = self.link
@@ -117,7 +117,7 @@ impl Mending for PostgresStore {
     }
 
     async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError> {
-        let matching = matching(&self.link, filter, Some(DeadState::Discarded)).await?;
+        let matching = Matching::new(filter, Some(DeadState::Discarded));
         let restored: Vec<Option<Uuid>> = self
             .link
             .run(move |connection| {

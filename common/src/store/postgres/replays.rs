@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::dead::{Choice, Matching, Order, Statement, matching, superseded};
+use super::dead::{Choice, Matching, Order, Statement, superseded};
 use super::link::Link;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::replays::{
@@ -126,7 +126,7 @@ pub(super) async fn claim(
         // An older letter may be open: given back by somebody else, or come late, maybe with an error that was
         // not there before. So nothing is left only when it was looked for anew.
     }
-    let matching = matching(link, &known.filter, Some(DeadState::Open)).await?;
+    let matching = Matching::new(&known.filter, Some(DeadState::Open));
     let letters = claim_matching(link, matching.clone(), &known, most).await?;
     if let Some(newest) = letters.last() {
         last.keep(replay, matching.since(newest.last_failed_at));

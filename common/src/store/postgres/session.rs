@@ -73,8 +73,6 @@ pub(super) enum Begin {
     Statement,
     /// With a transaction.
     Transaction,
-    /// With a transaction that sees one moment and changes nothing.
-    Snapshot,
 }
 
 /// How sessions are opened, and what they need.
@@ -175,14 +173,10 @@ impl Settings {
 
     /// What a transaction for `begin` begins with; nothing where there need not be one.
     fn beginning(&self, way: Way, begin: Begin) -> Option<String> {
-        let first = match begin {
-            Begin::Statement | Begin::Transaction => BEGIN,
-            Begin::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        };
         match (way, begin) {
             (Way::Direct, Begin::Statement) => None,
-            (Way::Direct, _) => Some(first.to_owned()),
-            (Way::Pooled, _) => Some(with_settings(first, &self.all())),
+            (Way::Direct, Begin::Transaction) => Some(BEGIN.to_owned()),
+            (Way::Pooled, _) => Some(with_settings(BEGIN, &self.all())),
         }
     }
 
@@ -380,7 +374,7 @@ mod tests {
         assert_eq!(settings.beginning(Way::Direct, Begin::Statement), None);
         let direct = settings.beginning(Way::Direct, Begin::Transaction);
         assert_eq!(direct.as_deref(), Some(BEGIN));
-        for begin in [Begin::Statement, Begin::Transaction, Begin::Snapshot] {
+        for begin in [Begin::Statement, Begin::Transaction] {
             let pooled = settings.beginning(Way::Pooled, begin).unwrap();
             assert!(pooled.starts_with("BEGIN"), "{pooled}");
             assert!(

@@ -2,8 +2,10 @@
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::postgres::{DeadQuestion, PostgresStore};
-use common::store::{DeadFilter, DeadPage, DeadState, Moment, Schema as _, DeadLetters as _, Mending as _};
+use common::store::postgres::PostgresStore;
+use common::store::{
+    DeadFilter, DeadLetters as _, DeadPage, DeadState, Mending as _, Moment, Schema as _,
+};
 use sqlx::migrate::Migrator;
 use sqlx::{Executor as _, PgConnection};
 
@@ -208,45 +210,6 @@ async fn errors_are_looked_up_where_they_are_few_and_read_where_they_are_many() 
             ("answer 3", 0),
         ] {
             assert_eq!(all_tell_the_same(&store, text).await, expected, "{text}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn every_statement_of_an_answer_tells_its_plan() {
-    with_schema(async |namespace| {
-        let store = PostgresStore::new(&config(), &namespace).unwrap();
-        let letters: Vec<_> = (0..20)
-            .map(|number| {
-                let mut letter = letter(EventId::born(), 0, number);
-                letter.error = format!("order {number} is lost");
-                letter
-            })
-            .collect();
-        store.keep_dead(&letters).await.unwrap();
-        let all = DeadFilter::default();
-        let text = DeadFilter {
-            text: Some("order 1".to_owned()),
-            ..all.clone()
-        };
-        let first = DeadPage {
-            after: None,
-            limit: 5,
-        };
-        for (question, rows) in [
-            (DeadQuestion::List(first), 5),
-            (DeadQuestion::Count, 1),
-            (DeadQuestion::Stats(5), 1),
-        ] {
-            // A text is looked for in fingerprints and in errors first.
-            for (filter, statements) in [(&all, 1), (&text, 3)] {
-                let plans = store.dead_plans(filter, question).await.unwrap();
-                assert_eq!(plans.len(), statements, "{question:?}");
-                let last = &plans[statements - 1][0]["Plan"];
-                assert_eq!(last["Actual Rows"], rows, "{question:?}: {last}");
-                assert!(last.to_string().contains("Index Name"), "{last}");
-            }
         }
     })
     .await;
