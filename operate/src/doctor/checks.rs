@@ -277,8 +277,8 @@ async fn dead_letters(store: &dyn DeadLetters) -> Finding {
 mod tests {
     use common::namespace::Namespace;
     use common::sqlite::Location;
-    use common::store::Watching as _;
     use common::store::sqlite::SqliteStore;
+    use common::store::{Leases as _, WatchRecords as _};
 
     use super::*;
     use crate::testbed;

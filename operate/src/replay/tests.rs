@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::config::Config;
 use common::namespace::Namespace;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadFilter, DeadState};
+use common::store::{DeadFilter, DeadLetters as _, DeadState, Deliveries as _};
 use futures_util::FutureExt as _;
 
 use super::*;

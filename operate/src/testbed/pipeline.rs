@@ -8,7 +8,7 @@ use common::message::{CLOUDEVENTS_JSON, HeaderValue, Message};
 use common::outcome::Outcome;
 use common::runtime::{Claim, Handler as _, Received};
 use common::store::sqlite::SqliteStore;
-use common::store::{Attempt, DeliveryKey, Store};
+use common::store::{Attempt, Deliveries as _, DeliveryKey, Store};
 use common::topology::{Fact, Names, Topology};
 use futures_util::StreamExt as _;
 use serde_json::json;

@@ -295,6 +295,7 @@ fn text(mended: &Mended) -> String {
 mod tests {
     use common::config::Config;
     use common::message::CLOUDEVENTS_JSON;
+    use common::store::DeadLetters as _;
     use serde_json::json;
 
     use super::*;

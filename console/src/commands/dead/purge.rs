@@ -87,7 +87,7 @@ fn before(now: OffsetDateTime, retention: Duration) -> Result<OffsetDateTime, Fa
 
 #[cfg(test)]
 mod tests {
-    use common::store::Discard;
+    use common::store::{DeadLetters as _, Discard, Mending as _};
 
     use super::*;
     use operate::testbed;
