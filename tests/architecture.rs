@@ -218,6 +218,34 @@ fn broker_and_store_know_nothing_of_each_other() -> Result<()> {
     nothing_names("common/src/sqlite.rs", &engines, &[])
 }
 
+/// Maximum of methods of one role of the store.
+const MAX_ROLE: usize = 12;
+
+#[test]
+fn each_role_of_the_store_is_small_and_every_engine_has_it() -> Result<()> {
+    let store = code("common/src/store")?;
+    let mut roles = 0;
+    for (file, text) in &store {
+        let Some((_, role)) = text.split_once("#[async_trait]\npub trait ") else {
+            continue;
+        };
+        let name = role.split([':', ' ']).next().unwrap_or_default();
+        let methods = role.matches(" fn ").count();
+        ensure!(
+            methods <= MAX_ROLE,
+            "{file}: {name} has {methods} methods; split it by who calls it"
+        );
+        for engine in ["PostgresStore", "SqliteStore"] {
+            let implements = format!("impl {name} for {engine}");
+            let is_there = store.iter().any(|(_, text)| text.contains(&implements));
+            ensure!(is_there, "no `{implements}`");
+        }
+        roles += 1;
+    }
+    ensure!(roles > 5, "{roles} roles found");
+    Ok(())
+}
+
 #[test]
 fn handlers_never_settle() -> Result<()> {
     for (file, text) in code("workers/src")? {
