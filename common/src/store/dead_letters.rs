@@ -8,13 +8,12 @@ use super::{DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
 /// Keeps dead letters and finds them.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// Keeps dead letters, and marks the due delivery of each that died on its way to a destination
-    /// as dead, all in one transaction. One that is kept already stays as it is; it only counts that it
-    /// came again. Of all generations only the newest is left open, and none that was delivered since: the
-    /// others are superseded.
+    /// Keeps dead letters, and marks the due delivery of each integrate letter as dead, all in one transaction.
+    /// Keeping a letter again counts one copy more and changes nothing else. Only the newest generation stays open,
+    /// unless it was delivered since; the others are superseded.
     ///
     /// # Errors
-    /// Nothing of the batch is kept, or not all that is superseded is marked: keep it again.
+    /// Nothing of the batch is kept, or some superseded letters are not marked: keep the batch again.
     async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError>;
 
     /// One page of dead letters, newest first, without bodies.
@@ -39,15 +38,14 @@ pub trait DeadLetters: Send + Sync {
     /// The database cannot say.
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// All that is known of one dead letter.
+    /// One dead letter with its attempts, edits, replays and the other letters of its event.
     ///
     /// # Errors
     /// The database cannot say.
     async fn dead_story(&self, id: Uuid) -> Result<Option<DeadStory>, StoreError>;
 
     /// The `most` largest groups of dead letters with the same queue, reason, destination and error
-    /// fingerprint, the largest first. A window in the filter is widened to whole hours, which is what
-    /// they are counted by.
+    /// fingerprint, the largest first. A window in the filter is widened to whole hours.
     ///
     /// # Errors
     /// The database cannot say.

@@ -16,14 +16,14 @@ pub trait Deliveries: Send + Sync {
         keys: &[DeliveryKey],
     ) -> Result<Vec<Option<DeliveryRecord>>, StoreError>;
 
-    /// Marks deliveries as discarded that are due. One that is not due, or not known, stays as it is.
+    /// Marks due deliveries as discarded. Others stay as they are.
     ///
     /// # Errors
     /// Nothing is marked.
     async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError>;
 
-    /// Records attempts and what they made of their deliveries, all in one transaction. A delivery
-    /// that is `delivered` stays so, and supersedes open letters of its generation and those before.
+    /// Records attempts and the resulting state of their deliveries, all in one transaction. A delivery that is
+    /// `delivered` stays so, and supersedes open letters of its generation and of earlier ones.
     ///
     /// # Errors
     /// Nothing of the batch is recorded.

@@ -10,15 +10,14 @@ use crate::event::EventId;
 /// Stores events, exactly once each, and reads them.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Stores events and writes down their deliveries as due, all in one transaction. Says for each
-    /// what became of it, in order.
+    /// Stores events, and their deliveries as due, all in one transaction. Gives the outcome of each, in order.
     ///
     /// # Errors
     /// Nothing of the batch is stored. [`StoreError::Data`] means that the database refuses the
     /// data of one of them: store them one by one to find it.
     async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError>;
 
-    /// All that is stored of an event, body included.
+    /// A stored event, body included.
     ///
     /// # Errors
     /// The database cannot say.

@@ -8,14 +8,14 @@ use crate::event::EventId;
 /// Keeps rejections and reads them.
 #[async_trait]
 pub trait Rejections: Send + Sync {
-    /// Keeps rejections, all in one transaction. One that is kept already stays as it is.
+    /// Keeps rejections, all in one transaction. Keeping one again changes nothing.
     ///
     /// # Errors
     /// Nothing of the batch is kept.
     async fn keep_rejections(&self, batch: &[NewRejection]) -> Result<(), StoreError>;
 
-    /// Every rejection of an event, the oldest first: also those of another content under its id,
-    /// which leave the event itself as it stands.
+    /// Every rejection of an event, the oldest first. Among them are those of another content under its id, which
+    /// leave the event itself as it stands.
     ///
     /// # Errors
     /// The database cannot say.

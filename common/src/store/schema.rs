@@ -16,11 +16,11 @@ pub trait Schema: Send + Sync {
     /// Removes the namespace's schema with everything in it, as a demo and a test do at their end.
     ///
     /// # Errors
-    /// The database cannot be reached, or somebody else's objects depend on ours.
+    /// The database cannot be reached, or foreign objects depend on ours.
     async fn remove_schema(&self) -> Result<(), StoreError>;
 
-    /// Asks the database, over a connection of its own, whether work could be done now: it can be
-    /// reached, takes a small write, and its schema is the one this program knows.
+    /// Checks over a connection of its own that the database can be reached, takes a small write, and has the schema
+    /// that this program knows.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], or [`StoreError::Schema`] with what to do.

@@ -14,7 +14,7 @@ pub trait Statuses: Send + Sync {
     /// The database cannot say.
     async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError>;
 
-    /// Of each event where it stands, in the order asked; `None` while nothing is known of it.
+    /// Where each event stands, in the order asked; `None` while nothing is known of it.
     ///
     /// # Errors
     /// The database cannot say.

@@ -19,25 +19,25 @@ use crate::namespace::Namespace;
 use crate::store::StoreError;
 use crate::tasks;
 
-/// After so many waits for a connection in a row that were in vain, the pool is suspected.
-const SUSPICIOUS: u32 = 3;
+/// How many failed waits for a connection in a row make the pool suspect.
+const SUSPECT_WAITS: u32 = 3;
 
-/// How often work that another transaction was in the way of is tried.
-const CLASHES: u32 = 8;
+/// How many clashes with other transactions are survived by trying again.
+const MAX_CLASHES: u32 = 8;
 
 /// How often a caller that waits for a new connection looks for a free one.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const FREE_POLL: Duration = Duration::from_millis(20);
 
-/// How long a connection that nobody uses is kept. Shorter than the time between two rounds of the standing watch and
+/// How long an unused connection is kept. Shorter than the time between two rounds of the standing watch and
 /// of whatever else looks at intervals: the database may have fewer connections than there are programs, and one
 /// that is used now and then would otherwise be kept from the others for ever.
-const IDLE: Duration = Duration::from_secs(3);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A connection that stood idle for longer than this is asked whether it still lives.
-const FRESH: Duration = Duration::from_secs(2);
+/// A connection that was idle for longer is pinged before it is used.
+const MAX_UNCHECKED_IDLE: Duration = Duration::from_secs(2);
 
-/// How long it has for its answer.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long a ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The way to the database. Opens connections when they are needed, none before.
 #[derive(Clone)]
@@ -189,7 +189,7 @@ impl Inner {
     {
         // Each broken connection is thrown away, so this many tries get past all of them.
         let mut broken_left = self.max_connections;
-        let mut clashes_left = CLASHES;
+        let mut clashes_left = MAX_CLASHES;
         loop {
             let (mut connection, way) = self.acquire().await?;
             let done = self.settings.perform(&mut connection, way, begin, work);
@@ -229,7 +229,7 @@ impl Inner {
                 if pool.is_wrong.load(Ordering::Relaxed) {
                     self.lock_pool().take();
                 } else if matches!(error, sqlx::Error::PoolTimedOut)
-                    && self.in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPICIOUS
+                    && self.in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPECT_WAITS
                 {
                     self.replace_lost_pool().await;
                 }
@@ -246,7 +246,7 @@ impl Inner {
             return;
         };
         drop(connection);
-        if self.in_vain.swap(0, Ordering::Relaxed) < SUSPICIOUS {
+        if self.in_vain.swap(0, Ordering::Relaxed) < SUSPECT_WAITS {
             // Somebody else has replaced it, or it has recovered.
             return;
         }
@@ -303,7 +303,7 @@ impl Inner {
         let connections = PgPoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.connect_timeout)
-            .idle_timeout(IDLE)
+            .idle_timeout(IDLE_TIMEOUT)
             .after_connect(move |connection, _| {
                 let (settings, wrong) = (Arc::clone(&settings), Arc::clone(&wrong));
                 Box::pin(async move {
@@ -321,8 +321,8 @@ impl Inner {
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
-                    if meta.idle_for > FRESH {
-                        let alive = timeout(ANSWER, connection.ping()).await;
+                    if meta.idle_for > MAX_UNCHECKED_IDLE {
+                        let alive = timeout(PING_TIMEOUT, connection.ping()).await;
                         return Ok(matches!(alive, Ok(Ok(()))));
                     }
                     Ok(true)
@@ -346,7 +346,7 @@ async fn one_of(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> 
         tokio::select! {
             biased;
             opened = &mut opened => return opened,
-            () = tokio::time::sleep(LOOK_AGAIN) => {
+            () = tokio::time::sleep(FREE_POLL) => {
                 if let Some(free) = pool.try_acquire() {
                     return Ok(free);
                 }

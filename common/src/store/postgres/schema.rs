@@ -21,10 +21,10 @@ use crate::store::{Schema, StoreError};
 static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/postgres");
 
 /// How many letters get their fingerprints in one transaction.
-const PRINTED_AT_ONCE: i64 = 1000;
+const PRINT_BATCH: i64 = 1000;
 
-/// How often it is looked whether a lock is free.
-const LOOK: Duration = Duration::from_millis(250);
+/// The wait between two tries to take the lock.
+const LOCK_POLL: Duration = Duration::from_millis(250);
 
 /// Ours and not sqlx's own lock: that one is for the whole database, this one for the namespace, and it covers
 /// making the schema too. It goes with the transaction, also where a pooler gives the session to somebody else.
@@ -248,7 +248,7 @@ async fn lock(
         if !std::mem::replace(&mut is_told, true) && !holders.is_empty() {
             tracing::warn!("waiting for another session that migrates: {holders}");
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(LOCK_POLL).await;
     }
 }
 
@@ -273,7 +273,7 @@ fn failure(error: &sqlx::Error, patience: Duration) -> StoreError {
     ))
 }
 
-/// Gives letters their fingerprints that a program of before there were any has kept.
+/// Fills in the fingerprints of letters that were kept by versions without fingerprints.
 async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
     let mut after = Uuid::nil();
     loop {
@@ -282,7 +282,7 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
                 Box::pin(async move {
                     sqlx::query_as(UNPRINTED)
                         .bind(after)
-                        .bind(PRINTED_AT_ONCE)
+                        .bind(PRINT_BATCH)
                         .fetch_all(connection)
                         .await
                 })

@@ -35,7 +35,7 @@ const PRINT: &str = r#"UPDATE "NAMESPACE.dead_letters" SET fingerprint = given.v
     FROM jsonb_each($1) AS given WHERE dead_letter_id = unhex(given.value ->> 0, '-')"#;
 
 /// How many letters get their fingerprints in one transaction.
-const PRINTED_AT_ONCE: i64 = 1000;
+const PRINT_BATCH: i64 = 1000;
 
 #[async_trait]
 impl Schema for SqliteStore {
@@ -146,7 +146,7 @@ impl Schema for SqliteStore {
     }
 }
 
-/// Gives letters their fingerprints that a program of before there were any has kept.
+/// Fills in the fingerprints of letters that were kept by versions without fingerprints.
 async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
     let mut after = Some(Uuid::nil());
     while let Some(last) = after {
@@ -155,7 +155,7 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
                 Box::pin(async move {
                     let without: Vec<(Uuid, String)> = sqlx::query_as(link.sql(UNPRINTED))
                         .bind(last)
-                        .bind(PRINTED_AT_ONCE)
+                        .bind(PRINT_BATCH)
                         .fetch_all(&mut *connection)
                         .await?;
                     let prints: Vec<(Uuid, String)> = without
