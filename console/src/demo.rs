@@ -14,7 +14,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadState, EventStatus, Rejections, Replay, Store};
+use common::store::{DeadFilter, DeadState, EventStatus, Rejections, Replay};
 use common::telemetry::stderr;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio_util::sync::CancellationToken;
@@ -226,7 +226,10 @@ async fn replay(
 }
 
 /// How often each id that was sent more than once was refused as another content.
-async fn conflicts(store: &dyn Rejections, doors: &[Door]) -> Result<HashMap<EventId, u64>, Failure> {
+async fn conflicts(
+    store: &dyn Rejections,
+    doors: &[Door],
+) -> Result<HashMap<EventId, u64>, Failure> {
     let mut times: HashMap<EventId, u32> = HashMap::new();
     for door in doors {
         if let Door::Accepted(id) = door {

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::door::Door;
 use crate::problem::{Code, Problem};
 use crate::serve::Stopping;
-use crate::status::{self, PATIENCE, unavailable};
+use crate::status::{self, PATIENCE};
 
 /// How many may watch at once.
 const STREAMS: usize = 512;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::namespace::Namespace;
 use common::sqlite::Location;
-use common::store::{Schema as _, Events as _};
+use common::store::Schema as _;
 use common::store::sqlite::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 
 async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
-    workers::serve(program, Some(Arc::clone(&store)), |program, broker| {
+    workers::serve(program, Some(Arc::clone(&store) as _), |program, broker| {
         let seal = Seal::of(&program.config)?;
         let destinations = program.config.destinations.clone();
         let handler = Crashing(StoreEvents::new(store, destinations, seal));

@@ -16,7 +16,7 @@ use crate::sqlite::Error;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
 use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
-use crate::store::{EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
+use crate::store::{Details, EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
 
 /// Takes the ids that are free, and says which they were.
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.events"

@@ -15,7 +15,7 @@ use crate::event::EventId;
 use crate::fingerprint::fingerprint;
 use crate::reason::ReasonCode;
 use crate::store::{
-    DeadFilter, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord, Moment,
+    DeadFilter, DeadLetter, DeadStory, DeadSummary, DiscardRecord, EditRecord, Moment,
     StoreError,
 };
 

@@ -10,15 +10,16 @@ use crate::store::{DeadFilter, DeadGroup, StoreError};
 
 const OF_LETTERS: &str = "SELECT count(*) AS letters FROM dead_letters AS letter WHERE ";
 
-/// What indexes hold is counted first, and named then.
+/// Counts by what indexes hold, and names the fingerprints afterwards. Every letter's error is in
+/// `dead_letter_errors`, so a text's letters come from their index by error alone.
 const BY_HOUR_BEGIN: &str = "SELECT group_id,
         (SELECT fingerprint FROM dead_letters AS named
          WHERE named.fingerprint_id = counted.fingerprint_id LIMIT 1) AS fingerprint,
         state, hour, counted.letters, first_at, last_at
     FROM (
-        SELECT class_id, fingerprint_id, state, date_trunc('hour', last_failed_at, 'UTC') AS hour,
+        SELECT class_id, error.fingerprint_id, state, date_trunc('hour', last_failed_at, 'UTC') AS hour,
                count(*) AS letters, min(last_failed_at) AS first_at, max(last_failed_at) AS last_at
-        FROM dead_letters AS letter WHERE ";
+        FROM dead_letters AS letter JOIN dead_letter_errors AS error USING (error_id) WHERE ";
 const BY_HOUR_END: &str = " GROUP BY 1, 2, 3, 4
     ) AS counted JOIN dead_letter_classes AS class USING (class_id)";
 
