@@ -15,8 +15,7 @@ use crate::event::EventId;
 use crate::fingerprint::fingerprint;
 use crate::reason::ReasonCode;
 use crate::store::{
-    DeadFilter, DeadLetter, DeadStory, DeadSummary, DiscardRecord, EditRecord, Moment,
-    StoreError,
+    DeadFilter, DeadLetter, DeadStory, DeadSummary, DiscardRecord, EditRecord, Moment, StoreError,
 };
 
 /// The stage whose dead letters are about a delivery.
