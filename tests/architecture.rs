@@ -42,7 +42,7 @@ fn code(below: &str) -> Result<Vec<(String, String)>> {
         .filter(|path| !is_test(path))
         .map(|path| {
             let text = fs::read_to_string(&path)?;
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             let lines = text
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"));
@@ -166,28 +166,71 @@ fn background_tasks_are_supervised() -> Result<()> {
     Ok(())
 }
 
+/// The modules of `common` that do no I/O, as ARCHITECTURE.md lists them.
+const PURE: [&str; 11] = [
+    "duration",
+    "event",
+    "fingerprint",
+    "message",
+    "namespace",
+    "outcome",
+    "publication",
+    "reason",
+    "retry",
+    "signature",
+    "topology",
+];
+
 #[test]
 fn pure_modules_do_no_io() -> Result<()> {
     let impure = [
-        "tokio",
-        "lapin",
-        "sqlx",
-        "reqwest",
-        "axum",
-        "crate::broker::rabbit",
-        "crate::store",
+        "tokio", "lapin", "sqlx", "reqwest", "axum", "fs", "env", "process", "thread",
     ];
-    for module in [
-        "event",
-        "message.rs",
-        "namespace.rs",
-        "reason.rs",
-        "signature.rs",
-        "topology",
-    ] {
-        nothing_names(&format!("common/src/{module}"), &impure, &[])?;
+    let clocks = ["now_utc(", "Instant::now(", "SystemTime::now("];
+    for module in PURE {
+        let file = format!("common/src/{module}.rs");
+        let folder = format!("common/src/{module}");
+        let with_folder = root().join(&folder).exists().then_some(folder);
+        for below in std::iter::once(file).chain(with_folder) {
+            nothing_names(&below, &impure, &[])?;
+            for (file, text) in code(&below)? {
+                for used in modules_used(&text) {
+                    ensure!(
+                        PURE.contains(&used),
+                        "{file} is pure and uses `{used}`, which is not"
+                    );
+                }
+                let tells_time = clocks.iter().any(|clock| text.contains(clock));
+                ensure!(
+                    !tells_time || file == "common/src/event/trail.rs",
+                    "{file} reads a clock: `event::now` alone does"
+                );
+            }
+        }
     }
-    nothing_names("common/src/retry.rs", &["tokio", "lapin", "sqlx"], &[])
+    let page = read("ARCHITECTURE.md")?;
+    let sentence = page.lines().skip_while(|line| !line.contains("are pure:"));
+    ensure!(sentence.count() > 0, "ARCHITECTURE.md lists no pure modules");
+    for module in PURE {
+        ensure!(
+            page.contains(&format!("`{module}`")),
+            "ARCHITECTURE.md does not list {module} among the pure modules"
+        );
+    }
+    Ok(())
+}
+
+/// The modules of `common` that a file of it names.
+fn modules_used(text: &str) -> BTreeSet<&str> {
+    let named = text.split("crate::").skip(1);
+    let first = named.filter_map(|path| path.split(|it: char| !(it.is_alphanumeric() || it == '_')).next());
+    first.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn telemetry_knows_neither_broker_nor_store() -> Result<()> {
+    let both = ["crate::broker", "crate::store", "crate::runtime"];
+    nothing_names("common/src/telemetry", &both, &[])
 }
 
 #[test]

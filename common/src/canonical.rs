@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::broker::{Address, Publication};
 use crate::event::{CloudEvent, EventId, Publisher, Trail, header};
 use crate::message::{CLOUDEVENTS_JSON, Headers, Message};
 use crate::outcome::Failure;
+use crate::publication::{Address, Publication};
 use crate::reason::ReasonCode;
 use crate::runtime::Received;
 use crate::topology::Fact;

@@ -4,7 +4,6 @@
 //! program reads the same configuration and takes from it what it needs, so one file serves them all.
 
 mod destination;
-pub mod duration;
 mod kubernetes;
 mod load;
 mod login;
@@ -29,6 +28,8 @@ pub use rate::Rate;
 pub use secret::{Secret, Secrets};
 pub use stage::{StageConfig, StageSettings};
 pub use url::ServiceUrl;
+
+pub use crate::duration;
 
 use crate::event::{Limits, TypeDefinition};
 use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED};

@@ -5,11 +5,14 @@
 //!
 //! ```text
 //! bootstrap ─> config, telemetry, broker, store
+//! health    ─> broker and store (the traits), runtime, server
 //! runtime   ─> broker (the trait), telemetry          never lapin, never sqlx
-//! broker    ─> topology, message, sqlite              only broker/rabbit imports lapin
+//! broker    ─> topology, message, telemetry, sqlite   only broker/rabbit imports lapin
 //! store     ─> event, reason, sqlite                  only store/, broker/embedded and sqlite import sqlx
+//! telemetry ─> neither broker nor store
 //! sqlite    ─> nothing of ours: one file, which the embedded engines share
-//! event, fingerprint, message, namespace, outcome, reason, retry, signature, topology: pure, no I/O
+//! duration, event, fingerprint, message, namespace, outcome, publication, reason, retry, signature, topology:
+//!     pure, no I/O; they use nothing of the above
 //! ```
 //!
 //! A thing enters this library when at least two packages need it.
@@ -19,11 +22,14 @@ pub mod broker;
 pub mod canonical;
 pub mod config;
 pub mod descriptors;
+pub mod duration;
 pub mod event;
 pub mod fingerprint;
+pub mod health;
 pub mod message;
 pub mod namespace;
 pub mod outcome;
+pub mod publication;
 pub mod reason;
 pub mod retry;
 pub mod runtime;

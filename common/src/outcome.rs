@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::Publication;
 use crate::message::Message;
+use crate::publication::Publication;
 use crate::reason::ReasonCode;
 
 /// What came of handling one event. Handlers return it and never see the broker.

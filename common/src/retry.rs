@@ -6,7 +6,7 @@ use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 use serde::{Deserialize, Serialize};
 
-use crate::config::duration;
+use crate::duration;
 
 /// How often and how patiently a failing step is tried again.
 ///

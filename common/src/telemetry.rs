@@ -1,6 +1,5 @@
-//! What the programs say of themselves: logs, metrics, traces, health.
+//! What the programs say of themselves: logs, metrics, traces.
 
-pub mod health;
 mod log;
 pub mod metrics;
 pub mod stderr;

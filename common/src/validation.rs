@@ -198,8 +198,8 @@ fn canonical(received: &Received, decoded: Decoded) -> Message {
 
 #[cfg(test)]
 mod tests {
-    use crate::broker::Address;
     use crate::event::Publisher;
+    use crate::publication::Address;
     use crate::runtime::Claim;
     use serde_json::json;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use common::config::Config;
 use common::event::{InvalidType, Types};
+use common::health::Health;
 use common::seal::Seal;
 use common::store::Store;
-use common::telemetry::health::Health;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 

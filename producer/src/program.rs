@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
+use common::health::Health;
 use common::outcome::chain;
 use common::seal::Seal;
-use common::telemetry::health::Health;
 use common::topology::Names;
 
 use crate::door::Door;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
+use common::health::Health;
 use common::runtime::Worker;
 use common::scheduling;
 use common::store::Store;
-use common::telemetry::health::Health;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 

@@ -228,7 +228,8 @@ impl Broker for EmbeddedBroker {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let began = Instant::now();
         let published = self.publish_one(publication).await;
-        metrics::published(&published, began.elapsed());
+        let failed = published.as_ref().err().map(PublishError::name);
+        metrics::published(failed, began.elapsed());
         if let Err(PublishError::Unroutable { .. }) = published {
             self.missed.notify_one();
         }

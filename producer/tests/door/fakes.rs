@@ -14,6 +14,7 @@ use common::broker::{
 };
 use common::config::Config;
 use common::event::{Decoded, EventId, Types, decode, now};
+use common::health::Health;
 use common::namespace::Namespace;
 use common::seal::Seal;
 use common::sqlite::Location;
@@ -24,7 +25,6 @@ use common::store::{
     Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
     StoreError, Stored, Watching,
 };
-use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Binding, Fact, Names, Topology};
 use futures_util::stream::BoxStream;

@@ -68,7 +68,8 @@ impl RabbitBroker {
         }
         let took = began.elapsed();
         for answer in &answers {
-            metrics::published(answer, took);
+            let failed = answer.as_ref().err().map(PublishError::name);
+            metrics::published(failed, took);
             if let Err(PublishError::Unroutable { .. }) = answer {
                 self.missed.notify_one();
             }

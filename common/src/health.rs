@@ -15,13 +15,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::MetricsPage;
 use crate::broker::{Broker, BrokerError};
 use crate::outcome::chain;
 use crate::runtime::Standing;
 use crate::server::{self, Wire};
 use crate::store::{Store, StoreError};
 use crate::tasks;
+use crate::telemetry::metrics::MetricsPage;
 
 /// How long `/readyz` waits for one dependency to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
