@@ -1,6 +1,6 @@
 //! What the documents say of the code, held against the code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -231,6 +231,65 @@ fn modules_used(text: &str) -> BTreeSet<&str> {
 fn telemetry_knows_neither_broker_nor_store() -> Result<()> {
     let both = ["crate::broker", "crate::store", "crate::runtime"];
     nothing_names("common/src/telemetry", &both, &[])
+}
+
+/// Which of the files beside each other in a folder uses which, by what they import: `use super::desk::Desk` is an
+/// arrow from the file to `desk`, and so is `use super::Claim` where the room above says `pub use claim::Claim`.
+fn arrows(room: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let above = read(&format!("{room}.rs"))?;
+    let mut homes: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in above.split("pub use ").skip(1) {
+        let names = line.split(';').next().unwrap_or_default();
+        if let Some((home, names)) = names.split_once("::") {
+            let names = names.split(|it: char| !it.is_alphanumeric() && it != '_');
+            homes.extend(names.map(|name| (name, home)));
+        }
+    }
+    let mut all = BTreeMap::new();
+    for (file, text) in code(room)? {
+        let Some(name) = file.strip_prefix(&format!("{room}/")) else {
+            continue;
+        };
+        let name = name.trim_end_matches(".rs");
+        if name.contains('/') {
+            continue;
+        }
+        let used = text.split("super::").skip(1).flat_map(|path| {
+            let path = path.split(';').next().unwrap_or_default();
+            let names = match path.strip_prefix('{') {
+                Some(list) => list.split('}').next().unwrap_or_default(),
+                None => path.split("::").next().unwrap_or_default(),
+            };
+            names.split(',').map(|name| name.trim().split("::").next().unwrap_or_default())
+        });
+        let used = used.map(|name| homes.get(name).copied().unwrap_or(name).to_owned());
+        all.insert(name.to_owned(), used.collect::<BTreeSet<_>>());
+    }
+    Ok(all)
+}
+
+/// Two files that need each other are a third one that is missing: what both share.
+#[test]
+fn no_files_of_a_room_need_each_other() -> Result<()> {
+    for room in ["common/src/runtime"] {
+        let mut left = arrows(room)?;
+        ensure!(left.len() > 3, "{room} has {} files", left.len());
+        let arrows: usize = left.values().map(BTreeSet::len).sum();
+        ensure!(arrows > left.len(), "{room}: only {arrows} arrows were found");
+        loop {
+            let names: BTreeSet<String> = left.keys().cloned().collect();
+            let before = left.len();
+            left.retain(|_, used| !used.is_disjoint(&names));
+            if left.is_empty() {
+                break;
+            }
+            ensure!(
+                left.len() < before,
+                "files of {room} need each other, directly or through others: {left:?}"
+            );
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -18,10 +18,12 @@ pub use engines::{broker, store};
 use crate::broker::{Broker, BrokerError, PublishError};
 use crate::config::{Config, ConfigError};
 use crate::retry::Waits;
+use crate::runtime::{Handler, Spec, Surroundings, Unfinished, Worker};
 use crate::store::{Store, StoreError};
 use crate::tasks;
 use crate::telemetry::metrics::MetricsPage;
 use crate::telemetry::{Telemetry, stderr};
+use crate::topology::Topology;
 
 /// How a program ends; the exit codes of every Longshore program.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,12 @@ impl From<BrokerError> for Failure {
     }
 }
 
+impl From<Unfinished> for Failure {
+    fn from(error: Unfinished) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
@@ -124,6 +132,25 @@ impl Program {
     /// The configuration cannot be used.
     pub fn store(&self) -> Result<Arc<dyn Store>, Failure> {
         Ok(engines::store(&self.config)?)
+    }
+
+    /// A worker of this program, which consumes from `broker`.
+    pub fn worker(
+        &self,
+        broker: &Arc<dyn Broker>,
+        handler: Arc<dyn Handler>,
+        spec: Spec,
+    ) -> Worker {
+        let settings = &self.config.worker;
+        let surroundings = Surroundings {
+            stop: self.stop.clone(),
+            drain: settings.drain,
+            probe_first: settings.probe_first,
+            probe_max: settings.probe_max,
+            logins: self.config.broker.logins(),
+            topology: Topology::new(&self.config.plan()),
+        };
+        Worker::new(surroundings, Arc::clone(broker), handler, spec)
     }
 
     /// The waits between two looks at a dependency that is down.
@@ -256,11 +283,6 @@ fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Resu
 fn exit_at_once() -> ! {
     stderr::flush();
     std::process::exit(1)
-}
-
-/// A duration in whole milliseconds, for log fields.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Which module may use which (held by a test in `tests/`):
 //!
 //! ```text
-//! bootstrap ─> config, telemetry, broker, store
+//! bootstrap ─> config, telemetry, broker, store, runtime
 //! health    ─> broker and store (the traits), runtime, server
 //! runtime   ─> broker (the trait), telemetry          never lapin, never sqlx
 //! broker    ─> topology, message, telemetry, sqlite   only broker/rabbit imports lapin

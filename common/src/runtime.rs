@@ -8,22 +8,36 @@
 //!
 //! A handler sees events and returns outcomes; it never sees the broker. One function
 //! (`settle::settlement`) turns outcomes into publications and settlements.
+//!
+//! ```text
+//! worker ─> keeper ─> trial ─┐                what the lanes of a worker share is its desk,
+//!   └─────> lane ────────────┴─> hand ─> desk    what one of them has taken from its queue is its hand
+//!                                 ├ handling, settling, give_back: the ways out of a hand
+//! ```
 
 mod call;
 mod carry;
 mod claim;
+mod desk;
 mod give_back;
+mod hand;
+mod handler;
 mod handling;
 mod hold;
 mod keeper;
 mod lane;
 mod received;
 mod settle;
+mod settling;
+mod spec;
 mod standing;
+mod trial;
 mod worker;
 
 pub use carry::{Carried, carry};
 pub use claim::Claim;
+pub use handler::Handler;
 pub use received::Received;
+pub use spec::{Spec, Surroundings};
 pub use standing::Standing;
-pub use worker::{Handler, Spec, Worker};
+pub use worker::{Unfinished, Worker};

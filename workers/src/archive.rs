@@ -60,7 +60,7 @@ pub fn workers(
             parked,
             ..Spec::new(queue, settings)
         };
-        Worker::new(program, Arc::clone(broker), handler, spec)
+        program.worker(broker, handler, spec)
     };
     let topology = Topology::new(&program.config.plan());
     let judge = Judge::new(&program.config)?;

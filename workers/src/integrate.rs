@@ -126,12 +126,7 @@ pub fn worker(
     let handler = Deliver::new(destination, allow, Arc::clone(store))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let spec = Spec::new(queue, settings);
-    Ok(Worker::new(
-        program,
-        Arc::clone(broker),
-        Arc::new(handler),
-        spec,
-    ))
+    Ok(program.worker(broker, Arc::new(handler), spec))
 }
 
 /// How long at most the worker of a destination has one delivery in hand.

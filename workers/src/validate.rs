@@ -42,10 +42,5 @@ pub fn worker(program: &Program, broker: &Arc<dyn Broker>) -> Result<Worker, Fai
     let handler = Validate::new(types, config.limits.events(), config.broker.logins(), seal);
     let queue = Names::new(config.namespace.clone()).validate();
     let spec = Spec::new(queue, config.stage(Stage::Validate));
-    Ok(Worker::new(
-        program,
-        Arc::clone(broker),
-        Arc::new(handler),
-        spec,
-    ))
+    Ok(program.worker(broker, Arc::new(handler), spec))
 }

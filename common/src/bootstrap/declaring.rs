@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Failure, Program, millis};
+use super::{Failure, Program};
 use crate::broker::{Broker, BrokerError, declare_anew};
 use crate::tasks;
+use crate::telemetry::millis;
 use crate::topology::{Names, Topology};
 
 /// How often the topology is declared again, in case somebody deleted a part of it. What is there stays as

@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::hand::{Hand, InHand};
 use super::hold::Down;
-use super::lane::{InHand, Lane};
 use crate::broker::{Address, Publication, PublishError, Settlement, SubscriptionControl, bounds};
 use crate::event::Trail;
 use crate::retry::Waits;
 use crate::topology::Names;
 
 /// A message that came back this often is put aside.
-pub(super) const SUSPECT_AT: u32 = 2;
+const SUSPECT_AT: u32 = 2;
 
 /// How long a copy is tried again when the publishing link is down. After that the message goes back by
 /// itself, which counts.
@@ -24,7 +24,14 @@ const COPY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The waits between these tries.
 const COPY_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
-impl Lane {
+impl InHand {
+    /// Whether it came back so often that it is to be handled alone.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.crashes() >= SUSPECT_AT
+    }
+}
+
+impl Hand {
     /// Gives messages back unharmed: as copies where the broker takes those. A message that the broker has
     /// already taken back from us is left to it.
     pub(super) async fn give_back(
@@ -48,7 +55,7 @@ impl Lane {
         let deadline = Instant::now() + COPY_TIMEOUT;
         while !left.is_empty() && control.owns().await {
             let copies = left.iter().map(|(_, copy)| copy.clone()).collect();
-            let mut answers = self.worker.broker.publish_all(copies).await.into_iter();
+            let mut answers = self.desk.broker.publish_all(copies).await.into_iter();
             let mut again = false;
             left.retain(|(in_hand, _)| match answers.next() {
                 Some(Ok(())) => {
@@ -90,11 +97,6 @@ impl Lane {
         Some(Publication { to, message })
     }
 
-    /// Whether a message came back so often that it is to be handled alone.
-    pub(super) fn is_suspect(&self, in_hand: &InHand) -> bool {
-        in_hand.crashes() >= SUSPECT_AT
-    }
-
     /// Puts a message aside to be handled alone. Its count starts over there, at the same number for
     /// all: most of them were merely in hand when a neighbour killed the worker. The error is that nothing
     /// can be published.
@@ -114,7 +116,7 @@ impl Lane {
             to: Address::Queue(Names::suspect(&self.queue)),
             message: in_hand.received.again(&trail),
         };
-        match self.worker.broker.publish(aside).await {
+        match self.desk.broker.publish(aside).await {
             Ok(()) => {
                 tracing::warn!(
                     queue.name = %self.queue,
@@ -122,14 +124,14 @@ impl Lane {
                     returns = in_hand.returns,
                     "came back too often: put aside to be handled alone"
                 );
-                self.worker.metrics.suspect();
+                self.desk.metrics.suspect();
                 control.settle(in_hand.tag, Settlement::Ack);
                 self.gone(1);
                 Ok(())
             }
             Err(error) => {
                 let down = Down::broker(error);
-                self.worker.begin_hold(down.clone());
+                self.desk.begin_hold(down.clone());
                 self.give_back(vec![in_hand], control).await;
                 Err(down)
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::bootstrap::{Failure, Program};
+use common::bootstrap::Program;
 use common::broker::embedded::EmbeddedBroker;
 use common::broker::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
@@ -16,7 +16,7 @@ use common::event::{Trail, header};
 use common::message::Message;
 use common::outcome::{Failure as OutcomeFailure, Outcome};
 use common::reason::ReasonCode;
-use common::runtime::{Handler, Received, Spec, Standing, Worker};
+use common::runtime::{Handler, Received, Spec, Standing, Unfinished};
 use common::sqlite::Location;
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Names, Topology};
@@ -215,12 +215,7 @@ impl World {
                 .retry,
         };
         let spec = Spec::new(self.queue.clone(), settings);
-        let worker = Worker::new(
-            &self.program,
-            Arc::clone(&self.broker),
-            Arc::new(handler),
-            spec,
-        );
+        let worker = self.program.worker(&self.broker, Arc::new(handler), spec);
         (worker.standing(), tokio::spawn(worker.run()))
     }
 
@@ -253,7 +248,7 @@ impl World {
     }
 }
 
-pub type Running = tokio::task::JoinHandle<Result<(), Failure>>;
+pub type Running = tokio::task::JoinHandle<Result<(), Unfinished>>;
 
 /// Waits until it is so.
 pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {

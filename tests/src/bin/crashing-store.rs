@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use common::bootstrap::{self, Failure, Program};
 use common::outcome::Outcome;
-use common::runtime::{Handler, Received, Spec, Worker};
+use common::runtime::{Handler, Received, Spec};
 use common::seal::Seal;
 use common::tasks;
 use common::topology::{Names, Stage};
@@ -54,12 +54,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         let handler = Crashing(StoreEvents::new(store, destinations, seal));
         let queue = Names::new(program.config.namespace.clone()).store();
         let spec = Spec::new(queue, program.config.stage(Stage::Store));
-        Ok(vec![Worker::new(
-            program,
-            Arc::clone(broker),
-            Arc::new(handler),
-            spec,
-        )])
+        Ok(vec![program.worker(broker, Arc::new(handler), spec)])
     })
     .await
 }
