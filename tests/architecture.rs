@@ -108,6 +108,27 @@ fn what_is_shipped_knows_nothing_of_the_benchmark() -> Result<()> {
     Ok(())
 }
 
+/// What logs, labels and pages call an engine is asked of the engine: a system on SQLite never says "postgres".
+#[test]
+fn engines_are_named_in_one_place() -> Result<()> {
+    let but = [
+        "common/src/dependency.rs",
+        // The scheme of its URL.
+        "common/src/config.rs",
+    ];
+    for below in PROGRAMS {
+        for (file, text) in code(below)? {
+            let names = ["\"postgres\"", "\"rabbitmq\""];
+            let is_named = names.iter().any(|name| text.contains(name));
+            ensure!(
+                !is_named || but.contains(&file.as_str()),
+                "{file} names an engine: common::dependency::EngineKind has its name"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn metrics_are_recorded_in_one_place() -> Result<()> {
     for below in PROGRAMS {
@@ -167,7 +188,8 @@ fn background_tasks_are_supervised() -> Result<()> {
 }
 
 /// The modules of `common` that do no I/O, as ARCHITECTURE.md lists them.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
+    "dependency",
     "duration",
     "event",
     "fingerprint",

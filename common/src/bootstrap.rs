@@ -147,6 +147,7 @@ impl Program {
             drain: settings.drain,
             probe_first: settings.probe_first,
             probe_max: settings.probe_max,
+            database: engines::database(&self.config),
             logins: self.config.broker.logins(),
             topology: Topology::new(&self.config.plan()),
         };

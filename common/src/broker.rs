@@ -26,6 +26,7 @@ pub use declare_anew::declare_anew;
 pub use error::{BrokerError, PublishError};
 pub use traced::{publish_traced, publish_traced_reaching};
 
+use crate::dependency::EngineKind;
 use crate::message::Message;
 pub use crate::publication::{Address, Publication};
 use crate::topology::{Binding, Topology};
@@ -262,6 +263,9 @@ pub trait Broker: Send + Sync {
     async fn missed(&self) {
         std::future::pending::<()>().await;
     }
+
+    /// Which engine it is.
+    fn engine(&self) -> EngineKind;
 
     /// What the engine is and in which version, such as "RabbitMQ 3.13.7"; `None` where it does not
     /// tell.

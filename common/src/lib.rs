@@ -11,7 +11,7 @@
 //! store     ─> event, reason, sqlite                  only store/, broker/embedded and sqlite import sqlx
 //! telemetry ─> neither broker nor store
 //! sqlite    ─> nothing of ours: one file, which the embedded engines share
-//! duration, event, fingerprint, message, namespace, outcome, publication, reason, retry, signature, topology:
+//! dependency, duration, event, fingerprint, message, namespace, outcome, publication, reason, retry, signature, topology:
 //!     pure, no I/O; they use nothing of the above
 //! ```
 //!
@@ -21,6 +21,7 @@ pub mod bootstrap;
 pub mod broker;
 pub mod canonical;
 pub mod config;
+pub mod dependency;
 pub mod descriptors;
 pub mod duration;
 pub mod event;

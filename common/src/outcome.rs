@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dependency::Dependency;
 use crate::message::Message;
 use crate::publication::Publication;
 use crate::reason::ReasonCode;
@@ -34,11 +35,60 @@ pub enum Outcome {
     /// Something that every event needs is down. Spends no attempt: the worker gives everything
     /// back, waits until the dependency answers, and goes on.
     Hold {
-        /// What is down, as an operator knows it: `postgres`, `rabbitmq`.
-        dependency: &'static str,
+        /// What is down.
+        dependency: Dependency,
         /// How it shows.
         error: String,
     },
+}
+
+/// What an event came to, by its name in metrics and logs. A retry with no attempts left is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutcomeKind {
+    /// Nothing more to do.
+    Done,
+    /// Done here; what follows was published.
+    Next,
+    /// Refused for good.
+    Rejected,
+    /// Failed; a later attempt waits on the broker.
+    Retry,
+    /// Put off; no attempt was spent.
+    Snooze,
+    /// Left to somebody else.
+    GiveBack,
+    /// Given up.
+    Dead,
+    /// Given back, because something that every event needs is down.
+    Hold,
+}
+
+impl OutcomeKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Next,
+        Self::Rejected,
+        Self::Retry,
+        Self::Snooze,
+        Self::GiveBack,
+        Self::Dead,
+        Self::Hold,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Next => "next",
+            Self::Rejected => "rejected",
+            Self::Retry => "retry",
+            Self::Snooze => "snooze",
+            Self::GiveBack => "give_back",
+            Self::Dead => "dead",
+            Self::Hold => "hold",
+        }
+    }
 }
 
 /// Why an event is refused.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A handler sees events and returns outcomes; it never sees the broker. One function
-//! (`settle::settlement`) turns outcomes into publications and settlements.
+//! (`decision::decide`) turns outcomes into publications and settlements.
 //!
 //! ```text
 //! worker ─> keeper ─> trial ─┐                what the lanes of a worker share is its desk,
@@ -18,6 +18,7 @@
 mod call;
 mod carry;
 mod claim;
+mod decision;
 mod desk;
 mod give_back;
 mod hand;
@@ -26,8 +27,9 @@ mod handling;
 mod hold;
 mod keeper;
 mod lane;
+mod letters;
+mod place;
 mod received;
-mod settle;
 mod settling;
 mod spec;
 mod standing;

@@ -152,10 +152,6 @@ impl Handler for Validate {
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
         batch.iter().map(|received| self.judge(received)).collect()
     }
-
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 /// Whether it is a letter whose secrets were masked: a replay must not make an event of it.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use common::dependency::Dependency;
 use common::event::Trail;
 use common::outcome::Outcome;
 use common::runtime::{Handler, Received};
@@ -42,7 +43,7 @@ impl Handler for Works {
         if self.0.refuses.load(Ordering::SeqCst) {
             self.0.refused.fetch_add(batch.len(), Ordering::SeqCst);
             let hold = || Outcome::Hold {
-                dependency: "postgres",
+                dependency: Dependency::Database,
                 error: "read only".to_owned(),
             };
             return batch.iter().map(|_| hold()).collect();
@@ -55,7 +56,7 @@ impl Handler for Works {
         vec![Outcome::Done; batch.len()]
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -72,10 +73,6 @@ impl Handler for Slow {
         }
         vec![Outcome::GiveBack; batch.len()]
     }
-
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +88,7 @@ async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
     .await;
     let problem = standing.problem().await.expect("it holds");
     assert!(
-        problem.contains("holding for postgres") && problem.contains("read only"),
+        problem.contains("holding for sqlite_database") && problem.contains("read only"),
         "{problem}"
     );
     let refused = dependency.refused.load(Ordering::SeqCst);
@@ -120,7 +117,7 @@ async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
         assert_eq!(routing_key, "signup.requested");
     }
     assert_eq!(world.depth(&Names::suspect(&world.queue)).await, 0);
-    let labels = format!("{{queue=\"{}\",dependency=\"postgres\"}}", world.queue);
+    let labels = format!("{{queue=\"{}\",dependency=\"sqlite_database\"}}", world.queue);
     let holds = world.metric(&format!("longshore_holds_total{labels}"));
     assert_eq!(holds.as_deref(), Some("1"));
     world.end(running).await;

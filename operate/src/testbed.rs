@@ -14,6 +14,7 @@ use common::broker::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
     PublishError, Subscription, Waiting,
 };
+use common::dependency::EngineKind;
 use common::event::{EventId, Logins, now};
 use common::message::{Headers, Message};
 use common::namespace::Namespace;
@@ -197,6 +198,10 @@ impl Broker for FailingBroker {
 
     fn looks_leave_no_trace(&self) -> bool {
         self.real.looks_leave_no_trace()
+    }
+
+    fn engine(&self) -> EngineKind {
+        self.real.engine()
     }
 
     fn user(&self) -> Option<&str> {

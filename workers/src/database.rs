@@ -1,18 +1,16 @@
 //! What it means for an event that the database would not do something.
 
+use common::dependency::Dependency;
 use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
 use common::store::StoreError;
-
-/// The dependency, as operators know it.
-const DATABASE: &str = "postgres";
 
 /// What becomes of an event over `error`. Only what waiting mends is waited for: were anything else held,
 /// it would be handled again and again.
 pub(crate) fn refused(error: StoreError) -> Outcome {
     match error {
         StoreError::Unavailable(_) | StoreError::Schema(_) => Outcome::Hold {
-            dependency: DATABASE,
+            dependency: Dependency::Database,
             error: error.to_string(),
         },
         StoreError::Data(detail) => Outcome::Dead(Failure::new(ReasonCode::Unstorable, detail)),

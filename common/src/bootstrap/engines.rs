@@ -6,6 +6,7 @@ use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbit::RabbitBroker;
 use crate::broker::{Broker, BrokerError};
 use crate::config::Config;
+use crate::dependency::EngineKind;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -37,4 +38,13 @@ pub fn store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
         return Ok(Arc::new(SqliteStore::new(database, namespace)?));
     }
     Ok(Arc::new(PostgresStore::new(database, namespace)?))
+}
+
+/// What keeps the rows of a configuration.
+pub(super) fn database(config: &Config) -> EngineKind {
+    if config.database.url.is_embedded() {
+        EngineKind::SqliteDatabase
+    } else {
+        EngineKind::Postgres
+    }
 }

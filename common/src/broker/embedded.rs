@@ -44,6 +44,7 @@ use super::{
 };
 use crate::config;
 use crate::config::EMBEDDED_LOGIN;
+use crate::dependency::EngineKind;
 use crate::sqlite::{Database, Location};
 use crate::tasks::supervised_until;
 use crate::telemetry::metrics;
@@ -342,6 +343,10 @@ impl Broker for EmbeddedBroker {
 
     fn looks_leave_no_trace(&self) -> bool {
         true
+    }
+
+    fn engine(&self) -> EngineKind {
+        EngineKind::SqliteBroker
     }
 
     fn user(&self) -> Option<&str> {

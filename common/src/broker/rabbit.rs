@@ -40,6 +40,7 @@ use super::{
     Subscription, Waiting,
 };
 use crate::config;
+use crate::dependency::EngineKind;
 use crate::event::Limits;
 use crate::topology::{Binding, Names, Stage, Topology};
 
@@ -304,6 +305,10 @@ impl Broker for RabbitBroker {
         seen: &mut (dyn FnMut(Waiting) + Send),
     ) -> Result<bool, BrokerError> {
         look::look(&self.errands, queue, most, seen).await
+    }
+
+    fn engine(&self) -> EngineKind {
+        EngineKind::RabbitMq
     }
 
     fn user(&self) -> Option<&str> {

@@ -52,10 +52,9 @@ pub(super) async fn call(
 /// stuck probe would hold the worker for ever.
 pub(super) async fn probe(
     handler: &dyn Handler,
-    dependency: &'static str,
     timeout: Duration,
 ) -> Result<(), String> {
-    let contained = AssertUnwindSafe(handler.probe(dependency)).catch_unwind();
+    let contained = AssertUnwindSafe(handler.probe()).catch_unwind();
     match tokio::time::timeout(timeout, contained).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(panic)) => Err(format!("the probe panicked: {}", panic_message(&*panic))),
@@ -126,10 +125,6 @@ mod tests {
             let failure = Failure::new(ReasonCode::Invalid, batch[0].is_fresh().to_string());
             vec![Outcome::Dead(failure)]
         }
-
-        async fn probe(&self, _: &'static str) -> Result<(), String> {
-            Ok(())
-        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -179,9 +174,19 @@ mod tests {
             }
             vec![Outcome::Done; batch.len()]
         }
+    }
 
-        async fn probe(&self, dependency: &'static str) -> Result<(), String> {
-            match dependency {
+    /// Handles nothing, and answers a probe as it is told.
+    struct Probed(&'static str);
+
+    #[async_trait]
+    impl Handler for Probed {
+        async fn handle(&self, _: &[Received]) -> Vec<Outcome> {
+            Vec::new()
+        }
+
+        async fn probe(&self) -> Result<(), String> {
+            match self.0 {
                 "panic" => panic!("as told"),
                 "stall" => std::future::pending().await,
                 "down" => Err("still".to_owned()),
@@ -192,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_probe_always_comes_to_an_end() {
-        let told = async |dependency| probe(&Moody, dependency, Duration::from_millis(50)).await;
+        let told = async |answer| probe(&Probed(answer), Duration::from_millis(50)).await;
         assert_eq!(told("up").await, Ok(()));
         assert_eq!(told("down").await, Err("still".to_owned()));
         assert_eq!(

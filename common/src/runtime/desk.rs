@@ -11,6 +11,7 @@ use super::Handler;
 use super::hold::{Down, Hold};
 use super::spec::{Spec, Surroundings};
 use crate::broker::Broker;
+use crate::dependency::Engines;
 use crate::retry::Waits;
 use crate::telemetry::metrics::QueueMetrics;
 use crate::telemetry::millis;
@@ -21,6 +22,8 @@ pub(super) struct Desk {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) spec: Spec,
     pub(super) surroundings: Surroundings,
+    /// What its dependencies are called.
+    pub(super) engines: Engines,
     pub(super) hold: Arc<Hold>,
     /// Trials of held workers that are under way.
     pub(super) trials: TaskTracker,
@@ -38,11 +41,16 @@ impl Desk {
         handler: Arc<dyn Handler>,
         spec: Spec,
     ) -> Self {
+        let engines = Engines {
+            broker: broker.engine(),
+            database: surroundings.database,
+        };
         Self {
             broker,
             handler,
             surroundings,
-            hold: Arc::new(Hold::new()),
+            engines,
+            hold: Arc::new(Hold::new(engines)),
             trials: TaskTracker::new(),
             slots: Arc::new(Semaphore::new(spec.settings.concurrency)),
             metrics: QueueMetrics::new(&spec.queue),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use super::desk::Desk;
-use super::settle::Place;
+use super::place::Place;
 use super::{Claim, Received};
 use crate::broker::{Delivery, SubscriptionControl, Tag};
 use crate::event::{carry_death, now};

@@ -13,9 +13,11 @@ pub trait Handler: Send + Sync + 'static {
     /// when its time is up.
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome>;
 
-    /// Asks whether a dependency that [`Outcome::Hold`] named answers again.
+    /// Asks whether what the handler holds for ([`Outcome::Hold`]) answers again. The runtime asks the broker by itself.
     ///
     /// # Errors
     /// It does not, and how that shows.
-    async fn probe(&self, dependency: &'static str) -> Result<(), String>;
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

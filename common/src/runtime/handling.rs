@@ -25,7 +25,7 @@ impl Hand {
             let message = &in_hand.received.message;
             (message.message_id.as_deref(), &message.headers)
         });
-        let traced = trace::processing(&self.queue, messages);
+        let traced = trace::processing(self.desk.engines.broker, &self.queue, messages);
         let span = tracing::info_span!(parent: &traced, "handle", queue.name = %self.queue, events = batch.len());
         let work = async {
             let (received, tags): (Vec<Received>, Vec<_>) = batch

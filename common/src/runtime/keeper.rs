@@ -11,9 +11,10 @@ use tokio::time::timeout;
 
 use super::call;
 use super::desk::Desk;
-use super::hold::{BROKER, Down};
+use super::hold::Down;
 use super::trial::Trial;
 use crate::broker::declare_anew;
+use crate::dependency::Dependency;
 use crate::tasks;
 use crate::telemetry::millis;
 
@@ -25,7 +26,7 @@ const RELAPSE: Duration = Duration::from_secs(10);
 
 /// How the last hold ended.
 struct Ended {
-    dependency: &'static str,
+    dependency: Dependency,
     at: Instant,
     /// How many events had gone through by then.
     through: u64,
@@ -62,9 +63,10 @@ impl Keeper {
                 tracing::debug!(queue.name = %desk.spec.queue, "the hold goes on");
             } else {
                 waits.reset();
-                desk.metrics.hold(down.dependency);
+                let engine = desk.engines.engine_of(down.dependency);
+                desk.metrics.hold(engine);
                 tracing::warn!(
-                    queue.name = %desk.spec.queue, dependency = down.dependency, error = down.error,
+                    queue.name = %desk.spec.queue, dependency = engine.as_str(), error = down.error,
                     "holding: giving events back until it answers"
                 );
             }
@@ -75,15 +77,18 @@ impl Keeper {
                 match self.look(down.dependency).await {
                     Ok(()) => break,
                     Err(still) => {
-                        let Down { dependency, error } = &still;
-                        tracing::debug!(queue.name = %desk.spec.queue, dependency, error, "still down");
+                        let engine = desk.engines.engine_of(still.dependency);
+                        tracing::debug!(
+                            queue.name = %desk.spec.queue, dependency = engine.as_str(), error = still.error,
+                            "still down"
+                        );
                         desk.hold.go_on(still.clone());
                         down = still;
                     }
                 }
             }
             tracing::info!(
-                queue.name = %desk.spec.queue, dependency = down.dependency,
+                queue.name = %desk.spec.queue, dependency = desk.engines.engine_of(down.dependency).as_str(),
                 "it answers and an event went through: working again"
             );
             last = Some(Ended {
@@ -106,7 +111,7 @@ impl Keeper {
     }
 
     /// Asks the dependency, then tries one event.
-    async fn look(&self, dependency: &'static str) -> Result<(), Down> {
+    async fn look(&self, dependency: Dependency) -> Result<(), Down> {
         self.probe(dependency)
             .await
             .map_err(|error| Down { dependency, error })?;
@@ -122,10 +127,10 @@ impl Keeper {
         }
     }
 
-    async fn probe(&self, dependency: &'static str) -> Result<(), String> {
+    async fn probe(&self, dependency: Dependency) -> Result<(), String> {
         let desk = &self.desk;
-        if dependency != BROKER {
-            return call::probe(&*desk.handler, dependency, desk.spec.settings.timeout).await;
+        if dependency != Dependency::Broker {
+            return call::probe(&*desk.handler, desk.spec.settings.timeout).await;
         }
         desk.broker
             .ready()

@@ -3,12 +3,24 @@
 use std::sync::Arc;
 
 use super::Received;
+use super::decision::{Decision, Finished, decide};
 use super::hand::{Hand, InHand};
 use super::hold::Down;
-use super::settle::{Settlement, settlement};
-use crate::broker::{PublishError, Settlement as Settle, SubscriptionControl, publish_traced};
+use crate::broker::{PublishError, Settlement, SubscriptionControl, publish_traced};
 use crate::event::now;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome, OutcomeKind};
+use crate::publication::Publication;
+
+/// What is decided about a batch.
+struct Decided {
+    /// What goes out for those that are finished, in their order.
+    publications: Vec<Publication>,
+    /// Each with how many of the publications are its own.
+    finished: Vec<(InHand, usize, Finished)>,
+    back: Vec<InHand>,
+    /// The error says what the worker holds for.
+    done: Result<(), Down>,
+}
 
 impl Hand {
     /// Does what the outcomes ask for: publishes, confirmed, and only then settles. What the broker has
@@ -19,48 +31,28 @@ impl Hand {
         handled: Vec<(InHand, Outcome)>,
         control: &Arc<dyn SubscriptionControl>,
     ) -> Result<(), Down> {
-        let mut publications = Vec::with_capacity(handled.len());
-        let mut finished = Vec::with_capacity(handled.len());
-        let mut back = Vec::new();
-        let mut done = Ok(());
-        for (in_hand, outcome) in handled {
-            match settlement(outcome, &in_hand.received, &self.place(), now()) {
-                Settlement::Finish {
-                    publish,
-                    outcome,
-                    failure,
-                } => {
-                    let count = publish.len();
-                    publications.extend(publish);
-                    finished.push((in_hand, count, outcome, failure));
-                }
-                Settlement::GiveBack => {
-                    self.desk.metrics.outcome("give_back", "");
-                    back.push(in_hand);
-                }
-                Settlement::Hold { dependency, error } => {
-                    self.desk.metrics.outcome("hold", "");
-                    done = self.hold(Down { dependency, error });
-                    back.push(in_hand);
-                }
-            }
-        }
+        let Decided {
+            publications,
+            finished,
+            mut back,
+            mut done,
+        } = self.decide(handled);
         if !control.owns().await {
             return done.and(Err(self.taken_back(finished.len() + back.len())));
         }
-        let mut answers = if publications.is_empty() {
-            Vec::new().into_iter()
+        let answers = if publications.is_empty() {
+            Vec::new()
         } else {
-            let answers = publish_traced(&*self.desk.broker, publications).await;
-            answers.into_iter()
+            publish_traced(&*self.desk.broker, publications).await
         };
-        for (in_hand, count, outcome, failure) in finished {
+        let mut answers = answers.into_iter();
+        for (in_hand, count, finished) in finished {
             match confirmed(&mut answers, count) {
                 Ok(()) => {
-                    control.settle(in_hand.tag, Settle::Ack);
+                    control.settle(in_hand.tag, Settlement::Ack);
                     self.gone(1);
                     self.desk.went_through();
-                    self.report(&in_hand.received, outcome, failure.as_ref());
+                    self.report(&in_hand.received, &finished);
                 }
                 Err(PublishError::Invalid(problem)) => {
                     tracing::error!(
@@ -68,7 +60,7 @@ impl Hand {
                         event.id = &*in_hand.received.told_id(),
                         "what came of it cannot be published: it is given back, up to the delivery limit"
                     );
-                    control.settle(in_hand.tag, Settle::GiveBack);
+                    control.settle(in_hand.tag, Settlement::GiveBack);
                     self.gone(1);
                 }
                 Err(error) => {
@@ -81,31 +73,62 @@ impl Hand {
         done
     }
 
+    /// Decides about each event of a batch, and begins to hold where one asks for it.
+    fn decide(&self, handled: Vec<(InHand, Outcome)>) -> Decided {
+        let mut decided = Decided {
+            publications: Vec::with_capacity(handled.len()),
+            finished: Vec::with_capacity(handled.len()),
+            back: Vec::new(),
+            done: Ok(()),
+        };
+        let metrics = &self.desk.metrics;
+        for (in_hand, outcome) in handled {
+            match decide(outcome, &in_hand.received, &self.place(), now()) {
+                Decision::Finish { publish, finished } => {
+                    let count = publish.len();
+                    decided.publications.extend(publish);
+                    decided.finished.push((in_hand, count, finished));
+                }
+                Decision::GiveBack => {
+                    metrics.outcome(OutcomeKind::GiveBack, None);
+                    decided.back.push(in_hand);
+                }
+                Decision::Hold { dependency, error } => {
+                    metrics.outcome(OutcomeKind::Hold, None);
+                    decided.done = self.hold(Down { dependency, error });
+                    decided.back.push(in_hand);
+                }
+            }
+        }
+        decided
+    }
+
     /// Begins to hold, unless the worker does already.
     fn hold(&self, down: Down) -> Result<(), Down> {
         self.desk.begin_hold(down.clone());
         Err(down)
     }
 
-    fn report(&self, received: &Received, outcome: &'static str, failure: Option<&Failure>) {
+    fn report(&self, received: &Received, finished: &Finished) {
         let metrics = &self.desk.metrics;
-        metrics.outcome(outcome, failure.map_or("", |failure| failure.code.as_str()));
+        metrics.outcome(finished.kind(), finished.code());
         let id = || received.told_id();
-        match (outcome, failure) {
-            ("retry", Some(Failure { code, error })) => tracing::warn!(
+        match finished {
+            Finished::Retry(Failure { code, error }) => tracing::warn!(
                 queue.name = %self.queue, event.id = &*id(), attempt = received.attempt(),
                 reason = code.as_str(), error, "an attempt failed"
             ),
-            ("dead", Some(Failure { code, error })) => tracing::error!(
+            Finished::Dead(Failure { code, error }) => tracing::error!(
                 queue.name = %self.queue, event.id = &*id(), attempt = received.attempt(),
                 reason = code.as_str(), error, "given up: it is a dead letter now"
             ),
-            _ => {
+            Finished::Done | Finished::Next | Finished::Rejected(_) | Finished::Snooze => {
                 if let Some(received_at) = received.trail.received_at
                     && let Ok(age) = (now() - received_at).try_into()
                 {
                     metrics.age(age);
                 }
+                let outcome = finished.kind().as_str();
                 tracing::debug!(queue.name = %self.queue, event.id = &*id(), outcome, "handled");
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::StageSettings;
+use crate::dependency::EngineKind;
 use crate::event::Logins;
 use crate::topology::Topology;
 
@@ -42,6 +43,8 @@ pub struct Surroundings {
     pub probe_first: Duration,
     /// The longest such wait.
     pub probe_max: Duration,
+    /// What keeps the rows of the program.
+    pub database: EngineKind,
     /// Whose `longshore-*` headers count.
     pub logins: Logins,
     /// What is declared again before a hold for the broker ends: somebody may have deleted a part of it.

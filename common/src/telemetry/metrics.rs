@@ -9,6 +9,8 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::dependency::EngineKind;
+use crate::outcome::OutcomeKind;
 use crate::reason::ReasonCode;
 use crate::tasks;
 
@@ -66,7 +68,7 @@ metrics_table! {
     HOLDING = "longshore_holding", "gauge", ["queue"],
         "1 while the worker waits for a dependency that is down.";
     HOLDS = "longshore_holds_total", "counter", ["queue", "dependency"],
-        "How often the worker began to wait for a dependency. A wait that begins again at once is the same.";
+        "How often the worker began to wait for a dependency: rabbitmq, postgres, sqlite_broker or sqlite_database. A wait that begins again at once is the same.";
     SUSPECTS = "longshore_suspects_total", "counter", ["queue"],
         "Messages put aside to be handled alone, because they came back twice.";
     AGE_SECONDS = "longshore_event_age_seconds", "histogram", ["queue"],
@@ -218,7 +220,7 @@ pub(crate) fn log_lines_dropped(count: u64) {
 #[derive(Clone)]
 pub struct QueueMetrics {
     queue: String,
-    outcomes: [(&'static str, Counter); 8],
+    outcomes: [(OutcomeKind, Counter); OutcomeKind::ALL.len()],
     in_flight: Gauge,
     age: Histogram,
     handle: Histogram,
@@ -229,18 +231,9 @@ impl QueueMetrics {
     /// The metrics of `queue`, all of them there from the start.
     pub fn new(queue: &str) -> Self {
         let queue = queue.to_owned();
-        let outcomes = [
-            "done",
-            "next",
-            "rejected",
-            "retry",
-            "snooze",
-            "give_back",
-            "dead",
-            "hold",
-        ];
+        let counter = |outcome| (outcome, outcome_counter(&queue, outcome, None));
         let metrics = Self {
-            outcomes: outcomes.map(|outcome| (outcome, outcome_counter(&queue, outcome, ""))),
+            outcomes: OutcomeKind::ALL.map(counter),
             in_flight: gauge!(IN_FLIGHT, "queue" => queue.clone()),
             age: histogram!(AGE_SECONDS, "queue" => queue.clone()),
             handle: histogram!(HANDLE_SECONDS, "queue" => queue.clone()),
@@ -255,12 +248,12 @@ impl QueueMetrics {
         metrics
     }
 
-    /// An event was handled. `reason` is empty where there is none.
-    pub fn outcome(&self, outcome: &'static str, reason: &'static str) {
+    /// An event was handled.
+    pub fn outcome(&self, outcome: OutcomeKind, reason: Option<ReasonCode>) {
         let known = self
             .outcomes
             .iter()
-            .find(|(known, _)| *known == outcome && reason.is_empty());
+            .find(|(known, _)| *known == outcome && reason.is_none());
         match known {
             Some((_, counter)) => counter.increment(1),
             None => outcome_counter(&self.queue, outcome, reason).increment(1),
@@ -283,9 +276,10 @@ impl QueueMetrics {
         gauge!(HOLDING, "queue" => self.queue.clone()).set(f64::from(u8::from(holding)));
     }
 
-    /// The worker begins to wait.
-    pub fn hold(&self, dependency: &'static str) {
-        counter!(HOLDS, "queue" => self.queue.clone(), "dependency" => dependency).increment(1);
+    /// The worker begins to wait for an engine.
+    pub fn hold(&self, engine: EngineKind) {
+        counter!(HOLDS, "queue" => self.queue.clone(), "dependency" => engine.as_str())
+            .increment(1);
     }
 
     /// A message was put aside.
@@ -299,8 +293,9 @@ impl QueueMetrics {
     }
 }
 
-fn outcome_counter(queue: &str, outcome: &'static str, reason: &'static str) -> Counter {
-    counter!(OUTCOMES, "queue" => queue.to_owned(), "outcome" => outcome, "reason" => reason)
+fn outcome_counter(queue: &str, outcome: OutcomeKind, reason: Option<ReasonCode>) -> Counter {
+    let reason = reason.map_or("", |reason| reason.as_str());
+    counter!(OUTCOMES, "queue" => queue.to_owned(), "outcome" => outcome.as_str(), "reason" => reason)
 }
 
 fn number(count: usize) -> f64 {

@@ -12,9 +12,10 @@ use common::broker::{
     PublishError, Settlement, Subscription, SubscriptionControl, Tag,
 };
 use common::config::{Config, StageSettings};
+use common::dependency::EngineKind;
 use common::event::{Trail, header};
 use common::message::Message;
-use common::outcome::{Failure as OutcomeFailure, Outcome};
+use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
 use common::runtime::{Handler, Received, Spec, Standing, Unfinished};
 use common::sqlite::Location;
@@ -122,6 +123,10 @@ impl Broker for Odd {
         self.inner.history(from).await
     }
 
+    fn engine(&self) -> EngineKind {
+        self.inner.engine()
+    }
+
     fn user(&self) -> Option<&str> {
         self.inner.user()
     }
@@ -137,7 +142,7 @@ pub struct Fails(pub Arc<AtomicUsize>);
 #[async_trait]
 impl Handler for Fails {
     async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        let failure = || OutcomeFailure::new(ReasonCode::HandlerFailed, "no");
+        let failure = || Failure::new(ReasonCode::HandlerFailed, "no");
         let outcome = |number: usize| match number % 4 {
             0 => Outcome::GiveBack,
             1 => Outcome::Dead(failure()),
@@ -149,10 +154,6 @@ impl Handler for Fails {
         };
         let number = || self.0.fetch_add(1, Ordering::SeqCst);
         batch.iter().map(|_| outcome(number())).collect()
-    }
-
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
-        Ok(())
     }
 }
 

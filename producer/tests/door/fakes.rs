@@ -13,6 +13,7 @@ use common::broker::{
     PublishError, Subscription,
 };
 use common::config::Config;
+use common::dependency::EngineKind;
 use common::event::{Decoded, EventId, Types, decode, now};
 use common::health::Health;
 use common::namespace::Namespace;
@@ -135,6 +136,10 @@ impl Broker for TestBroker {
             None => self.real().await.ready().await,
             Some(error) => Err(BrokerError::Lost(error.to_string())),
         }
+    }
+
+    fn engine(&self) -> EngineKind {
+        self.real.engine()
     }
 
     fn user(&self) -> Option<&str> {

@@ -37,8 +37,8 @@ impl Handler for Crashing {
         self.0.handle(batch).await
     }
 
-    async fn probe(&self, dependency: &'static str) -> Result<(), String> {
-        self.0.probe(dependency).await
+    async fn probe(&self) -> Result<(), String> {
+        self.0.probe().await
     }
 }
 

@@ -46,7 +46,7 @@ impl Handler for KeepDead {
         outcomes
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         self.store.ready().await.map_err(|error| error.to_string())
     }
 }
@@ -88,7 +88,7 @@ impl Handler for KeepRejections {
             .collect()
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         self.store.ready().await.map_err(|error| error.to_string())
     }
 }

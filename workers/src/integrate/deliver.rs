@@ -250,7 +250,7 @@ impl Handler for Deliver {
         outcomes
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         // What was sent is recorded before anything else is taken in hand.
         let caught_up = self.recorder.catch_up().await;
         caught_up.map_err(|error| error.to_string())?;

@@ -86,7 +86,7 @@ impl Handler for StoreEvents {
             .collect()
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         self.store.ready().await.map_err(|error| error.to_string())
     }
 }

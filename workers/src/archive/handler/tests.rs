@@ -118,6 +118,6 @@ async fn a_database_that_is_down_is_waited_for() {
     ] {
         assert!(matches!(outcome[..], [Outcome::Hold { .. }]), "{outcome:?}");
     }
-    assert!(dead.probe("postgres").await.is_err());
-    assert!(rejections.probe("postgres").await.is_err());
+    assert!(dead.probe().await.is_err());
+    assert!(rejections.probe().await.is_err());
 }

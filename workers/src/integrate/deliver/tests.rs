@@ -189,7 +189,7 @@ async fn while_the_database_cannot_say_what_is_due_nothing_is_sent() {
         );
     }
     assert_eq!(receiver.calls(), [""; 0]);
-    assert!(worker.probe("postgres").await.is_err());
+    assert!(worker.probe().await.is_err());
 }
 
 async fn record(store: &Arc<dyn Store>, key: DeliveryKey) -> Option<DeliveryRecord> {

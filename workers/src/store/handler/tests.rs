@@ -148,7 +148,7 @@ async fn a_database_that_is_down_or_without_its_tables_is_waited_for() {
         for outcome in outcomes {
             assert!(matches!(outcome, Outcome::Hold { .. }), "{outcome:?}");
         }
-        assert!(handler.probe("postgres").await.is_err());
+        assert!(handler.probe().await.is_err());
     }
 }
 
