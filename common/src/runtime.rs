@@ -15,6 +15,7 @@
 //!                                 ├ handling, settling, give_back: the ways out of a hand
 //! ```
 
+mod batch;
 mod call;
 mod carry;
 mod claim;
@@ -36,6 +37,8 @@ mod standing;
 mod trial;
 mod worker;
 
+pub use batch::{Batch, Outcomes};
+pub use call::call_handler;
 pub use carry::{Carried, carry};
 pub use claim::Claim;
 pub use handler::Handler;

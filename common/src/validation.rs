@@ -7,7 +7,7 @@ use crate::event::{
 use crate::message::{CLOUDEVENTS_JSON, Headers, Message};
 use crate::outcome::{Failure, FieldError, Outcome, Rejection};
 use crate::reason::ReasonCode;
-use crate::runtime::{Handler, Received};
+use crate::runtime::{Batch, Handler, Outcomes, Received};
 use crate::seal::{Seal, Unsealable};
 use crate::topology::Fact;
 use async_trait::async_trait;
@@ -149,8 +149,8 @@ fn written(event: &CloudEvent) -> String {
 
 #[async_trait]
 impl Handler for Validate {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        batch.iter().map(|received| self.judge(received)).collect()
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+        Ok(batch.answer(|received| self.judge(received)))
     }
 }
 

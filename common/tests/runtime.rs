@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use common::dependency::Dependency;
 use common::event::Trail;
 use common::outcome::Outcome;
-use common::runtime::{Handler, Received};
+use common::runtime::{Batch, Handler, Outcomes, Received};
 use common::topology::Names;
 use futures_util::StreamExt as _;
 
@@ -27,7 +27,7 @@ use self::world::{Fails, Fault, PATIENCE, PREFETCH, World, until};
 
 /// The dependency of the handler: it answers when it is asked, and refuses to work.
 #[derive(Default)]
-struct Dependency {
+struct Needed {
     refuses: AtomicBool,
     asked: AtomicUsize,
     refused: AtomicUsize,
@@ -35,25 +35,24 @@ struct Dependency {
     done: Mutex<BTreeMap<String, Vec<Received>>>,
 }
 
-struct Works(Arc<Dependency>);
+struct Works(Arc<Needed>);
 
 #[async_trait]
 impl Handler for Works {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
         if self.0.refuses.load(Ordering::SeqCst) {
             self.0.refused.fetch_add(batch.len(), Ordering::SeqCst);
-            let hold = || Outcome::Hold {
+            return Err(Outcome::Hold {
                 dependency: Dependency::Database,
                 error: "read only".to_owned(),
-            };
-            return batch.iter().map(|_| hold()).collect();
+            });
         }
         let mut done = self.0.done.lock().expect("no panic");
-        for event in batch {
+        for event in batch.iter() {
             let id = event.message.message_id.clone().unwrap_or_default();
             done.entry(id).or_default().push(event.clone());
         }
-        vec![Outcome::Done; batch.len()]
+        Ok(batch.answer(|_| Outcome::Done))
     }
 
     async fn probe(&self) -> Result<(), String> {
@@ -67,11 +66,11 @@ struct Slow;
 
 #[async_trait]
 impl Handler for Slow {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        for event in batch {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+        for event in batch.iter() {
             event.claim.called_back().await;
         }
-        vec![Outcome::GiveBack; batch.len()]
+        Ok(batch.answer(|_| Outcome::GiveBack))
     }
 }
 
@@ -79,7 +78,7 @@ impl Handler for Slow {
 async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
     const EVENTS: usize = 400;
     let world = World::with(EVENTS).await;
-    let dependency = Arc::new(Dependency::default());
+    let dependency = Arc::new(Needed::default());
     dependency.refuses.store(true, Ordering::SeqCst);
     let (standing, running) = world.start(Works(Arc::clone(&dependency)));
     until("many trials", async || {
@@ -117,7 +116,10 @@ async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
         assert_eq!(routing_key, "signup.requested");
     }
     assert_eq!(world.depth(&Names::suspect(&world.queue)).await, 0);
-    let labels = format!("{{queue=\"{}\",dependency=\"sqlite_database\"}}", world.queue);
+    let labels = format!(
+        "{{queue=\"{}\",dependency=\"sqlite_database\"}}",
+        world.queue
+    );
     let holds = world.metric(&format!("longshore_holds_total{labels}"));
     assert_eq!(holds.as_deref(), Some("1"));
     world.end(running).await;
@@ -126,7 +128,7 @@ async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_with_nothing_waiting_ends_by_itself() {
     let world = World::with(1).await;
-    let dependency = Arc::new(Dependency::default());
+    let dependency = Arc::new(Needed::default());
     dependency.refuses.store(true, Ordering::SeqCst);
     let (standing, running) = world.start(Works(Arc::clone(&dependency)));
     until("it holds", async || {
@@ -169,7 +171,7 @@ async fn what_is_not_begun_is_given_back_uncounted_at_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn real_returns_go_on_counting_through_a_hold() {
     let world = World::with(0).await;
-    let dependency = Arc::new(Dependency::default());
+    let dependency = Arc::new(Needed::default());
     dependency.refuses.store(true, Ordering::SeqCst);
     // One that came back once already, before an earlier hold gave it back as a copy.
     let trail = Trail {

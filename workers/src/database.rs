@@ -5,11 +5,16 @@ use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
 use common::store::StoreError;
 
+/// Whether waiting mends it: nobody's data is to blame, and nothing else would be done either.
+pub(crate) fn is_for_later(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::Schema(_))
+}
+
 /// What becomes of an event over `error`. Only what waiting mends is waited for: were anything else held,
 /// it would be handled again and again.
 pub(crate) fn refused(error: StoreError) -> Outcome {
     match error {
-        StoreError::Unavailable(_) | StoreError::Schema(_) => Outcome::Hold {
+        error if is_for_later(&error) => Outcome::Hold {
             dependency: Dependency::Database,
             error: error.to_string(),
         },

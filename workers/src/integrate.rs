@@ -136,7 +136,7 @@ pub(crate) fn longest_in_hand(destination: &Destination) -> Duration {
 
 /// A destination's own settings in the shape of a stage's. Everything in hand is handled at once: it
 /// waits in the handler for one of the destination's places, so that what is asked of and told to the
-/// database before and after takes none.
+/// database before and after takes none. Each event is a batch of its own (see `together`).
 fn settings(destination: &Destination, most: u16) -> StageSettings {
     // What is in hand must have its turn in time, however slow the receiver or small the rate.
     let turns = |time: Duration, each: Duration| (time.as_secs_f64() / each.as_secs_f64()) as usize;

@@ -2,13 +2,15 @@
 //! them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::config::{Config, Destination, Secret};
 use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::namespace::Namespace;
+use common::outcome::Outcome;
 use common::reason::ReasonCode;
-use common::runtime::{Claim, Received};
+use common::runtime::{Claim, Handler, Received, call_handler};
 use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
@@ -51,6 +53,11 @@ pub(crate) fn judge() -> Judge {
     let mut config = Config::default();
     config.secrets.seal = vec![Secret::new("a secret of the tests")];
     Judge::new(&config).expect("a judge")
+}
+
+/// What a worker makes of these events with `handler`.
+pub(crate) async fn handle(handler: &impl Handler, events: &[Received]) -> Vec<Outcome> {
+    call_handler(handler, events, Duration::from_secs(600)).await
 }
 
 /// Where an event stands.

@@ -2,18 +2,98 @@
 
 use async_trait::async_trait;
 
-use super::Received;
+use super::{Batch, Outcomes};
 use crate::outcome::Outcome;
 
 /// What a worker does with events.
+///
+/// A handler takes events and says what came of each. Everything else (taking, retrying, waiting, dead letters) is
+/// done by the runtime, which a handler never sees:
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+///
+/// use async_trait::async_trait;
+/// use common::bootstrap::Program;
+/// use common::broker::Broker;
+/// use common::event::{Logins, now};
+/// use common::message::Message;
+/// use common::outcome::{Failure, Outcome};
+/// use common::reason::ReasonCode;
+/// use common::runtime::{Batch, Handler, Outcomes, Received, Spec, Worker, call_handler};
+/// use common::topology::{Names, Stage};
+///
+/// /// Writes down who is to be greeted.
+/// #[derive(Default)]
+/// struct Greet(Mutex<BTreeSet<String>>);
+///
+/// #[async_trait]
+/// impl Handler for Greet {
+///     async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+///         let mut names = self.0.lock().unwrap();
+///         Ok(batch.answer(|received| match std::str::from_utf8(&received.message.body) {
+///             // Done twice it changes nothing: every step may be done twice.
+///             Ok(name) => {
+///                 names.insert(name.to_owned());
+///                 Outcome::Done
+///             }
+///             // No later attempt can succeed.
+///             Err(error) => Outcome::Dead(Failure::from_error(ReasonCode::Undecodable, &error)),
+///         }))
+///     }
+/// }
+///
+/// /// The worker that does it with what comes to the store stage.
+/// fn worker(program: &Program, broker: &Arc<dyn Broker>) -> Worker {
+///     let queue = Names::new(program.config.namespace.clone()).store();
+///     let spec = Spec::new(queue, program.config.stage(Stage::Store));
+///     program.worker(broker, Arc::new(Greet::default()), spec)
+/// }
+///
+/// // What the worker makes of two events, without a broker:
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let greet = Greet::default();
+/// let event = |body: &'static [u8]| {
+///     let body = body.into();
+///     let message = Message { body, ..Message::default() };
+///     Received::at_the_door(message, "signup.requested".to_owned(), &Logins::default(), now())
+/// };
+/// let events = [event(b"Ada"), event(b"\xff")];
+/// let outcomes = call_handler(&greet, &events, Duration::from_secs(1)).await;
+/// assert!(matches!(outcomes[..], [Outcome::Done, Outcome::Dead(_)]));
+/// assert!(greet.0.lock().unwrap().contains("Ada"));
+/// # }
+/// ```
+///
+/// What becomes of events when a handler does something else than answer:
+///
+/// | the handler | one event | several events |
+/// |--|--|--|
+/// | returns an error | the error is its outcome | each is handled alone; a hold, a snooze or giving back is the outcome of all |
+/// | panics | a retry, `panicked` | each is handled alone, as redelivered |
+/// | takes longer than the timeout of its stage | a retry, `timed_out` | each is handled alone, as redelivered |
+/// | kills the process | it comes back; at the second time it is handled alone, at the fifth it is a dead letter | the same for each |
+///
+/// It cannot answer for too few or too many: only a [`Batch`] makes [`Outcomes`], one for each of its events.
+///
+/// When the worker is told to stop, calls that run go on until the drain deadline. Then they are dropped, and the
+/// broker gives out again what they had. Where a call waits for its turn, it can end sooner: see
+/// [`Claim::called_back`](super::Claim::called_back).
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Handles a batch: one outcome for each event, in order. May be called many times at once, and
-    /// again for the same event, which must then change nothing. It may be dropped at any await,
-    /// when its time is up.
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome>;
+    /// Handles a batch, of at most the `batch` of its stage. May be called many times at once, and again for the same
+    /// event, which must then change nothing. It may be dropped at any await, when its time is up.
+    ///
+    /// # Errors
+    /// The batch was refused as a whole and nothing of it took effect; what that makes of an event that is alone in
+    /// its batch.
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome>;
 
-    /// Asks whether what the handler holds for ([`Outcome::Hold`]) answers again. The runtime asks the broker by itself.
+    /// Asks whether what the handler holds for ([`Outcome::Hold`]) answers again. The runtime asks the broker by
+    /// itself. One that panics or takes longer than the stage's timeout has found that it does not.
     ///
     /// # Errors
     /// It does not, and how that shows.

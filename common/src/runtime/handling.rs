@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
 use super::Received;
-use super::call::call;
+use super::call::call_handler;
 use super::hand::{Hand, InHand};
 use super::hold::Down;
 use crate::broker::SubscriptionControl;
@@ -34,7 +34,7 @@ impl Hand {
                 .unzip();
             let began = Instant::now();
             let settings = &self.desk.spec.settings;
-            let outcomes = call(&*self.desk.handler, &received, settings.timeout).await;
+            let outcomes = call_handler(&*self.desk.handler, &received, settings.timeout).await;
             self.desk.metrics.handled(received.len(), began.elapsed());
             // The next call may begin while the broker confirms what came of this one.
             drop(permit);

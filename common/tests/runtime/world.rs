@@ -17,7 +17,7 @@ use common::event::{Trail, header};
 use common::message::Message;
 use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
-use common::runtime::{Handler, Received, Spec, Standing, Unfinished};
+use common::runtime::{Batch, Handler, Outcomes, Spec, Standing, Unfinished};
 use common::sqlite::Location;
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Names, Topology};
@@ -141,7 +141,7 @@ pub struct Fails(pub Arc<AtomicUsize>);
 
 #[async_trait]
 impl Handler for Fails {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
         let failure = || Failure::new(ReasonCode::HandlerFailed, "no");
         let outcome = |number: usize| match number % 4 {
             0 => Outcome::GiveBack,
@@ -153,7 +153,7 @@ impl Handler for Fails {
             },
         };
         let number = || self.0.fetch_add(1, Ordering::SeqCst);
-        batch.iter().map(|_| outcome(number())).collect()
+        Ok(batch.answer(|_| outcome(number())))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use common::bootstrap::{self, Failure, Program};
 use common::outcome::Outcome;
-use common::runtime::{Handler, Received, Spec};
+use common::runtime::{Batch, Handler, Outcomes, Spec};
 use common::seal::Seal;
 use common::tasks;
 use common::topology::{Names, Stage};
@@ -21,7 +21,7 @@ struct Crashing(StoreEvents);
 
 #[async_trait]
 impl Handler for Crashing {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
         let holds = |text: &[u8]| {
             let bodies = batch.iter().map(|received| &received.message.body);
             let mut windows = bodies.flat_map(|body| body.windows(text.len()));

@@ -8,7 +8,7 @@ use common::config::Destination;
 use common::event::{Trail, header, now};
 use common::outcome::{Failure, Outcome};
 use common::retry;
-use common::runtime::{Handler, Received};
+use common::runtime::{Batch, Handler, Outcomes, Received};
 use common::store::{Attempt, DeliveryKey, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
 use ipnet::IpNet;
@@ -242,12 +242,12 @@ fn webhook_id(key: &DeliveryKey, trail: &Trail) -> String {
 
 #[async_trait]
 impl Handler for Deliver {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for received in batch {
-            outcomes.push(self.deliver(received).await.unwrap_or_else(refused));
-        }
-        outcomes
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+        let outcomes = batch.answer_one_by_one(|received| async move {
+            let delivered = self.deliver(received).await;
+            delivered.unwrap_or_else(refused)
+        });
+        Ok(outcomes.await)
     }
 
     async fn probe(&self) -> Result<(), String> {

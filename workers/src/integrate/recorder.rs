@@ -12,6 +12,7 @@ use common::retry::Waits;
 use common::store::{Attempt, DeliveryKey, DeliveryRecord, Store, StoreError};
 
 use super::together::Together;
+use crate::database::is_for_later;
 
 /// How long attempts gather under load before they are written down. No receiver waits for it, and an
 /// attempt that is not yet recorded takes no place from another.
@@ -210,11 +211,6 @@ impl Drop for Kept<'_> {
             open(&self.recorder.unrecorded).push(self.attempt.clone());
         }
     }
-}
-
-/// Whether recording may succeed when the database is there again, as it should be.
-fn is_for_later(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unavailable(_) | StoreError::Schema(_))
 }
 
 fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

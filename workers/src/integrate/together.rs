@@ -1,6 +1,11 @@
 //! Many small requests to the database made as one: whoever comes while a batch is on its way is in
 //! the next one. What nobody waits for gathers a little longer under load; alone, nobody waits for
 //! company.
+//!
+//! The batches of the runtime will not do. It batches events, and a delivery is asked about, sent and recorded when
+//! its own turn comes and its own receiver answers. In a batch of events all would wait for the slowest, and where
+//! one of them fails the batch, the runtime would handle, and so send, each of them again. What can be batched is
+//! what the database is asked and told around each request.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +14,8 @@ use std::time::Duration;
 use common::store::StoreError;
 use common::tasks;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::database::is_for_later;
 
 /// Maximum of requests in one batch.
 const BATCH: usize = 256;
@@ -74,7 +81,7 @@ where
                 }
             }
             // One of them may be to blame: each for itself then.
-            Err(StoreError::Data(_) | StoreError::Fault(_)) if inputs.len() > 1 => {
+            Err(error) if inputs.len() > 1 && !is_for_later(&error) => {
                 for (asker, input) in askers.into_iter().zip(inputs.iter()) {
                     let answer = make(Arc::new(vec![input.clone()])).await;
                     let _ = asker.send(answer.and_then(|outputs| {
