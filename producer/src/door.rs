@@ -10,7 +10,6 @@ use common::store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::live;
 use crate::password::Hasher;
 use crate::work_queue::WorkQueue;
 
@@ -21,6 +20,12 @@ const BODIES: usize = 64;
 /// How many requests may ask the database at once. They are bounded apart from all others, so that
 /// a database that hangs takes no place from an event that could be accepted.
 const LOOKUPS: usize = 64;
+
+/// How many callers may watch events live at once.
+const LIVE_STREAMS: usize = 512;
+
+/// How many of them may ask the database at the same moment; the others wait for their turn.
+const LIVE_LOOKS: usize = 16;
 
 /// The producer's state, shared by all requests.
 #[derive(Clone)]
@@ -43,8 +48,10 @@ pub struct Inner {
     pub(crate) memory: Arc<Semaphore>,
     /// Questions that the database may still be asked.
     pub(crate) lookups: Semaphore,
-    /// The bounds of those who watch an event live.
-    pub(crate) live: live::Bounds,
+    /// Callers that may still begin to watch an event live.
+    pub(crate) live_streams: Arc<Semaphore>,
+    /// Questions of theirs that the database may still be asked.
+    pub(crate) live_looks: Semaphore,
 }
 
 impl Door {
@@ -62,7 +69,8 @@ impl Door {
             requests: semaphore(config.producer.concurrent_requests),
             memory: semaphore(memory),
             lookups: Semaphore::new(LOOKUPS),
-            live: live::Bounds::default(),
+            live_streams: semaphore(LIVE_STREAMS),
+            live_looks: Semaphore::new(LIVE_LOOKS),
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
             store: health.store.clone(),
             config,

@@ -25,7 +25,7 @@ use common::store::EventStatus;
 use common::telemetry::metrics::LiveStream;
 use futures_util::stream;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,10 +34,6 @@ use crate::problem::{Code, Problem};
 use crate::serve::Stopping;
 use crate::status::{self, PATIENCE, unavailable};
 
-/// How many may watch at once.
-const STREAMS: usize = 512;
-/// How many of them may ask the database at the same moment; the others wait for their turn.
-const LOOKS: usize = 16;
 /// The first and the longest wait between two looks. Each change begins anew.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How long an event may stay unknown: far longer than a healthy system needs to store it.
@@ -56,23 +52,6 @@ const COME_BACK: Duration = Duration::from_secs(2);
 /// Tells proxies (nginx and those that follow it) to pass on what they get at once.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// What all streams share.
-pub(crate) struct Bounds {
-    /// Streams that may still begin.
-    streams: Arc<Semaphore>,
-    /// Questions that the database may still be asked.
-    looks: Semaphore,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            streams: Arc::new(Semaphore::new(STREAMS)),
-            looks: Semaphore::new(LOOKS),
-        }
-    }
-}
-
 /// Tells where an event stands until it is at rest.
 ///
 /// # Errors
@@ -86,7 +65,7 @@ pub(crate) async fn get(
     if door.store.is_none() {
         return Err(unavailable("this producer has no database to ask"));
     }
-    let Ok(place) = Arc::clone(&door.live.streams).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&door.live_streams).try_acquire_owned() else {
         return Err(Problem::new(
             Code::Overloaded,
             "too many watch events live now; come back, or ask GET /v1/events/{id} now and then",
@@ -207,7 +186,7 @@ impl Watch {
             return Seen::NoAnswer;
         };
         let asking = async {
-            let _turn = self.door.live.looks.acquire().await;
+            let _turn = self.door.live_looks.acquire().await;
             store.status(self.id).await
         };
         match tokio::time::timeout(PATIENCE, asking).await {
