@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::Error as _;
 
@@ -132,4 +133,12 @@ fn is_pattern(pattern: &str) -> bool {
                         .bytes()
                         .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'))
         })
+}
+
+/// `[outbound]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Private addresses that webhooks may reach all the same; plain `http` is allowed to these.
+    pub allow: Vec<IpNet>,
 }
