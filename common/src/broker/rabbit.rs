@@ -16,6 +16,7 @@ mod history;
 mod look;
 mod publisher;
 mod publishing;
+mod settings;
 mod settlements;
 mod wire;
 
@@ -32,9 +33,10 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::connection::{Link, Settings};
+use self::connection::Link;
 use self::convert::short;
 use self::publisher::{Pace, Publisher};
+use self::settings::Settings;
 use super::{
     Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication, PublishError,
     Subscription, Waiting,

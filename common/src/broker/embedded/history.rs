@@ -9,7 +9,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::engine::Engine;
 use super::routes::Routes;
-use super::{clock, consumer};
+use super::{clock, properties};
 use crate::broker::{BrokerError, HistoryEntry, HistoryStart};
 use crate::sqlite::Error;
 
@@ -93,7 +93,7 @@ async fn page(
             offset: u64::try_from(id).unwrap_or_default(),
             time: clock::moment_of(row.try_get(4)?),
             routing_key: row.try_get(1)?,
-            message: consumer::message(row.try_get(2)?, body),
+            message: properties::message(row.try_get(2)?, body),
         };
         Ok((id, entry))
     };

@@ -9,7 +9,7 @@ use lapin::uri::AMQPScheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::connection::Settings;
+use super::settings::Settings;
 use crate::broker::BrokerError;
 
 /// What every AMQP 0-9-1 client says first.
