@@ -69,59 +69,46 @@ impl Validate {
                  a secret; `longshore dead edit` can put in what belongs there",
                 ))
             }
-            Ok(()) => {
-                let trail = Trail {
-                    publisher: decoded.trail.publisher.clone(),
-                    received_at: decoded.trail.received_at,
-                    accepted_at: Some(now()),
-                    ..received.onward()
-                };
-                let kind = decoded.event.kind.clone();
-                let id = decoded.id;
-                let mut event = canonical(received, decoded);
-                if let Err(error) = self.seal(hash, id, &mut event.headers) {
-                    return Outcome::Retry {
-                        after: None,
-                        failure: Failure::new(ReasonCode::HandlerFailed, error.to_string()),
-                    };
-                }
-                Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
-            }
-            Err(Refused::Unknown) => {
-                let known: Vec<&str> = self.types.iter().map(EventType::name).collect();
-                let mut error = format!(
-                    "expected one of the types {}, found {:?}",
-                    known.join(", "),
-                    decoded.event.kind
-                );
-                if let Some(sight) = recognise(message) {
-                    error.push_str("; ");
-                    error.push_str(&sight);
-                }
-                let error = secrets::mask_text(&error);
-                Outcome::Dead(Failure::new(ReasonCode::UnknownType, error))
-            }
-            Err(Refused::Rejected(mut rejection)) => {
-                if let Some(sight) = recognise(message) {
-                    rejection.errors.push(FieldError::new("", sight));
-                }
-                // It is kept and announced, but nothing of it is secret any more.
-                for error in &mut rejection.errors {
-                    error.pointer = secrets::mask_text(&error.pointer);
-                    error.detail = secrets::mask_text(&error.detail);
-                }
-                let mut event = canonical(received, decoded);
-                secrets::mask_message(&mut event);
-                Outcome::Rejected(Rejection {
-                    event: Some(Box::new(event)),
-                    ..rejection
-                })
-            }
+            Ok(()) => self.accept(received, decoded, hash),
+            Err(Refused::Unknown) => Outcome::Dead(self.unknown(message, &decoded.event.kind)),
+            Err(Refused::Rejected(rejection)) => reject(received, decoded, rejection),
         }
     }
-}
 
-impl Validate {
+    /// A valid event goes on in its canonical form.
+    fn accept(&self, received: &Received, decoded: Decoded, hash: PasswordHash) -> Outcome {
+        let trail = Trail {
+            publisher: decoded.trail.publisher.clone(),
+            received_at: decoded.trail.received_at,
+            accepted_at: Some(now()),
+            ..received.onward()
+        };
+        let kind = decoded.event.kind.clone();
+        let id = decoded.id;
+        let mut event = canonical(received, decoded);
+        if let Err(error) = self.seal(hash, id, &mut event.headers) {
+            return Outcome::Retry {
+                after: None,
+                failure: Failure::new(ReasonCode::HandlerFailed, error.to_string()),
+            };
+        }
+        Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
+    }
+
+    /// Why a message of the type `kind` is dead: no such type is known.
+    fn unknown(&self, message: &Message, kind: &str) -> Failure {
+        let known: Vec<&str> = self.types.iter().map(EventType::name).collect();
+        let mut error = format!(
+            "expected one of the types {}, found {kind:?}",
+            known.join(", ")
+        );
+        if let Some(sight) = recognise(message) {
+            error.push_str("; ");
+            error.push_str(&sight);
+        }
+        Failure::new(ReasonCode::UnknownType, secrets::mask_text(&error))
+    }
+
     /// Puts the password hash that stood in the data of a signup into the header that only the store stage
     /// opens. A door of ours has put it there already.
     fn seal(
@@ -140,6 +127,23 @@ impl Validate {
         }
         Ok(())
     }
+}
+
+/// An event that breaks a rule, as it is kept and announced: nothing of it is secret any more.
+fn reject(received: &Received, decoded: Decoded, mut rejection: Rejection) -> Outcome {
+    if let Some(sight) = recognise(&received.message) {
+        rejection.errors.push(FieldError::new("", sight));
+    }
+    for error in &mut rejection.errors {
+        error.pointer = secrets::mask_text(&error.pointer);
+        error.detail = secrets::mask_text(&error.detail);
+    }
+    let mut event = canonical(received, decoded);
+    secrets::mask_message(&mut event);
+    Outcome::Rejected(Rejection {
+        event: Some(Box::new(event)),
+        ..rejection
+    })
 }
 
 /// The canonical form. Writing what was read a moment ago cannot fail; an empty text still hides all of it.
