@@ -24,7 +24,7 @@ use crate::tasks;
 use crate::telemetry::metrics::MetricsPage;
 
 /// How long `/readyz` waits for one dependency to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Maximum of connections that ask at once; beyond it the one that has been idle for longest makes room.
 const MAX_CONNECTIONS: usize = 256;
@@ -66,12 +66,12 @@ impl Health {
     /// Asks every dependency for real.
     pub async fn checks(&self) -> Vec<Check> {
         let broker = async {
-            let answer = tokio::time::timeout(PATIENCE, self.ask_broker()).await;
+            let answer = tokio::time::timeout(CHECK_TIMEOUT, self.ask_broker()).await;
             check("broker", true, answer)
         };
         let store = async {
             let store = self.store.as_ref()?;
-            let answer = tokio::time::timeout(PATIENCE, store.ready()).await;
+            let answer = tokio::time::timeout(CHECK_TIMEOUT, store.ready()).await;
             Some(check(
                 "database",
                 self.store_needed,
@@ -80,7 +80,7 @@ impl Health {
         };
         let workers = join_all(self.workers.iter().map(|worker| async {
             let standing = async { worker.problem().await.map_or(Ok(()), Err) };
-            let answer = tokio::time::timeout(PATIENCE, standing).await;
+            let answer = tokio::time::timeout(CHECK_TIMEOUT, standing).await;
             check(worker.queue(), true, answer)
         }));
         let (broker, store, workers) = tokio::join!(broker, store, workers);
@@ -127,7 +127,7 @@ impl Health {
             connections: MAX_CONNECTIONS,
             ..Wire::default()
         };
-        server::serve(wire, listener, self.router(), stop, PATIENCE).await;
+        server::serve(wire, listener, self.router(), stop, CHECK_TIMEOUT).await;
         Ok(())
     }
 }
@@ -164,7 +164,7 @@ fn check(
     let problem = match answer {
         Ok(Ok(())) => None,
         Ok(Err(problem)) => Some(problem),
-        Err(_) => Some(format!("no answer within {PATIENCE:?}")),
+        Err(_) => Some(format!("no answer within {CHECK_TIMEOUT:?}")),
     };
     Check {
         name: name.to_owned(),

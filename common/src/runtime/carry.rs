@@ -8,7 +8,7 @@ use crate::broker::{Address, Broker, BrokerError, Publication, PublishError, Set
 use crate::message::Message;
 
 /// How long to wait for a message that the queue was said to hold.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What was moved.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub async fn carry(
     }
     let mut subscription = broker.subscribe(from, count).await?;
     for _ in 0..count {
-        let next = tokio::time::timeout(PATIENCE, subscription.deliveries.next()).await;
+        let next = tokio::time::timeout(DELIVERY_TIMEOUT, subscription.deliveries.next()).await;
         let Ok(Some(delivery)) = next else { break };
         let delivery = delivery?;
         let mut message = delivery.message;

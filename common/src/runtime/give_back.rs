@@ -78,7 +78,7 @@ impl Hand {
         for (in_hand, _) in left {
             control.settle(in_hand.tag, Settlement::GiveBack);
         }
-        self.gone(count);
+        self.let_go(count);
     }
 
     /// The message as it goes back to its queue; `None` for one that can only go back as it is. Until the
@@ -120,13 +120,13 @@ impl Hand {
             Ok(()) => {
                 tracing::warn!(
                     queue.name = %self.queue,
-                    event.id = &*in_hand.received.told_id(),
+                    event.id = &*in_hand.received.log_id(),
                     returns = in_hand.returns,
                     "came back too often: put aside to be handled alone"
                 );
                 self.desk.metrics.suspect();
                 control.settle(in_hand.tag, Settlement::Ack);
-                self.gone(1);
+                self.let_go(1);
                 Ok(())
             }
             Err(error) => {
@@ -145,7 +145,7 @@ impl Hand {
             queue.name = %self.queue, events = count,
             "the link was lost: others handle what was in hand"
         );
-        self.gone(count);
+        self.let_go(count);
         Down::broker("lost the subscription")
     }
 }

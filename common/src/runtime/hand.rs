@@ -64,7 +64,7 @@ impl Hand {
     ) -> InHand {
         let Delivery { tag, returns, .. } = delivery;
         let held = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        self.tell(held);
+        self.show_held(held);
         let desk = &self.desk;
         let claim = Claim::new(Arc::clone(control), desk.surroundings.stop.clone());
         let mut received = Received::new(delivery, &desk.surroundings.logins, now(), claim);
@@ -82,10 +82,10 @@ impl Hand {
         }
     }
 
-    /// So many messages are no longer in hand.
-    pub(super) fn gone(&self, count: usize) {
+    /// Counts messages out of the hand.
+    pub(super) fn let_go(&self, count: usize) {
         let held = self.in_flight.fetch_sub(count, Ordering::Relaxed);
-        self.tell(held.saturating_sub(count));
+        self.show_held(held.saturating_sub(count));
     }
 
     /// Where its messages are handled.
@@ -98,7 +98,7 @@ impl Hand {
         }
     }
 
-    fn tell(&self, held: usize) {
+    fn show_held(&self, held: usize) {
         if self.kind == LaneKind::Main {
             self.desk.metrics.in_flight(held);
         }

@@ -146,7 +146,7 @@ impl Lane {
         match &end {
             End::Lost(error) => {
                 consuming.end(error);
-                hand.gone(waiting.len());
+                hand.let_go(waiting.len());
             }
             End::Stopped | End::Held => {
                 // First stop what comes, then give back what nobody has begun.

@@ -91,7 +91,7 @@ impl Received {
     }
 
     /// What it is called in a log: its `message_id`, and of a foreign message without the secrets that may be in it.
-    pub(super) fn told_id(&self) -> Cow<'_, str> {
+    pub(super) fn log_id(&self) -> Cow<'_, str> {
         match self.message.message_id.as_deref() {
             None => Cow::Borrowed("-"),
             Some(id) if self.event().is_some() => Cow::Borrowed(id),

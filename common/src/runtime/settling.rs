@@ -50,18 +50,18 @@ impl Hand {
             match confirmed(&mut answers, count) {
                 Ok(()) => {
                     control.settle(in_hand.tag, Settlement::Ack);
-                    self.gone(1);
+                    self.let_go(1);
                     self.desk.went_through();
                     self.report(&in_hand.received, &finished);
                 }
                 Err(PublishError::Invalid(problem)) => {
                     tracing::error!(
                         queue.name = %self.queue, problem,
-                        event.id = &*in_hand.received.told_id(),
+                        event.id = &*in_hand.received.log_id(),
                         "what came of it cannot be published: it is given back, up to the delivery limit"
                     );
                     control.settle(in_hand.tag, Settlement::GiveBack);
-                    self.gone(1);
+                    self.let_go(1);
                 }
                 Err(error) => {
                     done = self.hold(Down::broker(error));
@@ -112,7 +112,7 @@ impl Hand {
     fn report(&self, received: &Received, finished: &Finished) {
         let metrics = &self.desk.metrics;
         metrics.outcome(finished.kind(), finished.code());
-        let id = || received.told_id();
+        let id = || received.log_id();
         match finished {
             Finished::Retry(Failure { code, error }) => tracing::warn!(
                 queue.name = %self.queue, event.id = &*id(), attempt = received.attempt(),

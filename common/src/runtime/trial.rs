@@ -12,7 +12,7 @@ use super::hold::Down;
 use crate::broker::{Delivery, Subscription, SubscriptionControl};
 
 /// How long a trial waits for an event. Where none comes, nothing waits for the hold to end.
-const MOMENT: Duration = Duration::from_secs(1);
+const TRIAL_WAIT: Duration = Duration::from_secs(1);
 
 /// One event of the worker's queue, handled while the worker holds.
 pub(super) struct Trial {
@@ -34,7 +34,7 @@ impl Trial {
             mut deliveries,
             control,
         } = subscribed.await.map_err(Down::broker)?;
-        let first = timeout(MOMENT, deliveries.next()).await;
+        let first = timeout(TRIAL_WAIT, deliveries.next()).await;
         // One is enough, and none is also an answer; but one may still have been under way.
         control.cancel().await.map_err(Down::broker)?;
         let first = match first {

@@ -18,10 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::database::is_for_later;
 
 /// Maximum of requests in one batch.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// How many requests in a batch mean load: the next one may gather.
-const BUSY: usize = 8;
+const BUSY_BATCH: usize = 8;
 
 /// The answer to one request.
 type Answer<O> = Result<O, StoreError>;
@@ -44,7 +44,7 @@ where
         F: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
         I: Clone,
     {
-        let (requests, queue) = mpsc::channel(4 * BATCH);
+        let (requests, queue) = mpsc::channel(4 * MAX_BATCH);
         tasks::spawn("requests to the database", work(gather, make, queue));
         Self(requests)
     }
@@ -67,10 +67,10 @@ where
 {
     loop {
         let mut requests = Vec::new();
-        if queue.recv_many(&mut requests, BATCH).await == 0 {
+        if queue.recv_many(&mut requests, MAX_BATCH).await == 0 {
             return;
         }
-        let busy = requests.len() >= BUSY;
+        let busy = requests.len() >= BUSY_BATCH;
         let (inputs, askers): (Vec<I>, Vec<_>) = requests.into_iter().unzip();
         let inputs = Arc::new(inputs);
         match make(Arc::clone(&inputs)).await {

@@ -17,8 +17,8 @@ use crate::broker::embedded::wakes::Waiter;
 use crate::broker::embedded::{lock, properties};
 use crate::broker::{BrokerError, Delivery, Tag};
 
-/// The most messages taken at once.
-const MOST: usize = 256;
+/// Maximum of messages taken in one transaction.
+const MAX_TAKEN: usize = 256;
 
 /// One transaction.
 #[derive(Default)]
@@ -134,7 +134,7 @@ impl Pump {
         Step {
             acked: std::mem::take(&mut ledger.acked),
             given_back: std::mem::take(&mut ledger.given_back),
-            take: if take { room.min(MOST) } else { 0 },
+            take: if take { room.min(MAX_TAKEN) } else { 0 },
             settled: ledger.settled,
         }
     }
