@@ -12,6 +12,7 @@ mod mask;
 mod mistake;
 mod rate;
 mod secret;
+mod share;
 mod stage;
 mod url;
 
@@ -22,7 +23,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use destination::{Destination, Webhook};
-pub use load::{ConfigError, load, load_from};
+pub use load::{ConfigError, Sources, load, load_from, variables_of_process};
 pub(crate) use login::EMBEDDED_LOGIN;
 pub use mask::masked;
 pub use rate::Rate;

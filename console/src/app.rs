@@ -6,18 +6,23 @@ use std::sync::Arc;
 use clap::Parser;
 use common::bootstrap::{self, Failure};
 use common::broker::{Broker, BrokerError};
-use common::config::Config;
+use common::config::{Config, Sources, variables_of_process};
 use common::store::Store;
 use common::telemetry::{Telemetry, stderr};
 use common::topology::{Names, Topology};
 
+use operate::doctor::settings::{Setting, in_force};
+
 use crate::data;
+use crate::dev::sharing;
 use crate::output::Output;
 
 /// What a command works with.
 pub struct App {
     /// The configuration in force.
     pub config: Config,
+    /// The settings that say where everything is, and where each comes from.
+    pub settings: Vec<Setting>,
     /// Where results go.
     pub output: Output,
 }
@@ -81,18 +86,39 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     })
 }
 
-/// Reads the configuration, starts logging as `program`, and does `work` to its end.
+/// What a command reads its configuration from: what the `longshore dev` of this folder runs with, where one runs and
+/// no variable names another system; else file and variables.
+///
+/// # Errors
+/// The configuration is wrong, or that `longshore dev` does not answer.
+pub(crate) fn sources() -> Result<Sources, Failure> {
+    let variables = variables_of_process()?;
+    let shared = match sharing::ask() {
+        // These may say all that is to be known.
+        Err(_) if !variables.is_empty() => None,
+        asked => asked?,
+    };
+    if let Some(shared) = shared
+        && let Some(sources) = Sources::shared(&shared, variables.clone())?
+    {
+        return Ok(sources);
+    }
+    Ok(Sources::read(variables)?)
+}
+
+/// Reads the configuration from `sources`, starts logging as `program`, and does `work` to its end.
 ///
 /// # Errors
 /// The configuration is wrong, or what `work` says.
 pub fn start(
     program: &str,
     output: Output,
+    sources: &Sources,
     work: impl AsyncFnOnce(App) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     // One TLS provider for the whole tree; a second start in one process finds it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = common::config::load()?;
+    let mut config = sources.config()?;
     if std::env::var_os("LONGSHORE_LOG").is_none() {
         // A person reads this: what went wrong is said once, at the end.
         "error".clone_into(&mut config.log.filter);
@@ -103,9 +129,26 @@ pub fn start(
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)?;
-    let done = runtime.block_on(work(App { config, output }));
+    let settings = in_force(&config, sources);
+    let app = App {
+        config,
+        settings,
+        output,
+    };
+    let done = runtime.block_on(work(app));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     done
+}
+
+/// Says of a dependency that cannot be reached where it was looked for, and what says so.
+pub(crate) fn with_places(failure: Failure, settings: &[Setting]) -> Failure {
+    let Failure::Unreachable(why) = failure else {
+        return failure;
+    };
+    let places = settings.iter().filter(|it| it.key.ends_with(".url"));
+    let places = places.map(|it| format!("{} is {} ({})", it.key, it.value, it.from));
+    let places: Vec<String> = places.collect();
+    Failure::Unreachable(format!("{why}; {}", places.join(", ")))
 }
 
 /// Says how `program` ended: on standard error what failed, and the exit code.
@@ -116,5 +159,26 @@ pub fn exit_code(program: &str, done: Result<(), Failure>) -> ExitCode {
             stderr::say(&format!("{program}: {}", failure.in_one_line()));
             ExitCode::from(failure.code())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_reached_says_where_it_was_looked_for() {
+        let variable = ("LONGSHORE_BROKER_URL", "amqp://u:hunter2@h");
+        let variables = [(variable.0.to_owned(), variable.1.to_owned())];
+        let sources = Sources::read(variables).unwrap();
+        let settings = in_force(&sources.config().unwrap(), &sources);
+        let failure = with_places(Failure::Unreachable("down".to_owned()), &settings);
+        assert_eq!(
+            failure.in_one_line(),
+            "down; broker.url is amqp://u:***@h (LONGSHORE_BROKER_URL), database.url is \
+             sqlite:longshore-data/longshore.db (default)"
+        );
+        let other = Failure::Usage("wrong".to_owned());
+        assert_eq!(with_places(other, &settings).in_one_line(), "wrong");
     }
 }

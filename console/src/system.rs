@@ -29,6 +29,9 @@ use child::Child;
 const RUN: &str = "run";
 const DEV: &str = "dev";
 
+/// Keeps commands from finding a system that is not the one of their folder.
+const UNSHARED: &str = "--unshared";
+
 /// How often a deletion that lost its link is tried again.
 const DELETIONS: usize = 4;
 
@@ -134,7 +137,7 @@ impl System {
     pub async fn start(&mut self, programs: &[Program]) -> Result<Vec<SocketAddr>, Failure> {
         let first = self.children.len();
         for &program in programs {
-            let child = self.spawn(&[RUN, program.as_str()])?;
+            let child = self.spawn(program.as_str(), &[RUN, program.as_str()])?;
             self.children.push(child);
         }
         for child in self.children.iter_mut().skip(first) {
@@ -154,16 +157,16 @@ impl System {
     /// # Errors
     /// See [`System::start`].
     pub async fn start_dev(&mut self) -> Result<SocketAddr, Failure> {
-        let mut child = self.spawn(&[DEV])?;
+        let mut child = self.spawn(DEV, &[DEV, UNSHARED])?;
         let ready = child.ready(&self.http).await;
         let address = child.address();
         self.children.push(child);
         ready.map(|()| address)
     }
 
-    fn spawn(&self, command: &[&'static str]) -> Result<Child, Failure> {
+    fn spawn(&self, name: &'static str, command: &[&str]) -> Result<Child, Failure> {
         let number = self.children.len();
-        Child::spawn(command, number, &self.environment, self.folder.path())
+        Child::spawn(name, command, number, &self.environment, self.folder.path())
     }
 
     /// Replays dead letters in this process; says how many the broker has confirmed.

@@ -99,6 +99,60 @@ async fn what_it_prints_works_and_ctrl_c_ends_it_and_the_next_start_goes_on() ->
 }
 
 #[tokio::test]
+async fn a_command_in_its_folder_finds_what_it_runs_with() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut dev = Dev::new(&[Destination::webhook("crm", &receiver)])?;
+    let data = dev.folder().join("data elsewhere");
+    let data = data.to_str().context("the folder is no text")?.to_owned();
+    let elsewhere = ["--data", &*data];
+    dev.start_with(&elsewhere).await?;
+    let id = dev.client().signup(&signup("found")).await?;
+    dev.client().await_rest(id, SOON).await?;
+
+    // Without its variables, its file and its flags.
+    let shown = ["events", "show", &id.to_string(), "--json"];
+    let shown = dev.beside(&[], &shown).await?.json()?;
+    ensure!(shown["status"] == "completed", "{shown}");
+    let queues = dev.beside(&[], &["queues", "--json"]).await?.json()?;
+    let items = queues["items"].as_array().into_iter().flatten();
+    let mut crm = items.filter(|item| item["queue"] == "longshore.integrate.crm");
+    let is_consumed = crm.any(|item| item["consumers"].as_u64() > Some(0));
+    ensure!(is_consumed, "the destination is not known: {queues}");
+    dev.beside(&[], &["dead", "list"]).await?.success()?;
+    let doctor = dev.beside(&[], &["doctor"]).await?;
+    ensure!(doctor.stdout.contains("`longshore dev` (process"), "{doctor:?}");
+
+    // What names another system wins, and an error says where it looked.
+    let other = [("LONGSHORE_DATABASE_URL", "sqlite:nowhere/x.db")];
+    let refused = dev.beside(&other, &["dead", "list"]).await?;
+    refused.exit(3)?;
+    let named = "sqlite:nowhere/x.db (LONGSHORE_DATABASE_URL)";
+    ensure!(refused.stderr.contains(named), "{refused:?}");
+    let file = dev.folder().join("other.toml");
+    std::fs::write(&file, "[database]\nurl = \"sqlite:nowhere/y.db\"\n")?;
+    let file = file.to_str().context("the folder is no text")?;
+    let refused = dev
+        .beside(&[("LONGSHORE_CONFIG", file)], &["dead", "list"])
+        .await?;
+    refused.exit(3)?;
+    ensure!(refused.stderr.contains("sqlite:nowhere/y.db ("), "{refused:?}");
+
+    // Only one that runs is asked, and nothing is left of it.
+    dev.kill().await?;
+    let refused = dev.beside(&[], &["dead", "list"]).await?;
+    refused.exit(3)?;
+    let preset = "sqlite:longshore-data/longshore.db (default)";
+    ensure!(refused.stderr.contains(preset), "{refused:?}");
+    dev.start_with(&elsewhere).await?;
+    dev.beside(&[], &["dead", "list"]).await?.success()?;
+    dev.interrupt()?;
+    let ended = dev.ended(SOON).await?;
+    ensure!(ended.code() == Some(0), "{ended}");
+    ensure!(!dev.folder().join("longshore-data").exists());
+    dev.finish()
+}
+
+#[tokio::test]
 async fn ctrl_c_finishes_what_is_running() -> Result<()> {
     let receiver = Receiver::start().await?;
     receiver.hold();

@@ -94,9 +94,19 @@ impl Dev {
     /// # Errors
     /// If it ends early or is not ready in time.
     pub async fn start(&mut self) -> Result<()> {
+        self.start_with(&[]).await
+    }
+
+    /// The same, with more arguments.
+    ///
+    /// # Errors
+    /// If it ends early or is not ready in time.
+    pub async fn start_with(&mut self, arguments: &[&str]) -> Result<()> {
         ensure!(self.process.is_none(), "it runs already");
         let mut command = self.command()?;
-        command.args(["dev", "--listen", self.listen()]);
+        command
+            .args(["dev", "--listen", self.listen()])
+            .args(arguments);
         let log = self
             .scratch
             .path()
@@ -130,6 +140,17 @@ impl Dev {
     pub async fn longshore(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = self.command()?;
         command.args(arguments);
+        run(command, format!("longshore {}", arguments.join(" "))).await
+    }
+
+    /// Runs `longshore` with these arguments in the same folder, with these `LONGSHORE_*` variables and no others.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not end.
+    pub async fn beside(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Output> {
+        let mut command = Program::Longshore.command()?;
+        command.current_dir(self.folder()).args(arguments);
+        command.envs(variables.iter().copied());
         run(command, format!("longshore {}", arguments.join(" "))).await
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use common::bootstrap::Failure;
 use operate::doctor::settings::Setting;
-use operate::doctor::{Finding, Verdict, checks, clock, files, settings};
+use operate::doctor::{Finding, Verdict, checks, clock, files};
 use operate::words::count;
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<(), Failure> {
     items.extend(of_database);
     items.push(clock::shown(common::event::now()));
     let report = Report {
-        settings: settings::in_force(&app.config),
+        settings: app.settings.clone(),
         items,
         next: None,
     };

@@ -33,7 +33,8 @@ pub(super) struct Greeting {
 }
 
 impl Greeting {
-    pub(super) fn new(config: &Config, address: SocketAddr) -> Self {
+    /// `is_shared` says whether commands in this folder find everything by themselves.
+    pub(super) fn new(config: &Config, address: SocketAddr, is_shared: bool) -> Self {
         let url = format!("http://{address}");
         // Nobody signs up twice with one address; each start suggests another.
         let body = format!(
@@ -60,7 +61,11 @@ impl Greeting {
                 .map(|destination| destination.name.clone())
                 .collect(),
             program: called(),
-            beside: beside(config, configured),
+            beside: if is_shared {
+                HERE.to_owned()
+            } else {
+                beside(config, configured)
+            },
             data: folder.map(|folder| {
                 let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
                 whole.display().to_string()
@@ -99,12 +104,15 @@ impl Greeting {
     }
 }
 
+/// Where commands are run beside it.
+const HERE: &str = "in another terminal, in this folder";
+
 /// What a command beside it needs to find the same data. No URL with a password is printed.
 /// `configured` says whether this program was given any `LONGSHORE_*` variable.
 fn beside(config: &Config, configured: bool) -> String {
     let preset = Config::default();
     let urls = [&config.broker.url, &config.database.url];
-    let mut needs = "in another terminal, in this folder".to_owned();
+    let mut needs = HERE.to_owned();
     if configured {
         needs.push_str(", with the same LONGSHORE_* variables");
     }
@@ -125,7 +133,7 @@ mod tests {
     fn greeting(variables: &[(&str, &str)]) -> Greeting {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let config = common::config::load_from(variables.iter().map(owned)).unwrap();
-        Greeting::new(&config, "127.0.0.1:8080".parse().unwrap())
+        Greeting::new(&config, "127.0.0.1:8080".parse().unwrap(), false)
     }
 
     #[test]

@@ -30,16 +30,15 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts this executable with `arguments`, the last of which names the program, and
-    /// with `environment` in the place of all `LONGSHORE_*` variables of this process; its log goes to a
-    /// file in `folder`.
+    /// Starts this executable with `arguments`, as the program `name`, and with `environment` in the place of all
+    /// `LONGSHORE_*` variables of this process; its log goes to a file in `folder`.
     pub(super) fn spawn(
-        arguments: &[&'static str],
+        name: &'static str,
+        arguments: &[&str],
         number: usize,
         environment: &[(String, String)],
         folder: &Path,
     ) -> Result<Self, Failure> {
-        let name = arguments.last().copied().unwrap_or_default();
         let executable = std::env::current_exe().context("this executable cannot be found")?;
         let address = free_port().context("no free port on 127.0.0.1")?;
         let log = folder.join(format!("{name}-{number}.log"));
