@@ -157,8 +157,7 @@ async fn work(
             sharing.answer(stop).await;
         }
     };
-    let (served, worked, (), ()) =
-        tokio::join!(serving, working, door.keep_queue(stop), answering);
+    let (served, worked, (), ()) = tokio::join!(serving, working, door.keep_queue(stop), answering);
     worked.and(served)
 }
 

@@ -2,9 +2,8 @@
 //!
 //! [`args`] says what can be asked, `dispatch` which command does it, and `commands` has a module a command. What they do
 //! is in the library `operate`; here it is asked and printed. What commands share is beside them: starting and ending
-//! ([`app`]), printing ([`output`]), hiding secrets (`mask`), taking a survey (`survey`), moments (`when`), quoting for a
-//! shell (`shell`), where the embedded engine keeps its files (`data`), and a whole system in child processes
-//! ([`system`]), which `demo` works on.
+//! ([`app`]), printing ([`output`]), taking a survey (`survey`), moments (`when`), quoting for a shell (`shell`), where the
+//! embedded engine keeps its files (`data`), and a whole system in child processes ([`system`]), which `demo` works on.
 //!
 //! What is public beside the command line is what `longshore-bench` is made of.
 
@@ -12,12 +11,10 @@ pub mod app;
 pub mod args;
 mod commands;
 mod confirm;
-mod cursor;
 mod data;
 mod demo;
 mod dev;
 mod dispatch;
-mod mask;
 pub mod output;
 pub mod percentiles;
 mod shell;

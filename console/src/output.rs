@@ -5,28 +5,13 @@ use std::io::{ErrorKind, Write as _};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use common::bootstrap::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
+pub use operate::page::List;
 use serde::Serialize;
 
 /// Where results go. Questions, progress and complaints go to standard error instead.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
-}
-
-/// A page of a list, as every listing command prints it.
-#[derive(Debug, Serialize)]
-pub struct List<T> {
-    /// What was found.
-    pub items: Vec<T>,
-    /// Where the next page begins; `null` on the last one.
-    pub next: Option<String>,
-}
-
-impl<T> List<T> {
-    /// A list that is whole.
-    pub fn whole(items: Vec<T>) -> Self {
-        Self { items, next: None }
-    }
 }
 
 impl Output {

@@ -147,6 +147,40 @@ pub struct Missing {
     pub advice: String,
 }
 
+impl Survey {
+    /// What is stuck, or unknown: it can be sent on its way again.
+    pub fn not_at_rest(&self) -> Vec<Missing> {
+        let items = self.items.iter();
+        items
+            .filter(|it| it.verdict != Trouble::Forged)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether everything is accounted for.
+    ///
+    /// # Errors
+    /// It is not: how much of what is not.
+    pub fn verdict(&self) -> Result<(), Failure> {
+        if self.balances {
+            return Ok(());
+        }
+        let troubles = [
+            (self.stuck, "stuck"),
+            (self.unknown, "unknown"),
+            (self.forged, "forged"),
+        ];
+        let told = troubles.iter().filter(|(number, _)| *number > 0);
+        let told: Vec<String> = told
+            .map(|(number, what)| format!("{number} {what}"))
+            .collect();
+        Err(Failure::Failed(anyhow::anyhow!(
+            "the ledger does not balance: {}",
+            told.join(", ")
+        )))
+    }
+}
+
 impl Surveyor<'_> {
     /// Takes the survey of what was received in `window` until now. `read` is told how many entries were read.
     ///

@@ -20,10 +20,13 @@ use common::namespace::Namespace;
 use common::reason::ReasonCode;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadLetter, DeadState, Store as _};
+use common::store::{
+    AttemptRecord, DeadLetter, DeadState, DeadStory, EditRecord, Moment, Store as _,
+};
 use common::topology::{Names, Plan, Topology};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use serde_json::json;
 use uuid::Uuid;
 
 /// What a system with these destinations declares.
@@ -80,6 +83,41 @@ pub fn letter(queue: &str) -> DeadLetter {
         state: DeadState::Open,
         replay: None,
         copies: 1,
+    }
+}
+
+/// The story of a dead letter with an attempt, an edit and secrets in all of it: each says `hunter2`.
+pub fn story() -> DeadStory {
+    let mut letter = letter("longshore.integrate.crm");
+    letter
+        .message
+        .headers
+        .set("authorization", "Bearer hunter2");
+    DeadStory {
+        fingerprint: "expected a #xx, found #".to_owned(),
+        replayed_at: None,
+        discarded: None,
+        attempts: vec![AttemptRecord {
+            generation: 0,
+            attempt: 1,
+            started_at: Moment(now()),
+            duration_ms: 1234,
+            status_code: Some(500),
+            error: Some("expected a 2xx, found 500".to_owned()),
+            response_excerpt: Some(r#"{"token":"hunter2","hint":"no locale"}"#.to_owned()),
+        }],
+        others: Vec::new(),
+        edits: vec![EditRecord {
+            at: Moment(now()),
+            who: "cli:ada".to_owned(),
+            why: Some("CRM wants a locale".to_owned()),
+            before: br#"{"data":{"password_hash":"hunter2","plan":"old"}}"#[..].into(),
+            envelope: Some(json!({
+                "routing_key": "signup.request", "headers": {"cookie": "hunter2"},
+            })),
+        }],
+        replays: Vec::new(),
+        letter,
     }
 }
 

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::confirm::confirm;
-use crate::cursor::Cursor;
 use crate::output::{List, pairs, table};
+use operate::page::Cursor;
 use operate::words::{count, moment};
 use send::{SendArgs, Work, send};
 

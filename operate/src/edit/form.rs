@@ -2,7 +2,8 @@
 
 use common::store::Editable;
 
-use super::envelope::{Field, Setting, get};
+use super::envelope::get;
+use super::setting::{Field, Setting};
 
 /// The line in the editor between the settings and the body.
 const BODY: &str = "--- body ---";

@@ -5,11 +5,12 @@ mod preview;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{DeadFilter, DeadState, Replay, Store};
+use operate::queues::whole_name;
 use operate::replay::Outcome;
 use operate::words::count;
 use uuid::Uuid;
 
-use super::filter::{FilterArgs, WHICH, whole_name};
+use super::filter::{FilterArgs, WHICH};
 use crate::app::App;
 use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;

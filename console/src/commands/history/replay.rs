@@ -9,13 +9,14 @@ use common::event::{now, topic_matches};
 use common::store::{DeadFilter, HistorySlice, Moment, Replay, Store};
 use common::topology::Stage;
 use operate::history::{Judge, Reader, Verdict, Window};
+use operate::queues::whole_name;
 use operate::words::{count, moment};
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::commands::dead::{who, whole_name};
+use crate::commands::dead::who;
 use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;
 use crate::output::{spinner, table};

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use common::store::{AttemptRecord, DeadSummary, Progress};
+use operate::dead::{Edit, Story};
 use operate::words::moment;
 use uuid::Uuid;
 
-use super::{Edit, Story};
+use super::Shown;
 use crate::output::{clean, pairs, table};
 
 /// The longest answer that is shown beside its attempt, in characters; the JSON form has all of it.
 const LONGEST_ANSWER: usize = 200;
 
-pub(super) fn text(story: &Story) -> String {
+pub(super) fn text(shown: &Shown) -> String {
+    let Shown { story, next } = shown;
     let mut text = head(story);
     let mut section = |title: &str, body: String| {
         if !body.is_empty() {
@@ -27,10 +29,9 @@ pub(super) fn text(story: &Story) -> String {
     section("The message", message);
     let first = story.action.sentence();
     section("What to do", format!("{first}\n\n{}", story.what_to_do));
-    let next = story.next.iter();
     section(
         "Commands",
-        pairs(next.map(|next| (next.what, next.command.clone()))),
+        pairs(next.iter().map(|next| (next.what, next.command.clone()))),
     );
     text
 }

@@ -1,8 +1,9 @@
-//! The cursor of a list: where its next page begins.
+//! A page of a list, and where the next one begins.
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -40,6 +41,33 @@ impl FromStr for Cursor {
             })
         };
         read().ok_or_else(|| format!("expected the `next` of the page before, found {text:?}"))
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub struct List<T> {
+    /// What was found.
+    pub items: Vec<T>,
+    /// Where the next page begins; `null` on the last one.
+    pub next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list that is whole.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+
+    /// A page of at most `limit` of `items`. One more among them says that there is a next page, which begins behind
+    /// `cursor` of the last one shown.
+    pub fn page(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> Cursor) -> Self {
+        let limit = limit as usize;
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let last = items.last().filter(|_| has_more);
+        let next = last.map(|last| cursor(last).to_string());
+        Self { items, next }
     }
 }
 

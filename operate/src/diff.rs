@@ -9,7 +9,7 @@ use crate::mask;
 const AROUND: usize = 3;
 
 /// The differing lines, as `diff -u` shows them without its head; a sentence where none can be shown.
-pub(super) fn diff(before: &[u8], after: &[u8]) -> String {
+pub fn diff(before: &[u8], after: &[u8]) -> String {
     let (before, after) = (shown(before), shown(after));
     if before == after {
         return "what differs is a secret, or white space\n".to_owned();

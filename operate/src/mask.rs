@@ -7,7 +7,7 @@ use serde_json::Value;
 const LONGEST: usize = 4000;
 
 /// Masks the values of all members whose name says that they are secret, at any depth.
-pub(crate) fn mask(value: &mut Value) {
+pub fn mask(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
@@ -25,7 +25,7 @@ pub(crate) fn mask(value: &mut Value) {
 }
 
 /// A message body for showing, its secrets masked: JSON, else text, else how many bytes it has.
-pub(crate) fn body(bytes: &[u8]) -> Value {
+pub fn body(bytes: &[u8]) -> Value {
     let masked = secrets::mask(bytes);
     if let Ok(mut value) = serde_json::from_slice(&masked) {
         mask(&mut value);
