@@ -18,6 +18,7 @@ pub use engines::{broker, store};
 use crate::broker::{Broker, BrokerError, PublishError};
 use crate::config::{Config, ConfigError};
 use crate::retry::Waits;
+use crate::signals;
 use crate::store::{Store, StoreError};
 use crate::tasks;
 use crate::telemetry::metrics::MetricsPage;
@@ -186,7 +187,8 @@ where
         .map_err(anyhow::Error::from)?;
     let done = runtime.block_on(async {
         let stop = CancellationToken::new();
-        listen_for_signals(stop.clone(), config.worker.drain).map_err(anyhow::Error::from)?;
+        let deadline = config.worker.drain + GRACE;
+        signals::listen(stop.clone(), Some(deadline)).map_err(anyhow::Error::from)?;
         let program = Program {
             name,
             config,
@@ -225,38 +227,6 @@ where
 
 /// How much longer than the drain deadline the process as a whole may take to end.
 const GRACE: Duration = Duration::from_secs(3);
-
-fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tasks::spawn("signals", async move {
-        let mut either = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        };
-        let first = either().await;
-        tracing::info!(signal = first, "stopping: finishing what is running");
-        stop.cancel();
-        tokio::select! {
-            again = either() => tracing::warn!(signal = again, "stopping at once"),
-            () = tokio::time::sleep(drain + GRACE) => tracing::warn!("still not ended: stopping at once"),
-        }
-        exit_at_once();
-    });
-    Ok(())
-}
-
-#[expect(
-    clippy::exit,
-    reason = "asked for twice, or out of time; the broker still has everything"
-)]
-fn exit_at_once() -> ! {
-    stderr::flush();
-    std::process::exit(1)
-}
 
 /// A duration in whole milliseconds, for log fields.
 pub(crate) fn millis(duration: Duration) -> u64 {

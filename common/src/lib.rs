@@ -30,6 +30,7 @@ pub mod runtime;
 pub mod scheduling;
 pub mod seal;
 pub mod server;
+pub mod signals;
 pub mod signature;
 pub mod sqlite;
 pub mod store;

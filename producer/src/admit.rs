@@ -190,7 +190,15 @@ impl Admitted {
 /// # Errors
 /// None that input can cause.
 pub(crate) fn write(event: &CloudEvent) -> Result<Bytes, Refusal> {
-    serde_json::to_vec(event).map(Bytes::from).map_err(|error| {
+    written(serde_json::to_vec(event)).map(Bytes::from)
+}
+
+/// What was written of an event, or of its data.
+///
+/// # Errors
+/// It could not be written, which no input can cause.
+pub(crate) fn written<T>(text: serde_json::Result<T>) -> Result<T, Refusal> {
+    text.map_err(|error| {
         tracing::error!(error.category = ?error.classify(), "an event could not be written");
         Refusal {
             code: Code::Internal,

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Serialize as _, Serializer};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::store::StoreError;
@@ -51,22 +53,16 @@ pub(in crate::store) fn number(column: &str, number: i64) -> Result<u32, StoreEr
     })
 }
 
+/// RFC 3339 in UTC, always with microseconds.
+const UTC_TEXT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
 /// A moment as text of one length, in microseconds: it sorts as it should, and anybody can read it.
 /// None for one that has no such text.
 pub(in crate::store) fn utc_text(at: OffsetDateTime) -> Option<String> {
     let at = at.checked_to_offset(UtcOffset::UTC)?;
-    (0..=9999).contains(&at.year()).then(|| {
-        format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.microsecond()
-        )
-    })
+    let has_four_digits = (0..=9999).contains(&at.year());
+    at.format(UTC_TEXT).ok().filter(|_| has_four_digits)
 }
 
 /// A moment as text to compare with. One that has no text lies after all that have one, or before.
