@@ -210,6 +210,28 @@ fn what_an_operator_can_do_needs_no_terminal() -> Result<()> {
 }
 
 #[test]
+fn the_command_line_changes_nothing_by_itself() -> Result<()> {
+    let changes = [
+        ".discard_dead(",
+        ".restore_dead(",
+        ".purge_dead(",
+        ".edit_dead(",
+        ".publish(",
+        ".publish_all(",
+        ".publish_reaching(",
+    ];
+    for (file, text) in code("console/src/commands")? {
+        for call in changes {
+            ensure!(
+                !text.contains(call),
+                "{file} calls {call}…): what an operator changes belongs in operate"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn broker_and_store_know_nothing_of_each_other() -> Result<()> {
     nothing_names("common/src/broker", &["crate::store"], &[])?;
     nothing_names("common/src/store", &["crate::broker"], &[])?;

@@ -1,5 +1,7 @@
 //! A dead letter as somebody edits it in an editor.
 
+use anyhow::anyhow;
+use bytes::Bytes;
 use common::bootstrap::Failure;
 use common::store::{DeadLetter, Editable};
 
@@ -7,7 +9,6 @@ use super::check::{Unfit, unfit};
 use super::envelope::set;
 use super::form::{form, read_form};
 use super::layout::{compact, pretty};
-use super::mending::readable;
 
 /// What an editor shows of a letter. Of an event of ours that is the body alone: all else is settled.
 #[derive(Debug)]
@@ -69,6 +70,20 @@ impl Draft {
         let with_body = with_body(&self.before, body);
         set(&with_body, &settings).map_err(|error| unfit(error.to_string()))
     }
+}
+
+/// The body as a text.
+///
+/// # Errors
+/// It is not one.
+pub(super) fn readable(body: &Bytes) -> Result<&str, Failure> {
+    std::str::from_utf8(body).map_err(|_| {
+        Failure::Failed(anyhow!(
+            "expected a text to edit, found {} bytes of binary data; `longshore dead discard` puts away what \
+             nobody can mend",
+            body.len()
+        ))
+    })
 }
 
 fn is_json(text: &str) -> bool {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::check::{Unfit, check};
-use super::draft::Draft;
+use super::draft::{Draft, readable};
 use super::envelope::set;
 use super::patch;
 use super::setting::Setting;
@@ -176,20 +176,6 @@ fn difference(edit: &DeadEdit) -> String {
 fn patched(body: &Bytes, patch: &str) -> Result<Bytes, Failure> {
     let after = patch::patched(readable(body)?, patch).map_err(anyhow::Error::from)?;
     Ok(after.into())
-}
-
-/// The body as a text.
-///
-/// # Errors
-/// It is not one.
-pub(super) fn readable(body: &Bytes) -> Result<&str, Failure> {
-    std::str::from_utf8(body).map_err(|_| {
-        Failure::Failed(anyhow!(
-            "expected a text to edit, found {} bytes of binary data; `longshore dead discard` puts away what \
-             nobody can mend",
-            body.len()
-        ))
-    })
 }
 
 #[cfg(test)]

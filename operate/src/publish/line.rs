@@ -27,39 +27,7 @@ pub(super) fn publication(
             line.len()
         ));
     }
-    let mut value: Value = serde_json::from_slice(line)
-        .map_err(|error| format!("expected a JSON document a line: {error}"))?;
-    let Some(members) = value.as_object_mut() else {
-        return Err("expected a JSON object".to_owned());
-    };
-    if members
-        .get("data")
-        .is_some_and(|data| data.get("password").is_some())
-    {
-        return Err(
-            "expected no `password`: the broker must never hold one; send such signups \
-                    over HTTP, where it is hashed"
-                .to_owned(),
-        );
-    }
-    let whole = members.contains_key("specversion");
-    let body = if whole {
-        Bytes::copy_from_slice(line)
-    } else {
-        for known in ["type", "data"] {
-            if !members.contains_key(known) {
-                return Err(format!(
-                    "expected `specversion`, or `type` and `data`; `{known}` is missing"
-                ));
-            }
-        }
-        members.entry("source").or_insert_with(|| json!(SOURCE));
-        members.entry("specversion").or_insert_with(|| json!("1.0"));
-        // The content is the id, so that a file published twice is no second set of events.
-        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, line).to_string();
-        members.entry("id").or_insert_with(|| json!(id));
-        Bytes::from(value.to_string())
-    };
+    let body = whole(line)?;
     let event: CloudEvent =
         serde_json::from_slice(&body).map_err(|error| format!("expected a CloudEvent: {error}"))?;
     event
@@ -81,6 +49,41 @@ pub(super) fn publication(
         routing_key: event.kind,
     };
     Ok(Publication { to, message })
+}
+
+/// The structured CloudEvent that a line stands for: itself, or what the short form leaves out filled in.
+fn whole(line: &[u8]) -> Result<Bytes, String> {
+    let mut value: Value = serde_json::from_slice(line)
+        .map_err(|error| format!("expected a JSON document a line: {error}"))?;
+    let Some(members) = value.as_object_mut() else {
+        return Err("expected a JSON object".to_owned());
+    };
+    if members
+        .get("data")
+        .is_some_and(|data| data.get("password").is_some())
+    {
+        return Err(
+            "expected no `password`: the broker must never hold one; send such signups \
+                    over HTTP, where it is hashed"
+                .to_owned(),
+        );
+    }
+    if members.contains_key("specversion") {
+        return Ok(Bytes::copy_from_slice(line));
+    }
+    for known in ["type", "data"] {
+        if !members.contains_key(known) {
+            return Err(format!(
+                "expected `specversion`, or `type` and `data`; `{known}` is missing"
+            ));
+        }
+    }
+    members.entry("source").or_insert_with(|| json!(SOURCE));
+    members.entry("specversion").or_insert_with(|| json!("1.0"));
+    // The content is the id, so that a file published twice is no second set of events.
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, line).to_string();
+    members.entry("id").or_insert_with(|| json!(id));
+    Ok(Bytes::from(value.to_string()))
 }
 
 #[cfg(test)]

@@ -143,31 +143,48 @@ pub(super) async fn judge(
     if left.lines.is_empty() {
         return Ok(Vec::new());
     }
-    // Received while the survey was taken.
-    let behind = Window::default();
-    let mut reader = match last {
-        Some(last) => {
-            Reader::open(surveyor.broker, surveyor.judge.logins(), behind, Some(last)).await?
-        }
-        None => Reader::open(surveyor.broker, surveyor.judge.logins(), window, None).await?,
+    look_behind(surveyor, window, last, &mut left).await?;
+    let all = left.lines.len();
+    let earliest = left.lines.values().filter_map(Line::moment).min();
+    if let Some((from, earliest)) = window.from.zip(earliest) {
+        let before = Window {
+            from: Some(earliest.min(from) - SLACK),
+            to: Some(from + SLACK),
+        };
+        look_before(surveyor, before, &mut left).await?;
+    }
+    survey.earlier = (all - left.lines.len()) as u64;
+    name_all(surveyor, &left, kinds, survey).await
+}
+
+/// Takes out what was received while the survey was taken.
+async fn look_behind(
+    surveyor: &Surveyor<'_>,
+    window: Window,
+    last: Option<u64>,
+    left: &mut Left,
+) -> Result<(), Failure> {
+    let window = match last {
+        Some(_) => Window::default(),
+        None => window,
     };
+    let logins = surveyor.judge.logins();
+    let mut reader = Reader::open(surveyor.broker, logins, window, last).await?;
     while !left.lines.is_empty()
         && let Some(entry) = reader.next().await?
     {
         left.take(surveyor.judge.identify(entry).key().as_u128());
     }
-    let all = left.lines.len();
-    if let Some(from) = window.from {
-        let earliest = left.lines.values().filter_map(Line::moment).min();
-        if let Some(earliest) = earliest {
-            let before = Window {
-                from: Some(earliest.min(from) - SLACK),
-                to: Some(from + SLACK),
-            };
-            look_before(surveyor, before, &mut left).await?;
-        }
-    }
-    survey.earlier = (all - left.lines.len()) as u64;
+    Ok(())
+}
+
+/// Counts and names what is left, but for what became of dead letters.
+async fn name_all(
+    surveyor: &Surveyor<'_>,
+    left: &Left,
+    kinds: &Kinds,
+    survey: &mut Survey,
+) -> Result<Vec<Missing>, Failure> {
     let beginning = beginning(surveyor).await?;
     let mut named = Vec::new();
     for line in left.lines.values() {

@@ -21,6 +21,23 @@ pub(super) struct Places {
     judge: Judge,
 }
 
+/// Takes from a message what the archive has in columns of its own.
+fn strip(message: &mut Message) {
+    if let Some(body) = message.damage.take().and_then(|damage| damage.body) {
+        message.headers.set(header::CUT, body);
+    }
+    for name in [
+        header::REASON,
+        header::ERROR,
+        header::QUEUE,
+        header::FAILED_AT,
+        header::ROUTING_KEY,
+        header::DEATH,
+    ] {
+        message.headers.remove(name);
+    }
+}
+
 /// What is known of a death: from our own headers where a worker gave up, from the broker's where
 /// the broker did, and from nothing at all where somebody published to the dead exchange.
 struct Death {
@@ -57,19 +74,12 @@ impl Places {
             routing_key,
             ..
         } = received;
-        let death = self
-            .by_worker(received)
-            .or_else(|| self.by_broker(received))
-            .unwrap_or_else(|| self.by_nobody());
-        let death = self.with_damage(death, received);
+        let death = self.death(received);
         let (stage, destination) = self
             .names
             .stage_of(&death.queue)
             .unwrap_or((Stage::Archive, None));
-        let kind = message.kind.clone().or_else(|| {
-            let is_type = !routing_key.is_empty() && self.names.stage_of(routing_key).is_none();
-            is_type.then(|| routing_key.clone())
-        });
+        let mut kind = self.kind(received);
         let mut original = message.clone();
         if let Some(expiration) = expired_after(message) {
             original.expiration.get_or_insert(expiration);
@@ -79,23 +89,9 @@ impl Places {
             && trail.generation == 0
             && death.queue == self.names.validate();
         let entry_key = is_entry.then(|| entry_key(&original, trail, routing_key));
-        if let Some(body) = original.damage.take().and_then(|damage| damage.body) {
-            original.headers.set(header::CUT, body);
-        }
-        // What the archive has in columns of its own is not the message's.
-        for name in [
-            header::REASON,
-            header::ERROR,
-            header::QUEUE,
-            header::FAILED_AT,
-            header::ROUTING_KEY,
-            header::DEATH,
-        ] {
-            original.headers.remove(name);
-        }
+        strip(&mut original);
         let mut error = death.error;
         let mut routing_key = routing_key.clone();
-        let mut kind = kind;
         if was_refused(death.reason) || self.would_be_refused(received) {
             secrets::mask_message(&mut original);
             error = secrets::mask_text(&error);
@@ -125,6 +121,23 @@ impl Places {
             replay: None,
             copies: u32::from(!is_counted),
         }
+    }
+
+    /// What is known of the death of a message.
+    fn death(&self, received: &Received) -> Death {
+        let death = self
+            .by_worker(received)
+            .or_else(|| self.by_broker(received))
+            .unwrap_or_else(|| self.by_nobody());
+        self.with_damage(death, received)
+    }
+
+    /// The type of a message: its own word for it, or its routing key, unless that is a queue of ours.
+    fn kind(&self, received: &Received) -> Option<String> {
+        let key = &received.routing_key;
+        let is_type = !key.is_empty() && self.names.stage_of(key).is_none();
+        let kind = received.message.kind.clone();
+        kind.or_else(|| is_type.then(|| key.clone()))
     }
 
     /// Whether validation has not seen it, and would refuse it: it expired at its door, say.
