@@ -109,6 +109,35 @@ fn what_is_shipped_knows_nothing_of_the_benchmark() -> Result<()> {
 }
 
 #[test]
+fn the_testkit_knows_nothing_of_the_product() -> Result<()> {
+    let product = ["common", "producer", "operate", "workers", "longshore"];
+    nothing_names(
+        "tests/testkit/src",
+        &["producer", "operate", "workers"],
+        &[],
+    )?;
+    let manifest = read("tests/testkit/Cargo.toml")?;
+    for package in product {
+        let depends = manifest
+            .lines()
+            .any(|line| line.split(['.', ' ', '=']).next() == Some(package));
+        ensure!(!depends, "the testkit depends on {package}");
+        let others = read(&format!("{}/Cargo.toml", folder_of(package)))?;
+        let dependencies = others.split("[dev-dependencies]").next();
+        let ships = dependencies.is_some_and(|it| it.contains("testkit"));
+        ensure!(!ships, "{package} ships the testkit");
+    }
+    Ok(())
+}
+
+fn folder_of(package: &str) -> &str {
+    match package {
+        "longshore" => "console",
+        other => other,
+    }
+}
+
+#[test]
 fn metrics_are_recorded_in_one_place() -> Result<()> {
     for below in PROGRAMS {
         for (file, text) in code(below)? {
@@ -484,7 +513,7 @@ fn nothing_is_ignored_but_what_needs_a_browser() -> Result<()> {
         "console",
         "bench",
         "tests/e2e",
-        "tests/src",
+        "tests/testkit",
     ] {
         for file in files(below)? {
             let text = fs::read_to_string(&file)?;

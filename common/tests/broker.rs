@@ -11,8 +11,6 @@
 
 #[path = "broker/embedded.rs"]
 mod embedded;
-#[path = "broker/proxy.rs"]
-mod proxy;
 #[path = "broker/rabbit.rs"]
 mod rabbit;
 #[path = "broker/suite.rs"]

@@ -5,7 +5,6 @@ mod columns;
 mod counts;
 mod outage;
 pub mod pooler;
-mod proxy;
 mod schema;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};

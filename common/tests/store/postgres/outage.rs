@@ -8,9 +8,9 @@ use common::namespace::Namespace;
 use common::store::postgres::PostgresStore;
 use common::store::{NewEvent, Store as _, StoreError, Stored};
 use sqlx::Connection as _;
+use testkit::proxy::Proxy;
 use tokio::net::TcpListener;
 
-use super::proxy::Proxy;
 use super::{config, connection, namespace, with_schema};
 use crate::samples::{event, signup};
 
@@ -171,11 +171,20 @@ async fn callers_that_go_away_leave_nothing_behind() {
     .await;
 }
 
+/// What ends a transaction as the client says it, and what the server says once it has ended.
+const COMMIT: &[u8] = b"COMMIT\0";
+
+/// A proxy before the database.
+async fn proxy() -> Proxy {
+    let url = config().url.expose().to_owned();
+    Proxy::start_before(&url).await.expect("a proxy")
+}
+
 /// The way to the database through a proxy.
 fn through(proxy: &Proxy) -> ServiceUrl {
     address(|url| {
         url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(proxy.address.port())).unwrap();
+        url.set_port(Some(proxy.address().port())).unwrap();
     })
 }
 
@@ -184,7 +193,7 @@ fn through(proxy: &Proxy) -> ServiceUrl {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_commit_whose_answer_is_lost_nothing_is_called_new_or_old() {
     with_schema(async |namespace| {
-        let proxy = Proxy::start().await;
+        let proxy = proxy().await;
         let config = Database {
             url: through(&proxy),
             ..config()
@@ -203,9 +212,9 @@ async fn after_a_commit_whose_answer_is_lost_nothing_is_called_new_or_old() {
         };
         let mut batch = vec![event(), taken, conflict, late];
         batch.extend(old);
-        proxy.swallow_next_commit();
+        proxy.swallow_answer(COMMIT);
         let outcomes = store.store(batch.clone().into()).await.unwrap();
-        assert!(!proxy.is_waiting_for_commit(), "no commit was swallowed");
+        assert!(!proxy.is_to_swallow(), "no commit was swallowed");
         let expected = |of_ours| {
             let mut expected = vec![of_ours, of_ours, Stored::Conflict, Stored::EmailTaken];
             expected.resize(batch.len(), of_ours);
@@ -222,7 +231,7 @@ async fn after_a_commit_whose_answer_is_lost_nothing_is_called_new_or_old() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
     with_schema(async |namespace| {
-        let proxy = Proxy::start().await;
+        let proxy = proxy().await;
         let config = Database {
             url: through(&proxy),
             max_connections: 2,
@@ -231,11 +240,11 @@ async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
         };
         let store = PostgresStore::new(&config, &namespace).unwrap();
         store.store([event()].into()).await.unwrap();
-        proxy.fall_silent();
+        proxy.stall();
         unavailable(&store.store([event()].into()).await.unwrap_err());
         unavailable(&store.store([event()].into()).await.unwrap_err());
         unavailable(&store.ready().await.unwrap_err());
-        proxy.heal();
+        proxy.heal_for_new();
         // As callers do: when it is ready again, go on. sqlx may have lost permits meanwhile, so a few
         // of these may be in vain, but not for ever.
         store.ready().await.expect("the link is back");

@@ -1,13 +1,7 @@
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-
-use axum::Router;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
 use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::{DeliveryRecord, DeliveryState};
-use tokio::net::TcpListener;
+use testkit::receiver::Answer;
 
 use super::*;
 use crate::store::StoreEvents;
@@ -15,33 +9,16 @@ use crate::testbed::{self, CRM, signup, status};
 
 /// A receiver that gives these answers, and 200 once there are no more.
 struct Receiver {
+    server: testkit::receiver::Receiver,
     url: String,
-    /// The `webhook-id` of every call.
-    calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Receiver {
-    async fn start(answers: &[u16]) -> Self {
-        let answers = answers
-            .iter()
-            .map(|code| StatusCode::from_u16(*code).unwrap());
-        let answers = Arc::new(Mutex::new(answers.collect::<VecDeque<_>>()));
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&calls);
-        let answer = move |headers: HeaderMap| async move {
-            let id = headers["webhook-id"].to_str().unwrap().to_owned();
-            seen.lock().unwrap().push(id);
-            answers
-                .lock()
-                .unwrap()
-                .pop_front()
-                .unwrap_or(StatusCode::OK)
-        };
-        let router = Router::new().route("/hook", post(answer));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, calls }
+    async fn start(answers: &'static [u16]) -> Self {
+        let server = testkit::receiver::Receiver::start().await.unwrap();
+        server.plan(move |call| Answer::status(answers.get(call.total).copied().unwrap_or(200)));
+        let url = server.url();
+        Self { server, url }
     }
 
     /// A worker that delivers here, as another process has it.
@@ -53,9 +30,10 @@ impl Receiver {
         Deliver::new(destination, allow, Arc::clone(store)).unwrap()
     }
 
+    /// The `webhook-id` of every call.
     fn calls(&self) -> Vec<String> {
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.clone()
+        let calls = self.server.requests();
+        calls.iter().map(|it| it.webhook_id().to_owned()).collect()
     }
 
     /// An event that is stored and due here.

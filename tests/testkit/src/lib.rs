@@ -1,8 +1,8 @@
-//! The testkit: what end-to-end tests need to run the real binaries and to see what they did.
+//! The testkit: what tests need to run the real programs, to stand in for what is around them, and to see what they did.
 //!
 //! It knows Longshore only from outside, by its contract: environment, exchanges and queues, HTTP
-//! answers, tables. It uses none of the product's code, so a test cannot be wrong in the same way
-//! as the product.
+//! answers, tables. It depends on no package of the product, so a test cannot be wrong in the same way
+//! as the product. End-to-end tests use all of it; those of `common` and `workers` use its proxy and its receiver.
 //!
 //! | module | gives |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! | [`receiver`] | the outside system: an HTTP receiver that answers by a plan |
 //! | [`collector`] | a collector of traces, and the spans it was sent |
 //! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
-//! | [`proxy`] | a TCP link that can be stalled, cut and healed |
+//! | [`proxy`] | a TCP link that can be stalled, cut and healed, and that can speak for the other side |
 //! | [`private`] | a broker or a database of the test's own, to stop and to kill |
 //! | [`namespace`], [`scratch`] | names and folders nobody else has, and their removal |
 //! | [`wait`] | waiting for facts, never for time |
