@@ -120,7 +120,10 @@ async fn a_command_in_its_folder_finds_what_it_runs_with() -> Result<()> {
     ensure!(is_consumed, "the destination is not known: {queues}");
     dev.beside(&[], &["dead", "list"]).await?.success()?;
     let doctor = dev.beside(&[], &["doctor"]).await?;
-    ensure!(doctor.stdout.contains("`longshore dev` (process"), "{doctor:?}");
+    ensure!(
+        doctor.stdout.contains("`longshore dev` (process"),
+        "{doctor:?}"
+    );
 
     // What names another system wins, and an error says where it looked.
     let other = [("LONGSHORE_DATABASE_URL", "sqlite:nowhere/x.db")];
@@ -135,7 +138,10 @@ async fn a_command_in_its_folder_finds_what_it_runs_with() -> Result<()> {
         .beside(&[("LONGSHORE_CONFIG", file)], &["dead", "list"])
         .await?;
     refused.exit(3)?;
-    ensure!(refused.stderr.contains("sqlite:nowhere/y.db ("), "{refused:?}");
+    ensure!(
+        refused.stderr.contains("sqlite:nowhere/y.db ("),
+        "{refused:?}"
+    );
 
     // Only one that runs is asked, and nothing is left of it.
     dev.kill().await?;

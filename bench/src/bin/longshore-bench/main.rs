@@ -24,10 +24,12 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let output = Output::new(cli.json);
-    let done = Sources::of_process().map_err(Failure::from).and_then(|sources| {
-        app::start(NAME, output, &sources, async |app| {
-            measure::run(&app, &cli).await
-        })
-    });
+    let done = Sources::of_process()
+        .map_err(Failure::from)
+        .and_then(|sources| {
+            app::start(NAME, output, &sources, async |app| {
+                measure::run(&app, &cli).await
+            })
+        });
     app::exit_code(NAME, done)
 }
