@@ -39,7 +39,7 @@ pub enum Action {
     ReplayWhenFixed,
     /// The event itself has to be mended.
     MendThenReplay,
-    /// The event is turned away or no event: only its publisher can help.
+    /// The event is turned away or is not an event: only its publisher can help.
     TellPublisher,
     /// A replay may do harm again.
     Look,
@@ -65,7 +65,7 @@ impl Action {
             Self::ReplayWhenFixed => "Mend what failed around the event, then replay it.",
             Self::MendThenReplay => "Mend the event's body, then replay it.",
             Self::TellPublisher => "Tell the publisher, who sends a right event under a new id.",
-            Self::Look => "Look closer before anything else: a replay may do harm again.",
+            Self::Look => "Look closer first: a replay may do harm again.",
             Self::Discard => "Make sure that nobody needs it any more, then discard it.",
         }
     }
@@ -128,7 +128,7 @@ reason_codes! {
     IdempotencyConflict = "idempotency_conflict", Shape, TellPublisher;
     /// A foreign publisher sent a password in the clear; it was masked and refused.
     PlaintextPassword = "plaintext_password", Shape, TellPublisher;
-    /// The message is none of the accepted shapes of an event.
+    /// The message has none of the accepted shapes of an event.
     Undecodable = "undecodable", Shape, MendThenReplay;
     /// The message is larger than the configured limit.
     TooLarge = "too_large", Shape, ReplayWhenFixed;
@@ -140,7 +140,7 @@ reason_codes! {
     ReceiverGone = "receiver_gone", Theirs, Discard;
     /// The receiver failed or could not be reached in any of the allowed attempts.
     ReceiverFailing = "receiver_failing", Theirs, ReplayWhenFixed;
-    /// The destination's address is not one that deliveries may go to.
+    /// The outbound guard forbids the destination's address.
     DestinationForbidden = "destination_forbidden", Ours, ReplayWhenFixed;
     /// The event waits for a destination that is no longer configured.
     DestinationUnknown = "destination_unknown", Ours, Look;
