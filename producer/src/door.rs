@@ -1,4 +1,4 @@
-//! What every handler has in hand.
+//! The dependencies of every handler.
 
 use std::sync::Arc;
 
@@ -14,8 +14,7 @@ use crate::live;
 use crate::password::Hasher;
 use crate::work_queue::WorkQueue;
 
-/// How many of the largest bodies fit into memory at once: what is on its way in beyond that is
-/// told to come back.
+/// How many of the largest bodies fit into memory at once; further requests get 503.
 const BODIES: usize = 64;
 
 /// How many requests may ask the database at once. They are bounded apart from all others, so that
@@ -26,16 +25,16 @@ const LOOKUPS: usize = 64;
 #[derive(Clone)]
 pub struct Door(Arc<Inner>);
 
-/// What is behind a [`Door`].
+/// The content of a [`Door`].
 pub struct Inner {
-    /// The queue that what is published has to reach.
+    /// The queue that every published event has to reach.
     pub(crate) queue: WorkQueue,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
     pub(crate) types: Types,
     pub(crate) hasher: Hasher,
-    /// What hashes of passwords leave the door in.
+    /// Seals password hashes before they leave the door.
     pub(crate) seal: Seal,
     /// Requests that may still begin.
     pub(crate) requests: Arc<Semaphore>,
@@ -75,7 +74,7 @@ impl Door {
         self.queue.keep(&self.health.declared, stop).await;
     }
 
-    /// What the health routes look at.
+    /// The parts that the health routes check.
     pub(crate) fn health(&self) -> Health {
         self.health.clone()
     }

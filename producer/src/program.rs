@@ -27,7 +27,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(program: Program) -> Result<(), Failure> {
     let config = Arc::clone(&program.config);
-    // First, so that a port that is taken is told at once and not after the broker has answered.
+    // First, so that a taken port is reported at once and not after the broker has answered.
     let listener = bind(config.listen.unwrap_or(DEFAULT_LISTEN))
         .await
         .map_err(anyhow::Error::from)?;

@@ -22,7 +22,7 @@ struct Form {
     /// The data of the event to be.
     data: String,
     password: Option<SecretString>,
-    /// What is wrong with the parts that are no part of the event.
+    /// The errors of the parts that do not belong to the event.
     errors: Vec<FieldError>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
     if !errors.is_empty() {
         return Err(Refusal::invalid(errors).into_problem());
     }
-    // Last, because it is what costs.
+    // Last, because hashing is expensive.
     let hash = match password {
         Some(password) => Some(SecretString::from(door.hasher.hash(password).await?)),
         None => None,
@@ -109,13 +109,13 @@ impl Form {
         }
         let expected = "expected a text of 8 to 1024 bytes";
         if !raw.get().starts_with('"') {
-            // Whatever it is, it has to be JSON, or the whole text is none.
+            // Any other value has to be JSON, or the whole text is not JSON.
             json::value(raw.get().as_bytes())
                 .map_err(|wrong| Refusal::wrong("/password", wrong))?;
             self.errors.push(FieldError::new("/password", expected));
             return Ok(());
         }
-        // The reader's own error would repeat what it has read.
+        // The reader's own error would repeat the value.
         let password: String = serde_json::from_str(raw.get()).map_err(|_| {
             let detail = "expected a JSON text, found escapes that stand for no character";
             Refusal::wrong("/password", json::Wrong::Malformed(detail.to_owned()))

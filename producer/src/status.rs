@@ -49,7 +49,7 @@ pub(crate) async fn get(
 /// The event id in a path.
 ///
 /// # Errors
-/// It is none.
+/// It is not a UUID.
 pub(crate) fn event_id(path: Result<Path<String>, PathRejection>) -> Result<EventId, Problem> {
     path.ok()
         .and_then(|Path(text)| text.parse().ok())

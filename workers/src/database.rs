@@ -1,4 +1,4 @@
-//! What it means for an event that the database would not do something.
+//! The outcome for an event that the database refused.
 
 use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
@@ -7,8 +7,8 @@ use common::store::StoreError;
 /// The dependency, as operators know it.
 const DATABASE: &str = "postgres";
 
-/// What becomes of an event over `error`. Only what waiting mends is waited for: were anything else held,
-/// it would be handled again and again.
+/// The outcome for an event after `error`. Only an outage holds the worker: with any other error, a hold would handle
+/// the event again and again.
 pub(crate) fn refused(error: StoreError) -> Outcome {
     match error {
         StoreError::Unavailable(_) | StoreError::Schema(_) => Outcome::Hold {

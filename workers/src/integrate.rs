@@ -29,14 +29,14 @@ use common::topology::{Names, Stage};
 
 pub use deliver::Deliver;
 
-/// How long a delivery may take beside the receiver's own time: the database is asked and told.
+/// Maximum time of a delivery for the database, beside the receiver's own time.
 const BESIDE: Duration = Duration::from_secs(60);
 
-/// How long an event may wait in a worker's hands for its turn; what has to wait longer waits on the broker. The
+/// Maximum time that an event may wait in a worker's hands for its turn; a longer wait is spent on the broker. The
 /// broker takes events back after thirty minutes; far less is enough to keep a destination busy.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
 
-/// How many turns of a rate are in hand: those of this time. What waits in hand is lost to other processes.
+/// How far ahead turns of a rate are taken in hand. Events that wait in hand are lost to other processes.
 const PACED: Duration = Duration::from_secs(30);
 
 /// How many events are in hand for each that a destination takes at once.
@@ -139,11 +139,10 @@ pub(crate) fn longest_in_hand(destination: &Destination) -> Duration {
     LONGEST_TURN + destination.timeout + BESIDE
 }
 
-/// A destination's own settings in the shape of a stage's. Everything in hand is handled at once: it
-/// waits in the handler for one of the destination's places, so that what is asked of and told to the
-/// database before and after takes none.
+/// A destination's own settings in the shape of a stage's. Everything in hand is handled at once. It waits in the
+/// handler for one of the destination's places, so the calls to the database before and after take none.
 fn settings(destination: &Destination, most: u16) -> StageSettings {
-    // What is in hand must have its turn in time, however slow the receiver or small the rate.
+    // Events in hand must get their turn in time, however slow the receiver or small the rate.
     let turns = |time: Duration, each: Duration| (time.as_secs_f64() / each.as_secs_f64()) as usize;
     let by_timeout =
         destination.concurrency * turns(LONGEST_TURN, destination.timeout).clamp(1, AHEAD);

@@ -5,10 +5,11 @@
 //! | [`validate`] | `longshore.validate` | schema and rules | `accepted` or `rejected` |
 //! | [`store`] | `longshore.store` | one transaction a batch | `stored` or `rejected` |
 //! | [`integrate`] | `longshore.integrate.<destination>` | delivers to outside systems | nothing |
-//! | [`archive`] | `longshore.dead`, `longshore.rejected` | keeps what went wrong | nothing |
+//! | [`archive`] | `longshore.dead`, `longshore.rejected` | keeps dead letters and rejections |
+//! nothing |
 //!
-//! What they have in common (consuming, batching, retrying, holding, draining) is the runtime in
-//! `common::runtime`; what is here is only what makes each of them different.
+//! Their common part (consuming, batching, retrying, holding, draining) is the runtime in
+//! `common::runtime`; this package holds only the differences.
 
 pub mod archive;
 pub mod integrate;

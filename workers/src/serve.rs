@@ -1,4 +1,5 @@
-//! How every worker program runs: health first, then the topology, then work until told to stop.
+//! The life of every worker program: health first, then the topology, then work until the stop
+//! signal.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,12 +24,12 @@ where
     bootstrap::run(name, work)
 }
 
-/// Runs the workers that `build` makes, until the program is told to stop and they have drained.
-/// With `LONGSHORE_LISTEN` set, health and metrics are served meanwhile.
+/// Runs the workers that `build` makes, until the program has to stop and they have drained. With
+/// `LONGSHORE_LISTEN` set, health and metrics are served meanwhile.
 ///
 /// # Errors
-/// The address cannot be listened on, the topology is declared otherwise already, or what was
-/// running did not end within the drain deadline.
+/// The address cannot be bound, the topology is declared otherwise already, or the running calls
+/// did not end within the drain deadline.
 pub async fn serve(
     program: Program,
     store: Option<Arc<dyn Store>>,
@@ -73,10 +74,10 @@ pub async fn serve(
     ended
 }
 
-/// Runs workers until the program is told to stop and they have drained; without any it only waits.
+/// Runs workers until the program has to stop and they have drained; without any it only waits.
 ///
 /// # Errors
-/// What was running did not end within the drain deadline.
+/// The running calls did not end within the drain deadline.
 pub async fn work(program: &Program, workers: Vec<Worker>) -> Result<(), Failure> {
     if workers.is_empty() {
         program.stop.cancelled().await;

@@ -17,7 +17,7 @@ use operate::history::Judge;
 use serde_json::json;
 use uuid::Uuid;
 
-/// What the destination of the tests is called.
+/// The name of the tests' destination.
 pub(crate) const CRM: &str = "crm";
 
 /// A store with its tables, and nothing in them.
@@ -41,7 +41,7 @@ fn at(location: &Location) -> Arc<dyn Store> {
     Arc::new(SqliteStore::at(location, &Namespace::default()))
 }
 
-/// What password hashes are sealed with.
+/// The seal of password hashes.
 pub(crate) fn seal() -> Seal {
     Seal::new(["a secret of the tests"])
 }
@@ -62,7 +62,7 @@ pub(crate) async fn status(store: &Arc<dyn Store>, id: EventId) -> EventStatus {
     status.expect("the event is known")
 }
 
-/// The letter of a message that was no event and died in `queue`; `entry_key` is that of its entry in the history.
+/// The letter of a message that was not an event and died in `queue`; `entry_key` is that of its entry in the history.
 pub(crate) fn foreign_letter(queue: &str, entry_key: Uuid) -> DeadLetter {
     DeadLetter {
         id: Uuid::now_v7(),

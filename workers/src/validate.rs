@@ -1,5 +1,5 @@
-//! The validate worker: every event, through whichever door it came, meets the same schema and the
-//! same rules here; foreign shapes become canonical events.
+//! The validate worker: every event, from every door, passes one schema and one set of rules here;
+//! foreign shapes become canonical events.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

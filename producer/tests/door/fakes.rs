@@ -38,11 +38,11 @@ use crate::changes::{Change, change};
 
 type Fails = Box<dyn Fn(usize) -> Option<PublishError> + Send + Sync>;
 
-/// The embedded broker, which holds whatever it is handed to what the validate worker would say of it,
-/// and does not take it where a test says so.
+/// The embedded broker. It checks every publication against the validate worker's verdict, and refuses it where a test
+/// says so.
 pub struct TestBroker {
     real: EmbeddedBroker,
-    /// Declares everything, unless nothing shall be declared.
+    /// Declares everything, unless the test wants nothing declared.
     declared: OnceCell<()>,
     taken: Mutex<BTreeMap<usize, (Publication, Decoded)>>,
     /// Told the number of the publish (from 0), says how it fails.
@@ -54,8 +54,7 @@ pub struct TestBroker {
 }
 
 impl TestBroker {
-    /// What the engine has confirmed, in the order it was handed over in, with what the validate worker
-    /// reads in it.
+    /// The confirmed publications, in the order of their arrival, each with the validate worker's reading.
     pub fn taken(&self) -> Vec<(Publication, Decoded)> {
         self.taken.lock().unwrap().values().cloned().collect()
     }
@@ -88,7 +87,7 @@ impl TestBroker {
         &self.real
     }
 
-    /// What the validate worker reads in a publication: an event, and the same one.
+    /// The validate worker's reading of a publication: an event, with equal content.
     fn read(&self, publication: &Publication) -> Decoded {
         let Address::Fact { fact, routing_key } = &publication.to else {
             panic!("expected a fact, found {:?}", publication.to);
@@ -181,8 +180,8 @@ fn unasked() -> BrokerError {
     BrokerError::Refused("the door has no business asking this".to_owned())
 }
 
-/// The embedded store, which changes before each look, fails or hangs as a test asks for, and panics
-/// where it is asked what the door has no business asking.
+/// The embedded store. It changes before each look, fails or hangs as a test asks for, and panics over a call that the
+/// door must not make.
 pub struct TestStore {
     real: SqliteStore,
     changes: Mutex<Box<dyn Iterator<Item = Change> + Send>>,
@@ -226,7 +225,7 @@ impl TestStore {
         self.looks.load(Ordering::SeqCst)
     }
 
-    /// What it has said, each status once in a row.
+    /// Its answers, without repetitions in a row.
     pub fn said(&self) -> Vec<EventStatus> {
         self.said.lock().unwrap().clone()
     }
@@ -386,7 +385,7 @@ impl Setup {
     }
 }
 
-/// What the door seals with.
+/// The door's seal.
 pub fn seal() -> Seal {
     Seal::new(["a secret of the tests"])
 }

@@ -18,7 +18,7 @@ use crate::request::Answer;
 /// How many may watch at once.
 pub const STREAMS: usize = 512;
 
-/// Begins to watch some event; the refusal where there is no place.
+/// Begins to watch some event; the refusal if there is no place.
 pub async fn watch(bed: &Testbed) -> Result<Response<Body>, StatusCode> {
     let request = Request::get(path(EventId::born())).body(Body::empty());
     let response = bed.router.clone().oneshot(request.unwrap()).await.unwrap();
@@ -40,7 +40,7 @@ fn with(store: &Arc<TestStore>) -> Testbed {
     .build()
 }
 
-/// What is told of an event of which `store` says where it stands.
+/// The events of a stream over `store`.
 async fn told(store: &Arc<TestStore>) -> Vec<(String, Value)> {
     let answer = with(store).get(&path(EventId::born())).await;
     assert_eq!(answer.status, StatusCode::OK);

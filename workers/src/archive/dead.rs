@@ -1,4 +1,4 @@
-//! From a message on the dead queue to a dead letter. Whatever it is, it becomes one.
+//! From a message on the dead queue to a dead letter. Every message becomes one.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use common::topology::{Names, Stage, Topology};
 use operate::history::Judge;
 use time::OffsetDateTime;
 
-/// What stands for every queue that is not ours, where each would be one more label.
+/// The label of every queue that is not ours, as each would be one more label.
 const OTHER: &str = "other";
 
 /// The queues that a message can have died in.
@@ -21,8 +21,8 @@ pub(super) struct Places {
     judge: Judge,
 }
 
-/// What is known of a death: from our own headers where a worker gave up, from the broker's where
-/// the broker did, and from nothing at all where somebody published to the dead exchange.
+/// The facts of a death: from our own headers if a worker gave up, from the broker's if the broker
+/// did, and none if somebody published to the dead exchange.
 struct Death {
     queue: String,
     reason: ReasonCode,
@@ -40,7 +40,7 @@ impl Places {
         }
     }
 
-    /// The queue of a letter as a metric may have it: what outsiders write makes no label.
+    /// The queue of a letter as a metric's label: outsiders' texts never become labels.
     pub(super) fn label<'q>(&self, queue: &'q str) -> &'q str {
         if self.ours.contains(queue) {
             queue
@@ -82,7 +82,7 @@ impl Places {
         if let Some(body) = original.damage.take().and_then(|damage| damage.body) {
             original.headers.set(header::CUT, body);
         }
-        // What the archive has in columns of its own is not the message's.
+        // The archive's own columns do not belong to the message.
         for name in [
             header::REASON,
             header::ERROR,
@@ -102,7 +102,7 @@ impl Places {
             routing_key = secrets::mask_text(&routing_key);
             kind = kind.map(|kind| secrets::mask_text(&kind));
         }
-        // What came back, or was in hand when a worker died, may have been written and counted before.
+        // A message that came back, or was in hand when a worker died, may have been written and counted before.
         let is_counted = received.redelivered || trail.crashes > 0;
         DeadLetter {
             id,
@@ -132,7 +132,7 @@ impl Places {
         received.event().is_none() && !self.judge.would_take(received)
     }
 
-    /// What a worker tells. Nobody else's headers have come this far.
+    /// The death that a worker reports. Only our own headers come this far.
     fn by_worker(&self, received: &Received) -> Option<Death> {
         let headers = &received.message.headers;
         let queue = headers.text(header::QUEUE)?;
@@ -184,7 +184,7 @@ impl Places {
         })
     }
 
-    /// A death with what could not be read of its message, which is the reason where there is no other.
+    /// A death with the unreadable parts of its message, which are the reason if there is no other.
     fn with_damage(&self, death: Death, received: &Received) -> Death {
         let Some(damage) = received.damage() else {
             return death;

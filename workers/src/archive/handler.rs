@@ -1,4 +1,4 @@
-//! What archiving means: nothing that comes here is ever refused for what it holds.
+//! The archive's handler: it never refuses a message for its content.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub struct KeepDead {
 }
 
 impl KeepDead {
-    /// Keeps them in `store`; they come from the queues of `topology`. In what `judge` would not let pass, secrets
-    /// are masked.
+    /// Keeps letters and rejections in `store`; they come from the queues of `topology`. Secrets are masked in messages
+    /// that `judge` would refuse.
     pub fn new(store: Arc<dyn Store>, names: Names, topology: &Topology, judge: Judge) -> Self {
         let places = Places::new(names, topology, judge);
         Self { store, places }

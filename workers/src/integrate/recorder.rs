@@ -1,8 +1,8 @@
-//! Writing attempts down: what was sent is never forgotten for want of a database.
+//! Recording attempts: no attempt is forgotten during an outage of the database.
 //!
-//! A request that was made and is not recorded would be made again. So nothing is sent while it is uncertain
-//! whether it could be recorded, and what could not be recorded is kept here until it is: the worker holds
-//! meanwhile, and goes on only when the database has it.
+//! A request that was made and is not recorded would be made again. So nothing is sent while it is uncertain whether
+//! the database takes the record. An attempt that could not be recorded is kept here until it is. Meanwhile the worker
+//! holds.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ pub(super) struct Recorder {
     known: Together<DeliveryKey, Option<DeliveryRecord>>,
     recorded: Together<Attempt, ()>,
     discarded: Together<DeliveryKey, ()>,
-    /// When the database has last done what it was asked for; `None` after it did not.
+    /// When the database last answered; `None` after a failure.
     answered: Mutex<Option<Instant>>,
     /// Attempts that were made and could not be written down yet.
     unrecorded: Mutex<Vec<Attempt>>,
@@ -82,7 +82,7 @@ impl Recorder {
         open(&self.answered).is_some_and(|at| at.elapsed() < TRUSTED)
     }
 
-    /// What is recorded of a delivery. What was not written down yet is written down before.
+    /// The record of a delivery. Records that were kept here are written first.
     ///
     /// # Errors
     /// The database cannot say.
@@ -107,7 +107,7 @@ impl Recorder {
     /// # Errors
     /// It is not recorded. Where the database is not available, the attempt is kept for [`Recorder::catch_up`].
     pub(super) async fn record(&self, attempt: Attempt) -> Result<(), StoreError> {
-        // It is not forgotten, whatever becomes of the caller.
+        // The attempt is kept even if the caller is dropped.
         let kept = Kept::new(self, attempt);
         let recorded = self
             .noted(self.recorded.request(kept.attempt.clone()))
@@ -132,7 +132,7 @@ impl Recorder {
         Err(error)
     }
 
-    /// Writes down what could not be written down before.
+    /// Writes the attempts down that could not be recorded before.
     ///
     /// # Errors
     /// The database is still not available.
@@ -157,7 +157,7 @@ impl Recorder {
                     return Err(error);
                 }
                 Err(error) => {
-                    // It is refused for what it is: it would be refused for ever.
+                    // The database refuses the record itself, and always would.
                     tracing::error!(
                         event.id = %kept.attempt.key.event,
                         destination.name = kept.attempt.key.destination,

@@ -1,6 +1,6 @@
-//! Many small requests to the database made as one: whoever comes while a batch is on its way is in
-//! the next one. What nobody waits for gathers a little longer under load; alone, nobody waits for
-//! company.
+//! Many small requests to the database made as one: requests that arrive during a batch are in the
+//! next one. Requests that nobody waits for gather a little longer under load. A single request
+//! never waits for others.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ where
         match make(Arc::clone(&inputs)).await {
             Ok(outputs) => {
                 for (asker, output) in askers.into_iter().zip(outputs) {
-                    // Whoever is gone was called off.
+                    // An asker that is gone was cancelled.
                     let _ = asker.send(Ok(output));
                 }
             }

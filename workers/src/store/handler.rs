@@ -1,4 +1,4 @@
-//! What storing means.
+//! The store stage's handler.
 
 use std::sync::Arc;
 
@@ -95,8 +95,8 @@ fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreEr
     let next = || Outcome::Next(vec![stored_event(received, event, received.onward())]);
     match stored {
         Ok(Stored::New) => next(),
-        // Sent twice: the message that brought the row in has the duty to hand it on, and it will,
-        // in this life or when it is given out again. This one has it only if it may be that one.
+        // A duplicate: the message that inserted the row has the duty to publish, and will, in this
+        // life or when it is redelivered. This message has that duty only if it may be that one.
         Ok(Stored::Before) if received.is_fresh() => Outcome::Done,
         Ok(Stored::Before) => next(),
         // It may have gone on long ago, or it has to go on now: later stages ask.

@@ -28,7 +28,7 @@ const MAX_SENT: usize = 500;
 /// How long an attempt takes beside the receiver's own time, until it is recorded.
 const BESIDE: Duration = Duration::from_secs(5);
 
-/// How far the watch has come with what is due.
+/// The watch's position in the due deliveries.
 #[derive(Debug)]
 pub(super) struct DueWatch {
     /// Nothing that became due before is due still.
@@ -47,7 +47,7 @@ impl Default for DueWatch {
 }
 
 impl DueWatch {
-    /// Looks at the next page of what is due, and sends again what is lost of it.
+    /// Looks at the next page of due deliveries, and sends the lost ones again.
     pub(super) async fn look(
         &mut self,
         post: &Post,
@@ -100,7 +100,7 @@ impl DueWatch {
         due: &[DueDelivery],
         now: OffsetDateTime,
     ) -> Result<Vec<(&'p Destination, Vec<DueDelivery>)>, Failure> {
-        // First by what costs nothing to know.
+        // First by the facts that cost nothing to know.
         let mut suspected = Vec::new();
         let mut last_attempts = None;
         for destination in &post.config.destinations {

@@ -114,7 +114,7 @@ async fn what_waits_is_left_alone_and_what_is_gone_is_sent_to_validation_once() 
         .unwrap();
     assert_eq!((events, deliveries), (1, 0));
 
-    // It is gone again: that is told, and it is not sent in a loop.
+    // The event is gone again: that is reported, and it is not sent in a loop.
     let gone = carry(&*post.broker, &validate, &elsewhere, 9, |_| true).await;
     assert_eq!(gone.unwrap().moved, 1);
     let mut findings = Vec::new();

@@ -105,7 +105,8 @@ async fn a_copy_that_another_process_delivers_while_it_waits_is_not_sent() {
     let batch = [copy];
     let waiting = worker.handle(&batch);
     tokio::pin!(waiting);
-    // Long enough to find that it is due, and far shorter than what is known of a first copy lasts.
+    // Long enough to find the delivery due, and far shorter than the knowledge about a first copy
+    // lasts.
     let looked_up = tokio::time::timeout(Duration::from_millis(200), &mut waiting);
     assert!(looked_up.await.is_err());
     let made = Attempt {

@@ -1,4 +1,4 @@
-//! What the history has in another spelling than its queue had.
+//! Messages that the history spells otherwise than their queue.
 
 use common::event::entry_key;
 use common::message::HeaderValue;
