@@ -1,4 +1,4 @@
-//! What is looked at to say what is wrong, and what to do about it.
+//! The checks of `longshore doctor`: problems, and what to do about each.
 
 pub mod checks;
 pub mod clock;
@@ -7,16 +7,16 @@ pub mod settings;
 
 use serde::Serialize;
 
-/// What was found about one thing.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// The name of the check.
     pub check: String,
     /// How bad it is.
     pub verdict: Verdict,
-    /// What was found.
+    /// The result in words.
     pub detail: String,
-    /// What to do about it, where something is to be done.
+    /// What to do, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
@@ -46,7 +46,7 @@ impl Finding {
         }
     }
 
-    /// A thing that is not, and what to do about it.
+    /// A finding that needs attention, and what to do about it.
     pub fn bad(
         verdict: Verdict,
         check: impl Into<String>,

@@ -1,4 +1,4 @@
-//! Mending a dead letter: what may be changed of it, how that is written, and whether it is an event then.
+//! Mending a dead letter: its fields, their notation, and the check that the result is an event.
 
 mod check;
 mod envelope;

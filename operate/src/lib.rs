@@ -1,14 +1,13 @@
-//! Everything an operator can do, free of any terminal: the command line asks and prints, and what it asks for is
-//! done here.
+//! Everything an operator can do, free of any terminal: the command line asks and prints, and this library acts.
 //!
 //! | module | does |
 //! |--|--|
 //! | [`history`] | reads everything that came through a door, and judges it as validation does |
-//! | [`survey`] | says what became of it: completed, dead, under way, stuck, forged |
+//! | [`survey`] | says what became of every event: completed, dead, under way, stuck, forged |
 //! | [`replay`] | sends dead letters, or a part of the history, again |
 //! | [`edit`] | mends a dead letter |
 //! | [`queues`] | says how full every queue is and who consumes it |
-//! | [`doctor`] | looks at everything once and says what is wrong |
+//! | [`doctor`] | checks everything once and reports problems |
 
 pub mod doctor;
 pub mod edit;

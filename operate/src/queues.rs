@@ -13,7 +13,7 @@ pub struct Line {
     pub queue: String,
     /// `work`, `suspects`, `parked`, `history` or `delay`.
     pub kind: &'static str,
-    /// Messages in it; `null` where there is no such queue.
+    /// Messages in it; `null` if the queue does not exist.
     pub messages: Option<u64>,
     /// Consumers of it.
     pub consumers: Option<u64>,

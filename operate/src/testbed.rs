@@ -26,7 +26,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
-/// What a system with these destinations declares.
+/// The declarations of a system with these destinations.
 pub fn topology(destinations: &[&str]) -> Topology {
     let all = |name: &&str| ((*name).to_owned(), vec!["#".to_owned()]);
     Topology::new(&Plan {
@@ -119,7 +119,7 @@ impl FailingBroker {
         all.insert(nth, failing);
     }
 
-    /// What waits in `queue`.
+    /// The messages in `queue`.
     pub async fn waiting(&self, queue: &str) -> Vec<Message> {
         let depth = self.depth(queue).await.expect("asked").expect("there");
         let subscription = self.subscribe(queue, u16::MAX).await.expect("subscribed");

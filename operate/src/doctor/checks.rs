@@ -1,4 +1,4 @@
-//! What is looked at.
+//! The checks of broker, database, schema and standing watch.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::{Finding, Verdict};
 use crate::queues::{self, Line};
 use crate::words::count;
 
-/// A queue is said to grow only from so many messages on: a few are always under way.
+/// From this many messages on, a queue is reported as growing: a few are always under way.
 const FEW: u64 = 100;
 
-/// The broker, what is declared on it, and its queues, watched for a while.
+/// The broker, its declarations, and its queues, watched for a while.
 pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -> Vec<Finding> {
     if let Err(error) = broker.ready().await {
         let advice = match error {
@@ -26,7 +26,7 @@ pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -
                 "check user, password, virtual host and permissions in broker.url"
             }
             _ => {
-                "start it (`scripts/services up` on a bare machine), mend what is said of it, or mend broker.url"
+                "start it (`scripts/services up` on a bare machine), mend the named problem, or mend broker.url"
             }
         };
         return vec![Finding::bad(
@@ -57,7 +57,7 @@ pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -
     findings
 }
 
-/// So many differences are told in full; a namespace where nothing is declared has dozens.
+/// Maximum of differences that are reported in full; an undeclared namespace has dozens.
 const MOST_TOLD: usize = 3;
 
 fn topology_finding(differences: &[Difference]) -> Finding {
@@ -69,8 +69,8 @@ fn topology_finding(differences: &[Difference]) -> Finding {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    let advice = "`longshore topology verify` lists them all, `longshore topology apply` declares what \
-                  is missing; what is there with other arguments must be drained and deleted first";
+    let advice = "`longshore topology verify` lists them all, `longshore topology apply` declares \
+                  missing ones; drain and delete those with other arguments first";
     Finding::bad(
         Verdict::Problem,
         "topology",
@@ -114,7 +114,7 @@ fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
             findings.push(Finding::bad(Verdict::Problem, &after.queue, detail, advice));
         } else if after.kind == "work" && is > was && is > FEW {
             let detail = format!("grows: {was} messages, then {is}");
-            let advice = "start more workers of this stage, or find what slows them in their logs";
+            let advice = "start more workers of this stage, or find the cause of the delay in their logs";
             findings.push(Finding::bad(Verdict::Look, &after.queue, detail, advice));
         }
     }
@@ -124,18 +124,18 @@ fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
     findings
 }
 
-/// The database, its schema, and what waits there for a person.
+/// The database, its schema, and the letters that wait there for a person.
 pub async fn database(store: &dyn Store) -> Vec<Finding> {
     if let Err(error) = store.ready().await {
         let (verdict, advice) = match error {
             StoreError::Unavailable(_) => (
                 Verdict::Unreachable,
-                "start it (`scripts/services up` on a bare machine), mend what is said of it, or mend database.url",
+                "start it (`scripts/services up` on a bare machine), mend the named problem, or mend database.url",
             ),
             StoreError::Schema(ref why) if why.contains("longshore migrate") => {
                 (Verdict::Problem, "`longshore migrate`")
             }
-            StoreError::Schema(_) => (Verdict::Problem, "mend what is said of it"),
+            StoreError::Schema(_) => (Verdict::Problem, "mend the named problem"),
             _ => (
                 Verdict::Problem,
                 "check user, password and permissions in database.url",
@@ -150,7 +150,7 @@ pub async fn database(store: &dyn Store) -> Vec<Finding> {
     findings
 }
 
-/// What the standing watch has found, and whether anybody keeps it.
+/// The findings of the standing watch, and whether any process keeps it.
 async fn watch(store: &dyn Store) -> Vec<Finding> {
     let asked = async {
         let lease = store.watching().lease(crate::finding::WATCH_LEASE).await?;
@@ -175,7 +175,7 @@ async fn watch(store: &dyn Store) -> Vec<Finding> {
             Finding::ok("watch", "kept, but it does not see everything")
         }
         Some(lease) if lease.is_held => {
-            Finding::ok("watch", "kept; what was lost is sent again by itself")
+            Finding::ok("watch", "kept; lost events are sent again by themselves")
         }
         lease => {
             let detail = match lease {
@@ -186,7 +186,7 @@ async fn watch(store: &dyn Store) -> Vec<Finding> {
                 None => "nobody has kept it yet".to_owned(),
             };
             let advice =
-                "start `longshore-archive`, with `watch.enabled`: it finds and mends what is lost";
+                "start `longshore-archive`, with `watch.enabled`: it finds lost events and sends them again";
             Finding::bad(Verdict::Look, "watch", detail, advice)
         }
     }];
@@ -244,8 +244,8 @@ fn advice(of: &str) -> (Verdict, &'static str) {
     }
 }
 
-/// What was found of a dependency, with its name and version where it tells them. That it does not is
-/// no finding: it works.
+/// A finding about a dependency, with its name and version if known. An unknown version is not a finding: the
+/// dependency works.
 fn told(product: Option<String>, found: &str) -> String {
     match product {
         Some(product) => format!("{product}: {found}"),

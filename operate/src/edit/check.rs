@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Why a body cannot be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
-    /// What was expected and what was found.
+    /// The expected and the found value.
     detail: String,
     /// Every wrong field of the data.
     errors: Vec<FieldError>,
@@ -28,7 +28,7 @@ impl std::fmt::Display for Unfit {
     }
 }
 
-/// What is unfit as a whole, and why.
+/// The whole is unfit, and why.
 pub fn unfit(detail: impl Into<String>) -> Unfit {
     Unfit {
         detail: detail.into(),
@@ -36,8 +36,8 @@ pub fn unfit(detail: impl Into<String>) -> Unfit {
     }
 }
 
-/// Checks `after` in the place of the letter, as the stage that it goes to will, with all that validation
-/// demands of an event, and that an event of ours is still the same event.
+/// Checks `after` in the place of the letter, as the next stage will. It must pass validation, and an event of ours
+/// must stay the same event.
 pub fn check(
     letter: &DeadLetter,
     after: &Editable,
@@ -70,7 +70,7 @@ pub fn check(
     }
 }
 
-/// Behind validation only canonical events are taken, and what has been told of them cannot change.
+/// Behind validation only canonical events are accepted, and their known facts cannot change.
 fn canonical(
     letter: &DeadLetter,
     after: &Editable,
@@ -110,7 +110,7 @@ fn canonical(
     Ok((event.kind, data))
 }
 
-/// Before validation it is whatever its publisher has made of it.
+/// Before validation it has the form that its publisher gave it.
 fn foreign(
     letter: &DeadLetter,
     after: &Editable,

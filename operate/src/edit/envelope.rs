@@ -1,7 +1,7 @@
-//! What can be mended of a letter beside its body, by names that are the same for every shape of an event.
+//! The fields of a letter beside its body, by names that are the same for every shape of an event.
 //!
-//! Where a name is kept depends on the shape, which the content type and the headers tell: in the body of a
-//! structured event, in `cloudEvents` headers, or in the properties of the message.
+//! The shape decides the place of a name; content type and headers decide the shape. The places are the body of a
+//! structured event, `cloudEvents` headers, and the properties of the message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,11 +27,11 @@ pub(super) enum Field {
     Time,
     Subject,
     Dataschema,
-    /// A header of the message, whatever it holds.
+    /// A header of the message, with any value.
     Header(String),
 }
 
-/// What the name of a header begins with on the command line.
+/// The prefix of a header's name on the command line.
 const HEADER: &str = "header:";
 
 impl Field {
@@ -84,7 +84,7 @@ impl Field {
     }
 }
 
-/// `NAME=VALUE`; an empty value takes away what was there.
+/// `NAME=VALUE`; an empty value removes the field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     pub(super) field: Field,
@@ -145,7 +145,7 @@ fn holders(message: &Message, attribute: &str) -> Vec<String> {
     names.filter(holds).map(str::to_owned).collect()
 }
 
-/// What cannot be set.
+/// A field that cannot be set.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotSet {
     /// It stands in the body of this message, where it cannot be set.
@@ -159,7 +159,7 @@ pub enum CannotSet {
     BeforeEpoch,
 }
 
-/// What a field holds, as somebody would set it.
+/// The value of a field, as a user would set it.
 pub(super) fn get(it: &Editable, field: &Field) -> String {
     let message = &it.message;
     let held = match (field, shape(message)) {
@@ -195,7 +195,7 @@ fn shown(value: &HeaderValue) -> String {
     }
 }
 
-/// Seconds since 1970 as RFC 3339; a number that is none stays one.
+/// Seconds since 1970 as RFC 3339; a number out of range stays a number.
 fn moment(seconds: u64) -> String {
     i64::try_from(seconds)
         .ok()

@@ -1,4 +1,4 @@
-//! What the tables say was stored or delivered in a window, slice by slice.
+//! The events that the tables stored or delivered in a window, slice by slice.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,13 +14,14 @@ use super::spill::{Buckets, Line, NO_KEY, micros};
 /// How much of the tables is read at once: a statement has its time.
 const SLICE: Duration = Duration::minutes(10);
 
-/// The same where next to nothing was stored: a window may begin years before there was anything.
+/// How much is read at once where next to nothing was stored: a window may begin years before the
+/// first event.
 const LONGEST_SLICE: Duration = Duration::days(7);
 
 /// How many rows in a slice are next to nothing.
 const FEW: u64 = 1_000;
 
-/// What was stored or delivered from `from` on and before `to`, divided by ids.
+/// The events stored or delivered from `from` on and before `to`, divided by ids.
 pub(super) async fn read(
     store: &dyn Store,
     from: OffsetDateTime,
@@ -78,7 +79,7 @@ pub(super) async fn read(
             .watching()
             .each_stored(begin, end, Arc::clone(&visitor));
         match read.await {
-            // It was too much for one statement. What was read of it is read again, which changes nothing.
+            // It was too much for one statement. The rows read so far are read again, which changes nothing.
             Err(StoreError::Unavailable(_)) if slice > SLICE => {
                 slice = SLICE;
                 continue;
@@ -107,8 +108,8 @@ pub(super) async fn read(
     }
 }
 
-/// The key of what need not be in the history: no stream takes its message, or it was made of a mended letter.
+/// The key of an event that need not be in the history: no stream takes its message, or it was made of a mended letter.
 pub(super) const NEED_NOT_BE: u128 = u128::MAX;
 
-/// The kind of what was delivered and is not stored.
+/// The kind of an event that was delivered and is not stored.
 pub(super) const DELIVERED_ONLY: u32 = u32::MAX - 1;

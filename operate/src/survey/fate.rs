@@ -1,4 +1,4 @@
-//! What to make of an event that is at rest nowhere.
+//! The judgement on an event that is at rest nowhere.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use super::scene::{Ready, Scene, unseen};
 use super::spill::Line;
 use super::{MAX_NAMED, Open, Surveyor};
 
-/// What is wrong with an event.
+/// The problem of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
@@ -28,7 +28,7 @@ pub enum Trouble {
     Forged,
 }
 
-/// What to make of an event.
+/// The judgement on an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It waits in a queue.
@@ -57,13 +57,13 @@ impl Fate {
     }
 }
 
-/// What was made of all of them.
+/// The judgements on all of them.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     pub(super) under_way: u64,
     pub(super) stuck: u64,
     pub(super) unknown: u64,
-    /// What is stuck or unknown, the first of it.
+    /// The first stuck or unknown events.
     pub(super) named: Vec<(Line, Option<Standing>, Fate)>,
 }
 
@@ -110,7 +110,8 @@ fn was_seen_at(scene: &Scene, line: &Line, destination: &str) -> bool {
     scene.look.has_delivery(event, destination)
 }
 
-/// Destinations that are configured no more. Their queues may hold what was due there.
+/// Destinations that are no longer configured. Their queues may hold deliveries that were due
+/// there.
 #[derive(Default)]
 struct Former {
     queues: HashMap<String, Ready>,
@@ -170,7 +171,7 @@ pub(super) async fn judge(
     if open.lines.len() == 0 {
         return Ok(verdicts);
     }
-    // First how many there are of each kind: only so many have room in a queue.
+    // First how many there are of each kind: a queue has room for a limited number.
     let mut before = Vec::new();
     let mut altered = Altered(scene.look.entries());
     let mut at: HashMap<String, Vec<u64>> = HashMap::new();

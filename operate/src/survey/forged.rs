@@ -1,4 +1,4 @@
-//! What the tables hold although nobody received it.
+//! Events in the tables that were not received.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::spill::{self, Buckets, Line, NO_KEY, micros};
 use super::{MAX_NAMED, Missing, Survey, Surveyor, no_room};
 use crate::history::{Reader, Window};
 
-/// Maximum of strangers that are looked for in the history before the window.
+/// Maximum of strangers that are searched in the history before the window.
 const MAX_STRANGERS: usize = 10_000;
 
 /// Maximum of entries before the window that are read for them.
@@ -27,7 +27,7 @@ const MAX_UNTOLD: u64 = 10_000;
 /// How much earlier than it says an event may stand in the history.
 const SLACK: Duration = Duration::minutes(2);
 
-/// What no entry of the window is about.
+/// Rows without an entry in the window.
 pub(super) struct Strangers {
     /// The first of them.
     lines: Vec<Line>,
@@ -129,8 +129,8 @@ impl Left {
     }
 }
 
-/// Looks for strangers in the history before and behind the window, and among the dead letters that were sent
-/// again; what is in none of them is forged. `last` is the last entry of the window.
+/// Searches strangers in the history before and after the window, and among the dead letters that were sent again; the
+/// rest is forged. `last` is the last entry of the window.
 pub(super) async fn judge(
     surveyor: &Surveyor<'_>,
     window: Window,
@@ -197,8 +197,8 @@ pub(super) async fn judge(
     Ok(named)
 }
 
-/// When the oldest entry of the history was received, in microseconds: it may have been deleted, or have forgotten
-/// what is older. `None` where it is empty; 0 where nobody who is believed tells.
+/// When the oldest entry of the history was received, in microseconds: the history may have been deleted, or have
+/// forgotten older entries. `None` if it is empty; 0 without a trusted time.
 async fn beginning(surveyor: &Surveyor<'_>) -> Result<Option<u64>, Failure> {
     let all = Window::default();
     let mut reader = Reader::open(surveyor.broker, surveyor.judge.logins(), all, None).await?;
@@ -270,7 +270,7 @@ async fn name(
     })
 }
 
-/// What to do about a forged event.
+/// The advice for a forged event.
 const RIGHTS: &str = "find the broker login that may write to inner exchanges, and take that right from it (docs/operations.md, Rights)";
 
 #[cfg(test)]

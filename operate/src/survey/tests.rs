@@ -129,7 +129,7 @@ async fn repetitions_count_once_and_what_is_on_its_way_is_given_time() {
     assert!(survey.balances);
 }
 
-/// What differs for its queue, but not for a history that keeps less of it.
+/// Messages that differ in their queue, but not in a history that keeps less of them.
 #[tokio::test]
 async fn a_letter_of_another_spelling_stands_for_as_many_entries_as_it_has_copies() {
     let pipeline = Pipeline::new(&[]).await;

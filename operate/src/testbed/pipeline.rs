@@ -18,7 +18,7 @@ use workers::store::StoreEvents;
 use super::FailingBroker;
 use crate::history::{Judge, Verdict};
 
-/// Broker, store, and what the workers know.
+/// Broker, store, and the knowledge of the workers.
 pub(crate) struct Pipeline {
     pub(crate) broker: FailingBroker,
     pub(crate) store: Arc<SqliteStore>,
