@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-/// What a figure counts in.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unit {
     /// Events a second.
@@ -29,16 +29,16 @@ pub enum Unit {
 /// One measured figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// Stable name, words joined by `_`: what a script looks for.
+    /// Stable name for scripts, words joined by `_`.
     pub name: String,
     /// The figure.
     pub value: f64,
-    /// What it counts in.
+    /// Its unit.
     pub unit: Unit,
     /// The least (or, for times and sizes, the most) it should be, where something is aimed at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goal: Option<f64>,
-    /// How the database came to an answer whose time this is: the plan of each statement, as it told them.
+    /// The database's plan for each statement of a timed answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<serde_json::Value>,
 }

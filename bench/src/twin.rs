@@ -53,7 +53,8 @@ pub enum Finish {
     },
 }
 
-/// What was turned until the twin was fastest on two cores that it shares with broker and database.
+/// The settings, tuned until the twin was fastest on two cores that it shares with broker and
+/// database.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// Unsettled deliveries of the validate hop, which is also its window of confirms.
@@ -86,7 +87,7 @@ impl Default for Tuning {
     }
 }
 
-/// A running twin. Dropped, it stops where it is; what it had not settled goes back to its queues.
+/// A running twin. Dropped, it stops at once; its unsettled messages go back to their queues.
 pub struct Twin {
     hops: JoinSet<Result<()>>,
     finished: Arc<Progress>,

@@ -14,7 +14,7 @@ use operate::words::count;
 
 use super::lab::{Lab, median};
 
-/// Asked so often before it counts, and so often then.
+/// How many times a question is asked to warm up, and how many times then.
 const WARM: usize = 2;
 const ASKED: usize = 9;
 
@@ -31,9 +31,9 @@ const GROUPS: u32 = 20;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Fills a namespace of its own in PostgreSQL with dead letters of several queues and reasons, one in ten \
-with an error of its own, and asks for lists, counts, groups and single letters, with each filter. A figure is \
-the median of nine answers, after two that do not count. The plans by which PostgreSQL answers are told as well, \
-with --json in full. Everything is removed again.
+with an error of its own. Then asks for lists, counts, groups and single letters, with each filter. A figure is \
+the median of nine answers, after two that do not count. PostgreSQL's plans are printed as well, with --json in \
+full. Everything is removed again.
 
 Example:
   longshore-bench letters --json")]

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-/// Nodes that only hand on what they get.
+/// Nodes that only pass rows on.
 const SILENT: [&str; 3] = ["Result", "Subquery Scan", "Append"];
 
-/// `Node index rows (what it reads; and what else)`. What a node gave in all its loops is told together.
+/// `Node index rows (rows read; and further work)`. All loops of a node are added up.
 pub(super) fn condensed(plan: &Value) -> String {
     nodes(&plan[0]["Plan"]).join("; ")
 }
