@@ -1,4 +1,4 @@
-//! What the documents say of the code, held against the code.
+//! The documents' statements about the code, held against the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -134,8 +134,8 @@ fn background_tasks_are_supervised() -> Result<()> {
         "common/src/server.rs",
         // It is supervised a few lines above.
         "common/src/runtime/keeper.rs",
-        // Threads: one writes log lines, which are dropped and counted where it is gone; one notes the time, and where it
-        // is gone the broker is asked more often; two end with their answer.
+        // Threads. One writes log lines; without it they are dropped and counted. One notes the time; without it the
+        // broker is asked more often. Two end with their answer.
         "common/src/broker/standstill.rs",
         "common/src/telemetry/stderr.rs",
         "common/src/sqlite/turn.rs",
@@ -284,7 +284,7 @@ fn the_metrics_page_is_the_code_s() -> Result<()> {
     Ok(())
 }
 
-/// What the loader says to a key that cannot be: it names all that can.
+/// The keys that the loader names in its error about an impossible key: all that exist.
 fn known_keys(section: &str) -> Result<BTreeSet<String>> {
     let variable = format!("LONGSHORE__{section}NO_SUCH_KEY");
     let error = config::load_from([(variable.clone(), "1".to_owned())]);
@@ -451,7 +451,7 @@ fn links_between_documents_lead_somewhere() -> Result<()> {
     Ok(())
 }
 
-/// `scripts/test` runs what is ignored wherever a browser is, so nothing may be ignored for another
+/// `scripts/test` runs ignored tests wherever a browser is, so no test may be ignored for another
 /// reason.
 #[test]
 fn nothing_is_ignored_but_what_needs_a_browser() -> Result<()> {

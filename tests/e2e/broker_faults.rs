@@ -1,4 +1,4 @@
-//! What a broker and the way to it can do to the system.
+//! Faults of a broker and of the way to it.
 
 use std::time::{Duration, Instant};
 

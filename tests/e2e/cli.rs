@@ -23,7 +23,7 @@ async fn an_operator_sees_the_system_as_it_is() -> Result<()> {
         .success()
         .context("a second migration")?;
     let doctor = system.longshore(&["doctor"]).await?;
-    // Which they are is the first thing that whoever helps asks for.
+    // Anyone who helps asks for these first.
     for product in ["broker: RabbitMQ ", "database: PostgreSQL "] {
         let version = doctor.success()?.split_once(product);
         ensure!(

@@ -1,4 +1,4 @@
-//! What the tables hold, and what may stand between them and the programs.
+//! The content of the tables, and obstacles between them and the programs.
 
 use std::collections::HashMap;
 
@@ -180,7 +180,7 @@ async fn what_a_database_presets_is_told_where_it_prevents_and_changes_nothing_e
     system.finish().await
 }
 
-/// What a history replay sends is what was sent before, though the history has it as its publisher wrote it.
+/// A history replay sends the event that was sent before, though the history has it as its publisher wrote it.
 #[tokio::test]
 async fn a_history_replay_sends_the_event_as_it_is_stored() -> Result<()> {
     let crm = Receiver::start().await?;
@@ -259,7 +259,7 @@ async fn what_was_sent_is_kept_and_compared_to_the_digit() -> Result<()> {
             .fetch_one(ledger.pool())
             .await?;
     ensure!(kept == payload, "{kept}");
-    // The same again is no conflict, in whatever order and with whatever white space.
+    // Equal data is not a conflict, in any order and with any white space.
     let shuffled = r#"{ "a": [1e2,1.0], "big":90071992547409.93, "z":1234567890123456.78 }"#;
     ensure!(send("/v1/processing", body(shuffled)).await? == first);
     let other = payload.replace(".93", ".94");
@@ -329,7 +329,7 @@ async fn an_older_letter_is_not_sent_beside_a_newer_one() -> Result<()> {
     system.finish().await
 }
 
-/// What each generation's letter is.
+/// The state of each generation's letter.
 async fn states(ledger: &Ledger) -> Result<HashMap<i64, String>> {
     let rows: Vec<(i64, String)> = sqlx::query_as("select generation, state from dead_letters")
         .fetch_all(ledger.pool())
@@ -337,7 +337,7 @@ async fn states(ledger: &Ledger) -> Result<HashMap<i64, String>> {
     Ok(rows.into_iter().collect())
 }
 
-/// Killed between the broker's confirms and the count of what was sent: what goes out again is recognised.
+/// Killed between the broker's confirms and the count of the sent letters: repetitions are recognised.
 #[tokio::test]
 async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice() -> Result<()> {
     const EVENTS: usize = 40;
@@ -353,7 +353,7 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
         .await?;
     ledger.all_completed(&accepted, LATER).await?;
     for (queue, receiver, before) in [("integrate.crm", &crm, EVENTS)] {
-        // Whoever counts waits for this.
+        // A process that counts waits for this.
         let mut holder = ledger.pool().acquire().await?.detach();
         holder
             .execute(

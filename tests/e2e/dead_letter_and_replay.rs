@@ -1,4 +1,4 @@
-//! What a stage gave up on: found, understood and sent again.
+//! Dead letters: found, understood and sent again.
 
 use anyhow::{Context, Result, ensure};
 use e2e::{

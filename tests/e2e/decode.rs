@@ -1,4 +1,4 @@
-//! What is an event and what is not, at both doors, over the real wire.
+//! Events and other messages, at both doors, over the real wire.
 
 use std::io::Read as _;
 
@@ -50,7 +50,7 @@ name = "thing.seen"
 schema_file = "thing.json"
 "#;
 
-/// All that the database keeps of what was refused.
+/// Everything that the database keeps of refused messages.
 async fn kept(system: &System) -> Result<String> {
     let ledger = system.ledger().await?;
     let mut rows: Vec<String> =

@@ -182,7 +182,7 @@ async fn a_second_one_on_the_same_data_says_who_has_it() -> Result<()> {
     for words in ["another `longshore dev`", "longshore-data", "--data"] {
         ensure!(second.stderr.contains(words), "{second:?}");
     }
-    // The first one is none the worse for it.
+    // The first one goes on unharmed.
     let id = dev.client().signup(&signup("after")).await?;
     let status = dev.client().await_rest(id, SOON).await?;
     ensure!(status.status == "completed", "{status:?}");

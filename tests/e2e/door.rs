@@ -1,5 +1,5 @@
-//! What the door promises and what it tells: 202 only with the work queue behind it, the hash of a password for
-//! one table alone, conflicts with their word, nothing of receivers.
+//! The door's promises and answers: 202 only with the work queue behind it, the hash of a password for one table alone,
+//! conflicts with their code, nothing of receivers.
 
 use std::{collections::HashSet, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 

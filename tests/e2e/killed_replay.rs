@@ -99,7 +99,7 @@ async fn a_replay_that_is_killed_goes_on_and_sends_every_letter() -> Result<()> 
     let successes = receiver.successes();
     for event in &accepted {
         let times = successes.get(&event.to_string()).copied();
-        // A kill may double what was sent and not marked, and nothing else.
+        // A kill may double letters that were sent and not marked, and no others.
         let claimed = confirmed.claimed.contains(event) || unconfirmed.claimed.contains(event);
         let most = if claimed { 2 } else { 1 };
         ensure!(
@@ -140,8 +140,8 @@ impl Standing {
         })
     }
 
-    /// Checks that what is marked arrives, though whoever sent it is dead, and what was not claimed
-    /// was not sent.
+    /// Checks that marked letters arrive, though their sender is dead, and that unclaimed ones were
+    /// not sent.
     async fn is_true_to(&self, receiver: &Receiver) -> Result<()> {
         let Self {
             marked,
@@ -190,15 +190,14 @@ async fn replay_in_the_way(system: &System) -> Result<String> {
     Ok(id.to_owned())
 }
 
-/// Holds a replay fast while it marks what the broker has confirmed, so that a kill is sure to hit it
-/// there.
+/// Stops a replay while it marks confirmed letters, so that a kill is sure to hit it there.
 struct Brake {
     /// Has the lock that the mark waits for.
     holder: PgConnection,
 }
 
 impl Brake {
-    /// Holds whoever marks the letter that makes it so many.
+    /// Stops the process that marks letter number `letters`.
     async fn pull(ledger: &Ledger, letters: i64) -> Result<Self> {
         let mut holder = ledger.pool().acquire().await?.detach();
         let trigger = format!(
@@ -247,8 +246,8 @@ impl Brake {
     }
 }
 
-/// Killed again and again, wherever it is: before the broker has confirmed, before it has counted, in between. The
-/// worker recognises what goes out a second time.
+/// Killed again and again, at any point: before the broker has confirmed, before it has counted, in between. The worker
+/// recognises repetitions.
 #[tokio::test]
 async fn a_history_replay_that_is_killed_anywhere_delivers_nothing_twice() -> Result<()> {
     // Four batches.

@@ -1,4 +1,4 @@
-//! What messages that no library can read, or that are far too large, cost everybody else: time and memory.
+//! The cost of unreadable or far too large messages for all others: time and memory.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a database and the way to it can do to the system.
+//! Faults of a database and of the way to it.
 
 use anyhow::{Result, ensure};
 use e2e::{

@@ -1,4 +1,4 @@
-//! What outside systems can do to the integrate worker.
+//! Faults of outside systems, as the integrate worker meets them.
 
 use std::time::Duration;
 

@@ -201,7 +201,7 @@ async fn a_signup_by_keyboard_alone_is_followed_until_it_is_completed() -> Resul
         .await?;
     ensure!(hash.is_some_and(|hash| hash.starts_with("$argon2id$")));
 
-    // Whoever comes back later sees the same again.
+    // A later visitor sees this page again.
     browser.run("location.reload()").await?;
     all_done(&browser, SOON).await?;
     leave(browser, system).await

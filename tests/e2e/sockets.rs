@@ -1,5 +1,5 @@
-//! What a client can do to a listening program over a bare socket, and no HTTP library would: requests that two
-//! readers understand in two ways, connections that ask nothing, and answers that nobody reads.
+//! Attacks of a client over a bare socket, which no HTTP library would make: requests that two readers understand in
+//! two ways, connections without requests, and answers that are never read.
 
 use std::{fs, process::Command};
 

@@ -96,7 +96,7 @@ impl Message {
     }
 }
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
     /// Confirmed and in at least one queue.
@@ -171,7 +171,7 @@ impl Received {
     /// The body as JSON.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(&self.body).context("the message's body is no JSON")
     }
@@ -194,8 +194,8 @@ pub struct Outsider {
     connection: Connection,
     // Locked for a whole publish, as lapin pairs confirms wrongly when two run at once.
     publishing: Mutex<Channel>,
-    // A passive declare that fails closes its channel and spoils its number, so looking into
-    // queues has a connection of its own, replaced after every failure.
+    // A passive declare that fails closes its channel and spoils its number, so looking into queues
+    // has a connection of its own, replaced after every failure.
     looking: Mutex<Option<(Connection, Channel)>>,
 }
 
@@ -258,7 +258,7 @@ impl Outsider {
         self.publish("", queue, message).await
     }
 
-    /// How full a queue is; `None` if there is no such queue.
+    /// The depth of a queue; `None` if it does not exist.
     ///
     /// # Errors
     /// If the broker cannot be reached.
@@ -429,7 +429,7 @@ impl Outsider {
             }
             messages.push(got.delivery.into());
         }
-        // Closing the channel gives back what was not acknowledged.
+        // Closing the channel gives the unacknowledged messages back.
         channel.close(200, "looked".into()).await?;
         Ok(messages)
     }
@@ -473,7 +473,7 @@ impl Outsider {
     }
 }
 
-/// What arrives at a queue of the outsider's own.
+/// The messages that arrive at an outsider's own queue.
 pub struct Feed {
     consumer: Consumer,
     // The consumer ends with its channel.

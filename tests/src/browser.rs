@@ -1,7 +1,7 @@
 //! A real browser: headless Chromium, driven over the WebDriver protocol by chromedriver.
 //!
-//! The protocol is JSON over HTTP, and the tests need a dozen of its calls, so they are made here and
-//! no client library is taken for them.
+//! The protocol is JSON over HTTP, and the tests need a dozen of its calls, so they are made here without a client
+//! library.
 
 use std::{
     fs,
@@ -20,13 +20,13 @@ use crate::{client::Client, port, scratch::Scratch, wait::eventually};
 /// How long the browser may take to be there. Generous, as parallel tests share two cores.
 const UP: Duration = Duration::from_secs(60);
 
-/// Keys that are no characters, as WebDriver writes them.
+/// Keys that are not characters, in WebDriver's spelling.
 pub mod key {
     /// Goes to the next field.
     pub const TAB: &str = "\u{E004}";
     /// Sends a form, presses a button.
     pub const ENTER: &str = "\u{E007}";
-    /// Removes what is selected.
+    /// Removes the selection.
     pub const DELETE: &str = "\u{E017}";
 }
 
@@ -117,7 +117,7 @@ impl Browser {
         self.ask("/url", json!({ "url": url })).await.map(|_| ())
     }
 
-    /// What a piece of JavaScript returns in the page.
+    /// The return value of a piece of JavaScript in the page.
     ///
     /// # Errors
     /// If it throws.
@@ -126,10 +126,10 @@ impl Browser {
         self.ask("/execute/sync", asked).await
     }
 
-    /// What a JavaScript expression is in the page, as text.
+    /// The value of a JavaScript expression in the page, as text.
     ///
     /// # Errors
-    /// If it throws or is no text.
+    /// If it throws or is not a text.
     pub async fn text(&self, expression: &str) -> Result<String> {
         let value = self.run(&format!("return {expression}")).await?;
         let text = value.as_str();
@@ -141,7 +141,7 @@ impl Browser {
     /// Waits until a JavaScript expression is true in the page.
     ///
     /// # Errors
-    /// If it is not within the time; with what the page shows then.
+    /// If it is not within the time; with the page's content then.
     pub async fn until(&self, expression: &str, within: Duration) -> Result<()> {
         eventually(within, format!("the page: {expression}"), || async {
             let holds = self.run(&format!("return Boolean({expression})")).await?;
@@ -168,7 +168,7 @@ impl Browser {
             .map(|_| ())
     }
 
-    /// What assistive technology calls the element that a selector finds.
+    /// The name of a selected element for assistive technology.
     ///
     /// # Errors
     /// If there is no such element.
@@ -220,8 +220,8 @@ impl Browser {
             .with_context(|| format!("writing {}", file.display()))
     }
 
-    /// What the console shows that it has not shown before: violations of the content security
-    /// policy, faults of scripts, answers with an error.
+    /// New messages on the console: violations of the content security policy, faults of scripts,
+    /// answers with an error.
     ///
     /// # Errors
     /// If the browser does not say.

@@ -18,7 +18,7 @@ pub struct Client {
     base: String,
 }
 
-/// What the producer answered.
+/// The producer's answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -48,7 +48,7 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not JSON.
     pub fn json(&self) -> Result<Value> {
         serde_json::from_slice(&self.body).with_context(|| {
             format!(
@@ -102,10 +102,10 @@ impl Answer {
         self.json()
     }
 
-    /// The problem document of an error, checked against what the contract promises of every one.
+    /// The problem document of an error, checked against the contract's promises for every problem.
     ///
     /// # Errors
-    /// If it is no `application/problem+json` with a `code` and the same status.
+    /// If it is not `application/problem+json` with a `code` and the same status.
     pub fn problem(&self, status: u16) -> Result<Value> {
         ensure!(
             self.status == status,
@@ -150,7 +150,7 @@ pub struct Status {
     pub kind: String,
     /// `stored`, `delivering`, `completed`, `rejected` or `dead`.
     pub status: String,
-    /// What happened, oldest first.
+    /// The steps, oldest first.
     pub timeline: Vec<Value>,
     /// One entry a destination.
     pub deliveries: Vec<Value>,

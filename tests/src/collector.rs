@@ -1,4 +1,4 @@
-//! A collector of traces: takes what programs export by OTLP over HTTP, and reads it.
+//! A collector of traces: takes exports of programs by OTLP over HTTP, and reads them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -48,9 +48,9 @@ pub struct Span {
     pub kind: &'static str,
     /// Whether it failed.
     pub is_error: bool,
-    /// What names it.
+    /// Its name.
     pub context: Context,
-    /// What it names as its causes.
+    /// The spans that it names as its causes.
     pub links: Vec<Context>,
     /// Those of its attributes that are texts or numbers, as texts.
     pub texts: HashMap<String, String>,
@@ -74,7 +74,7 @@ impl Collector {
     /// All spans that were exported so far.
     ///
     /// # Errors
-    /// If something came that is no export of traces.
+    /// If something else than an export of traces came.
     pub fn spans(&self) -> Result<Vec<Span>> {
         let mut spans = Vec::new();
         for request in self.0.requests() {
@@ -86,7 +86,7 @@ impl Collector {
     /// Waits for a span that `is_it`, and gives it.
     ///
     /// # Errors
-    /// If none comes within the time; tells what came instead.
+    /// If none comes within the time; with the other spans that came.
     pub async fn await_span(
         &self,
         what: &str,

@@ -22,8 +22,8 @@ use crate::{
 /// How long it may take to be up. Generous, as parallel tests share two cores.
 const UP: Duration = Duration::from_secs(60);
 
-/// A `longshore dev` that can be started, ended and started again over the same data. Dropped, it is
-/// killed; a test ends with [`finish`](Self::finish), or what it printed is printed.
+/// A `longshore dev` that can be started, ended and started again over the same data. Dropped, it is killed. A test
+/// ends with [`finish`](Self::finish); without it, the output of the program is printed.
 #[derive(Debug)]
 pub struct Dev {
     // First, so that the process is gone before its folder.
@@ -71,7 +71,7 @@ impl Dev {
         Ok(dev)
     }
 
-    /// The working directory. Its name has what paths may have.
+    /// The working directory. Its name has odd characters that a path may have.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         self.scratch.path().join("a folder, with ü %20")
@@ -133,7 +133,7 @@ impl Dev {
         run(command, format!("longshore {}", arguments.join(" "))).await
     }
 
-    /// What it has printed since it was last started.
+    /// Its output since the last start.
     #[must_use]
     pub fn output(&self) -> String {
         let log = self.logs.last().map(fs::read).and_then(Result::ok);

@@ -23,7 +23,7 @@ enum Place {
     Completed,
     Rejected,
     Dead,
-    /// Not at rest, or nowhere; what is known of it.
+    /// Not at rest, or nowhere; with the known facts.
     Pending(String),
     /// In two terminal states at once, or twice in one.
     Double(String),
@@ -38,9 +38,9 @@ pub struct Balance {
     pub rejected: usize,
     /// With an open dead letter.
     pub dead: usize,
-    /// Not at rest, with what is known of each.
+    /// Not at rest, with the known facts of each.
     pub pending: Vec<(Uuid, String)>,
-    /// In more than one state, with what is known of each.
+    /// In more than one state, with the known facts of each.
     pub double: Vec<(Uuid, String)>,
 }
 
@@ -73,7 +73,7 @@ pub struct Attempt {
     pub generation: i64,
     /// Counted from 1.
     pub attempt: i64,
-    /// What the receiver answered, if it did.
+    /// The receiver's answer, if any.
     pub status_code: Option<i64>,
 }
 
@@ -177,7 +177,7 @@ impl Ledger {
     /// Waits until every accepted event is at rest in exactly one terminal state.
     ///
     /// # Errors
-    /// If they are not within the time; lists what is missing and what is double.
+    /// If they are not within the time; lists the missing and the double ones.
     pub async fn settled(&self, accepted: &[Uuid], within: Duration) -> Result<Balance> {
         let mut ids = accepted.to_vec();
         ids.sort_unstable();
@@ -351,7 +351,7 @@ impl Ledger {
     }
 }
 
-/// Counts, for every accepted id, what the tables know of it.
+/// Counts, for every accepted id, its rows in the tables.
 ///
 /// A replay of a delivery is a new generation; only the newest of each destination says how it is.
 /// `idempotency_conflict` is left out: it turns the later body away and leaves the first event.

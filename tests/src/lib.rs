@@ -1,4 +1,4 @@
-//! The testkit: what end-to-end tests need to run the real binaries and to see what they did.
+//! The testkit: runs the real binaries for end-to-end tests, and shows their effects.
 //!
 //! It knows Longshore only from outside, by its contract: environment, exchanges and queues, HTTP
 //! answers, tables. It uses none of the product's code, so a test cannot be wrong in the same way

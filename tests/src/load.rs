@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::{client::Client, wait::eventually};
 
-/// Publishers that each send one event after another until all are accepted. What is refused with
-/// 503, or gets no answer, is sent again under the same `Idempotency-Key`, as the contract asks.
+/// Publishers that each send one event after another until all are accepted. An event that got 503
+/// or no answer is sent again under its `Idempotency-Key`, as the contract asks.
 #[derive(Debug)]
 pub struct Load {
     publishers: JoinSet<Result<Vec<Uuid>>>,
@@ -168,7 +168,7 @@ async fn until_accepted(
             Err(_) => {}
         }
         refused.fetch_add(1, Ordering::SeqCst);
-        // A tenth of what Retry-After asks for: tests are in more of a hurry than callers.
+        // A tenth of Retry-After: tests are in more of a hurry than callers.
         sleep(Duration::from_millis(100)).await;
     }
 }

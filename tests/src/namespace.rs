@@ -19,8 +19,8 @@ const FILE: &str = "namespace";
 
 /// A namespace of one test: a prefix of exchanges and queues and the name of a database schema.
 ///
-/// Everything in it is removed when it is dropped. A run that was killed leaves a note in its
-/// scratch folder, and the next test that makes a namespace removes what it names.
+/// Everything in it is removed when it is dropped. A killed run leaves a note in its scratch
+/// folder, and the next test that makes a namespace removes the noted one.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -104,7 +104,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Removes what killed runs left on the shared services. Failing is no reason to fail a test.
+/// Removes the remains of killed runs on the shared services. A failure here does not fail a test.
 async fn sweep() {
     for folder in Scratch::abandoned() {
         let Ok(note) = fs::read_to_string(folder.path().join(FILE)) else {
@@ -158,7 +158,7 @@ async fn remove_from_broker(name: &str, destinations: &[String], url: &str) -> R
         .await
         .context("connecting to remove queues")?;
     let channel = connection.create_channel().await?;
-    // Exchanges first: what is no longer bound cannot be dead-lettered into queues just removed.
+    // Exchanges first: an unbound exchange cannot dead-letter into queues just removed.
     for short in exchanges() {
         channel
             .exchange_delete(
@@ -174,7 +174,7 @@ async fn remove_from_broker(name: &str, destinations: &[String], url: &str) -> R
     Ok(())
 }
 
-/// Deleting what does not exist is no error to RabbitMQ, so the list may be longer than needed.
+/// Deleting a missing queue is not an error for RabbitMQ, so the list may be longer than needed.
 async fn delete_queue(channel: &Channel, queue: &str) -> Result<()> {
     channel
         .queue_delete(queue.into(), QueueDeleteOptions::default())

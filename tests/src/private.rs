@@ -1,4 +1,4 @@
-//! A broker or a database of one test's own, for what would harm others: stopping, killing,
+//! A broker or a database of one test's own, for acts that would harm others: stopping, killing,
 //! filling and blocking.
 
 pub mod pgbouncer;
@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep};
 
-/// A command that dies with this process, whatever becomes of it: `signal` is sent to the child when
-/// the thread that starts it ends.
+/// A command that dies with this process in any case: `signal` is sent to the child when the thread that starts it
+/// ends.
 ///
 /// `as_user` runs it as another user; its own user needs no rights for that.
 fn tied(program: &Path, signal: &str, as_user: Option<&str>) -> Command {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 pub enum Program {
     /// The ingress.
     Producer,
-    /// The worker that validates what was received.
+    /// The worker that validates received events.
     Validate,
     /// The worker that writes events to the database.
     Store,
@@ -209,7 +209,7 @@ impl Process {
         }
     }
 
-    /// What it has printed so far.
+    /// Its output so far.
     #[must_use]
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()

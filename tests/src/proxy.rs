@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What the link does at the moment.
+/// The present state of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     /// Bytes pass.
@@ -33,7 +33,7 @@ enum Link {
 #[derive(Clone, Debug)]
 struct State {
     link: Link,
-    /// What contains this does not pass.
+    /// A connection whose bytes contain this is held back.
     withheld: Option<String>,
     /// Connections of an older generation are reset.
     generation: u64,
@@ -121,7 +121,7 @@ impl Proxy {
     /// `url` with its host and port replaced by the proxy's.
     ///
     /// # Errors
-    /// If it is no URL with a host.
+    /// If it is not a URL with a host.
     pub fn before(&self, url: &str) -> Result<String> {
         let mut url = url::Url::parse(url).context("reading the URL to put a proxy before")?;
         url.set_host(Some("127.0.0.1"))
@@ -210,7 +210,7 @@ async fn carry(mut client: TcpStream, target: &str, mut state: watch::Receiver<S
 async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::Receiver<State>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        // What was read just when the link stalled waits here.
+        // Bytes that were read just when the link stalled wait here.
         if state
             .wait_for(|state| state.lets_pass(&buffer[..count]))
             .await

@@ -166,7 +166,7 @@ fn short(bytes: &[u8]) -> Vec<u8> {
     [&[length], &bytes[..length.into()]].concat()
 }
 
-/// A long string, and whatever else is written behind a length of 32 bits.
+/// A long string, and anything else that is written behind a length of 32 bits.
 fn long(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), bytes].concat()
@@ -176,7 +176,7 @@ fn long(bytes: &[u8]) -> Vec<u8> {
 #[derive(Debug)]
 pub struct RawPublisher {
     stream: TcpStream,
-    /// The numbers of what has no confirm yet.
+    /// The numbers of the unconfirmed messages.
     unconfirmed: BTreeSet<u64>,
     published: u64,
 }

@@ -64,7 +64,7 @@ impl Request {
     /// The body as JSON.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(&self.body).context("the request's body is no JSON")
     }
@@ -88,7 +88,7 @@ pub struct Call<'a> {
 
 type Plan = dyn Fn(Call<'_>) -> Answer + Send + Sync;
 
-/// What the receiver has seen and is going to answer.
+/// The requests so far, and the plan of the answers.
 struct Shared {
     requests: Mutex<Vec<Request>>,
     plan: Mutex<Arc<Plan>>,
@@ -132,7 +132,7 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
-    /// Answers every request from now on with what `plan` says.
+    /// Answers every request from now on by `plan`.
     pub fn plan(&self, plan: impl Fn(Call<'_>) -> Answer + Send + Sync + 'static) {
         *lock(&self.shared.plan) = Arc::new(plan);
     }
@@ -159,7 +159,7 @@ impl Receiver {
         self.shared.holding.store(true, Ordering::SeqCst);
     }
 
-    /// Answers what was held, and everything from now on.
+    /// Answers the held requests, and all from now on.
     pub fn release(&self) {
         self.shared.holding.store(false, Ordering::SeqCst);
         self.shared.released.notify_waiters();
@@ -170,7 +170,7 @@ impl Receiver {
         if let Some((serving, breaker)) = self.serving.take() {
             breaker.cancel();
             serving.abort();
-            // The port is closed when the task is gone, not when it was told to go.
+            // The port is closed when the task is gone, not at its stop signal.
             let _ = serving.await;
         }
     }
@@ -339,6 +339,6 @@ async fn take(
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A plan that panicked fails its own request; what was recorded is still sound.
+    // A plan that panicked fails its own request; the records are still sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

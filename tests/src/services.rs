@@ -12,8 +12,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// The services all tests share: `LONGSHORE_BROKER_URL` and `LONGSHORE_DATABASE_URL`, else
-    /// what `scripts/services` starts on this machine.
+    /// The services that all tests share: `LONGSHORE_BROKER_URL` and `LONGSHORE_DATABASE_URL`, else
+    /// those that `scripts/services` starts on this machine.
     #[must_use]
     pub fn shared() -> Self {
         let or = |key, default: &str| env::var(key).unwrap_or_else(|_| default.to_owned());

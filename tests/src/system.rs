@@ -33,7 +33,7 @@ use crate::{
 /// How long a program may take to be up. Generous, as parallel tests share two cores.
 const UP: Duration = Duration::from_secs(60);
 
-/// What a system is to be made of.
+/// The plan of a system.
 #[derive(Debug)]
 pub struct Builder {
     services: Services,
@@ -69,7 +69,7 @@ impl Builder {
         self
     }
 
-    /// Adds TOML to the configuration file, behind what the builder writes.
+    /// Adds TOML to the configuration file, after the builder's own.
     #[must_use]
     pub fn config(mut self, toml: &str) -> Self {
         self.config.push_str(toml);
@@ -91,7 +91,7 @@ impl Builder {
         self
     }
 
-    /// Runs so many copies of a program; 1 of each unless said otherwise, and 0 is fine too.
+    /// Sets the number of copies of a program; 1 of each by default, and 0 is allowed.
     #[must_use]
     pub fn copies(mut self, program: Program, copies: usize) -> Self {
         self.copies.retain(|(other, _)| *other != program);
@@ -155,7 +155,7 @@ impl Builder {
     }
 }
 
-/// What a command of the operator's printed, and how it ended.
+/// The output of an operator's command, and its exit.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// The command, for error messages.
@@ -210,7 +210,7 @@ impl Output {
     }
 }
 
-/// Runs a command without a terminal until it ends; `shown` is what it is called.
+/// Runs a command without a terminal until it ends; `shown` is its name in errors.
 ///
 /// # Errors
 /// If it cannot be started or does not end within two minutes.
@@ -234,8 +234,8 @@ pub async fn run(mut command: Command, shown: String) -> Result<Output> {
 
 /// A running system: a producer and workers in a namespace of their own.
 ///
-/// A test ends with [`finish`](Self::finish); a system dropped without it prints what its processes
-/// printed.
+/// A test ends with [`finish`](Self::finish); a system dropped without it prints the output of its
+/// processes.
 pub struct System {
     // First, so that processes are gone before the queues they use.
     members: Vec<Member>,
@@ -302,7 +302,7 @@ impl System {
     /// Waits until every accepted event is at rest in exactly one terminal state.
     ///
     /// # Errors
-    /// If they are not within the time; lists what is missing and what is double.
+    /// If they are not within the time; lists the missing and the double ones.
     pub async fn settled(&self, accepted: &[Uuid], within: Duration) -> Result<Balance> {
         self.ledger().await?.settled(accepted, within).await
     }

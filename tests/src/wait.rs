@@ -10,9 +10,9 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 /// Asks `probe` again and again until it gives `Ok`, which is returned.
 ///
-/// `probe` answers `Err` with what it saw instead while the fact does not hold yet. After `within`
-/// the error says what was awaited, for how long, and what the last look saw. `what` reads as
-/// "the queue to be empty".
+/// While the fact does not hold yet, `probe` answers `Err` with its finding. After `within` the
+/// error names the awaited fact, the time, and the last finding. `what` reads as "the queue to be
+/// empty".
 pub async fn eventually<T, F, Fut>(within: Duration, what: impl Display, mut probe: F) -> Result<T>
 where
     F: FnMut() -> Fut,
@@ -36,7 +36,7 @@ where
 /// Checks that a fact holds at every look during `span`, for things that must *not* happen.
 ///
 /// # Errors
-/// With what `probe` reported the first time it gave `Err`.
+/// With the first finding for which `probe` gave `Err`.
 pub async fn throughout<F, Fut>(span: Duration, what: impl Display, mut probe: F) -> Result<()>
 where
     F: FnMut() -> Fut,

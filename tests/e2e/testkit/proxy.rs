@@ -12,7 +12,7 @@ use tokio::{
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A server that sends back what it gets.
+/// A server that echoes.
 async fn echo() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();

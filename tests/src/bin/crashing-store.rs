@@ -1,5 +1,5 @@
-//! The store worker with a weak spot: an event that holds `kill the worker` ends the process at
-//! once, in the middle of its handler, as a stack overflow or the kernel would. One that holds
+//! The store worker with a weak spot. An event that holds `kill the worker` ends the process at
+//! once, in the middle of its handler, like a stack overflow or the kernel. An event that holds
 //! `kill a task` lets a background task panic. Everything around the handler is the product's own.
 
 use std::process::ExitCode;

@@ -141,8 +141,8 @@ impl PrivatePostgres {
         Ok(ended)
     }
 
-    /// Lets every new session only read, or write again, and ends those that are there: what is asked is
-    /// answered, what is written is refused.
+    /// Makes every new session read-only, or writable again, and ends the existing ones: questions are answered, writes
+    /// are refused.
     ///
     /// # Errors
     /// If the cluster does not answer.

@@ -117,7 +117,7 @@ impl PrivateRabbit {
         self.end(rustix::process::Signal::TERM).await
     }
 
-    /// Kills the node with SIGKILL; what it had confirmed must be on its disk.
+    /// Kills the node with SIGKILL; confirmed messages must be on its disk.
     ///
     /// # Errors
     /// If it does not end in time.
@@ -164,7 +164,7 @@ impl PrivateRabbit {
             .map(drop)
     }
 
-    /// Runs `rabbitmqctl` against this node and gives what it printed.
+    /// Runs `rabbitmqctl` against this node and returns its output.
     ///
     /// # Errors
     /// If it fails, with its error output.

@@ -1,4 +1,4 @@
-//! What a receiver answers to one request.
+//! A receiver's answer to one request.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -69,7 +69,7 @@ impl Answer {
         }
     }
 
-    /// With a body of so many bytes, sent as fast as it is read.
+    /// With a body of `bytes` bytes, sent as fast as it is read.
     #[must_use]
     pub fn huge(self, bytes: usize) -> Self {
         let chunk = 64 * 1024;
@@ -84,7 +84,7 @@ impl Answer {
         }
     }
 
-    /// With a body of so many bytes, one every so often: headers at once, the end very late.
+    /// With a body that comes byte by byte: headers at once, the end very late.
     #[must_use]
     pub fn drip(self, bytes: usize, every: Duration) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl Answer {
         for (name, value) in self.headers {
             response = response.header(name, value);
         }
-        // A header that is none is a mistake in the test; it shows as an unlikely status.
+        // An invalid header is a mistake in the test; it shows as an unlikely status.
         response
             .body(self.body.into_body())
             .unwrap_or_else(|error| {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::receiver::Receiver;
 
-/// A destination to configure. Unless told otherwise it takes every type and makes six attempts
-/// within about eight seconds.
+/// A destination to configure. By default it takes every type and makes six attempts within about
+/// eight seconds.
 #[derive(Clone, Debug)]
 pub struct Destination {
     name: String,
@@ -49,7 +49,7 @@ impl Destination {
         self
     }
 
-    /// Makes so many attempts, the second one after `first`.
+    /// Sets the number of attempts, and the wait after the first.
     #[must_use]
     pub fn attempts(mut self, attempts: u32, first: &str) -> Self {
         (self.attempts, self.first) = (attempts, first.to_owned());
@@ -70,14 +70,14 @@ impl Destination {
         self
     }
 
-    /// Makes so many calls at once.
+    /// Sets the maximum of concurrent calls.
     #[must_use]
     pub fn concurrency(mut self, concurrency: u32) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// Makes at most so many calls in a time, as in `50/s`.
+    /// Sets the maximum rate, such as `50/s`.
     #[must_use]
     pub fn rate(mut self, rate: &str) -> Self {
         self.rate = Some(rate.to_owned());
@@ -127,7 +127,8 @@ impl Destination {
     }
 }
 
-/// The whole file: what receivers on loopback need, the destinations, and what the test adds.
+/// The whole file: the settings for receivers on loopback, the destinations, and the test's
+/// additions.
 pub(crate) fn render(destinations: &[Destination], more: &str) -> String {
     let mut toml = "[outbound]\nallow = [\"127.0.0.0/8\"]\n".to_owned();
     for destination in destinations {

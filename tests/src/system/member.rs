@@ -15,7 +15,7 @@ const SHOWN: usize = 80;
 
 pub(super) struct Member {
     pub(super) process: Process,
-    /// Set when the test ended it, so that its end is no surprise.
+    /// Set when the test ended it, so that its end is expected.
     pub(super) ended_by_test: bool,
     program: Program,
     listen: String,
