@@ -237,27 +237,175 @@ fn handlers_never_settle() -> Result<()> {
     Ok(())
 }
 
+/// The workers that the steps of CONTRIBUTING.md have added.
+const WORKERS: [&str; 4] = ["archive", "integrate", "store", "validate"];
+
 #[test]
 fn every_worker_is_everywhere_it_must_be() -> Result<()> {
-    let compose = read("docker-compose.yml")?;
-    for worker in ["validate", "store", "integrate", "archive"] {
-        for path in [
-            format!("workers/src/{worker}.rs"),
-            format!("workers/src/bin/longshore-{worker}.rs"),
+    for worker in WORKERS {
+        for (path, part) in [
+            ("workers/src/lib.rs", format!("pub mod {worker};")),
+            (
+                "common/src/config.rs",
+                format!("pub {worker}: StageConfig,"),
+            ),
+            ("config/longshore.toml", format!("\n[{worker}]\n")),
+            ("docs/configuration.md", format!("`[{worker}]`")),
+            ("docker-compose.yml", format!("[longshore-{worker}]")),
+            ("Dockerfile", format!("longshore-{worker}")),
+            ("deploy/prometheus.yml", worker.to_owned()),
         ] {
-            ensure!(root().join(&path).exists(), "{path} is missing");
+            ensure!(read(path)?.contains(&part), "{path} lacks {part:?}");
         }
-        ensure!(
-            compose.contains(&format!("longshore-{worker}")),
-            "compose lacks {worker}"
-        );
         let lines = read(&format!("workers/src/bin/longshore-{worker}.rs"))?
             .lines()
             .count();
         ensure!(
             lines <= 20,
-            "the binary of {worker} has {lines} lines: it is to be thin"
+            "the binary of {worker} has {lines} lines: a binary is thin"
         );
+    }
+    let binaries = files("workers/src/bin")?.len();
+    ensure!(
+        binaries == WORKERS.len(),
+        "workers/src/bin has {binaries} programs: WORKERS lacks one"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_steps_for_a_worker_are_written_once() -> Result<()> {
+    let pages = documents()?;
+    let mut pages = pages
+        .iter()
+        .filter(|(_, text)| text.contains("**A worker**"));
+    let page = pages.next().map(|(name, _)| name.as_str());
+    ensure!(page == Some("CONTRIBUTING.md"), "found them in {page:?}");
+    let second = pages.next().map(|(name, _)| name);
+    ensure!(second.is_none(), "{second:?} has them as well");
+    Ok(())
+}
+
+#[test]
+fn every_room_is_on_the_map() -> Result<()> {
+    let page = read("ARCHITECTURE.md")?;
+    let map = page
+        .split_once("## Where things are")
+        .and_then(|(_, rest)| rest.split("```").nth(1))
+        .context("ARCHITECTURE.md has no map")?;
+    for below in PROGRAMS {
+        ensure!(map.contains(&format!("{below}/")), "the map lacks {below}");
+        for entry in fs::read_dir(root().join(below))? {
+            let entry = entry?;
+            let room = format!("{}/", entry.file_name().display());
+            // A testbed is compiled for tests alone.
+            let is_room = entry.path().is_dir() && room != "testbed/";
+            ensure!(
+                !is_room || map.contains(&room),
+                "the map lacks {below}/{room}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn documents_name_files_that_exist() -> Result<()> {
+    let folders = [
+        "bench/", "common/", "config/", "console/", "deploy/", "docs/", "examples/",
+        "migrations/", "operate/", "producer/", "scripts/", "tests/", "workers/",
+    ];
+    for (page, text) in documents()? {
+        for code in text.split('`').skip(1).step_by(2) {
+            let path = code.split_whitespace().next().unwrap_or_default();
+            let is_path = folders.iter().any(|folder| path.starts_with(folder));
+            // NAME, CODE and NN are placeholders.
+            let is_pattern = path.contains(['*', '{', '<', '…'])
+                || ["NAME", "CODE"].iter().any(|word| path.contains(word));
+            ensure!(
+                !is_path || is_pattern || root().join(path).exists(),
+                "{page} names {path}, which does not exist"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_invariant_names_tests_that_exist() -> Result<()> {
+    let page = read("ARCHITECTURE.md")?;
+    let (_, rest) = page
+        .split_once("\n## Invariants\n")
+        .context("ARCHITECTURE.md has no invariants")?;
+    let invariants = rest.split("\n## ").next().unwrap_or_default();
+    let mut named = 0;
+    for code in invariants.split('`').skip(1).step_by(2) {
+        if code.ends_with(".rs") && !code.contains('/') {
+            let path = format!("tests/e2e/{code}");
+            ensure!(root().join(&path).exists(), "{path} does not exist");
+            named += 1;
+        }
+    }
+    ensure!(named >= 20, "only {named} tests were found");
+    Ok(())
+}
+
+#[test]
+fn documents_agree_on_the_oldest_postgres() -> Result<()> {
+    let version = code("common/src/store/postgres")?
+        .into_iter()
+        .find_map(|(_, text)| {
+            let (_, rest) = text.split_once("const OLDEST_VERSION: u32 = ")?;
+            rest.split(';').next().map(str::to_owned)
+        })
+        .context("the oldest version of PostgreSQL is not found")?;
+    let mut named = 0;
+    for (page, text) in documents()? {
+        for rest in text.split("PostgreSQL ").skip(1) {
+            let mut words = rest.split_whitespace();
+            let (number, or) = (words.next(), words.next());
+            if or == Some("or") && number.is_some_and(|it| it.parse::<u32>().is_ok()) {
+                ensure!(
+                    number == Some(version.as_str()),
+                    "{page} wants PostgreSQL {number:?}, the program {version}"
+                );
+                named += 1;
+            }
+        }
+    }
+    ensure!(named > 0, "no page says which PostgreSQL is needed");
+    let line = format!("oldest_postgresql={version}\n");
+    ensure!(
+        read("scripts/services")?.contains(&line),
+        "scripts/services lacks {line}"
+    );
+    Ok(())
+}
+
+#[test]
+fn no_queue_is_named_outside_the_topology() -> Result<()> {
+    for below in PROGRAMS {
+        for (file, text) in code(below)? {
+            if file.starts_with("common/src/topology") || file.contains("testbed") {
+                continue;
+            }
+            for end in [
+                ".suspect\"",
+                ".parked\"",
+                "}.received\"",
+                "}.accepted\"",
+                "}.rejected\"",
+                "}.stored\"",
+                "}.dead\"",
+                "}.validate\"",
+                "}.store\"",
+            ] {
+                ensure!(
+                    !text.contains(end),
+                    "{file} spells a name that ends with {end}: common::topology::Names has it"
+                );
+            }
+        }
     }
     Ok(())
 }
@@ -266,10 +414,10 @@ fn every_worker_is_everywhere_it_must_be() -> Result<()> {
 fn the_metrics_page_is_the_code_s() -> Result<()> {
     let expected = format!(
         "# Metrics\n\nEvery program serves these on `/metrics` in the Prometheus text format: the producer \
-         beside its API, a\nworker where `LONGSHORE_LISTEN` says. Histograms are in seconds where their \
+         beside its API, a\nworker on `LONGSHORE_LISTEN`. Histograms are in seconds where their \
          name says so.\n\n{}\n\
          This page is made from `common/src/telemetry/metrics.rs`; `UPDATE_DOCS=1 cargo test -p e2e --test \
-         architecture`\nwrites it anew.\n",
+         architecture`\nrewrites it.\n",
         metrics::to_markdown()
     );
     let path = root().join("docs/metrics.md");
@@ -408,29 +556,40 @@ fn the_sample_configuration_is_the_defaults() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn links_between_documents_lead_somewhere() -> Result<()> {
-    let mut pages: Vec<PathBuf> = [
+/// Every page: its path and its text.
+fn documents() -> Result<Vec<(String, String)>> {
+    let mut rest: Vec<PathBuf> = [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
         "CHANGELOG.md",
+        "docs",
+        "examples",
+        "deploy",
     ]
     .map(|page| root().join(page))
     .to_vec();
-    let mut rest = vec![root().join("docs")];
+    let mut pages = Vec::new();
     while let Some(path) = rest.pop() {
         if path.is_dir() {
             for entry in fs::read_dir(&path)? {
                 rest.push(entry?.path());
             }
         } else if path.extension().is_some_and(|extension| extension == "md") {
-            pages.push(path);
+            let name = path.strip_prefix(root())?.display().to_string();
+            pages.push((name, fs::read_to_string(&path)?));
         }
     }
-    for page in pages {
-        let text = fs::read_to_string(&page)?;
+    ensure!(pages.len() > 30, "only {} pages were found", pages.len());
+    Ok(pages)
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() -> Result<()> {
+    for (page, text) in documents()? {
+        let path = root().join(&page);
+        let folder = path.parent().context("a page is in a folder")?;
         for link in text
             .split("](")
             .skip(1)
@@ -440,12 +599,7 @@ fn links_between_documents_lead_somewhere() -> Result<()> {
             if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
-            let folder = page.parent().context("a page is in a folder")?;
-            ensure!(
-                folder.join(target).exists(),
-                "{} links to {link}",
-                page.display()
-            );
+            ensure!(folder.join(target).exists(), "{page} links to {link}");
         }
     }
     Ok(())

@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// What failed and why, in one line.
+    /// The failure and its reason, in one line.
     pub fn in_one_line(&self) -> String {
         match self {
             Self::Failed(error) => format!("{error:#}"),
@@ -94,16 +94,16 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// What a running program has in hand.
+/// The equipment of a running program.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its name, such as `longshore-store`.
     pub name: &'static str,
     /// The configuration.
     pub config: Arc<Config>,
-    /// Cancelled when the program shall stop: take nothing new, finish what is running.
+    /// Cancelled when the program must stop: take nothing new, finish the running work.
     pub stop: CancellationToken,
-    /// What `/metrics` shows.
+    /// The content of `/metrics`.
     pub metrics: MetricsPage,
     /// Set once [`Program::declare`] has declared the topology.
     pub declared: Arc<AtomicBool>,
@@ -140,12 +140,11 @@ impl Program {
     }
 }
 
-/// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work`
-/// and turns what comes of it into an exit code.
+/// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work` and
+/// turns its result into an exit code.
 ///
 /// The first SIGTERM or SIGINT cancels [`Program::stop`]. A second one, or the drain deadline and a
-/// little, ends the process at once: nothing is lost, the broker gives out again what was not
-/// settled.
+/// little, ends the process at once. Nothing is lost: the broker redelivers unsettled messages.
 pub fn run<F, W>(name: &'static str, work: W) -> ExitCode
 where
     W: FnOnce(Program) -> F,
@@ -211,13 +210,13 @@ where
             failure = tasks::failed() => {
                 tracing::error!(failure, "stopping: a task that the program cannot do without has ended");
                 stop.cancel();
-                // What still works may finish; the rest will come again.
+                // Running work may finish; the rest will come again.
                 let _ = tokio::time::timeout(drain, work).await;
                 Err(Failure::Failed(anyhow::anyhow!("{failure}; this is a bug in this program")))
             }
         }
     });
-    // Whatever still runs has nothing to settle any more.
+    // Tasks that still run have nothing to settle any more.
     runtime.shutdown_timeout(Duration::from_millis(500));
     tracing::info!(program.name = name, failed = done.is_err(), "ended");
     done
@@ -238,7 +237,7 @@ fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Resu
             }
         };
         let first = either().await;
-        tracing::info!(signal = first, "stopping: finishing what is running");
+        tracing::info!(signal = first, "stopping: finishing the running work");
         stop.cancel();
         tokio::select! {
             again = either() => tracing::warn!(signal = again, "stopping at once"),

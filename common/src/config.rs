@@ -1,7 +1,7 @@
 //! Configuration: environment, then file (`LONGSHORE_CONFIG`), then default.
 //!
-//! A wrong or unknown key is an error that names it, where it stands and what was expected. Every
-//! program reads the same configuration and takes from it what it needs, so one file serves them all.
+//! A wrong or unknown key is an error that names the key, its place and the expected value. Every program reads the
+//! same configuration and uses its own part, so one file serves them all.
 
 mod destination;
 pub mod duration;
@@ -49,15 +49,15 @@ pub struct Config {
     pub broker: Broker,
     /// The database.
     pub database: Database,
-    /// What is kept from others on the way.
+    /// The secrets that hide values from others on the way.
     pub secrets: Secrets,
-    /// What is logged.
+    /// The log.
     pub log: Log,
     /// Bounds on events.
     pub limits: LimitSettings,
     /// The door.
     pub producer: Producer,
-    /// What all workers share.
+    /// The settings of all workers.
     pub worker: Worker,
     /// The validate stage.
     pub validate: StageConfig,
@@ -87,14 +87,14 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Broker {
-    /// Where it is (`LONGSHORE_BROKER_URL`): `amqp://`, `amqps://` (a virtual host `/` is `%2f`), or
-    /// `sqlite:PATH` for the embedded engine, which has no use for most of the other keys.
+    /// Its address (`LONGSHORE_BROKER_URL`): `amqp://`, `amqps://` (a virtual host `/` is `%2f`), or `sqlite:PATH` for
+    /// the embedded engine, which uses few of the other keys.
     pub url: ServiceUrl,
     /// The login that the broker knows this program by, where the URL does not say so: with certificates
     /// (`auth_mechanism=external`) or tokens.
     pub login: Option<String>,
-    /// The logins of all programs of this namespace (`LONGSHORE__BROKER__LOGINS`): what they publish is
-    /// believed. The own one is always among them. The same list everywhere.
+    /// The logins of all programs of this namespace (`LONGSHORE__BROKER__LOGINS`): their messages are believed. A
+    /// program's own login always counts. The list is the same for every program.
     pub logins: Vec<String>,
     /// How long to wait for a connection, and for each answer on one.
     #[serde(with = "duration")]
@@ -158,7 +158,8 @@ impl Default for Database {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// What is logged (`LONGSHORE_LOG`): a filter such as `info` or `info,common=debug`.
+    /// The logged levels and modules (`LONGSHORE_LOG`): a filter such as `info` or
+    /// `info,common=debug`.
     pub filter: String,
     /// How it is written (`LONGSHORE_LOG_FORMAT`).
     pub format: LogFormat,
@@ -179,7 +180,7 @@ impl Default for Log {
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For one person who watches: no date, no module. What `longshore dev` writes.
+    /// For one person who watches: no date, no module. The default of `longshore dev`.
     Short,
     /// For machines: one JSON object a line.
     Json,
@@ -223,7 +224,7 @@ pub struct Producer {
     /// How long a request may take in all.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
-    /// How many requests may be under way at once; more are told to come back (503).
+    /// Maximum of concurrent requests; more get 503.
     pub concurrent_requests: usize,
     /// How many passwords are hashed at once. Each takes about 20 MB and some tens of milliseconds
     /// of one core.
@@ -244,7 +245,7 @@ impl Default for Producer {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Worker {
-    /// How long a worker may take to finish what is running when it is told to stop.
+    /// Maximum time of a stopping worker to finish its running calls.
     #[serde(with = "duration")]
     pub drain: Duration,
     /// The first and the longest wait between two looks at a dependency that is down.
@@ -287,7 +288,7 @@ impl Default for History {
 #[serde(deny_unknown_fields, default)]
 pub struct Dead {
     /// How long a letter is kept after it was replayed or discarded; `longshore dead purge` removes
-    /// what is older.
+    /// older ones.
     #[serde(with = "duration")]
     pub retention: Duration,
 }
@@ -333,7 +334,7 @@ pub struct Outbound {
 }
 
 impl Config {
-    /// What shapes the topology.
+    /// The keys that shape the topology.
     pub fn plan(&self) -> Plan {
         let stages = Stage::ALL.map(|stage| self.stage(stage).retry.longest());
         let destinations = self.destinations.iter().map(|destination| {
@@ -380,7 +381,7 @@ impl Config {
             .find(|destination| destination.name == name)
     }
 
-    /// What is wrong beyond what types can say: the key, and what was expected and found.
+    /// An error beyond the reach of types: the key, and the expected and the found value.
     fn problem(&self) -> Option<(String, String)> {
         let wrong = |key: &str, problem: String| Some((key.to_owned(), problem));
         if let Err(problem) = self.broker.url.expect_scheme(&["amqp", "amqps"]) {

@@ -1,5 +1,5 @@
-//! What every Longshore program shares: the event, its way, the engines that carry and keep it, and
-//! the runtime that workers are made of.
+//! The common library of all Longshore programs: the event, its way, the engines that carry and
+//! keep it, and the runtime of the workers.
 //!
 //! Which module may use which (held by a test in `tests/`):
 //!

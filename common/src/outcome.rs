@@ -1,4 +1,4 @@
-//! What a handler says about an event. The runtime alone turns it into settlements.
+//! A handler's answer about an event. The runtime alone turns it into settlements.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::broker::Publication;
 use crate::message::Message;
 use crate::reason::ReasonCode;
 
-/// What came of handling one event. Handlers return it and never see the broker.
+/// The result of handling one event. Handlers return it and never see the broker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// Nothing more to do.
@@ -21,7 +21,7 @@ pub enum Outcome {
     Retry {
         /// Wait at least this long, because the other side asked for it (`Retry-After`).
         after: Option<Duration>,
-        /// What failed. When no attempts are left the event becomes a dead letter with this code.
+        /// The failure. Without attempts left the event becomes a dead letter with this code.
         failure: Failure,
     },
     /// No later attempt can succeed: the event becomes a dead letter now.
@@ -34,7 +34,7 @@ pub enum Outcome {
     /// Something that every event needs is down. Spends no attempt: the worker gives everything
     /// back, waits until the dependency answers, and goes on.
     Hold {
-        /// What is down, as an operator knows it: `postgres`, `rabbitmq`.
+        /// The dependency that is down, by the operators' name for it: `postgres`, `rabbitmq`.
         dependency: &'static str,
         /// How it shows.
         error: String,
@@ -48,8 +48,8 @@ pub struct Rejection {
     pub code: ReasonCode,
     /// Everything that is wrong, all at once.
     pub errors: Vec<FieldError>,
-    /// The event as it travels on, where that is not the message that was received: in its
-    /// canonical form, and with what must not travel further (a password in the clear) masked.
+    /// The event as it travels on, if it differs from the received message: in its canonical form,
+    /// and with parts masked that must not travel further (a password in the clear).
     pub event: Option<Box<Message>>,
 }
 
@@ -58,7 +58,7 @@ pub struct Rejection {
 pub struct FieldError {
     /// Where: a JSON Pointer (RFC 6901) into the data.
     pub pointer: String,
-    /// What was expected and what was found, for a person.
+    /// The expected and the found value, for a person.
     pub detail: String,
 }
 

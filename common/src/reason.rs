@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose doing a failure is; it decides what an operator does first.
+/// The party that causes a failure; it decides an operator's first action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -31,11 +31,11 @@ impl Cause {
     }
 }
 
-/// What an operator does first about a failure, unless a closer look says otherwise.
+/// An operator's first action after a failure, unless a closer look says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The event is good: mend what failed around it and send it again.
+    /// The event is good: mend the cause around it and send it again.
     ReplayWhenFixed,
     /// The event itself has to be mended.
     MendThenReplay,
@@ -59,7 +59,7 @@ impl Action {
         }
     }
 
-    /// One sentence that says what to do.
+    /// The action in one sentence.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::ReplayWhenFixed => "Mend what failed around the event, then replay it.",
@@ -97,17 +97,17 @@ macro_rules! reason_codes {
                 match self { $(Self::$variant => Cause::$cause,)+ }
             }
 
-            /// What an operator does first.
+            /// An operator's first action.
             pub fn action(self) -> Action {
                 match self { $(Self::$variant => Action::$action,)+ }
             }
 
-            /// One sentence on what happened.
+            /// The failure in one sentence.
             pub fn summary(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
             }
 
-            /// The page of the code in Markdown: what it means, how to look, what to do.
+            /// The page of the code in Markdown: meaning, diagnosis, remedy.
             pub fn page(self) -> &'static str {
                 match self {
                     $(Self::$variant => include_str!(

@@ -1,4 +1,4 @@
-//! What the programs say of themselves: logs, metrics, traces, health.
+//! The programs' reports on themselves: logs, metrics, traces, health.
 
 pub mod health;
 mod log;

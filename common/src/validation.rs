@@ -1,4 +1,4 @@
-//! What validating means.
+//! The verdict of validation.
 
 use crate::event::{
     CloudEvent, Decoded, EventId, EventType, Limits, Logins, PasswordHash, Refused, Trail, Types,
@@ -36,7 +36,7 @@ impl Validate {
         }
     }
 
-    /// What becomes of a message: the same whoever asks, and however often.
+    /// The verdict on a message: equal for every caller and every call.
     pub fn judge(&self, received: &Received) -> Outcome {
         let Received {
             message,
@@ -56,7 +56,7 @@ impl Validate {
                 return Outcome::Dead(Failure::new(error.code, detail));
             }
         };
-        // Whatever else becomes of it, the hash goes on sealed or not at all.
+        // In every outcome, the hash goes on sealed or not at all.
         let hash = take_password_hash(&mut decoded.event);
         if !matches!(hash, PasswordHash::Unsaid) {
             decoded.body = written(&decoded.event).into();
@@ -65,8 +65,8 @@ impl Validate {
             Ok(()) if trail.generation > 0 && holds_mask(message, &decoded) => {
                 Outcome::Dead(Failure::new(
                     ReasonCode::Undecodable,
-                    "expected an event, found what was kept of a refused one, with `***` in the place of \
-                 a secret; `longshore dead edit` can put in what belongs there",
+                    "expected an event, found the masked copy of a refused one, with `***` in the place of \
+                 a secret; `longshore dead edit` can put the value in",
                 ))
             }
             Ok(()) => {
@@ -142,7 +142,7 @@ impl Validate {
     }
 }
 
-/// The canonical form. Writing what was read a moment ago cannot fail; an empty text still hides all of it.
+/// The canonical form. Writing a value that was read a moment ago cannot fail; an empty text still hides all of it.
 fn written(event: &CloudEvent) -> String {
     serde_json::to_string(event).unwrap_or_default()
 }

@@ -11,8 +11,8 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::topology::{Names, levels_for};
 
-/// The broker of a configuration: RabbitMQ, or for `sqlite:PATH` the embedded one. Nothing is connected
-/// or opened yet. `name` is what operators see beside the connections of this process.
+/// The broker of a configuration: RabbitMQ, or for `sqlite:PATH` the embedded one. Nothing is connected or opened yet.
+/// `name` is the operators' name for the connections of this process.
 ///
 /// # Errors
 /// The configuration cannot be used.

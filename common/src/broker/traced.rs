@@ -1,4 +1,4 @@
-//! Publishing in a span of its own, which the messages name as what sent them.
+//! Publishing in a span of its own, which the messages name as their sender.
 
 use tracing::{Instrument as _, Span};
 

@@ -16,7 +16,7 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 /// Reads a duration.
 ///
 /// # Errors
-/// The text is no duration.
+/// The text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text).map_err(D::Error::custom)
@@ -25,7 +25,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 /// Reads a duration off a command line or a file.
 ///
 /// # Errors
-/// What was expected. The message does not repeat the text, which may be anything.
+/// The expected form. The message does not repeat the text, which may be anything.
 pub fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| {
         "expected a duration such as \"30s\" or \"5min\", found another text".to_owned()

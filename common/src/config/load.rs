@@ -11,7 +11,7 @@ use super::kubernetes::is_of_kubernetes;
 use super::mask::masked_text;
 use super::mistake::Mistake;
 
-/// What the names of our variables begin with.
+/// The prefix of our variables' names.
 const PREFIX: &str = "LONGSHORE_";
 
 /// Variables with names of their own, and the keys they set.
@@ -27,13 +27,13 @@ const SHORT_NAMES: [(&str, &[&str]); 6] = [
 /// The variable that names the file.
 const FILE: &str = "LONGSHORE_CONFIG";
 
-/// What is wrong with the configuration, for the person who wrote it.
+/// An error in the configuration, for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", masked_text(place), masked_text(problem))]
 pub struct ConfigError {
     /// The file (and key) or the variable.
     pub place: String,
-    /// What was expected and what was found.
+    /// The expected and the found value.
     pub problem: String,
 }
 
@@ -74,7 +74,7 @@ pub fn load_from(
 ) -> Result<Config, ConfigError> {
     let mut variables: BTreeMap<String, String> = variables
         .into_iter()
-        // A variable set to nothing is one not set: so compose files pass on what they lack.
+        // An empty variable counts as not set: so compose files pass on missing ones.
         .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
         .collect();
 
@@ -138,7 +138,7 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
     toml::from_str(&text).map_err(wrong)
 }
 
-/// Reads the schemas that stand in files of their own. They are JSON, which can say what TOML cannot: null.
+/// Reads the schemas in files of their own. They are JSON, which has a value that TOML lacks: null.
 fn read_schema_files(config: &mut Config, folder: &Path) -> Result<(), ConfigError> {
     for definition in &mut config.types {
         let Some(name) = definition.schema_file.take() else {
@@ -183,7 +183,7 @@ fn in_file(path: &Path, mistake: Mistake) -> ConfigError {
     }
 }
 
-/// Which key a variable sets, and to what.
+/// The key that a variable sets, and its value.
 fn setting(name: &str, text: &str) -> Option<(Vec<String>, Value)> {
     if let Some((_, key)) = SHORT_NAMES.iter().find(|(short, _)| *short == name) {
         let key = key.iter().map(|&word| word.to_owned()).collect();

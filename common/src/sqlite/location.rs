@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// How the URL of a file begins.
 const SCHEME: &str = "sqlite:";
 
-/// What stands in a URL instead of a path for a database that is no file.
+/// The path in the URL of a database that is not a file.
 const MEMORY: &str = ":memory:";
 
 /// Where a database is.
@@ -18,7 +18,7 @@ pub enum Location {
     File(PathBuf),
     /// In the memory of this process, until nobody there uses it any more.
     Memory {
-        /// What tells it from others.
+        /// Its name.
         name: String,
     },
 }
@@ -40,7 +40,7 @@ impl Location {
     /// in memory. A path is taken as it stands: relative to where the program runs, nothing escaped.
     ///
     /// # Errors
-    /// It is not of this form; what was expected and found.
+    /// It is not of this form; with the expected and the found value.
     pub fn from_url(url: &str) -> Result<Self, String> {
         let Some(rest) = url.strip_prefix(SCHEME) else {
             let scheme = url.split(':').next().unwrap_or_default();
@@ -62,7 +62,7 @@ impl Location {
         let Self::File(path) = self else {
             return self.clone();
         };
-        // A file that is a link is told apart from what it leads to only until it is followed.
+        // A link counts as another file than its target until it is followed.
         let known = path.canonicalize().or_else(|_| {
             let absolute = std::path::absolute(path)?;
             match (

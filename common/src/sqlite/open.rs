@@ -10,7 +10,7 @@ use super::error::{Error, PATIENCE, is_busy, is_closed_to_us};
 use super::location::Location;
 use super::private::{make_private_database, make_private_folder};
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// The one that writes.

@@ -28,7 +28,8 @@ impl Readers {
         }
     }
 
-    /// Does `work` on a connection. Whoever goes away in the middle takes it with them.
+    /// Does `work` on a connection. A caller that goes away in the middle takes the connection
+    /// along.
     pub(super) async fn run<T, F>(&self, location: &Location, work: F) -> Result<T, Error>
     where
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>>,

@@ -17,13 +17,13 @@ use super::turn::Turn;
 /// The most pieces of work that one commit takes.
 const MOST: usize = 256;
 
-/// A piece of work that waits to be written, whatever it returns.
+/// A piece of work that waits to be written, with any result.
 #[async_trait]
 pub(super) trait Job: Send {
-    /// Does it. What it came to is kept for [`Job::answer`]; the error is only to be acted on.
+    /// Does the work. Its result is kept for [`Job::answer`]; the error is only to be acted on.
     async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Error>;
 
-    /// Tells whoever waits what it came to, or that all of it was in vain.
+    /// Gives the caller the result, or the failure of the whole commit.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
 }
 
@@ -71,7 +71,7 @@ where
     }
 }
 
-/// Writes what comes, until nobody can send any more.
+/// Does the queued work, until no sender is left.
 pub(super) async fn run(location: Location, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut turn = Turn::new(&location);
     let mut idle = None;
@@ -103,7 +103,7 @@ async fn together(
     if clean || matches!(location, Location::Memory { .. }) {
         *idle = Some(connection);
     } else {
-        // In whatever state it is: closing it ends that.
+        // In any state: closing it ends that.
         close(connection).await;
     }
     ended
@@ -136,8 +136,8 @@ async fn begin(connection: &mut SqliteConnection, turn: &mut Turn) -> Result<(),
     let begun = Instant::now();
     let _turn = turn.take().await;
     loop {
-        // At once and not with the first statement that writes: what a transaction has read before could
-        // be old by then, and it would have to fail.
+        // At once and not with the first statement that writes. Otherwise rows that the transaction has read could be
+        // old by then, and it would have to fail.
         match sqlx::query("BEGIN IMMEDIATE")
             .execute(&mut *connection)
             .await

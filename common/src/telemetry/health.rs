@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Maximum of connections that ask at once; beyond it the one that has been idle for longest makes room.
 const MAX_CONNECTIONS: usize = 256;
 
-/// What a program's health depends on.
+/// The dependencies of a program's health.
 #[derive(Clone)]
 pub struct Health {
     /// The broker.
@@ -47,16 +47,16 @@ pub struct Health {
     /// Whether the program is not ready without the database. The producer is: it goes on accepting,
     /// and only says here that the database is down.
     pub store_needed: bool,
-    /// What `/metrics` shows.
+    /// The content of `/metrics`.
     pub metrics: MetricsPage,
 }
 
-/// What became of asking one dependency.
+/// The result of asking one dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// `broker`, `database`, `tasks`, or the queue of a worker.
     pub name: String,
-    /// What is wrong, if anything.
+    /// The problem, if any.
     pub problem: Option<String>,
     /// Whether the program is not ready without it.
     pub needed: bool,
@@ -132,8 +132,8 @@ impl Health {
     }
 }
 
-/// What anybody may read of an error: the door's port has this page, too, so addresses, logins and what the broker
-/// said stay in the log.
+/// The public part of an error. The door's port serves this page too, so addresses, logins and the broker's words stay
+/// in the log.
 fn told(error: &BrokerError) -> String {
     match error {
         BrokerError::Unreachable { .. } => "the broker cannot be reached".to_owned(),

@@ -22,7 +22,7 @@ pub struct Metric {
     pub kind: &'static str,
     /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// Its meaning.
     pub help: &'static str,
 }
 
@@ -55,7 +55,7 @@ metrics_table! {
     BLOCKED = "longshore_broker_blocked", "gauge", [],
         "1 while the broker takes no messages.";
     OUTCOMES = "longshore_outcomes_total", "counter", ["queue", "outcome", "reason"],
-        "What came of handling events: done, next, rejected, retry, snooze, give_back, dead or hold.";
+        "Outcomes of handled events: done, next, rejected, retry, snooze, give_back, dead or hold.";
     HANDLE_SECONDS = "longshore_handle_seconds", "histogram", ["queue"],
         "How long one call of a handler took.";
     BATCH = "longshore_batch_events", "histogram", ["queue"],
@@ -67,7 +67,7 @@ metrics_table! {
     HOLDING = "longshore_holding", "gauge", ["queue"],
         "1 while the worker waits for a dependency that is down.";
     HOLDS = "longshore_holds_total", "counter", ["queue", "dependency"],
-        "How often the worker began to wait for a dependency. A wait that begins again at once is the same.";
+        "How often the worker began to wait for a dependency. A wait that begins again at once counts once.";
     SUSPECTS = "longshore_suspects_total", "counter", ["queue"],
         "Messages put aside to be handled alone, because they came back twice.";
     AGE_SECONDS = "longshore_event_age_seconds", "histogram", ["queue"],
@@ -89,7 +89,7 @@ metrics_table! {
     WATCHING = "longshore_watching", "gauge", [],
         "1 while this process keeps the standing watch; one of all archive workers does.";
     FINDINGS = "longshore_watch_findings", "gauge", ["finding"],
-        "What is wrong by the standing watch: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery, blind or clock_jump. Of the process that keeps the watch.";
+        "Findings of the standing watch, in the process that keeps it: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery, blind or clock_jump.";
     REPAIRS = "longshore_watch_repairs_total", "counter", ["repair"],
         "Messages that the standing watch sent again: event, delivery or parked.";
 }
@@ -101,7 +101,7 @@ const SECONDS: &[f64] = &[
 /// Upper bounds of buckets that count events.
 const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// What `/metrics` shows.
+/// The content of `/metrics`.
 #[derive(Clone)]
 pub struct MetricsPage(Option<PrometheusHandle>);
 
@@ -215,7 +215,7 @@ pub(crate) fn log_lines_dropped(count: u64) {
     counter!(LOG_LINES_DROPPED).increment(count);
 }
 
-/// The metrics of one queue's worker. What is recorded for every event is looked up once.
+/// The metrics of one queue's worker. Metrics of every event are looked up once.
 #[derive(Clone)]
 pub struct QueueMetrics {
     queue: String,
@@ -256,7 +256,7 @@ impl QueueMetrics {
         metrics
     }
 
-    /// An event was handled. `reason` is empty where there is none.
+    /// An event was handled. `reason` may be empty.
     pub fn outcome(&self, outcome: &'static str, reason: &'static str) {
         let known = self
             .outcomes
@@ -294,7 +294,7 @@ impl QueueMetrics {
         counter!(SUSPECTS, "queue" => self.queue.clone()).increment(1);
     }
 
-    /// The stage is done with an event that came through a door so long ago.
+    /// The stage is done with an event that came through a door `age` ago.
     pub fn age(&self, age: Duration) {
         self.age.record(age);
     }
@@ -308,7 +308,7 @@ fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// The metrics of one destination. What is recorded for nearly every attempt is looked up once.
+/// The metrics of one destination. Metrics of nearly every attempt are looked up once.
 pub struct DestinationMetrics {
     destination: String,
     delivered: Counter,
@@ -384,7 +384,7 @@ pub fn watch_repaired(repair: &'static str, number: u64) {
 
 /// All metrics as a Markdown table, for the documentation.
 pub fn to_markdown() -> String {
-    let mut text = String::from("| metric | kind | labels | tells |\n|--|--|--|--|\n");
+    let mut text = String::from("| metric | kind | labels | meaning |\n|--|--|--|--|\n");
     for Metric {
         name,
         kind,

@@ -1,6 +1,6 @@
-//! Trace context through message headers (W3C Trace Context), and spans as OpenTelemetry's conventions for messaging
-//! name them. Each stage starts a span of its own and *links* it to the one that sent the event, so that retries
-//! and replays do not grow one endless trace.
+//! Trace context through message headers (W3C Trace Context), and spans named by OpenTelemetry's conventions for
+//! messaging. Each stage starts a span of its own and *links* it to the one that sent the event, so that retries and
+//! replays do not grow one endless trace.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::message::Headers;
 /// The target of spans that are there for traces alone: no log shows them unless it is asked for.
 pub const TARGET: &str = "longshore::trace";
 
-/// What the conventions call a broker that speaks AMQP as RabbitMQ does. The embedded one does as it does.
+/// The conventions' name for a broker that speaks AMQP like RabbitMQ. The embedded one behaves alike.
 const SYSTEM: &str = "rabbitmq";
 
 /// Trace context on its way out.
@@ -51,7 +51,7 @@ pub fn outgoing(headers: &Headers) -> Outgoing<'_> {
     }
 }
 
-/// Writes the current span's context into `headers`. Where spans are not exported, what was there stays.
+/// Writes the current span's context into `headers`. Without exported spans, the former context stays.
 pub fn inject(headers: &mut Headers) {
     let context = Span::current().context();
     let span = context.span();

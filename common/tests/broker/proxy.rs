@@ -9,7 +9,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, watch};
 
-/// What the link does.
+/// The state of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Up,

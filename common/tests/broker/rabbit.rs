@@ -1,4 +1,4 @@
-//! What is particular to RabbitMQ: links that break, and what only AMQP can get wrong.
+//! The particulars of RabbitMQ: broken links, and faults that only AMQP can have.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A subscription: a task that takes messages as long as there is room in hand, and settles.
 //!
-//! It has at most one transaction under way, which says what was settled since the last one and takes
-//! what there is room for. So both gather by themselves: the busier the file, the larger the batches.
+//! It has at most one transaction under way, with the settlements since the last one and as many new messages as there
+//! is room for. So both gather by themselves: the busier the file, the larger the batches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -89,7 +89,7 @@ async fn begin(
 ) -> Result<Option<i64>, Error> {
     const BEGIN: &str = "
         INSERT INTO consumers (owner, queue) SELECT ?, id FROM queues WHERE id = ? RETURNING id";
-    // What is held by nobody who is known would never come back.
+    // Messages held by an unknown owner would never come back.
     owner::restore(connection, &owner).await?;
     let id = sqlx::query_scalar(BEGIN)
         .bind(owner.id)
@@ -109,7 +109,7 @@ fn deliveries(
     .boxed()
 }
 
-/// What the control and the task share.
+/// The state that the control and the task share.
 struct Shared {
     ledger: Mutex<Ledger>,
     /// There is something to write.
@@ -123,7 +123,7 @@ struct Shared {
 struct Ledger {
     /// The last tag given out.
     tag: u64,
-    /// What is given out and not settled: message by tag.
+    /// The messages that are given out and not settled, by tag.
     in_hand: HashMap<u64, i64>,
     acked: Vec<i64>,
     given_back: Vec<i64>,
@@ -154,7 +154,7 @@ struct Step {
     settled: u64,
 }
 
-/// What came of it.
+/// The result of a transaction.
 struct Done {
     taken: Vec<Taken>,
     rest: Rest,
@@ -249,7 +249,7 @@ impl Pump {
         Instant::now() + Duration::from_micros(wait) + Duration::from_millis(1)
     }
 
-    /// What there is to do now.
+    /// The next action.
     fn next_step(&self, take: bool) -> Step {
         let mut ledger = lock(&self.shared.ledger);
         let room = self.prefetch.saturating_sub(ledger.in_hand.len());
@@ -297,8 +297,7 @@ impl Pump {
         Ok(done)
     }
 
-    /// Gives out what was taken. Where nobody listens any more it stays in hand until the end, when it
-    /// goes back.
+    /// Gives out the taken messages. Without a listener they stay in hand until the end, when they go back.
     fn hand_out(&self, taken: Vec<Taken>, deliveries: &mut Option<Deliveries>) {
         for one in taken {
             let tag = {
@@ -357,8 +356,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// A message as it was written down. What cannot be read is given out all the same, for whoever gets
-/// it to make a dead letter of it.
+/// A message as it was written down. An unreadable one is given out too, for its receiver to make a dead letter of it.
 pub(super) fn message(properties: &str, body: Bytes) -> Message {
     properties::read(properties, body.clone()).unwrap_or_else(|problem| {
         tracing::error!(problem, "the properties of a message are damaged");
@@ -413,7 +411,7 @@ impl SubscriptionControl for Control {
         {
             let mut ledger = lock(&self.shared.ledger);
             let Some(message) = ledger.in_hand.remove(&tag.0) else {
-                tracing::debug!(tag = tag.0, "settled what is not there to be settled");
+                tracing::debug!(tag = tag.0, "settled a message that is not in hand");
                 return;
             };
             match settlement {

@@ -1,4 +1,4 @@
-//! What streams keep: read again, and forgotten when it is old.
+//! The content of streams: read again, and forgotten when it is old.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::sqlite::Error;
 /// How many entries are read, or forgotten, at once.
 const PAGE: i64 = 256;
 
-/// The entries of `stream` from `from` to what is its end now.
+/// The entries of `stream` from `from` to its present end.
 pub(super) async fn read(
     engine: Arc<Engine>,
     name: String,
@@ -100,7 +100,7 @@ async fn page(
     rows.iter().map(entry).collect()
 }
 
-/// Whether a stream holds what is older than it should.
+/// Whether a stream holds entries beyond their time.
 pub(super) async fn is_overdue(
     connection: &mut SqliteConnection,
     routes: &Routes,
@@ -119,7 +119,7 @@ pub(super) async fn is_overdue(
     Ok(false)
 }
 
-/// Forgets some of what is older than it should be.
+/// Forgets some of the entries beyond their time.
 pub(super) async fn trim(
     connection: &mut SqliteConnection,
     routes: &Routes,

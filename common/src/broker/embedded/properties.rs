@@ -116,7 +116,7 @@ fn write<'m>(
 /// The message that was written down as `properties`, with its body.
 pub(super) fn read(properties: &str, body: Bytes) -> Result<Message, String> {
     let read: Properties<'_> = serde_json::from_str(properties).map_err(|error| {
-        format!("expected a message's properties, found what is none ({error}): {properties:.100}")
+        format!("expected a message's properties, found another text ({error}): {properties:.100}")
     })?;
     let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
     Ok(Message {

@@ -1,7 +1,7 @@
 //! A connection that is kept up: opened on first use, watched, and opened again when it breaks.
 //!
-//! lapin's own recovery stays off: after its attempts are used up it waits for ever, and it does not
-//! bring back channels that the broker closed.
+//! lapin's own recovery stays off: after its last attempt it waits forever, and it does not bring back channels that
+//! the broker closed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often to look whether a connection still says that it is up, in case the news was missed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The largest frame we ask for, in bytes: RabbitMQ's own default, so it changes nothing but this: lapin
-/// then makes its buffers (2 x 32 frames a connection) in one piece from untouched memory. Where it learns
-/// the size from the broker it grows them, which touches all 8 MiB of each connection.
+/// Maximum size of a frame, in bytes: RabbitMQ's own default, so it changes only one thing. lapin then makes its
+/// buffers (2 x 32 frames a connection) in one piece from untouched memory. If it learns the size from the broker it
+/// grows them, which touches all 8 MiB of each connection.
 const FRAME_MAX: u32 = 131_072;
 
 /// How many bytes of a header frame are not properties: frame, class, weight, size of the body, flags.
@@ -56,14 +56,14 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration. `name` is what operators see.
+    /// Reads the configuration. `name` is the operators' name for the connection.
     pub(super) fn new(
         config: &config::Broker,
         name: &str,
         body_limit: usize,
     ) -> Result<Self, BrokerError> {
         let address = config.url.address();
-        // What lapin says of a URL that it cannot read repeats parts of it.
+        // lapin's error about an unreadable URL repeats parts of it.
         let mut uri: AMQPUri =
             config
                 .url
@@ -84,7 +84,7 @@ impl Settings {
                 .clone_into(&mut uri.authority.host);
         }
         let heartbeat = u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX);
-        // Zero would take whatever the broker prefers.
+        // Zero would take the broker's own value.
         uri.query.heartbeat = Some(heartbeat.max(1));
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         Ok(Self {
@@ -131,7 +131,7 @@ enum State {
 pub(super) struct Link {
     /// How it connects.
     pub(super) settings: Arc<Settings>,
-    /// What it is for, as operators see it.
+    /// Its purpose, for operators.
     purpose: &'static str,
     state: watch::Sender<State>,
     started: AtomicBool,
@@ -163,7 +163,8 @@ impl Link {
         })
     }
 
-    /// The connection, or why there is none. Waits for the first attempt, but for no later one.
+    /// The connection, or the reason for its absence. Waits for the first attempt, but for no later
+    /// one.
     async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, BrokerError> {
         // The usual case, and asked for each message: no need to wait for anything.
         if let State::Up { connection, .. } = &*self.state.borrow() {
@@ -189,11 +190,11 @@ impl Link {
         }
     }
 
-    /// How many bytes of properties and headers a message may have that is published on it: what fits into one
-    /// frame of the agreed size, with room for what the broker adds when it dead-letters.
+    /// Maximum bytes of properties and headers of a message published on it: the room in one frame of the agreed size,
+    /// less the broker's additions when it dead-letters.
     ///
     /// # Errors
-    /// There is no connection, so no size was agreed on.
+    /// There is no connection, so no agreed size.
     pub(super) async fn header_room(self: &Arc<Self>) -> Result<usize, BrokerError> {
         self.connection().await?;
         let frame = match self.frame_max.load(Ordering::Relaxed) {

@@ -22,8 +22,8 @@ use crate::topology::{Argument, Binding, Queue, Target, Topology};
 /// How many declarations are under way at once.
 const AT_ONCE: usize = 16;
 
-/// Declares everything. Two programs may do so at the same time. What this user may not declare is there
-/// already, or it is an error; says what else had to be taken as given.
+/// Declares everything. Two programs may do so at the same time. A part that this user may not declare exists already,
+/// or it is an error. Returns the other parts that were taken as given.
 pub(super) async fn apply(
     link: &Arc<Link>,
     topology: &Topology,
@@ -67,8 +67,8 @@ async fn declare_all(link: &Arc<Link>, topology: &Topology) -> Result<(), Broker
     Ok(())
 }
 
-/// Takes away what an earlier configuration has bound. That is no reason to fail: the worker of a destination asks
-/// for itself what it takes.
+/// Removes the bindings of an earlier configuration. A failure here does not count: a destination's worker checks the
+/// types itself.
 async fn unbind_former(desk: &mut Desk<'_>, topology: &Topology) -> Result<(), BrokerError> {
     let former = topology
         .former
@@ -81,8 +81,8 @@ async fn unbind_former(desk: &mut Desk<'_>, topology: &Topology) -> Result<(), B
     Ok(())
 }
 
-/// Declares what this user may declare and makes sure that the rest is there. AMQP lets everybody ask that, but
-/// neither for arguments nor for bindings.
+/// Declares the parts that this user may declare and makes sure that the rest exists. AMQP lets every user ask that,
+/// but neither for arguments nor for bindings.
 async fn take_as_given(link: &Arc<Link>, topology: &Topology) -> Result<String, BrokerError> {
     let mut desk = Desk::new(link);
     let mut given = 0;
@@ -146,7 +146,7 @@ pub(super) async fn verify(
     let mut desk = Desk::new(link);
     let mut differences = Vec::new();
     for name in names(topology.exchanges.iter())? {
-        // Declaring what is there changes nothing, and says whether it is what we mean.
+        // Declaring an existing part changes nothing, and shows whether it is the right one.
         for passive in [true, false] {
             let found = desk
                 .one("looking at an exchange", |channel| {
@@ -179,7 +179,7 @@ pub(super) async fn verify(
     Ok(differences)
 }
 
-/// Deletes every queue and exchange; what is not there is fine.
+/// Deletes every queue and exchange; missing ones are skipped.
 pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
     let mut desk = Desk::new(link);
     let queues = names(topology.queues.iter().map(|queue| &queue.name))?;
@@ -206,7 +206,7 @@ pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), 
     Ok(())
 }
 
-/// How full a queue is; `None` where there is none.
+/// The depth of a queue; `None` if it does not exist.
 pub(super) async fn depth(link: &Arc<Link>, queue: &str) -> Result<Option<Depth>, BrokerError> {
     let Ok(name) = short("queue name", queue) else {
         // No queue can be called so.
@@ -375,8 +375,8 @@ impl<'l> Desk<'l> {
     }
 }
 
-/// What a refused look says about the thing, or that it cannot be said. `None` where this user may only see that
-/// it is there.
+/// The meaning of a refused look for the part, or that it cannot be known. `None` if this user may only see that the
+/// part exists.
 fn problem(thing: &str, fault: &Fault) -> Result<Option<String>, BrokerError> {
     match fault.code() {
         Some(NOT_FOUND) => Ok(Some(differences::missing(thing))),
@@ -440,7 +440,7 @@ async fn bind(channel: Channel, binding: Bound) -> lapin::Result<()> {
     }
 }
 
-/// Unbinds a queue. What is not bound is fine.
+/// Unbinds a queue. A missing binding is skipped.
 async fn unbind(channel: Channel, binding: Bound) -> lapin::Result<()> {
     let Bound {
         exchange,

@@ -1,4 +1,4 @@
-//! What becomes of publications: written down for AMQP, published, counted.
+//! The way of publications: written down for AMQP, published, counted.
 
 use std::time::Instant;
 
