@@ -312,8 +312,19 @@ fn every_room_is_on_the_map() -> Result<()> {
 #[test]
 fn documents_name_files_that_exist() -> Result<()> {
     let folders = [
-        "bench/", "common/", "config/", "console/", "deploy/", "docs/", "examples/",
-        "migrations/", "operate/", "producer/", "scripts/", "tests/", "workers/",
+        "bench/",
+        "common/",
+        "config/",
+        "console/",
+        "deploy/",
+        "docs/",
+        "examples/",
+        "migrations/",
+        "operate/",
+        "producer/",
+        "scripts/",
+        "tests/",
+        "workers/",
     ];
     for (page, text) in documents()? {
         for code in text.split('`').skip(1).step_by(2) {

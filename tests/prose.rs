@@ -114,7 +114,10 @@ fn wrong(paragraph: &str) -> Option<String> {
         if is && next == "no" && !of_something && !of_degree.contains(&after) {
             return Some(format!("{word} no {after}: say {word} not"));
         }
-        if word == "were" && ["it", "he", "they"].contains(&next) && before.is_none_or(|it| it != "as") {
+        if word == "were"
+            && ["it", "he", "they"].contains(&next)
+            && before.is_none_or(|it| it != "as")
+        {
             return Some(format!("were {next}: say if"));
         }
     }
