@@ -1,6 +1,7 @@
 //! The house rules for words that a test can hold: CONTRIBUTING.md, "Words".
 //!
-//! Only shapes without a good use are looked for, so a finding is never a false alarm. The other rules are for readers.
+//! The test searches only shapes without a good use, so a finding is never a false alarm. The other rules are for
+//! readers.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The raw twin: the three hops of the pipeline, written for speed and nothing else.
 //!
-//! One program with a task a hop. Consuming and publishing use connections of their own, confirms are pipelined, each publishing
-//! channel belongs to one task, and a contiguous run of deliveries is settled by one ack. Any fault ends it.
+//! One program with a task a hop. Consuming and publishing use connections of their own, and confirms are pipelined.
+//! Each publishing channel belongs to one task, and one ack settles a contiguous run of deliveries. Any fault ends it.
 //!
 //! | hop | does, for each event |
 //! |---|---|

@@ -35,9 +35,9 @@ async fn has_nothing_in_hand(system: &mut System, copy: usize) -> Result<()> {
     .await
 }
 
-/// The requests that one of two processes had at the receiver when it froze are posted by the other one as well: no
-/// process can have recorded them. No other request is repeated, though the frozen one wakes soon, before it can have
-/// noticed that its link is lost.
+/// Requests that one of two processes had at the receiver when it froze are posted by the other one as well, since no
+/// process can have recorded them. No other request is repeated. The frozen one wakes soon, before it can have noticed
+/// that its link is lost.
 #[tokio::test]
 async fn a_process_that_was_frozen_does_not_post_what_another_has_delivered() -> Result<()> {
     const EVENTS: usize = 100;

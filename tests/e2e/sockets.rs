@@ -1,5 +1,5 @@
-//! Attacks of a client over a bare socket, which no HTTP library would make: requests that two readers understand in
-//! two ways, connections without requests, and answers that are never read.
+//! Attacks of a client over a bare socket, which no HTTP library would make. They are requests that two readers
+//! understand in two ways, connections without requests, and answers that are never read.
 
 use std::{fs, process::Command};
 

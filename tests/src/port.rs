@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
 
-/// Below Linux's ephemeral range (32768 and up), so that no outgoing connection of a parallel test
-/// takes the port between this check and the moment a process binds it.
+/// Below Linux's ephemeral range (32768 and up). So no outgoing connection of a parallel test takes
+/// the port between this check and the moment a process binds it.
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 

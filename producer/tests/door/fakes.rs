@@ -1,5 +1,5 @@
-//! The door under test, on the embedded engines in memory, each behind a thin wrapper that watches it and
-//! fails, waits or changes where a test asks for that.
+//! The door under test, on the embedded engines in memory. Each is behind a thin wrapper that watches it, and fails,
+//! waits or changes on a test's demand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

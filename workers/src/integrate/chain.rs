@@ -12,7 +12,7 @@
 //! There may be more: the broker redelivers a message whose acknowledgement it did not get. The number of a copy's
 //! attempt and the highest recorded number decide its treatment:
 //!
-//! | its number | it came back | what happened before | it |
+//! | its number | it came back | the past | it |
 //! |--|--|--|--|
 //! | above the recorded one | either | step 2 was not reached | sends |
 //! | the recorded one | yes | the end came after step 2, maybe before step 3 | does step 3 again, without a request |

@@ -1,5 +1,5 @@
-//! The traffic of a connection, seen from below the HTTP client: whether it was used before, and the beginning of an
-//! answer whose head the client cannot read to the end.
+//! The traffic of a connection, seen from below the HTTP client. It shows whether the connection was used before, and
+//! the beginning of an answer whose head the client cannot read to the end.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Turns: two copies of one delivery are never under way at once in one process, and a copy that
+//! Turns: two copies of one delivery are never under way at once in one process. A copy that
 //! follows soon after is known here as one.
 
 use std::collections::{HashMap, HashSet, VecDeque};

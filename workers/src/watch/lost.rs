@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use common::retry::RetryPolicy;
 
-/// Maximum number of times that one thing is sent again, and the wait from the first to the second; each further wait
-/// is four times as long.
+/// Maximum number of times that one thing is sent again, and the wait before the second time. Each further wait is four
+/// times as long.
 const MAX_SENT: u32 = 5;
 const SECOND: Duration = Duration::from_secs(60);
 
