@@ -175,7 +175,7 @@ async fn watch(store: &dyn Store) -> Vec<Finding> {
             Finding::ok("watch", "kept, but it does not see everything")
         }
         Some(lease) if lease.is_held => {
-            Finding::ok("watch", "kept; lost events are sent again by themselves")
+            Finding::ok("watch", "kept; lost events and deliveries are sent again")
         }
         lease => {
             let detail = match lease {
