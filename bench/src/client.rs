@@ -16,7 +16,9 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(url: &str) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
+        let uri: Uri = url
+            .parse()
+            .with_context(|| format!("{url:?} is not a URL"))?;
         ensure!(
             uri.scheme_str() == Some("http"),
             "{url:?} cannot be measured: expected a URL that starts with http://"

@@ -149,7 +149,8 @@ async fn post(
         .as_ref()
         .context("an event has no message_id")?
         .as_str();
-    let event_id = Uuid::try_parse(id).with_context(|| format!("message_id {id:?} is not a UUID"))?;
+    let event_id =
+        Uuid::try_parse(id).with_context(|| format!("message_id {id:?} is not a UUID"))?;
     let sent = Instant::now();
     let headers = signer.headers(id, &data)?;
     let content_type = HeaderValue::from_static("application/cloudevents+json");

@@ -114,7 +114,8 @@ fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
             findings.push(Finding::bad(Verdict::Problem, &after.queue, detail, advice));
         } else if after.kind == "work" && is > was && is > FEW {
             let detail = format!("grows: {was} messages, then {is}");
-            let advice = "start more workers of this stage, or find the cause of the delay in their logs";
+            let advice =
+                "start more workers of this stage, or find the cause of the delay in their logs";
             findings.push(Finding::bad(Verdict::Look, &after.queue, detail, advice));
         }
     }
@@ -185,8 +186,7 @@ async fn watch(store: &dyn Store) -> Vec<Finding> {
                 ),
                 None => "nobody has kept it yet".to_owned(),
             };
-            let advice =
-                "start `longshore-archive`, with `watch.enabled`: it finds lost events and sends them again";
+            let advice = "start `longshore-archive`, with `watch.enabled`: it finds lost events and sends them again";
             Finding::bad(Verdict::Look, "watch", detail, advice)
         }
     }];

@@ -144,7 +144,10 @@ mod tests {
     #[test]
     fn what_is_no_json_is_said_to_be_none() {
         let no_document = patched("hello", "{}").unwrap_err().to_string();
-        assert!(no_document.contains("body that is not JSON"), "{no_document}");
+        assert!(
+            no_document.contains("body that is not JSON"),
+            "{no_document}"
+        );
         let deep = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
         for no_patch in ["", "{", &deep] {
             let error = patched("{}", no_patch).unwrap_err().to_string();

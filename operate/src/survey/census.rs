@@ -216,9 +216,9 @@ pub(super) async fn at_destinations(
     };
     for (destination, messages, offsets) in counted {
         let room = match &due {
-            None => {
-                Room::uncounted("messages wait there, and the due deliveries cannot be counted in time")
-            }
+            None => Room::uncounted(
+                "messages wait there, and the due deliveries cannot be counted in time",
+            ),
             Some(due) => {
                 let all = due.get(&destination).copied().unwrap_or_default();
                 let found =

@@ -82,7 +82,8 @@ impl Insert {
         let mut bodies = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
             let body = std::str::from_utf8(&delivery.data).context("an event is not UTF-8")?;
-            let signup: Signup<'_> = serde_json::from_str(body).context("an event is not a signup")?;
+            let signup: Signup<'_> =
+                serde_json::from_str(body).context("an event is not a signup")?;
             bodies.push(body);
             signups.push(signup);
         }

@@ -48,7 +48,9 @@ async fn ask(host: &str, port: u16) -> std::io::Result<Vec<u8>> {
     broker.read_exact(&mut frame).await?;
     let length = broker.read_u32().await?;
     if frame != METHOD || length > LONGEST {
-        return Err(std::io::Error::other("the server there does not speak AMQP"));
+        return Err(std::io::Error::other(
+            "the server there does not speak AMQP",
+        ));
     }
     let mut method = Vec::new();
     broker.take(length.into()).read_to_end(&mut method).await?;
