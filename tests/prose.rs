@@ -7,6 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use repository::{read, root};
+
+mod repository;
 
 /// The pages, the comments of settings, and the packages whose comments are read.
 const PLACES: [&str; 15] = [
@@ -127,9 +130,9 @@ fn wrong(paragraph: &str) -> Option<String> {
 
 #[test]
 fn no_word_is_against_the_house_rules() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root();
     let mut findings = Vec::new();
-    let mut read = 0;
+    let mut number = 0;
     for place in PLACES {
         for path in files(&root.join(place))? {
             let name = path.strip_prefix(&root)?.display().to_string();
@@ -137,16 +140,16 @@ fn no_word_is_against_the_house_rules() -> Result<()> {
             if is_not_yet || name == QUOTES {
                 continue;
             }
-            let text = fs::read_to_string(&path).with_context(|| name.clone())?;
+            let text = read(&name)?;
             for (line, paragraph) in paragraphs(&path, &text) {
-                read += 1;
+                number += 1;
                 if let Some(wrong) = wrong(&paragraph) {
                     findings.push(format!("{name}:{line}: {wrong}"));
                 }
             }
         }
     }
-    ensure!(read > 3_000, "only {read} paragraphs were read");
+    ensure!(number > 3_000, "only {number} paragraphs were read");
     ensure!(findings.is_empty(), "\n{}", findings.join("\n"));
     Ok(())
 }
