@@ -3,6 +3,7 @@
 //! Everything that is written is written in batches, each in one transaction, and may be written
 //! twice: the keys make the second time change nothing.
 
+mod operations;
 pub mod postgres;
 mod rows;
 pub mod sqlite;
@@ -15,12 +16,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use operations::Operations;
 pub use rows::{
     Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
     DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
     Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
-    HistorySlice, Hourly, Moment, NewEvent, NewRejection, Progress, RejectionRecord, Replay,
-    ReplayOutcome, ReplayPage, ReplayState, Standing, Stored, Timeline,
+    HistorySlice, Hourly, LeftOpen, Moment, NewEvent, NewRejection, Progress, RejectionRecord,
+    Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState, Standing, Stored, Timeline,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -192,97 +194,8 @@ pub trait Store: Send + Sync {
     /// Nothing is removed.
     async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError>;
 
-    /// Begins a replay: a row of its own, so that it can be resumed when it is killed.
-    ///
-    /// # Errors
-    /// It could not be written down.
-    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError>;
-
-    /// A replay as it stands.
-    ///
-    /// # Errors
-    /// The database cannot say.
-    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError>;
-
-    /// One page of replays, newest first.
-    ///
-    /// # Errors
-    /// The database cannot say.
-    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError>;
-
-    /// Claims up to `most` open dead letters that match the replay's filter, for this replay alone,
-    /// and writes down their deliveries of the next generation as due. What is superseded is not claimed, but
-    /// marked. A replay that does not run claims nothing; neither does one when nothing open is left to it,
-    /// which is when the last claim of another that is under way has ended.
-    ///
-    /// # Errors
-    /// Nothing is claimed.
-    async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError>;
-
-    /// Up to `most` of the letters that the replay has claimed and not marked, by their ids, behind
-    /// `after`: what a killed run of it had in hand, page by page. None of a replay that does not run.
-    ///
-    /// # Errors
-    /// The database cannot say.
-    async fn claimed_dead(
-        &self,
-        replay: Uuid,
-        after: Option<Uuid>,
-        most: u32,
-    ) -> Result<Vec<DeadLetter>, StoreError>;
-
-    /// Marks claimed dead letters as replayed: only what the broker has confirmed. A letter that was
-    /// opened again in between, because somebody has stopped the replay, and that nobody else has
-    /// claimed since is marked as well.
-    ///
-    /// # Errors
-    /// Nothing is marked.
-    async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError>;
-
-    /// Counts what a replay of the history has sent: `sent` events more, everything up to `position`.
-    /// A position that is not beyond the one before counts nothing, so counting twice counts once.
-    ///
-    /// # Errors
-    /// Nothing is counted.
-    async fn advance_replay(&self, id: Uuid, sent: u64, position: u64) -> Result<(), StoreError>;
-
-    /// Lets a replay of the history run again that was stopped. It began when it did, and goes on behind its position.
-    ///
-    /// # Errors
-    /// It stands as before.
-    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError>;
-
-    /// Pauses a replay that runs, lets one that is paused run again, or stops either, and says how it
-    /// stands then; `None` where there is no such replay. One that has ended stays ended. One that is
-    /// stopped gives back what it had claimed, as [`Store::end_replay`].
-    ///
-    /// # Errors
-    /// It stands as before.
-    async fn steer_replay(
-        &self,
-        id: Uuid,
-        to: ReplayState,
-    ) -> Result<Option<ReplayState>, StoreError>;
-
-    /// What became of what a replay has sent. It looks at every letter of the replay: some microseconds
-    /// for each.
-    ///
-    /// # Errors
-    /// The database cannot say, or there is no such replay.
-    async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError>;
-
-    /// What became of `most` of the letters that a replay has sent: of those with the lowest ids, which
-    /// have nothing to do with when they died or were sent. It takes as long however many were sent.
-    ///
-    /// # Errors
-    /// There is no such replay, or the database cannot say.
-    async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError>;
-
-    /// Ends a replay; what it had claimed and not marked is open again.
-    ///
-    /// # Errors
-    /// It still stands as running.
-    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError>;
+    /// What those ask who start, watch and run operations.
+    fn operations(&self) -> &dyn Operations;
 
     /// What the standing watch and the surveys ask of it.
     fn watching(&self) -> &dyn Watching;

@@ -219,6 +219,7 @@ async fn replay(
             stop_when: None,
             slice: None,
             new_ids: false,
+            resumes: None,
         };
         replayed += system.replay(&replay, stop).await?;
     }

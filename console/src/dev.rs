@@ -19,7 +19,8 @@ use common::store::Store;
 use common::telemetry::health::Health;
 use producer::{DEFAULT_LISTEN, Door};
 use tokio::net::TcpListener;
-use workers::{archive, integrate, store, validate, watch};
+use workers::operations::Operations;
+use workers::{Work, archive, integrate, store, validate, watch};
 
 use crate::data;
 use crate::output::Output;
@@ -114,6 +115,7 @@ async fn work(
     }
     let workers = workers(program, broker, store)?;
     watch::start(program, broker, store)?;
+    let operations = Operations::new(program, broker, store)?;
     let health = Health {
         broker: Arc::clone(broker),
         declared: Arc::clone(&program.declared),
@@ -142,7 +144,11 @@ async fn work(
         ended.map_err(|error| Failure::from(anyhow::Error::from(error)))
     };
     let working = async {
-        let ended = workers::work(program, workers).await;
+        let work = Work {
+            workers,
+            operations: Some(operations),
+        };
+        let ended = workers::work(program, work).await;
         stop.cancel();
         ended
     };

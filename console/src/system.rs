@@ -17,7 +17,7 @@ use common::retry::Waits;
 use common::store::{Replay, Store};
 use common::topology::{Names, Topology};
 use operate::history::Judge;
-use operate::replay::{PATIENCE, Replayer, longest_attempt};
+use operate::replay::{PATIENCE, Replayer, Runner, longest_attempt};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -182,6 +182,7 @@ impl System {
             stop,
             patience: PATIENCE,
             longest_attempt: longest_attempt(&self.config),
+            runner: Runner::Operator,
         };
         Ok(replayer.begin(replay, |_| {}).await?.replayed)
     }

@@ -1,8 +1,12 @@
 //! Sending again what was given up, or a part of the history: in batches, at a set rate, and only what the
 //! broker has confirmed is marked.
 //!
+//! A replay is a row, and belongs to the system: workers run what is handed over to them (`Replayer::take_up`), each
+//! replay by one of them at a time, under a lease. When the one that runs it dies, another goes on with it. Operators
+//! begin, steer and watch it through its row, or run it in their own process where there is no worker.
+//!
 //! A letter is claimed by one replay alone, so two replays never send the same one. When the program is
-//! killed between a confirm and the mark, the resumed replay sends that letter once more under the same
+//! killed between a confirm and the mark, the next run sends that letter once more under the same
 //! generation, and the dedupe keys, which contain the generation, drop the second one.
 //!
 //! Others steer it through its row: whoever pauses or stops it is heard before the next batch is claimed, and
@@ -10,15 +14,20 @@
 
 mod calm;
 mod courier;
+mod dispatch;
 mod follow;
 mod generation;
-mod hold;
+mod handover;
 mod lately;
+mod lease;
 mod letter;
 mod letters;
 mod outcome;
 mod pace;
+mod patience;
+mod progress;
 mod raw;
+mod report;
 mod routes;
 mod run;
 mod slice;
@@ -38,11 +47,14 @@ use crate::history::Judge;
 use crate::words::count;
 
 pub use follow::follow;
-use hold::{Hold, elsewhere};
-use outcome::{Ended, Sent};
-pub use outcome::{LeftOpen, News, Outcome};
+pub use handover::hand_over;
+pub use lease::is_leased;
+use lease::{Before, RunLease, elsewhere};
+use outcome::{Ended, STOPPED_ELSEWHERE, Sent};
+pub use outcome::{News, Outcome};
+pub use progress::{Watched, watch_progress};
+use report::Report;
 pub use routes::configuration_problem;
-pub use run::Outage;
 use run::Run;
 
 /// How many letters or events are in hand at once in one batch.
@@ -72,6 +84,17 @@ pub struct Replayer<'a> {
     pub patience: Duration,
     /// How long a worker takes at most for one attempt.
     pub longest_attempt: Duration,
+    /// Whose process this is.
+    pub runner: Runner,
+}
+
+/// Whose process runs a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// That of somebody who waits for it. Told to stop, it stops the replay.
+    Operator,
+    /// A worker. Told to stop, it leaves the replay to another worker.
+    Worker,
 }
 
 /// How long a worker takes at most for one attempt, until it is recorded.
@@ -81,7 +104,7 @@ pub fn longest_attempt(config: &Config) -> Duration {
 }
 
 impl Replayer<'_> {
-    /// Begins a replay and sends everything that it matches.
+    /// Begins a replay in this process and sends everything that it matches.
     ///
     /// # Errors
     /// Broker or database were down for too long. What was confirmed is marked as far as the database
@@ -91,86 +114,78 @@ impl Replayer<'_> {
         replay: &Replay,
         tell: impl Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
-        self.store.begin_replay(replay).await?;
-        let progress = self.known(replay.id).await?;
-        let hold = Hold::take(self, replay.id).await?;
-        self.run(&progress, false, &hold, &tell).await
+        // Before the row is there, so that no worker takes it up.
+        let lease = RunLease::take(self.store, replay.id, self.stop).await?;
+        self.store.operations().begin_replay(replay).await?;
+        let progress = known(self.store, replay.id).await?;
+        self.run(&progress, &lease, &tell).await
     }
 
-    /// Goes on with a replay that was killed, paused or stopped.
+    /// Goes on in this process with a replay that was killed, paused or stopped.
     ///
     /// # Errors
     /// There is no such replay, it is done already or runs elsewhere, or as [`Replayer::begin`].
     pub async fn resume(&self, id: Uuid, tell: impl Fn(News<'_>)) -> Result<Outcome, Failure> {
-        let replay = self.known(id).await?;
-        match replay.state {
-            ReplayState::Running => self.go_on(id, &tell).await,
-            ReplayState::Paused => {
-                self.store.steer_replay(id, ReplayState::Running).await?;
-                self.go_on(id, &tell).await
+        let replay = unfinished(known(self.store, id).await?)?;
+        if let Some(next) = handover::successor(&replay) {
+            return self.begin(&next, tell).await;
+        }
+        let lease = RunLease::take(self.store, id, self.stop).await?;
+        let ready = async {
+            // As the run before has left it.
+            let replay = unfinished(known(self.store, id).await?)?;
+            handover::set_running(self.store, &replay).await?;
+            known(self.store, id).await
+        };
+        match ready.await {
+            Ok(replay) => self.run(&replay, &lease, &tell).await,
+            Err(failure) => {
+                lease.give_up(self.store).await;
+                Err(failure)
             }
-            // It has claimed nothing. When it began tells what it has sent itself.
-            ReplayState::Stopped if replay.slice.is_some() => {
-                let hold = Hold::take(self, id).await?;
-                self.store.reopen_replay(id).await?;
-                let replay = unfinished(self.known(id).await?)?;
-                self.run(&replay, true, &hold, &tell).await
-            }
-            // Its claims are given back, so going on with it is a new one of the same.
-            ReplayState::Stopped => {
-                let next = Replay {
-                    id: Uuid::now_v7(),
-                    filter: replay.filter,
-                    to_queue: replay.to_queue,
-                    who: replay.who,
-                    why: replay.why,
-                    rate: replay.rate,
-                    stop_when: replay.stop_when,
-                    slice: replay.slice,
-                    new_ids: replay.new_ids,
-                };
-                let before = Hold::take(self, id).await?;
-                self.store.begin_replay(&next).await?;
-                let mut hold = Hold::take(self, next.id).await?;
-                hold.was_known = before.was_known;
-                let replay = self.known(next.id).await?;
-                self.run(&replay, true, &hold, &tell).await
-            }
-            ReplayState::Done => unfinished(replay).map(|_| Outcome::default()),
         }
     }
 
-    async fn known(&self, id: Uuid) -> Result<Progress, Failure> {
-        self.store.replay(id).await?.ok_or_else(|| {
-            Failure::Usage(format!(
-                "expected a replay that `longshore replay list` shows, found none with id {id}"
-            ))
-        })
-    }
-
-    /// Goes on with a replay that is under way, where nobody else runs it.
-    async fn go_on(&self, id: Uuid, tell: &dyn Fn(News<'_>)) -> Result<Outcome, Failure> {
-        let hold = Hold::take(self, id).await?;
-        // As the run before has left it.
-        let replay = unfinished(self.known(id).await?)?;
-        self.run(&replay, true, &hold, tell).await
+    /// Runs a replay that was handed over, where nobody else does; `None` where somebody does, or it does not run.
+    ///
+    /// # Errors
+    /// As [`Replayer::begin`]. What is down is left to the next one that takes the replay up; over anything else the
+    /// replay is stopped.
+    pub async fn take_up(
+        &self,
+        id: Uuid,
+        tell: impl Fn(News<'_>),
+    ) -> Result<Option<Outcome>, Failure> {
+        let Some(lease) = RunLease::try_take(self.store, id).await? else {
+            return Ok(None);
+        };
+        match known(self.store, id).await {
+            Ok(replay) if replay.state == ReplayState::Running => {
+                tracing::info!(replay = %id, sent = replay.replayed, "running a replay");
+                self.run(&replay, &lease, &tell).await.map(Some)
+            }
+            other => {
+                lease.give_up(self.store).await;
+                other.map(|_| None)
+            }
+        }
     }
 
     /// Sends, while somebody watches how many die again; then ends the replay.
     async fn run(
         &self,
         replay: &Progress,
-        resumed: bool,
-        hold: &Hold,
+        lease: &RunLease,
         tell: &dyn Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
         let enough = CancellationToken::new();
         let lost = CancellationToken::new();
         let (sending_is_over, over) = (CancellationToken::new(), CancellationToken::new());
-        let run = Run::new(self, replay, [&enough, &lost], tell);
+        let report = Report::begin(replay, tell);
+        let run = Run::new(self, replay, &report, [&enough, &lost]);
         let done = async {
             let send = async {
-                let sent = self.send(&run, resumed, hold.was_known).await;
+                let sent = self.send(&run, lease.before).await;
                 sending_is_over.cancel();
                 sent
             };
@@ -179,7 +194,7 @@ impl Replayer<'_> {
                 watch::watch(self.store, replay, &enough, &sending_is_over)
             );
             if sent.is_ok() && !run.is_unsure() {
-                hold.all_is_known();
+                lease.all_is_known();
             }
             let done = match lost.is_cancelled() {
                 // What becomes of it is the other run's.
@@ -189,17 +204,21 @@ impl Replayer<'_> {
             over.cancel();
             done
         };
-        let (done, ()) = tokio::join!(done, hold.keep(self.store, &lost, &over));
+        let (done, (), ()) = tokio::join!(
+            done,
+            lease.keep(self.store, &lost, &over),
+            report.keep(self.store, replay.id, [&lost, &over])
+        );
         done
     }
 
-    async fn send(&self, run: &Run<'_>, resumed: bool, was_known: bool) -> Result<Sent, Failure> {
-        if resumed && !was_known {
+    async fn send(&self, run: &Run<'_>, before: Before) -> Result<Sent, Failure> {
+        if may_have_sent(run, before).await? {
             calm::wait(run).await?;
         }
         match &run.replay.slice {
             Some(slice) => slice::send(run, slice).await,
-            None => letters::send(run, resumed).await,
+            None => letters::send(run).await,
         }
     }
 
@@ -209,20 +228,30 @@ impl Replayer<'_> {
         sent: Result<Sent, Failure>,
         died: Option<ReplayOutcome>,
     ) -> Result<Outcome, Failure> {
-        let replay = run.replay;
         match sent {
             Ok(sent) => self.end(run, sent, died).await,
-            Err(failure) => {
-                // Where the database is out of reach as well, it stays as if it had been killed.
-                let _ = self.store.end_replay(replay.id, ReplayState::Stopped).await;
-                Err(match failure {
-                    Failure::Unreachable(why) => Failure::Unreachable(format!(
-                        "{why}; go on with `longshore replay resume {}`",
-                        replay.id
-                    )),
-                    other => other,
-                })
+            Err(failure) => Err(self.fail(run, failure).await),
+        }
+    }
+
+    /// A worker leaves what is down to the next one; anything else stops the replay.
+    async fn fail(&self, run: &Run<'_>, failure: Failure) -> Failure {
+        let (operations, id) = (self.store.operations(), run.replay.id);
+        let is_left = self.runner == Runner::Worker && matches!(failure, Failure::Unreachable(_));
+        if !is_left {
+            run.report.stop(&failure.in_one_line());
+        }
+        // Where the database is out of reach as well, it stays as if it had been killed.
+        let _ = operations.report_replay(id, &run.report.so_far()).await;
+        if is_left {
+            return failure;
+        }
+        let _ = operations.end_replay(id, ReplayState::Stopped).await;
+        match failure {
+            Failure::Unreachable(why) => {
+                Failure::Unreachable(format!("{why}; go on with `longshore replay resume {id}`"))
             }
+            other => other,
         }
     }
 
@@ -232,37 +261,69 @@ impl Replayer<'_> {
         sent: Sent,
         died: Option<ReplayOutcome>,
     ) -> Result<Outcome, Failure> {
-        let id = run.replay.id;
-        let (state, why) = match sent.ended {
-            Ended::All => (Some(ReplayState::Done), None),
-            Ended::Steered => (None, Some("stopped from elsewhere".to_owned())),
-            Ended::Halted => {
-                let why = match died {
-                    Some(died) => format!(
-                        "stopped by itself: {} of {} that were looked at died again",
-                        died.died_again,
-                        count(died.completed + died.died_again, "message")
-                    ),
-                    None => "stopped here".to_owned(),
-                };
-                (Some(ReplayState::Stopped), Some(why))
+        let (operations, id) = (self.store.operations(), run.replay.id);
+        let (state, why) = match (sent.ended, died) {
+            (Ended::All, _) => (Some(ReplayState::Done), None),
+            (Ended::Steered, _) => (None, Some(STOPPED_ELSEWHERE)),
+            (Ended::Halted, Some(died)) => {
+                run.report.stop(&format!(
+                    "stopped by itself: {} of {} that were looked at died again",
+                    died.died_again,
+                    count(died.completed + died.died_again, "message")
+                ));
+                (Some(ReplayState::Stopped), None)
             }
+            (Ended::Halted, None) => match self.runner {
+                Runner::Worker => (None, Some("left to another worker")),
+                Runner::Operator => {
+                    run.report.stop("stopped here");
+                    (Some(ReplayState::Stopped), None)
+                }
+            },
         };
+        let report = run.report.so_far();
+        let write = async || operations.report_replay(id, &report).await;
+        run.patience.outlast(write).await?;
         if let Some(state) = state {
-            run.patiently(async || self.store.end_replay(id, state).await)
-                .await?;
+            let end = async || operations.end_replay(id, state).await;
+            run.patience.outlast(end).await?;
         }
-        Ok(Outcome {
-            replay: id,
-            replayed: sent.replayed,
-            left_open_count: sent.left_open_count,
-            left_open: sent.left_open,
-            skipped: sent.skipped,
-            stopped: why.is_some(),
-            why_stopped: why,
-            became: None,
-        })
+        let mut outcome = Outcome::of_run(id, sent.replayed, report);
+        if let Some(why) = why {
+            outcome.stopped = true;
+            outcome.why_stopped = Some(why.to_owned());
+        }
+        Ok(outcome)
     }
+}
+
+/// Whether a run before this one may have sent something that is not written down.
+async fn may_have_sent(run: &Run<'_>, before: Before) -> Result<bool, Failure> {
+    let (store, replay) = (run.replayer.store, run.replay);
+    match (before, replay.resumes) {
+        (Before::Known, _) => Ok(false),
+        (Before::Unknown, _) => Ok(true),
+        (Before::NoRun, Some(stopped)) => {
+            let left = lease::left_by(&run.patience, store, stopped).await?;
+            Ok(left != Before::Known)
+        }
+        // A program of before, which had no leases, may have run it.
+        (Before::NoRun, None) => {
+            let claimed = async || store.operations().claimed_dead(replay.id, None, 1).await;
+            let is_new = replay.replayed == 0
+                && replay.position.is_none()
+                && run.patience.outlast(claimed).await?.is_empty();
+            Ok(!is_new)
+        }
+    }
+}
+
+async fn known(store: &dyn Store, id: Uuid) -> Result<Progress, Failure> {
+    store.operations().replay(id).await?.ok_or_else(|| {
+        Failure::Usage(format!(
+            "expected a replay that `longshore replay list` shows, found none with id {id}"
+        ))
+    })
 }
 
 /// A replay that is to go on. It may have come to its end meanwhile, elsewhere.

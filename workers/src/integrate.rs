@@ -81,7 +81,7 @@ async fn run(program: Program, asked: Vec<String>) -> Result<(), Failure> {
         destinations
             .into_iter()
             .map(|destination| worker(program, broker, &rows, destination))
-            .collect()
+            .collect::<Result<Vec<_>, _>>()
     })
     .await
 }

@@ -7,11 +7,15 @@
 //! | [`integrate`] | `longshore.integrate.<destination>` | delivers to outside systems | nothing |
 //! | [`archive`] | `longshore.dead`, `longshore.rejected` | keeps what went wrong | nothing |
 //!
+//! The archive's program also keeps the standing watch ([`watch`]) and runs what operators have started
+//! ([`operations`]).
+//!
 //! What they have in common (consuming, batching, retrying, holding, draining) is the runtime in
 //! `common::runtime`; what is here is only what makes each of them different.
 
 pub mod archive;
 pub mod integrate;
+pub mod operations;
 pub mod store;
 pub mod validate;
 pub mod watch;
@@ -21,4 +25,4 @@ mod serve;
 #[cfg(test)]
 mod testbed;
 
-pub use serve::{serve, work};
+pub use serve::{Work, serve, work};

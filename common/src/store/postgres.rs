@@ -10,6 +10,7 @@ mod events;
 mod failure;
 mod link;
 mod mending;
+mod operations;
 mod rejections;
 mod replays;
 mod schema;
@@ -29,8 +30,7 @@ use self::link::Link;
 use super::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
     DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored, Watching,
+    Operations, RejectionRecord, Standing, Store, StoreError, Stored, Watching,
 };
 use crate::config;
 use crate::event::EventId;
@@ -141,35 +141,6 @@ impl Store for PostgresStore {
         dead::letter(&self.link, id).await
     }
 
-    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
-        replays::begin(&self.link, replay).await
-    }
-
-    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
-        replays::progress(&self.link, id).await
-    }
-
-    async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
-        replays::claim(&self.link, &self.last_claim, replay, most).await
-    }
-
-    async fn claimed_dead(
-        &self,
-        replay: Uuid,
-        after: Option<Uuid>,
-        most: u32,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
-        replays::claimed(&self.link, replay, after, most).await
-    }
-
-    async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
-        replays::mark(&self.link, replay, letters).await
-    }
-
-    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
-        replays::end(&self.link, replay, state).await
-    }
-
     async fn product(&self) -> Result<Option<String>, StoreError> {
         schema::product(&self.link).await.map(Some)
     }
@@ -206,32 +177,8 @@ impl Store for PostgresStore {
         mending::purge(&self.link, older_than, most).await
     }
 
-    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
-        replays::page(&self.link, page).await
-    }
-
-    async fn advance_replay(&self, id: Uuid, sent: u64, position: u64) -> Result<(), StoreError> {
-        replays::advance(&self.link, id, sent, position).await
-    }
-
-    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError> {
-        replays::reopen(&self.link, id).await
-    }
-
-    async fn steer_replay(
-        &self,
-        id: Uuid,
-        to: ReplayState,
-    ) -> Result<Option<ReplayState>, StoreError> {
-        replays::steer(&self.link, id, to).await
-    }
-
-    async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
-        replays::outcome(&self.link, id, None).await
-    }
-
-    async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError> {
-        replays::outcome(&self.link, id, Some(most)).await
+    fn operations(&self) -> &dyn Operations {
+        self
     }
 
     fn watching(&self) -> &dyn Watching {

@@ -17,7 +17,9 @@ pub use dead::{
     AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadStory,
     DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
-pub use replays::{HistorySlice, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState};
+pub use replays::{
+    HistorySlice, LeftOpen, Progress, Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
+};
 
 /// An event to be stored, with what is due because of it.
 #[derive(Debug, Clone, PartialEq)]

@@ -174,6 +174,7 @@ pub fn replay(filter: DeadFilter) -> Replay {
         stop_when: None,
         slice: None,
         new_ids: false,
+        resumes: None,
     }
 }
 

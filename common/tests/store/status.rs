@@ -98,10 +98,11 @@ pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
     store.keep_dead(&[letter(event.id, 0, 10)]).await.unwrap();
     assert_eq!(status_of(&*store, event.id).await.status, "dead");
     let replay = replay(DeadFilter::default());
-    store.begin_replay(&replay).await.unwrap();
-    let claimed = store.claim_dead(replay.id, 10).await.unwrap();
+    store.operations().begin_replay(&replay).await.unwrap();
+    let claimed = store.operations().claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(status_of(&*store, event.id).await.status, "delivering");
     store
+        .operations()
         .mark_replayed(replay.id, &[claimed[0].id])
         .await
         .unwrap();
@@ -186,10 +187,14 @@ pub async fn an_event_that_died_before_it_was_stored_is_dead_until_it_is_replaye
         Some(letter.id)
     );
     let replay = replay(DeadFilter::default());
-    store.begin_replay(&replay).await.unwrap();
-    store.claim_dead(replay.id, 10).await.unwrap();
+    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(status_of(&*store, id).await.status, "delivering");
-    store.mark_replayed(replay.id, &[letter.id]).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(replay.id, &[letter.id])
+        .await
+        .unwrap();
     assert_eq!(status_of(&*store, id).await.status, "delivering");
     store
         .keep_rejections(&[rejection(id, ReasonCode::Invalid, 20)])

@@ -26,6 +26,7 @@ pub async fn every_call_says_what_to_do(store: &dyn Store) {
         store.event(id).await.err(),
         store.dead_count(&DeadFilter::default()).await.err(),
         store
+            .operations()
             .begin_replay(&replay(DeadFilter::default()))
             .await
             .err(),

@@ -46,7 +46,7 @@ pub(super) async fn wait(run: &Run<'_>) -> Result<(), Failure> {
             empty_since = None;
         }
         if !std::mem::replace(&mut is_told, true) {
-            run.tell(News::Waiting(
+            run.report.tell(News::Waiting(
                 "what was sent before is waited for until it is written down, so that nothing is delivered twice",
             ));
         }
@@ -56,7 +56,7 @@ pub(super) async fn wait(run: &Run<'_>) -> Result<(), Failure> {
         }
     }
     if is_told {
-        run.tell(News::GoingOn);
+        run.report.tell(News::GoingOn);
     }
     Ok(())
 }
@@ -88,7 +88,9 @@ async fn has_one_worker_each(run: &Run<'_>, queues: &[String]) -> Result<bool, F
     let names = run.replayer.names;
     for queue in queues.iter().filter(|it| !Names::is_suspect(it)) {
         if let Some((Stage::Integrate, _)) = names.stage_of(queue) {
-            let depth = run.patiently(async || run.replayer.broker.depth(queue).await);
+            let depth = run
+                .patience
+                .outlast(async || run.replayer.broker.depth(queue).await);
             if depth.await?.is_some_and(|depth| depth.consumers != 1) {
                 return Ok(false);
             }
@@ -99,7 +101,9 @@ async fn has_one_worker_each(run: &Run<'_>, queues: &[String]) -> Result<bool, F
 
 async fn are_empty(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
     for queue in queues {
-        let depth = run.patiently(async || run.replayer.broker.depth(queue).await);
+        let depth = run
+            .patience
+            .outlast(async || run.replayer.broker.depth(queue).await);
         if depth.await?.is_some_and(|depth| depth.messages > 0) {
             return Ok(false);
         }
@@ -113,7 +117,7 @@ async fn is_quiet(run: &Run<'_>, queues: &[String], lately: Duration) -> Result<
     // What is sent again may have become due before the replay began.
     let since = run.replay.started_at.0 - time::Duration::HOUR;
     let attempts = async || store.watching().last_attempts(since).await;
-    let attempts = run.patiently(attempts).await?;
+    let attempts = run.patience.outlast(attempts).await?;
     let is_ours = |name: &str| queues.contains(&names.integrate(name));
     let now = OffsetDateTime::now_utc();
     Ok(attempts

@@ -7,7 +7,7 @@ use common::store::{ReplayOutcome, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Outage;
+use super::patience::Outage;
 
 /// How often at most it is looked, and which part of the time that takes at most.
 const EVERY: Duration = Duration::from_millis(250);
@@ -29,7 +29,7 @@ pub async fn follow(
     let mut last = ReplayOutcome::default();
     loop {
         let began = Instant::now();
-        let wait = match store.replay_outcome(replay).await {
+        let wait = match store.operations().replay_outcome(replay).await {
             Ok(outcome) => {
                 outage = None;
                 tell(&outcome);

@@ -2,10 +2,8 @@
 
 use common::event::{Logins, Publisher, Trail, header};
 use common::message::{Message, belongs_to_broker};
-use common::store::DeadLetter;
+use common::store::{DeadLetter, LeftOpen};
 use common::topology::Names;
-
-use super::outcome::LeftOpen;
 
 /// What a dead letter carried beside the event and its trail: the story of its end.
 const STORY: [&str; 7] = [

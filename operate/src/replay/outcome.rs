@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use common::store::ReplayOutcome;
+use common::store::{LeftOpen, Progress, ReplayOutcome, ReplayReport, ReplayState};
 use serde::Serialize;
 use uuid::Uuid;
-
-/// So many of those that could not be sent are named.
-const NAMED: usize = 100;
 
 /// What happens on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +24,13 @@ pub enum News<'n> {
 pub struct Outcome {
     /// The replay; `longshore replay resume` takes it.
     pub replay: Uuid,
-    /// Messages that the broker has confirmed, in this run.
+    /// Messages that the broker has confirmed, since it was run or watched.
     pub replayed: u64,
     /// How many letters could not be sent and are open still.
     pub left_open_count: u64,
     /// The first of them.
     pub left_open: Vec<LeftOpen>,
-    /// Events of the history that were not sent, by why.
+    /// Events of the history that were not sent, by why, in all runs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped: BTreeMap<String, u64>,
     /// Whether it was stopped before its end.
@@ -46,50 +43,50 @@ pub struct Outcome {
     pub became: Option<ReplayOutcome>,
 }
 
-/// A letter that could not be sent.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOpen {
-    /// Which.
-    pub letter: Uuid,
-    /// Where it should have gone.
-    pub queue: String,
-    /// Why it did not.
-    pub problem: String,
+impl Outcome {
+    /// What a run came to that has confirmed so many.
+    pub(super) fn of_run(replay: Uuid, replayed: u64, report: ReplayReport) -> Self {
+        Self {
+            replay,
+            replayed,
+            left_open_count: report.left_open_count,
+            left_open: report.left_open,
+            skipped: report.skipped,
+            stopped: report.why_stopped.is_some(),
+            why_stopped: report.why_stopped,
+            became: None,
+        }
+    }
+
+    /// What a replay came to that has ended, since it had sent `before` messages.
+    pub(super) fn of_row(replay: Progress, before: u64) -> Self {
+        let mut report = replay.report;
+        report.why_stopped = match (replay.state, report.why_stopped) {
+            (ReplayState::Stopped, None) => Some(STOPPED_ELSEWHERE.to_owned()),
+            (ReplayState::Stopped, why) => why,
+            _ => None,
+        };
+        Self::of_run(replay.id, replay.replayed.saturating_sub(before), report)
+    }
 }
 
+/// Why a replay stopped that somebody has steered.
+pub(super) const STOPPED_ELSEWHERE: &str = "stopped from elsewhere";
+
 /// How the sending ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     /// Everything that matched was sent.
-    #[default]
     All,
-    /// Somebody has ended it through its row.
+    /// Somebody has paused or ended it through its row.
     Steered,
     /// It was told to stop here, or too many have died again.
     Halted,
 }
 
 /// What was sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sent {
     pub(super) replayed: u64,
-    pub(super) left_open_count: u64,
-    pub(super) left_open: Vec<LeftOpen>,
-    pub(super) skipped: BTreeMap<String, u64>,
     pub(super) ended: Ended,
-}
-
-impl Sent {
-    /// A letter stays open.
-    pub(super) fn leave(&mut self, left: LeftOpen) {
-        self.left_open_count += 1;
-        if self.left_open.len() < NAMED {
-            self.left_open.push(left);
-        }
-    }
-
-    /// An event is not sent.
-    pub(super) fn skip(&mut self, why: &str) {
-        *self.skipped.entry(why.to_owned()).or_default() += 1;
-    }
 }

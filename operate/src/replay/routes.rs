@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use common::bootstrap::Failure;
+use common::broker::Broker;
 use common::topology::{Queue, QueueKind, Topology};
 
-use super::run::Run;
+use super::patience::Patience;
 
 /// Which queues letters may go to; the broker is asked once for each.
 #[derive(Default)]
@@ -17,16 +18,17 @@ impl Routes {
     /// from sight.
     pub(super) async fn problem(
         &self,
-        run: &Run<'_>,
+        patience: &Patience<'_>,
+        topology: &Topology,
+        broker: &dyn Broker,
         queue: &str,
     ) -> Result<Option<String>, Failure> {
         if let Some(known) = self.known().get(queue) {
             return Ok(known.clone());
         }
-        let mut problem = configuration_problem(run.replayer.topology, queue);
+        let mut problem = configuration_problem(topology, queue);
         if problem.is_none() {
-            let broker = run.replayer.broker;
-            let depth = run.patiently(async || broker.depth(queue).await).await?;
+            let depth = patience.outlast(async || broker.depth(queue).await).await?;
             problem = depth.is_none().then(|| {
                 format!("the broker has no queue {queue:?}; `longshore topology apply` declares it")
             });

@@ -1,10 +1,9 @@
 //! One run of a replay: what it needs on its way, and how it is steered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::bootstrap::Failure;
-use common::retry::Waits;
 use common::store::{Progress, ReplayState};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -12,20 +11,20 @@ use uuid::Uuid;
 
 use super::outcome::News;
 use super::pace::Pace;
+use super::patience::Patience;
+use super::report::Report;
 use super::routes::Routes;
-use super::{BATCH, Replayer};
+use super::{BATCH, Replayer, Runner};
 
 /// How often a paused replay looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The waits for something that is down.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// One run of a replay.
 pub(super) struct Run<'a> {
     pub(super) replayer: &'a Replayer<'a>,
     pub(super) replay: &'a Progress,
+    pub(super) report: &'a Report<'a>,
+    pub(super) patience: Patience<'a>,
     pub(super) pace: Pace,
     pub(super) routes: Routes,
     /// Where the next letters come from. One claim at a time: two of one replay would only wait for each
@@ -33,7 +32,6 @@ pub(super) struct Run<'a> {
     pub(super) supply: Mutex<Supply>,
     /// Cancelled when too many have died again, and when it goes on elsewhere.
     enough: [&'a CancellationToken; 2],
-    tell: &'a dyn Fn(News<'_>),
     /// Whether something may have been sent of which the broker did not tell.
     unsure: AtomicBool,
 }
@@ -41,7 +39,7 @@ pub(super) struct Run<'a> {
 /// Where the next letters come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Supply {
-    /// What a killed run had claimed and not marked, behind this one.
+    /// What a run before had claimed and not marked, behind this one.
     LeftBehind(Option<Uuid>),
     /// What is open.
     Open,
@@ -54,49 +52,22 @@ pub(super) enum Wish {
     Stop,
 }
 
-/// Something that has been down for a while.
-pub struct Outage {
-    since: Instant,
-    waits: Waits,
-}
-
-impl Outage {
-    /// One that begins now.
-    pub fn begins() -> Self {
-        Self {
-            since: Instant::now(),
-            waits: Waits::between(FIRST_WAIT, LONGEST_WAIT),
-        }
-    }
-
-    /// Waits before the next try. `false` once that would be longer than `patience`, or when `stop` is
-    /// cancelled.
-    pub async fn wait(&mut self, patience: Duration, stop: &CancellationToken) -> bool {
-        if self.since.elapsed() >= patience {
-            return false;
-        }
-        tokio::select! {
-            () = stop.cancelled() => false,
-            () = tokio::time::sleep(self.waits.next_wait()) => true,
-        }
-    }
-}
-
 impl<'a> Run<'a> {
     pub(super) fn new(
         replayer: &'a Replayer<'a>,
         replay: &'a Progress,
+        report: &'a Report<'a>,
         enough: [&'a CancellationToken; 2],
-        tell: &'a dyn Fn(News<'_>),
     ) -> Self {
         Self {
             replayer,
             replay,
+            report,
+            patience: Patience::new(replayer.patience, replayer.stop, report),
             pace: Pace::new(replay.rate),
             routes: Routes::default(),
-            supply: Mutex::new(Supply::Open),
+            supply: Mutex::new(Supply::LeftBehind(None)),
             enough,
-            tell,
             unsure: AtomicBool::new(false),
         }
     }
@@ -106,7 +77,7 @@ impl<'a> Run<'a> {
         self.replay.rate.map_or(BATCH, |rate| rate.clamp(1, BATCH))
     }
 
-    /// Whether it shall end here.
+    /// Whether it is to end here.
     pub(super) fn is_halted(&self) -> bool {
         self.replayer.stop.is_cancelled() || self.enough.iter().any(|it| it.is_cancelled())
     }
@@ -121,7 +92,7 @@ impl<'a> Run<'a> {
         self.unsure.load(Ordering::Relaxed)
     }
 
-    /// Waits until it shall end here.
+    /// Waits until it is to end here.
     pub(super) async fn halted(&self) {
         tokio::select! {
             () = self.replayer.stop.cancelled() => {}
@@ -130,75 +101,34 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn tell(&self, news: News<'_>) {
-        (self.tell)(news);
-    }
-
-    /// What the replay's row says; waits while it is paused.
+    /// What the replay's row says. While it is paused, the run of an operator waits, and that of a worker ends:
+    /// any worker goes on with it later.
     pub(super) async fn wish(&self) -> Result<Wish, Failure> {
         let mut paused = false;
         loop {
-            let (store, id) = (self.replayer.store, self.replay.id);
-            let known = self.patiently(async || store.replay(id).await).await?;
-            match known.map(|known| known.state) {
+            let (operations, id) = (self.replayer.store.operations(), self.replay.id);
+            let known = self.patience.outlast(async || operations.replay(id).await);
+            match known.await?.map(|known| known.state) {
                 Some(ReplayState::Running) => {
                     if paused {
-                        self.tell(News::GoingOn);
+                        self.report.tell(News::GoingOn);
                     }
                     return Ok(Wish::GoOn);
                 }
-                Some(ReplayState::Paused) => {
+                Some(ReplayState::Paused) if self.replayer.runner == Runner::Operator => {
                     if !paused {
-                        self.tell(News::Paused);
+                        self.report.tell(News::Paused);
                     }
                     paused = true;
                 }
-                Some(ReplayState::Stopped | ReplayState::Done) | None => return Ok(Wish::Stop),
+                Some(ReplayState::Paused | ReplayState::Stopped | ReplayState::Done) | None => {
+                    return Ok(Wish::Stop);
+                }
             }
             tokio::select! {
                 () = self.halted() => return Ok(Wish::GoOn),
                 () = tokio::time::sleep(LOOK) => {}
             }
-        }
-    }
-
-    /// Does something again for as long as what it needs is down, up to the patience there is.
-    pub(super) async fn patiently<T, E: Into<Failure>>(
-        &self,
-        call: impl AsyncFn() -> Result<T, E>,
-    ) -> Result<T, Failure> {
-        let mut outage: Option<Outage> = None;
-        loop {
-            match call().await.map_err(Into::into) {
-                Err(Failure::Unreachable(why)) => self.wait_out(&mut outage, why).await?,
-                done => {
-                    if outage.is_some() {
-                        self.tell(News::GoingOn);
-                    }
-                    return done;
-                }
-            }
-        }
-    }
-
-    /// Waits a little for what is down.
-    ///
-    /// # Errors
-    /// It has been down for too long, or nobody wants to wait any more.
-    pub(super) async fn wait_out(
-        &self,
-        outage: &mut Option<Outage>,
-        why: String,
-    ) -> Result<(), Failure> {
-        let outage = outage.get_or_insert_with(Outage::begins);
-        self.tell(News::Waiting(&why));
-        if outage
-            .wait(self.replayer.patience, self.replayer.stop)
-            .await
-        {
-            Ok(())
-        } else {
-            Err(Failure::Unreachable(why))
         }
     }
 }

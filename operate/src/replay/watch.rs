@@ -35,7 +35,7 @@ pub(super) async fn watch(
         }
         let began = Instant::now();
         // A database that cannot say now is asked again.
-        if let Ok(outcome) = store.replay_sample(replay.id, SAMPLE).await
+        if let Ok(outcome) = store.operations().replay_sample(replay.id, SAMPLE).await
             && too_many(&outcome, limit)
         {
             enough.cancel();

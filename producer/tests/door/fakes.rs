@@ -21,8 +21,7 @@ use common::store::sqlite::SqliteStore;
 use common::store::{
     Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
     DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored, Watching,
+    Operations, RejectionRecord, Standing, Store, StoreError, Stored, Watching,
 };
 use common::telemetry::health::Health;
 use common::telemetry::metrics::MetricsPage;
@@ -274,6 +273,10 @@ macro_rules! never_asked {
                 self.real.ready().await
             }
 
+            fn operations(&self) -> &dyn Operations {
+                self.real.operations()
+            }
+
             fn watching(&self) -> &dyn Watching {
                 self.real.watching()
             }
@@ -303,12 +306,6 @@ never_asked! {
     fn dead_page(&DeadFilter, DeadPage) -> Vec<DeadSummary>;
     fn dead_count(&DeadFilter) -> u64;
     fn dead_letter(Uuid) -> Option<DeadLetter>;
-    fn begin_replay(&Replay) -> ();
-    fn replay(Uuid) -> Option<Progress>;
-    fn claim_dead(Uuid, u32) -> Vec<DeadLetter>;
-    fn claimed_dead(Uuid, Option<Uuid>, u32) -> Vec<DeadLetter>;
-    fn mark_replayed(Uuid, &[Uuid]) -> ();
-    fn end_replay(Uuid, ReplayState) -> ();
     fn at_rest(&[EventId]) -> Vec<Option<Standing>>;
     fn dead_story(Uuid) -> Option<DeadStory>;
     fn dead_stats(&DeadFilter, u32) -> Vec<DeadGroup>;
@@ -316,12 +313,6 @@ never_asked! {
     fn discard_dead(&Discard, u32) -> u64;
     fn restore_dead(&DeadFilter, u32) -> u64;
     fn purge_dead(OffsetDateTime, u32) -> u64;
-    fn replays(ReplayPage) -> Vec<Progress>;
-    fn advance_replay(Uuid, u64, u64) -> ();
-    fn reopen_replay(Uuid) -> ();
-    fn steer_replay(Uuid, ReplayState) -> Option<ReplayState>;
-    fn replay_outcome(Uuid) -> ReplayOutcome;
-    fn replay_sample(Uuid, u32) -> ReplayOutcome;
 }
 
 /// A producer under test.

@@ -234,12 +234,19 @@ async fn a_delivery_that_was_replayed_under_a_new_id_is_sent_again_under_it() {
         stop_when: None,
         slice: None,
         new_ids: true,
+        resumes: None,
     };
-    post.store.begin_replay(&replay).await.unwrap();
-    let claimed = post.store.claim_dead(replay.id, 10).await.unwrap();
+    post.store.operations().begin_replay(&replay).await.unwrap();
+    let claimed = post
+        .store
+        .operations()
+        .claim_dead(replay.id, 10)
+        .await
+        .unwrap();
     assert_eq!(claimed.len(), 1);
     // It says that it was sent, and the message is nowhere.
     post.store
+        .operations()
         .mark_replayed(replay.id, &[letter.id])
         .await
         .unwrap();

@@ -52,7 +52,8 @@ async fn read(connection: &mut PgConnection, id: Uuid) -> Result<Option<StoryRow
     .await?;
     let replays = sqlx::query_as(
         "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when, slice::text,
-                new_ids, position, replayed, started_at, ended_at
+                new_ids, position, replayed, started_at, ended_at, handed_over_at, resumes,
+                report::text
         FROM replays WHERE replay_id IN (
             SELECT replay_id FROM dead_letters WHERE dead_letter_id = $1 OR event_id = $2)
         ORDER BY started_at DESC, replay_id DESC",

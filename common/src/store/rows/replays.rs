@@ -1,5 +1,7 @@
 //! Replays: what they send, and how they stand.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -28,6 +30,8 @@ pub struct Replay {
     pub slice: Option<HistorySlice>,
     /// Receivers get what it sends under another `webhook-id` than before.
     pub new_ids: bool,
+    /// The stopped replay of dead letters that it goes on with.
+    pub resumes: Option<Uuid>,
 }
 
 /// A part of the history.
@@ -88,6 +92,41 @@ pub struct Progress {
     pub started_at: Moment,
     /// When it ended.
     pub ended_at: Option<Moment>,
+    /// When it was handed over to the workers; `None` where a program of before runs its replays itself.
+    pub handed_over_at: Option<Moment>,
+    /// The stopped replay of dead letters that it goes on with.
+    pub resumes: Option<Uuid>,
+    /// What its runs have to say beside the counts.
+    pub report: ReplayReport,
+}
+
+/// What the runs of a replay have to say beside how many they have sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplayReport {
+    /// What it waits for at the moment, where something is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// Why it has stopped by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why_stopped: Option<String>,
+    /// How many letters could not be sent by the last run and are open still.
+    pub left_open_count: u64,
+    /// The first of them.
+    pub left_open: Vec<LeftOpen>,
+    /// How many events of the history were not sent, by why.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+/// A letter that could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOpen {
+    /// Which.
+    pub letter: Uuid,
+    /// Where it should have gone.
+    pub queue: String,
+    /// Why it did not.
+    pub problem: String,
 }
 
 /// Which page of the replays: keyset pages, newest first.

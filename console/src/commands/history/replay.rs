@@ -26,8 +26,9 @@ use crate::when;
 #[command(after_help = "\
 To `validate` everything goes as it came through the door. To a destination goes what validation accepts, is \
 stored, and has the content that is stored, one generation above what was delivered there; what was never \
-due there is delivered for the first time. The replay is written down with who and why, and goes on with \
-`longshore replay resume` when it was killed or stopped.
+due there is delivered for the first time. A worker (longshore-archive) runs the replay, and it is watched here: \
+Ctrl-C ends the watching, not the replay. Where no worker runs, --here runs it in this process. It is written down with \
+who and why, and goes on with `longshore replay resume` when it was stopped.
 
 Examples:
   longshore history replay --from 2h --to 1h --type 'signup.*' --queue integrate.crm --dry-run
@@ -129,6 +130,7 @@ async fn replay(
         stop_when: None,
         slice: Some(slice),
         new_ids: args.new_ids,
+        resumes: None,
     };
     send(app, store, Work::Begin(&replay), found.matching, &args.send).await
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
-use crate::replay::{Outcome, Replayer};
+use crate::replay::{Outcome, Replayer, Runner};
 use crate::testbed::pipeline::Pipeline;
 
 /// A replay of everything of the last hour.
@@ -26,6 +26,7 @@ fn everything(queue: &str) -> Replay {
             kind: None,
         }),
         new_ids: false,
+        resumes: None,
     }
 }
 
@@ -44,6 +45,7 @@ fn replayer<'a>(pipeline: &'a Pipeline, stop: &'a CancellationToken) -> Replayer
         stop,
         patience: Duration::ZERO,
         longest_attempt: Duration::ZERO,
+        runner: Runner::Operator,
     }
 }
 
@@ -92,6 +94,7 @@ async fn a_new_destination_gets_the_past_as_it_is_stored() {
     assert!(news[0].headers.get(header::AGAIN).is_some());
     let audit = pipeline
         .store
+        .operations()
         .replay(outcome.replay)
         .await
         .unwrap()
@@ -253,7 +256,13 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
         () = killed.notified() => {}
         done = run.begin(&replay, tell) => panic!("it was not killed: {done:?}"),
     }
-    let known = pipeline.store.replay(replay.id).await.unwrap().unwrap();
+    let known = pipeline
+        .store
+        .operations()
+        .replay(replay.id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((known.replayed, known.position), (0, None));
     assert!(pipeline.broker.waiting(queue).await.len() >= 5);
     let rest = run.resume(replay.id, |_| {}).await.unwrap();
@@ -302,6 +311,7 @@ async fn what_was_killed_and_then_stopped_goes_on_with_the_generation_it_had() {
     }
     let steered = pipeline
         .store
+        .operations()
         .steer_replay(replay.id, common::store::ReplayState::Stopped);
     steered.await.unwrap();
     let stop = CancellationToken::new();

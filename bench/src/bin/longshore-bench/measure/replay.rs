@@ -159,6 +159,7 @@ async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure
         stop_when: Some(20),
         slice: None,
         new_ids: false,
+        resumes: None,
     };
     let begun = Instant::now();
     let sent = system.replay(&all, &lab.stop).await?;
