@@ -210,6 +210,21 @@ fn what_an_operator_can_do_needs_no_terminal() -> Result<()> {
 }
 
 #[test]
+fn what_an_operator_starts_runs_in_a_worker() -> Result<()> {
+    let here = [
+        "console/src/commands/replay/here.rs",
+        "console/src/system.rs",
+    ];
+    for (file, text) in code("console/src")? {
+        ensure!(
+            !text.contains("Replayer {") || here.contains(&file.as_str()),
+            "{file} runs a replay: that belongs to workers/src/operations.rs"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn broker_and_store_know_nothing_of_each_other() -> Result<()> {
     nothing_names("common/src/broker", &["crate::store"], &[])?;
     nothing_names("common/src/store", &["crate::broker"], &[])?;

@@ -342,7 +342,7 @@ async fn states(ledger: &Ledger) -> Result<HashMap<i64, String>> {
 async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice() -> Result<()> {
     const EVENTS: usize = 40;
     let crm = Receiver::start().await?;
-    let system = System::builder()
+    let mut system = System::builder()
         .destination(Destination::webhook("crm", &crm))
         .copies(Program::Integrate, 2)
         .start()
@@ -375,8 +375,9 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
             "--queue",
             queue,
             "--yes",
+            "--no-wait",
         ];
-        let mut replay = system.longshore_running(&[], &command)?;
+        system.longshore(&command).await?.success()?;
         let counting: i32 = eventually(SOON, "the replay to count", || async {
             let waiting =
                 "select pid from pg_locks where relation = 'brake'::regclass and not granted";
@@ -386,7 +387,7 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
             waiting.context("nobody counts yet")
         })
         .await?;
-        replay.kill().await?;
+        system.kill(Program::Archive, 0).await?;
         sqlx::query("select pg_terminate_backend($1, 10000)")
             .bind(counting)
             .execute(ledger.pool())
@@ -402,11 +403,12 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
         let item = &list["items"][0];
         ensure!(item["replayed"] == 0, "nothing was counted: {item}");
         let id = item["id"].as_str().context("an id")?;
-        let resumed = system
-            .longshore(&["replay", "resume", id, "--yes", "--json"])
+        system.start_again(Program::Archive, 0).await?;
+        let watched = system
+            .longshore(&["replay", "watch", id, "--json"])
             .await?
             .json()?;
-        ensure!(resumed["replayed"] == EVENTS, "{resumed}");
+        ensure!(watched["replayed"] == EVENTS, "{watched}");
         receiver.await_successes(before + EVENTS, LATER).await?;
         let queue = system.named(queue);
         eventually(LATER, "the second copies to be gone", || async {

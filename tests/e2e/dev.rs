@@ -11,7 +11,7 @@ use e2e::{
     load::{Load, signup},
     port,
     process::Program,
-    receiver::Receiver,
+    receiver::{Answer, Receiver},
     system::{Destination, run},
     wait::eventually,
 };
@@ -95,6 +95,26 @@ async fn what_it_prints_works_and_ctrl_c_ends_it_and_the_next_start_goes_on() ->
     let other = try_the_curl(&dev).await?;
     let status = dev.client().await_rest(other, SOON).await?;
     ensure!(status.status == "completed", "{status:?}");
+    dev.finish()
+}
+
+#[tokio::test]
+async fn it_runs_the_replays_that_are_started_beside_it() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.always(Answer::status(410));
+    let mut dev = Dev::new(&[Destination::webhook("crm", &receiver)])?;
+    dev.start().await?;
+    let id = dev.client().signup(&signup("again")).await?;
+    dev.client().await_status(id, "dead", SOON).await?;
+    receiver.always(Answer::status(200));
+    let replayed = dev
+        .longshore(&["dead", "replay", "--all", "--yes", "--json"])
+        .await?
+        .json()?;
+    ensure!(replayed["replayed"] == 1, "{replayed}");
+    ensure!(replayed["became"]["completed"] == 1, "{replayed}");
+    let log = dev.output();
+    ensure!(log.contains("running a replay"), "it ran elsewhere: {log}");
     dev.finish()
 }
 

@@ -27,6 +27,7 @@ mod kill;
 mod killed_replay;
 mod missing_parts;
 mod neighbours;
+mod operations;
 mod outages;
 mod poison;
 mod postgres_faults;
