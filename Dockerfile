@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-# One image with every program of Longshore; docker-compose.yml says which of them a container runs. Nothing is linked
-# against but libc: TLS is rustls, and migrations and assets are inside the binaries.
+# One image with every program of Longshore; docker-compose.yml chooses the program of each container. The programs link only
+# libc: TLS is rustls, and migrations and assets are inside the binaries.
 
 FROM rust:1.95-slim-bookworm AS chef
 RUN cargo install cargo-chef --version 0.1.78 --locked
 WORKDIR /src
 
-# What the dependencies are, without the sources: this layer changes only when a manifest or the lock file does.
+# The dependencies without the sources: this layer changes only when a manifest or the lock file does.
 FROM chef AS plan
 COPY . .
 RUN cargo chef prepare --recipe-path recipe.json
@@ -38,6 +38,6 @@ LABEL org.opencontainers.image.title="Longshore" \
       org.opencontainers.image.revision="${REVISION}"
 
 USER 10001:10001
-# The programs end in order on SIGTERM, which is what Docker sends; nothing stands between.
+# Docker sends SIGTERM straight to the program, which then ends in order.
 STOPSIGNAL SIGTERM
 CMD ["longshore", "--help"]

@@ -1,21 +1,14 @@
-//! What the documents say of the code, held against the code.
+//! The documents' statements about the code, held against the code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use common::config;
 use common::telemetry::metrics;
+use repository::{read, root};
 
-/// The folder of the whole project.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn read(path: &str) -> Result<String> {
-    fs::read_to_string(root().join(path)).with_context(|| format!("reading {path}"))
-}
+mod repository;
 
 /// The Rust files below a file or folder.
 fn files(below: &str) -> Result<Vec<PathBuf>> {
@@ -42,7 +35,10 @@ fn code(below: &str) -> Result<Vec<(String, String)>> {
         .filter(|path| !is_test(path))
         .map(|path| {
             let text = fs::read_to_string(&path)?;
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let text = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap_or_default();
             let lines = text
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"));
@@ -108,6 +104,56 @@ fn what_is_shipped_knows_nothing_of_the_benchmark() -> Result<()> {
     Ok(())
 }
 
+/// What logs, labels and pages call an engine is asked of the engine: a system on SQLite never says "postgres".
+#[test]
+fn engines_are_named_in_one_place() -> Result<()> {
+    let but = [
+        "common/src/dependency.rs",
+        // The scheme of its URL.
+        "common/src/config.rs",
+    ];
+    for below in PROGRAMS {
+        for (file, text) in code(below)? {
+            let names = ["\"postgres\"", "\"rabbitmq\""];
+            let is_named = names.iter().any(|name| text.contains(name));
+            ensure!(
+                !is_named || but.contains(&file.as_str()),
+                "{file} names an engine: common::dependency::EngineKind has its name"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_testkit_knows_nothing_of_the_product() -> Result<()> {
+    let product = ["common", "producer", "operate", "workers", "longshore"];
+    nothing_names(
+        "tests/testkit/src",
+        &["producer", "operate", "workers"],
+        &[],
+    )?;
+    let manifest = read("tests/testkit/Cargo.toml")?;
+    for package in product {
+        let depends = manifest
+            .lines()
+            .any(|line| line.split(['.', ' ', '=']).next() == Some(package));
+        ensure!(!depends, "the testkit depends on {package}");
+        let others = read(&format!("{}/Cargo.toml", folder_of(package)))?;
+        let dependencies = others.split("[dev-dependencies]").next();
+        let ships = dependencies.is_some_and(|it| it.contains("testkit"));
+        ensure!(!ships, "{package} ships the testkit");
+    }
+    Ok(())
+}
+
+fn folder_of(package: &str) -> &str {
+    match package {
+        "longshore" => "console",
+        other => other,
+    }
+}
+
 #[test]
 fn metrics_are_recorded_in_one_place() -> Result<()> {
     for below in PROGRAMS {
@@ -134,8 +180,8 @@ fn background_tasks_are_supervised() -> Result<()> {
         "common/src/server.rs",
         // It is supervised a few lines above.
         "common/src/runtime/keeper.rs",
-        // Threads: one writes log lines, which are dropped and counted where it is gone; one notes the time, and where it
-        // is gone the broker is asked more often; two end with their answer.
+        // Threads. One writes log lines; without it they are dropped and counted. One notes the time; without it the
+        // broker is asked more often. Two end with their answer.
         "common/src/broker/standstill.rs",
         "common/src/telemetry/stderr.rs",
         "common/src/sqlite/turn.rs",
@@ -166,28 +212,164 @@ fn background_tasks_are_supervised() -> Result<()> {
     Ok(())
 }
 
+/// The modules of `common` that do no I/O, as ARCHITECTURE.md lists them.
+const PURE: [&str; 12] = [
+    "dependency",
+    "duration",
+    "event",
+    "fingerprint",
+    "message",
+    "namespace",
+    "outcome",
+    "publication",
+    "reason",
+    "retry",
+    "signature",
+    "topology",
+];
+
 #[test]
 fn pure_modules_do_no_io() -> Result<()> {
     let impure = [
-        "tokio",
-        "lapin",
-        "sqlx",
-        "reqwest",
-        "axum",
-        "crate::broker::rabbit",
-        "crate::store",
+        "tokio", "lapin", "sqlx", "reqwest", "axum", "fs", "env", "process", "thread",
     ];
-    for module in [
-        "event",
-        "message.rs",
-        "namespace.rs",
-        "reason.rs",
-        "signature.rs",
-        "topology",
-    ] {
-        nothing_names(&format!("common/src/{module}"), &impure, &[])?;
+    let clocks = ["now_utc(", "Instant::now(", "SystemTime::now("];
+    for module in PURE {
+        let file = format!("common/src/{module}.rs");
+        let folder = format!("common/src/{module}");
+        let with_folder = root().join(&folder).exists().then_some(folder);
+        for below in std::iter::once(file).chain(with_folder) {
+            nothing_names(&below, &impure, &[])?;
+            for (file, text) in code(&below)? {
+                for used in modules_used(&text) {
+                    ensure!(
+                        PURE.contains(&used),
+                        "{file} is pure and uses `{used}`, which is not"
+                    );
+                }
+                let tells_time = clocks.iter().any(|clock| text.contains(clock));
+                ensure!(
+                    !tells_time || file == "common/src/event/trail.rs",
+                    "{file} reads a clock: `event::now` alone does"
+                );
+            }
+        }
     }
-    nothing_names("common/src/retry.rs", &["tokio", "lapin", "sqlx"], &[])
+    let page = read("ARCHITECTURE.md")?;
+    let sentence = page.lines().skip_while(|line| !line.contains("are pure:"));
+    ensure!(
+        sentence.count() > 0,
+        "ARCHITECTURE.md lists no pure modules"
+    );
+    for module in PURE {
+        ensure!(
+            page.contains(&format!("`{module}`")),
+            "ARCHITECTURE.md does not list {module} among the pure modules"
+        );
+    }
+    Ok(())
+}
+
+/// The modules of `common` that a file of it names.
+fn modules_used(text: &str) -> BTreeSet<&str> {
+    let named = text.split("crate::").skip(1);
+    let first = named.filter_map(|path| {
+        path.split(|it: char| !(it.is_alphanumeric() || it == '_'))
+            .next()
+    });
+    first.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn telemetry_knows_neither_broker_nor_store() -> Result<()> {
+    let both = ["crate::broker", "crate::store", "crate::runtime"];
+    nothing_names("common/src/telemetry", &both, &[])
+}
+
+/// What the file above a room says with `pub use`: the home of each name, as `Claim` is at home in `claim`.
+fn homes(above: &str) -> BTreeMap<String, String> {
+    let mut homes = BTreeMap::new();
+    for statement in above.split("pub use ").skip(1) {
+        let statement = statement.split(';').next().unwrap_or_default();
+        if let Some((home, names)) = statement.split_once("::") {
+            let names = names.split(|it: char| !it.is_alphanumeric() && it != '_');
+            homes.extend(names.map(|name| (name.to_owned(), home.to_owned())));
+        }
+    }
+    homes
+}
+
+/// The paths that follow `root` (`super::`, `crate::`) in a text, those in braces one by one.
+fn paths<'t>(text: &'t str, root: &str) -> Vec<&'t str> {
+    let behind = text
+        .split(root)
+        .skip(1)
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(list) => list
+                .split('}')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .collect(),
+            None => vec![rest],
+        });
+    let ends = |it: char| !(it.is_alphanumeric() || it == '_' || it == ':');
+    let path = behind.map(|path| path.trim().split(ends).next().unwrap_or_default());
+    path.map(|path| path.trim_end_matches(':')).collect()
+}
+
+/// Which file of a room uses which other, by what they import.
+fn arrows(room: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let above = root().join(format!("{room}.rs"));
+    let homes = homes(&fs::read_to_string(above).unwrap_or_default());
+    let mut texts = BTreeMap::new();
+    for (file, text) in code(room)? {
+        let name = file.trim_start_matches(room).trim_matches('/');
+        texts.insert(name.trim_end_matches(".rs").to_owned(), text);
+    }
+    let mut arrows = BTreeMap::new();
+    for (name, text) in &texts {
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let beside = paths(text, "super::")
+            .into_iter()
+            .map(|path| (folder, path));
+        let all = beside.chain(paths(text, "crate::").into_iter().map(|path| ("", path)));
+        let mut used = BTreeSet::new();
+        for (folder, path) in all {
+            let path = homes.get(path).map_or(path, String::as_str);
+            let mut file = format!("{folder}/{}", path.replace("::", "/"));
+            // `desk/Desk` is in the file `desk`.
+            while !file.is_empty() && !texts.contains_key(file.trim_matches('/')) {
+                file.truncate(file.rfind('/').unwrap_or_default());
+            }
+            used.insert(file.trim_matches('/').to_owned());
+        }
+        used.retain(|file| file != name && !file.is_empty());
+        arrows.insert(name.clone(), used);
+    }
+    Ok(arrows)
+}
+
+/// Two files that need each other are a third one that is missing: what both share.
+#[test]
+fn no_files_of_a_room_need_each_other() -> Result<()> {
+    for room in ["common/src/runtime", "producer/src", "workers/src"] {
+        let mut left = arrows(room)?;
+        let count: usize = left.values().map(BTreeSet::len).sum();
+        ensure!(
+            count >= left.len(),
+            "{room}: only {count} arrows were found"
+        );
+        while !left.is_empty() {
+            let names: BTreeSet<String> = left.keys().cloned().collect();
+            left.retain(|_, used| !used.is_disjoint(&names));
+            ensure!(
+                left.len() < names.len(),
+                "files of {room} need each other, directly or through others: {left:?}"
+            );
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -210,12 +392,77 @@ fn what_an_operator_can_do_needs_no_terminal() -> Result<()> {
 }
 
 #[test]
+fn the_command_line_changes_nothing_by_itself() -> Result<()> {
+    let changes = [
+        ".discard_dead(",
+        ".restore_dead(",
+        ".purge_dead(",
+        ".edit_dead(",
+        ".publish(",
+        ".publish_all(",
+        ".publish_reaching(",
+    ];
+    for (file, text) in code("console/src/commands")? {
+        for call in changes {
+            ensure!(
+                !text.contains(call),
+                "{file} calls {call}…): what an operator changes belongs in operate"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_an_operator_starts_runs_in_a_worker() -> Result<()> {
+    let here = [
+        "console/src/commands/replay/here.rs",
+        "console/src/system.rs",
+    ];
+    for (file, text) in code("console/src")? {
+        ensure!(
+            !text.contains("Replayer {") || here.contains(&file.as_str()),
+            "{file} runs a replay: that belongs to workers/src/operations.rs"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn broker_and_store_know_nothing_of_each_other() -> Result<()> {
     nothing_names("common/src/broker", &["crate::store"], &[])?;
     nothing_names("common/src/store", &["crate::broker"], &[])?;
     let engines = ["crate::broker", "crate::store", "crate::topology"];
     nothing_names("common/src/sqlite", &engines, &[])?;
     nothing_names("common/src/sqlite.rs", &engines, &[])
+}
+
+/// Maximum of methods of one role of the store.
+const MAX_ROLE: usize = 12;
+
+#[test]
+fn each_role_of_the_store_is_small_and_every_engine_has_it() -> Result<()> {
+    let store = code("common/src/store")?;
+    let mut roles = 0;
+    for (file, text) in &store {
+        let Some((_, role)) = text.split_once("#[async_trait]\npub trait ") else {
+            continue;
+        };
+        let name = role.split([':', ' ']).next().unwrap_or_default();
+        let methods = role.matches(" fn ").count();
+        ensure!(
+            methods <= MAX_ROLE,
+            "{file}: {name} has {methods} methods; split it by who calls it"
+        );
+        for engine in ["PostgresStore", "SqliteStore"] {
+            let implements = format!("impl {name} for {engine}");
+            let is_there = store.iter().any(|(_, text)| text.contains(&implements));
+            ensure!(is_there, "no `{implements}`");
+        }
+        roles += 1;
+    }
+    ensure!(roles > 5, "{roles} roles found");
+    Ok(())
 }
 
 #[test]
@@ -237,27 +484,89 @@ fn handlers_never_settle() -> Result<()> {
     Ok(())
 }
 
+/// The workers that the steps of CONTRIBUTING.md have added.
+const WORKERS: [&str; 4] = ["archive", "integrate", "store", "validate"];
+
 #[test]
 fn every_worker_is_everywhere_it_must_be() -> Result<()> {
-    let compose = read("docker-compose.yml")?;
-    for worker in ["validate", "store", "integrate", "archive"] {
-        for path in [
-            format!("workers/src/{worker}.rs"),
-            format!("workers/src/bin/longshore-{worker}.rs"),
+    for worker in WORKERS {
+        for (path, part) in [
+            ("workers/src/lib.rs", format!("pub mod {worker};")),
+            (
+                "common/src/config.rs",
+                format!("pub {worker}: StageConfig,"),
+            ),
+            ("config/longshore.toml", format!("\n[{worker}]\n")),
+            ("docs/configuration.md", format!("`[{worker}]`")),
+            ("docker-compose.yml", format!("[longshore-{worker}]")),
+            ("Dockerfile", format!("longshore-{worker}")),
+            ("deploy/prometheus.yml", worker.to_owned()),
         ] {
-            ensure!(root().join(&path).exists(), "{path} is missing");
+            ensure!(read(path)?.contains(&part), "{path} lacks {part:?}");
         }
-        ensure!(
-            compose.contains(&format!("longshore-{worker}")),
-            "compose lacks {worker}"
-        );
         let lines = read(&format!("workers/src/bin/longshore-{worker}.rs"))?
             .lines()
             .count();
         ensure!(
             lines <= 20,
-            "the binary of {worker} has {lines} lines: it is to be thin"
+            "the binary of {worker} has {lines} lines: a binary is thin"
         );
+    }
+    let binaries = files("workers/src/bin")?.len();
+    ensure!(
+        binaries == WORKERS.len(),
+        "workers/src/bin has {binaries} programs: WORKERS lacks one"
+    );
+    Ok(())
+}
+
+#[test]
+fn every_room_is_on_the_map() -> Result<()> {
+    let page = read("ARCHITECTURE.md")?;
+    let map = page
+        .split_once("## Where things are")
+        .and_then(|(_, rest)| rest.split("```").nth(1))
+        .context("ARCHITECTURE.md has no map")?;
+    for below in PROGRAMS {
+        ensure!(map.contains(&format!("{below}/")), "the map lacks {below}");
+        for entry in fs::read_dir(root().join(below))? {
+            let entry = entry?;
+            let room = format!("{}/", entry.file_name().display());
+            // A testbed is compiled for tests alone.
+            let is_room = entry.path().is_dir() && room != "testbed/";
+            ensure!(
+                !is_room || map.contains(&room),
+                "the map lacks {below}/{room}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_queue_is_named_outside_the_topology() -> Result<()> {
+    for below in PROGRAMS {
+        for (file, text) in code(below)? {
+            if file.starts_with("common/src/topology") || file.contains("testbed") {
+                continue;
+            }
+            for end in [
+                ".suspect\"",
+                ".parked\"",
+                "}.received\"",
+                "}.accepted\"",
+                "}.rejected\"",
+                "}.stored\"",
+                "}.dead\"",
+                "}.validate\"",
+                "}.store\"",
+            ] {
+                ensure!(
+                    !text.contains(end),
+                    "{file} spells a name that ends with {end}: common::topology::Names has it"
+                );
+            }
+        }
     }
     Ok(())
 }
@@ -266,10 +575,10 @@ fn every_worker_is_everywhere_it_must_be() -> Result<()> {
 fn the_metrics_page_is_the_code_s() -> Result<()> {
     let expected = format!(
         "# Metrics\n\nEvery program serves these on `/metrics` in the Prometheus text format: the producer \
-         beside its API, a\nworker where `LONGSHORE_LISTEN` says. Histograms are in seconds where their \
+         beside its API, a\nworker on `LONGSHORE_LISTEN`. Histograms are in seconds where their \
          name says so.\n\n{}\n\
          This page is made from `common/src/telemetry/metrics.rs`; `UPDATE_DOCS=1 cargo test -p e2e --test \
-         architecture`\nwrites it anew.\n",
+         architecture`\nrewrites it.\n",
         metrics::to_markdown()
     );
     let path = root().join("docs/metrics.md");
@@ -284,174 +593,7 @@ fn the_metrics_page_is_the_code_s() -> Result<()> {
     Ok(())
 }
 
-/// What the loader says to a key that cannot be: it names all that can.
-fn known_keys(section: &str) -> Result<BTreeSet<String>> {
-    let variable = format!("LONGSHORE__{section}NO_SUCH_KEY");
-    let error = config::load_from([(variable.clone(), "1".to_owned())]);
-    let error = error
-        .err()
-        .with_context(|| format!("{variable} was taken"))?;
-    let (_, names) = error
-        .problem
-        .split_once("expected")
-        .context("it names no key")?;
-    let names = names.lines().next().unwrap_or_default();
-    let names: BTreeSet<String> = names
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect();
-    ensure!(!names.is_empty(), "{error}");
-    Ok(names)
-}
-
-#[test]
-fn every_key_is_documented_and_every_documented_key_is_there() -> Result<()> {
-    let page = read("docs/configuration.md")?;
-    let documented: BTreeSet<&str> = page
-        .lines()
-        .filter_map(|line| {
-            line.strip_prefix("| `")?
-                .split_once('`')
-                .map(|(key, _)| key)
-        })
-        .collect();
-    let sections = [
-        "broker", "database", "log", "limits", "producer", "worker", "history", "dead", "watch",
-        "outbound",
-    ];
-    for section in sections {
-        let keys = known_keys(&format!("{}__", section.to_uppercase()))?;
-        for key in &keys {
-            let full = format!("{section}.{key}");
-            ensure!(
-                documented.contains(full.as_str()),
-                "docs/configuration.md lacks {full}"
-            );
-        }
-        for key in documented
-            .iter()
-            .filter_map(|key| key.strip_prefix(section)?.strip_prefix('.'))
-        {
-            ensure!(keys.contains(key), "there is no key {section}.{key}");
-        }
-    }
-    for key in known_keys("STORE__")? {
-        ensure!(
-            documented.contains(key.as_str()),
-            "docs/configuration.md lacks {key} of a stage"
-        );
-    }
-    for key in known_keys("STORE__RETRY__")? {
-        ensure!(
-            documented.contains(key.as_str()),
-            "docs/configuration.md lacks {key} of retry"
-        );
-    }
-    for section in known_keys("")? {
-        ensure!(
-            page.contains(&section),
-            "docs/configuration.md lacks [{section}]"
-        );
-    }
-    Ok(())
-}
-
-#[test]
-fn documented_defaults_are_the_code_s() -> Result<()> {
-    let page = read("docs/configuration.md")?;
-    let default = format!("{:?}", config::load_from([])?);
-    let mut checked = 0;
-    for line in page.lines() {
-        let cells: Vec<&str> = line
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`'))
-            .collect();
-        let (Some(key), Some(value)) = (cells.get(1), cells.get(2)) else {
-            continue;
-        };
-        let Some((section, name)) = key.split_once('.') else {
-            continue;
-        };
-        if section == "webhook" || value.is_empty() {
-            continue;
-        }
-        let variable = format!("LONGSHORE__{section}__{name}").to_uppercase();
-        let set = config::load_from([(variable, (*value).to_owned())])
-            .with_context(|| format!("the documented default of {key}"))?;
-        ensure!(
-            format!("{set:?}") == default,
-            "the default of {key} is not {value}"
-        );
-        checked += 1;
-    }
-    ensure!(
-        checked >= 20,
-        "only {checked} defaults were found in docs/configuration.md"
-    );
-    Ok(())
-}
-
-#[test]
-fn the_sample_configuration_is_the_defaults() -> Result<()> {
-    let path = root().join("config/longshore.toml").display().to_string();
-    let sample = config::load_from([("LONGSHORE_CONFIG".to_owned(), path)])?;
-    let default = config::load_from([])?;
-    ensure!(sample.destinations.is_empty() && sample.types.is_empty());
-    ensure!(
-        sample.plan() == default.plan(),
-        "{:?}\n{:?}",
-        sample.plan(),
-        default.plan()
-    );
-    Ok(())
-}
-
-#[test]
-fn links_between_documents_lead_somewhere() -> Result<()> {
-    let mut pages: Vec<PathBuf> = [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CONTRIBUTING.md",
-        "SECURITY.md",
-        "CHANGELOG.md",
-    ]
-    .map(|page| root().join(page))
-    .to_vec();
-    let mut rest = vec![root().join("docs")];
-    while let Some(path) = rest.pop() {
-        if path.is_dir() {
-            for entry in fs::read_dir(&path)? {
-                rest.push(entry?.path());
-            }
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            pages.push(path);
-        }
-    }
-    for page in pages {
-        let text = fs::read_to_string(&page)?;
-        for link in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
-                continue;
-            }
-            let folder = page.parent().context("a page is in a folder")?;
-            ensure!(
-                folder.join(target).exists(),
-                "{} links to {link}",
-                page.display()
-            );
-        }
-    }
-    Ok(())
-}
-
-/// `scripts/test` runs what is ignored wherever a browser is, so nothing may be ignored for another
+/// `scripts/test` runs ignored tests wherever a browser is, so no test may be ignored for another
 /// reason.
 #[test]
 fn nothing_is_ignored_but_what_needs_a_browser() -> Result<()> {
@@ -462,7 +604,7 @@ fn nothing_is_ignored_but_what_needs_a_browser() -> Result<()> {
         "console",
         "bench",
         "tests/e2e",
-        "tests/src",
+        "tests/testkit",
     ] {
         for file in files(below)? {
             let text = fs::read_to_string(&file)?;

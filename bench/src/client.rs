@@ -16,7 +16,9 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(url: &str) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
+        let uri: Uri = url
+            .parse()
+            .with_context(|| format!("{url:?} is not a URL"))?;
         ensure!(
             uri.scheme_str() == Some("http"),
             "{url:?} cannot be measured: expected a URL that starts with http://"
@@ -56,7 +58,7 @@ impl Client {
             .with_context(|| format!("cannot connect to {authority}"))?;
         socket.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(socket)).await?;
-        // How the connection ended is told by the request that was under way on it.
+        // The request under way on the connection reports how it ended.
         tokio::spawn(connection);
         Ok(Self(sender))
     }

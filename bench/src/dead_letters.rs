@@ -1,5 +1,5 @@
-//! A namespace full of dead letters, as one has after a bad month: a flood of one kind at the end, and a mixture of
-//! others before it, so that what a filter looks for lies far from the newest.
+//! A namespace full of dead letters, as after a bad month: a flood of one kind at the end, and a mixture of others
+//! before it. So a filter's matches lie far from the newest.
 
 use std::str::FromStr;
 
@@ -11,11 +11,11 @@ use crate::Namespace;
 /// Letters that are inserted by one statement.
 const BATCH: i64 = 20_000;
 
-/// Of ten letters, so many belong to the flood.
+/// How many of ten letters belong to the flood.
 const FLOOD: i64 = 6;
 
 /// The letters numbered from `$1` on and before `$2` of `$3`. The flood is that of a receiver that was down in the last
-/// hours, and half of it is replayed already; the rest died over twenty days in several queues of several reasons.
+/// hours, and half of it is replayed already. The rest died over twenty days in several queues, for several reasons.
 const INSERT: &str = "INSERT INTO dead_letters
         (dead_letter_id, event_id, type, source, queue, stage, destination, generation, reason, error, fingerprint,
          attempts, first_failed_at, last_failed_at, routing_key, content_type, properties, headers, body, state,
@@ -52,7 +52,7 @@ const INSERT: &str = "INSERT INTO dead_letters
 /// Fills the tables of Longshore in the schema named after the namespace with `count` dead letters.
 ///
 /// # Errors
-/// When the database cannot be reached or refuses, and when there is no such schema.
+/// When the database cannot be reached or refuses, or the schema does not exist.
 pub async fn fill(database_url: &str, namespace: &Namespace, count: i64) -> Result<()> {
     let options = PgConnectOptions::from_str(database_url)
         .context("the database URL cannot be read")?
@@ -82,7 +82,7 @@ pub async fn fill(database_url: &str, namespace: &Namespace, count: i64) -> Resu
             .with_context(|| format!("cannot insert the dead letters from number {from} on"))?;
         from = to;
     }
-    // What autovacuum would have done meanwhile.
+    // The work that autovacuum would have done meanwhile.
     sqlx::query(
         "VACUUM ANALYZE dead_letters, dead_letter_counts, dead_letter_errors, dead_letter_classes",
     )

@@ -6,10 +6,10 @@ use uuid::Uuid;
 /// The type of every event of the load.
 pub const SIGNUP_REQUESTED: &str = "signup.requested";
 
-/// In an event's attributes, before its sequence number: what the receiver looks for to tell which event it has got.
+/// In an event's attributes, before its sequence number: by this text the receiver finds the number.
 const MARKER: &str = "\"bench_seq\":\"";
 
-/// What fills an event up to its size: attributes of at most this many characters, as a real form would send.
+/// Maximum length of the attributes that fill an event up to its size, as a real form would send.
 const FILL: usize = 120;
 
 /// A source of events for one run: `signup.requested`, each with an address of its own.
@@ -121,7 +121,7 @@ impl Events {
         loop {
             let open = out.len();
             let _ = write!(out, ",\"fill_{number}\":\"");
-            // What this attribute may still hold, with its quote and the two closing braces.
+            // The room left for this attribute, with its quote and the two closing braces.
             let left = self.bytes.saturating_sub(used + (out.len() - start) + 3);
             if left == 0 {
                 out.truncate(open);

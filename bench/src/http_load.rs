@@ -20,7 +20,7 @@ use crate::{
     pace::Pace,
 };
 
-/// What to send, and how.
+/// The load to send.
 #[derive(Clone, Debug)]
 pub struct HttpLoad {
     /// The producer, `http://HOST:PORT`, without a path.
@@ -39,7 +39,7 @@ pub struct HttpLoad {
     pub accepted: Option<Arc<Stamps>>,
 }
 
-/// What sending came to.
+/// The figures of a load.
 #[derive(Clone, Debug)]
 pub struct HttpStats {
     /// Events that were answered with 202.
@@ -63,7 +63,8 @@ impl HttpStats {
 /// Sends the events as `POST /v1/events` with `per_request` of them in each `application/cloudevents-batch+json` body.
 ///
 /// # Errors
-/// When a connection cannot be made or breaks. An answer other than 202 is no error; it is counted.
+/// When a connection cannot be made or breaks. An answer other than 202 is not an error; it is
+/// counted.
 pub async fn batches(load: &HttpLoad, per_request: u64) -> Result<HttpStats> {
     ensure!(
         per_request > 0,
@@ -146,7 +147,7 @@ async fn send(
     })
 }
 
-/// One connection with what it counted.
+/// One connection and its counts.
 struct Caller {
     client: Client,
     target: Target,

@@ -1,10 +1,10 @@
-//! Load, measurement and the *raw twin*: what Longshore's speed is compared with.
+//! Load, measurement and the *raw twin*, the yardstick of Longshore's speed.
 //!
-//! The twin is a minimal hand-written lapin + sqlx + HTTP program that makes the same broker hops, the same inserts and
-//! the same signed POSTs as Longshore's pipeline, and does nothing else: no retries, no dead letters, no telemetry. Its rate
-//! is what this machine, broker and database can give, so a figure of Longshore means something beside it, measured in the
-//! same run. The load generators and the receiver here serve both, so both are measured with the same tools. What the
-//! embedded engine is compared with is smaller still: the bare insert loop of [`sqlite`].
+//! The twin is a minimal hand-written lapin + sqlx + HTTP program. It makes the same broker hops, inserts and signed
+//! POSTs as Longshore's pipeline, and nothing else: no retries, no dead letters, no telemetry. Its rate is the limit of
+//! this machine, broker and database, so it gives meaning to a figure of Longshore from the same run. The load
+//! generators and the receiver here serve both, so both are measured with the same tools. The yardstick of the embedded
+//! engine is smaller still: the bare insert loop of [`sqlite`].
 //!
 //! A typical comparison:
 //!

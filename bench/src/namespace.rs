@@ -27,7 +27,7 @@ impl Namespace {
     /// A namespace nobody else has: `stem` and a random number.
     ///
     /// # Errors
-    /// When `stem` is no namespace itself or is longer than 30 characters.
+    /// When `stem` is not a namespace itself or is longer than 30 characters.
     pub fn fresh(stem: &str) -> Result<Self> {
         Self::new(format!("{stem}_{:08x}", rand::random::<u32>()))
     }

@@ -3,13 +3,14 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// Clock ticks a second in `/proc`; 100 on every Linux architecture Rust supports, whatever the kernel's own clock.
+/// Clock ticks a second in `/proc`; 100 on every Linux architecture that Rust supports, independent of the kernel's own
+/// clock.
 const TICKS: f64 = 100.0;
 
 /// Bytes of a memory page in `/proc/PID/statm`.
 const PAGE: u64 = 4096;
 
-/// What one process has used.
+/// The usage of one process.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     /// Processor time since it started, user and system, all threads.
@@ -18,7 +19,7 @@ pub struct Usage {
     pub resident_bytes: u64,
 }
 
-/// What process `pid` has used so far (Linux, 4 kB pages).
+/// The usage of process `pid` so far (Linux, 4 kB pages).
 ///
 /// # Errors
 /// When there is no such process or no `/proc`.
@@ -62,7 +63,7 @@ impl CpuSplit {
         Self(split)
     }
 
-    /// What was used since `earlier`, without the names that used under 1 percent of it all.
+    /// The usage since `earlier`, without names under 1 percent of the total.
     #[must_use]
     pub fn since(&self, earlier: &CpuSplit) -> CpuSplit {
         let used = |(name, now): (&String, &f64)| {

@@ -13,7 +13,7 @@ use crate::{
     pace::Pace,
 };
 
-/// What to publish, and how.
+/// The events to publish.
 #[derive(Clone, Debug)]
 pub struct PublishLoad {
     /// Where the events come from; sequence numbers count from 0.
@@ -28,7 +28,7 @@ pub struct PublishLoad {
     pub confirmed: Option<Arc<Stamps>>,
 }
 
-/// What publishing came to.
+/// The figures of publishing.
 #[derive(Clone, Copy, Debug)]
 pub struct PublishStats {
     /// Events published and confirmed.
@@ -45,8 +45,8 @@ impl PublishStats {
     }
 }
 
-/// Publishes events to the namespace's `received` exchange, persistent and mandatory, with pipelined confirms on one channel:
-/// the fastest that a program can hand events to the broker without the risk of losing any.
+/// Publishes events to the namespace's `received` exchange, persistent and mandatory, with pipelined confirms on one
+/// channel. No program can publish faster without the risk of loss.
 ///
 /// # Errors
 /// When the broker cannot be reached, or refuses or returns an event; then an unknown part of the load was published.

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
 use crate::{Events, Stamps, progress::Progress};
 
-/// A webhook receiver on a free port of 127.0.0.1 that answers every POST with 204 and counts what it got.
+/// A webhook receiver on a free port of 127.0.0.1 that answers every POST with 204 and counts the requests.
 ///
 /// It stops when it is dropped.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ struct Seen {
 }
 
 impl Receiver {
-    /// Starts a receiver. With `arrivals`, each event's number is marked there as it arrives (which costs a search of the
-    /// body, so leave it out where only the rate matters).
+    /// Starts a receiver. With `arrivals`, each event's number is marked there as it arrives. That costs a search of
+    /// the body, so leave it out where only the rate matters.
     ///
     /// # Errors
     /// When no port can be listened on.
@@ -138,7 +138,7 @@ async fn accept(listener: TcpListener, inbox: Arc<Inbox>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Too many open files and the like: whoever waits for deliveries will say that none arrive.
+                // Too many open files and the like: the caller that waits for deliveries will report that none arrive.
                 let Ok((socket, _)) = accepted else { continue };
                 // Without it small answers wait for the other side's delayed ack; a socket that refuses is only slower.
                 let _ = socket.set_nodelay(true);

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-/// What a figure counts in.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unit {
     /// Events a second.
@@ -29,18 +29,15 @@ pub enum Unit {
 /// One measured figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// Stable name, words joined by `_`: what a script looks for.
+    /// Stable name for scripts, words joined by `_`.
     pub name: String,
     /// The figure.
     pub value: f64,
-    /// What it counts in.
+    /// Its unit.
     pub unit: Unit,
     /// The least (or, for times and sizes, the most) it should be, where something is aimed at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goal: Option<f64>,
-    /// How the database came to an answer whose time this is: the plan of each statement, as it told them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub plans: Vec<serde_json::Value>,
 }
 
 impl Figure {
@@ -59,7 +56,7 @@ impl Figure {
     }
 }
 
-/// The figures of one run, one JSON document: `{"items": [{"name", "value", "unit", "goal"?, "plans"?}]}`.
+/// The figures of one run, one JSON document: `{"items": [{"name", "value", "unit", "goal"?}]}`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// The figures in the order they were measured.
@@ -75,13 +72,6 @@ impl Report {
     /// Adds a figure that should meet `goal`.
     pub fn aim(&mut self, name: impl Into<String>, value: f64, unit: Unit, goal: f64) {
         self.push(name.into(), value, unit, Some(goal));
-    }
-
-    /// Adds the plans of the figure that was added last.
-    pub fn explain(&mut self, plans: Vec<serde_json::Value>) {
-        if let Some(figure) = self.items.last_mut() {
-            figure.plans = plans;
-        }
     }
 
     /// The figure with this name.
@@ -102,7 +92,6 @@ impl Report {
             value,
             unit,
             goal,
-            plans: Vec::new(),
         });
     }
 }

@@ -1,4 +1,4 @@
-//! A bare SQLite insert loop: what one file on this disk takes, with nothing around it.
+//! A bare SQLite insert loop: the rate of one file on this disk, with nothing around it.
 
 use std::{path::Path, time::Instant};
 
@@ -10,7 +10,7 @@ use sqlx::{
 
 use crate::Events;
 
-/// What the loop is to write.
+/// The rows to write.
 #[derive(Clone, Debug)]
 pub struct Inserts {
     /// Where the events come from.
@@ -23,11 +23,10 @@ pub struct Inserts {
 
 /// Inserts the events into a table of a new database at `path`, and removes it again; rows a second.
 ///
-/// One connection, one row for each event: its id as the primary key and its body; one statement with all of its rows for
-/// each transaction. Nothing is read, parsed or checked. Each transaction is on the disk before the next begins: write-ahead
-/// log and `synchronous=FULL`, as the embedded engine commits.
-/// The engine writes an event several times over (onto each queue it passes and off it again, into the history, and into the
-/// tables), in two files; the loop writes it once.
+/// One connection, one row for each event: its id as the primary key and its body; one statement with all of its rows
+/// for each transaction. Nothing is read, parsed or checked. Each transaction is on the disk before the next begins:
+/// write-ahead log and `synchronous=FULL`, as the embedded engine commits. The engine writes an event several times, in
+/// two files: onto each queue and off it again, into the history, and into the tables. The loop writes it once.
 ///
 /// # Errors
 /// When the file is there already or cannot be written.
@@ -43,7 +42,7 @@ pub async fn inserts(path: &Path, load: &Inserts) -> Result<f64> {
     for suffix in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
         file.push(suffix);
-        // Closing a database removes two of them; what cannot be removed is in the way of nobody.
+        // Closing a database removes two of them; a leftover file does no harm.
         let _ = std::fs::remove_file(file);
     }
     written

@@ -34,8 +34,8 @@ impl Stamps {
         }
     }
 
-    /// How long each event took from here to `later`, for those that reached both; an event seen there before here took
-    /// no time (a webhook can overtake the answer that accepts its event).
+    /// How long each event took from here to `later`, for those that reached both. An event seen there before here took
+    /// no time: a webhook can overtake the answer that accepts its event.
     #[must_use]
     pub fn until(&self, later: &Stamps) -> Samples {
         let pairs = self.at.iter().zip(&later.at);

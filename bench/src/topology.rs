@@ -70,7 +70,7 @@ pub async fn declare(broker_url: &str, namespace: &Namespace, destination: bool)
     close(connection).await
 }
 
-/// Deletes every exchange and queue that [`declare`] makes, and what is in them; what does not exist is skipped.
+/// Deletes every exchange and queue that [`declare`] makes, with their messages; missing ones are skipped.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses.

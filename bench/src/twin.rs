@@ -1,7 +1,7 @@
 //! The raw twin: the three hops of the pipeline, written for speed and nothing else.
 //!
-//! One program with a task a hop. Consuming and publishing use connections of their own, confirms are pipelined, each publishing
-//! channel belongs to one task, and a contiguous run of deliveries is settled by one ack. Any fault ends it.
+//! One program with a task a hop. Consuming and publishing use connections of their own, and confirms are pipelined.
+//! Each publishing channel belongs to one task, and one ack settles a contiguous run of deliveries. Any fault ends it.
 //!
 //! | hop | does, for each event |
 //! |---|---|
@@ -53,7 +53,8 @@ pub enum Finish {
     },
 }
 
-/// What was turned until the twin was fastest on two cores that it shares with broker and database.
+/// The settings, tuned until the twin was fastest on two cores that it shares with broker and
+/// database.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// Unsettled deliveries of the validate hop, which is also its window of confirms.
@@ -86,7 +87,7 @@ impl Default for Tuning {
     }
 }
 
-/// A running twin. Dropped, it stops where it is; what it had not settled goes back to its queues.
+/// A running twin. Dropped, it stops at once; its unsettled messages go back to their queues.
 pub struct Twin {
     hops: JoinSet<Result<()>>,
     finished: Arc<Progress>,

@@ -18,10 +18,13 @@ pub use engines::{broker, store};
 use crate::broker::{Broker, BrokerError, PublishError};
 use crate::config::{Config, ConfigError};
 use crate::retry::Waits;
+use crate::runtime::{Handler, Spec, Surroundings, Unfinished, Worker};
+use crate::signals;
 use crate::store::{Store, StoreError};
 use crate::tasks;
 use crate::telemetry::metrics::MetricsPage;
 use crate::telemetry::{Telemetry, stderr};
+use crate::topology::Topology;
 
 /// How a program ends; the exit codes of every Longshore program.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// What failed and why, in one line.
+    /// The failure and its reason, in one line.
     pub fn in_one_line(&self) -> String {
         match self {
             Self::Failed(error) => format!("{error:#}"),
@@ -85,6 +88,12 @@ impl From<BrokerError> for Failure {
     }
 }
 
+impl From<Unfinished> for Failure {
+    fn from(error: Unfinished) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
@@ -94,16 +103,16 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// What a running program has in hand.
+/// The equipment of a running program.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its name, such as `longshore-store`.
     pub name: &'static str,
     /// The configuration.
     pub config: Arc<Config>,
-    /// Cancelled when the program shall stop: take nothing new, finish what is running.
+    /// Cancelled when the program must stop: take nothing new, finish the running work.
     pub stop: CancellationToken,
-    /// What `/metrics` shows.
+    /// The content of `/metrics`.
     pub metrics: MetricsPage,
     /// Set once [`Program::declare`] has declared the topology.
     pub declared: Arc<AtomicBool>,
@@ -126,6 +135,26 @@ impl Program {
         Ok(engines::store(&self.config)?)
     }
 
+    /// A worker of this program, which consumes from `broker`.
+    pub fn worker(
+        &self,
+        broker: &Arc<dyn Broker>,
+        handler: Arc<dyn Handler>,
+        spec: Spec,
+    ) -> Worker {
+        let settings = &self.config.worker;
+        let surroundings = Surroundings {
+            stop: self.stop.clone(),
+            drain: settings.drain,
+            probe_first: settings.probe_first,
+            probe_max: settings.probe_max,
+            database: engines::database(&self.config),
+            logins: self.config.broker.logins(),
+            topology: Topology::new(&self.config.plan()),
+        };
+        Worker::new(surroundings, Arc::clone(broker), handler, spec)
+    }
+
     /// The waits between two looks at a dependency that is down.
     pub fn waits(&self) -> Waits {
         Waits::between(self.config.worker.probe_first, self.config.worker.probe_max)
@@ -140,12 +169,11 @@ impl Program {
     }
 }
 
-/// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work`
-/// and turns what comes of it into an exit code.
+/// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work` and
+/// turns its result into an exit code.
 ///
 /// The first SIGTERM or SIGINT cancels [`Program::stop`]. A second one, or the drain deadline and a
-/// little, ends the process at once: nothing is lost, the broker gives out again what was not
-/// settled.
+/// little, ends the process at once. Nothing is lost: the broker redelivers unsettled messages.
 pub fn run<F, W>(name: &'static str, work: W) -> ExitCode
 where
     W: FnOnce(Program) -> F,
@@ -186,7 +214,8 @@ where
         .map_err(anyhow::Error::from)?;
     let done = runtime.block_on(async {
         let stop = CancellationToken::new();
-        listen_for_signals(stop.clone(), config.worker.drain).map_err(anyhow::Error::from)?;
+        let deadline = config.worker.drain + GRACE;
+        signals::listen(stop.clone(), Some(deadline)).map_err(anyhow::Error::from)?;
         let program = Program {
             name,
             config,
@@ -211,13 +240,13 @@ where
             failure = tasks::failed() => {
                 tracing::error!(failure, "stopping: a task that the program cannot do without has ended");
                 stop.cancel();
-                // What still works may finish; the rest will come again.
+                // Running work may finish; the rest will come again.
                 let _ = tokio::time::timeout(drain, work).await;
                 Err(Failure::Failed(anyhow::anyhow!("{failure}; this is a bug in this program")))
             }
         }
     });
-    // Whatever still runs has nothing to settle any more.
+    // Tasks that still run have nothing to settle any more.
     runtime.shutdown_timeout(Duration::from_millis(500));
     tracing::info!(program.name = name, failed = done.is_err(), "ended");
     done
@@ -225,43 +254,6 @@ where
 
 /// How much longer than the drain deadline the process as a whole may take to end.
 const GRACE: Duration = Duration::from_secs(3);
-
-fn listen_for_signals(stop: CancellationToken, drain: Duration) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tasks::spawn("signals", async move {
-        let mut either = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        };
-        let first = either().await;
-        tracing::info!(signal = first, "stopping: finishing what is running");
-        stop.cancel();
-        tokio::select! {
-            again = either() => tracing::warn!(signal = again, "stopping at once"),
-            () = tokio::time::sleep(drain + GRACE) => tracing::warn!("still not ended: stopping at once"),
-        }
-        exit_at_once();
-    });
-    Ok(())
-}
-
-#[expect(
-    clippy::exit,
-    reason = "asked for twice, or out of time; the broker still has everything"
-)]
-fn exit_at_once() -> ! {
-    stderr::flush();
-    std::process::exit(1)
-}
-
-/// A duration in whole milliseconds, for log fields.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
 
 #[cfg(test)]
 mod tests {

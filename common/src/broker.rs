@@ -1,8 +1,8 @@
-//! What carries messages: a small contract at the level of Longshore's own words, and its engines.
+//! The broker: a small contract in Longshore's own words, and its engines.
 //!
-//! An engine confirms what it takes, gives each message to one consumer at a time, takes it back
-//! when that consumer goes away, and lets messages wait. Everything else (retries, dead letters,
-//! suspects) is built on that by the runtime, once, for every engine.
+//! An engine confirms accepted messages, gives each message to one consumer at a time, takes it
+//! back when that consumer goes away, and lets messages wait. The runtime builds everything else
+//! (retries, dead letters, suspects) on that, once, for every engine.
 
 pub(crate) mod bounds;
 mod declare_anew;
@@ -26,57 +26,15 @@ pub use declare_anew::declare_anew;
 pub use error::{BrokerError, PublishError};
 pub use traced::{publish_traced, publish_traced_reaching};
 
+use crate::dependency::EngineKind;
 use crate::message::Message;
-use crate::topology::{Binding, Fact, Topology};
-
-/// Where a message goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// To everybody who listens to a fact; the routing key is the event type.
-    Fact {
-        /// What has happened.
-        fact: Fact,
-        /// The event type, or what stands for it where there is none.
-        routing_key: String,
-    },
-    /// Straight into one queue.
-    Queue(String),
-    /// Into one queue, after a while.
-    Later {
-        /// The queue.
-        queue: String,
-        /// How long it waits, rounded to what the engine can do.
-        delay: Duration,
-    },
-}
-
-impl Address {
-    /// Whether it is an error if nobody takes the message. Everywhere but on `stored`, where no
-    /// listener is legal: there the due deliveries in the database are the check.
-    pub fn must_route(&self) -> bool {
-        !matches!(
-            self,
-            Self::Fact {
-                fact: Fact::Stored,
-                ..
-            }
-        )
-    }
-}
-
-/// A message on its way out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Publication {
-    /// Where to.
-    pub to: Address,
-    /// What.
-    pub message: Message,
-}
+pub use crate::publication::{Address, Publication};
+use crate::topology::{Binding, Topology};
 
 /// A message handed to this process. It stays on the broker until it is settled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// What to settle it by.
+    /// The tag to settle it by.
     pub tag: Tag,
     /// The message.
     pub message: Message,
@@ -92,7 +50,7 @@ pub struct Delivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u64);
 
-/// What to do with a delivery.
+/// The settlement of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     /// It is dealt with: forget it.
@@ -103,8 +61,9 @@ pub enum Settlement {
 
 /// A consumer of one queue.
 pub struct Subscription {
-    /// What arrives. Ends after [`SubscriptionControl::cancel`], or with an error when the link is
-    /// lost: everything unsettled then goes back to the queue by itself, and settling is in vain.
+    /// The deliveries. Ends after [`SubscriptionControl::cancel`], or with an error when the link
+    /// is lost: all unsettled messages then go back to the queue by themselves, and settling has no
+    /// effect.
     pub deliveries: BoxStream<'static, Result<Delivery, BrokerError>>,
     /// Settles and ends it.
     pub control: Arc<dyn SubscriptionControl>,
@@ -117,9 +76,9 @@ pub trait SubscriptionControl: Send + Sync {
     /// delivery whose link was lost in the meantime is settled in vain and will come again.
     fn settle(&self, tag: Tag, settlement: Settlement);
 
-    /// Whether the broker still counts what is unsettled as ours. Answers from memory while the broker has
-    /// proven it within the last two seconds, and else asks, so that the answer is right also for a process
-    /// that stood still in the meantime.
+    /// Whether the broker still counts the unsettled messages as ours. Answers from memory while the broker has proven
+    /// it within the last two seconds, and asks otherwise, so that the answer is also right after a standstill of the
+    /// process.
     async fn owns(&self) -> bool;
 
     /// Waits until everything settled so far has been handed to the broker.
@@ -128,14 +87,14 @@ pub trait SubscriptionControl: Send + Sync {
     /// The link was lost: some of it will come again.
     async fn flush(&self) -> Result<(), BrokerError>;
 
-    /// Stops new deliveries. What was under way still arrives, then the stream ends.
+    /// Stops new deliveries. Those under way still arrive, then the stream ends.
     ///
     /// # Errors
     /// The link was lost, and with it the subscription.
     async fn cancel(&self) -> Result<(), BrokerError>;
 
-    /// Ends the subscription. Settle everything first: what is not settled goes back to the queue
-    /// and counts as returned.
+    /// Ends the subscription. Settle everything first: unsettled messages go back to the queue and
+    /// count as returned.
     async fn close(&self);
 }
 
@@ -155,8 +114,7 @@ pub enum HistoryStart {
     First,
     /// With the entry of this offset, or the next one there is.
     Offset(u64),
-    /// With what was received then, or shortly before: RabbitMQ keeps entries in chunks and begins with
-    /// a whole one.
+    /// With the entries of this moment, or shortly before: RabbitMQ keeps entries in chunks and begins with a whole one.
     Time(OffsetDateTime),
 }
 
@@ -165,8 +123,8 @@ pub enum HistoryStart {
 pub struct HistoryEntry {
     /// Its place in the history: higher than that of every entry before it, though not always by one.
     pub offset: u64,
-    /// When it was received by the engine's own clock, where the engine tells. What the message says of
-    /// itself is not asked: anybody may have written that.
+    /// When it was received, by the engine's own clock, if the engine tells. The message's own time does not count:
+    /// anybody may have written that.
     pub time: Option<OffsetDateTime>,
     /// The routing key it was published with.
     pub routing_key: String,
@@ -190,14 +148,14 @@ pub struct Waiting {
 pub struct Difference {
     /// The exchange or queue.
     pub name: String,
-    /// What was expected, what was found, and what to do, in plain words.
+    /// The expected state, the found one, and what to do, in plain words.
     pub problem: String,
 }
 
 /// An engine that carries messages.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Declares everything in the topology; what is there already stays as it is.
+    /// Declares everything in the topology; existing parts stay as they are.
     ///
     /// # Errors
     /// [`BrokerError::Mismatch`] where something is there with other arguments, [`BrokerError::Distrust`] where
@@ -240,8 +198,8 @@ pub trait Broker: Send + Sync {
         join_all(publications.into_iter().map(|one| self.publish(one))).await
     }
 
-    /// Publishes messages at once as [`Broker::publish_all`] does, and none of them counts as published unless
-    /// `queue` is found once all are routed: a confirm alone says that *some* queue has a message.
+    /// Publishes messages at once as [`Broker::publish_all`] does. None of them counts as published unless `queue` is
+    /// found once all are routed: a confirm alone says that *some* queue has a message.
     ///
     /// Where it is missing, the answers are [`PublishError::Unroutable`].
     async fn publish_reaching(
@@ -270,7 +228,7 @@ pub trait Broker: Send + Sync {
     /// The broker is out of reach or has no such queue.
     async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<Subscription, BrokerError>;
 
-    /// How full a queue is; `None` where there is no such queue.
+    /// The depth of a queue; `None` if it does not exist.
     ///
     /// # Errors
     /// The broker cannot be asked.
@@ -306,6 +264,9 @@ pub trait Broker: Send + Sync {
         std::future::pending::<()>().await;
     }
 
+    /// Which engine it is.
+    fn engine(&self) -> EngineKind;
+
     /// What the engine is and in which version, such as "RabbitMQ 3.13.7"; `None` where it does not
     /// tell.
     ///
@@ -324,7 +285,7 @@ pub trait Broker: Send + Sync {
         Ok(None)
     }
 
-    /// Reads the history from `from` to what is its end at the time of asking, in order.
+    /// Reads the history from `from` to its end at the time of the call, in order.
     ///
     /// # Errors
     /// The broker is out of reach or has no history; also in the middle of the stream, which then ends.
@@ -350,12 +311,12 @@ pub trait Broker: Send + Sync {
         )))
     }
 
-    /// Whether [`Broker::look`] changes nothing at all, and sees what consumers have in hand as well.
+    /// Whether [`Broker::look`] changes nothing at all, and also sees the messages in consumers' hands.
     fn looks_leave_no_trace(&self) -> bool {
         false
     }
 
-    /// The user that the broker vouches for on what we publish, where it does that.
+    /// The user that the broker vouches for on our messages, if it does so.
     fn user(&self) -> Option<&str>;
 
     /// Says goodbye to the broker. Nothing may be published afterwards.

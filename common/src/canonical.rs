@@ -1,11 +1,11 @@
-//! Canonical events: what every queue after validation holds.
+//! Canonical events: the messages of every queue after validation.
 
 use std::borrow::Cow;
 
-use crate::broker::{Address, Publication};
 use crate::event::{CloudEvent, EventId, Publisher, Trail, header};
 use crate::message::{CLOUDEVENTS_JSON, Headers, Message};
 use crate::outcome::Failure;
+use crate::publication::{Address, Publication};
 use crate::reason::ReasonCode;
 use crate::runtime::Received;
 use crate::topology::Fact;
@@ -54,8 +54,8 @@ pub fn read(received: &Received) -> Result<Canonical, Failure> {
     Ok(Canonical { id, event })
 }
 
-/// Id and type of a canonical event that is passed on as it is: what is in it is looked through, not copied.
-/// Fails as [`read`] does.
+/// Id and type of a canonical event that is passed on unchanged: its content is read, not copied. Fails as [`read`]
+/// does.
 pub fn passed_on(received: &Received) -> Result<(EventId, Cow<'_, str>), Failure> {
     let id = id(received)?;
     let event: Envelope<'_> = serde_json::from_slice(&received.message.body)

@@ -1,37 +1,45 @@
 //! Configuration: environment, then file (`LONGSHORE_CONFIG`), then default.
 //!
-//! A wrong or unknown key is an error that names it, where it stands and what was expected. Every
-//! program reads the same configuration and takes from it what it needs, so one file serves them all.
+//! A wrong or unknown key is an error that names the key, its place and the expected value. Every program reads the
+//! same configuration and uses its own part, so one file serves them all.
 
 mod destination;
-pub mod duration;
+mod door;
+mod engines;
 mod kubernetes;
 mod load;
+mod log;
 mod login;
 mod mask;
 mod mistake;
 mod rate;
 mod secret;
+mod share;
 mod stage;
 mod url;
+mod worker;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use serde::Deserialize;
 
-pub use destination::{Destination, Webhook};
-pub use load::{ConfigError, load, load_from};
+pub use destination::{Destination, Outbound, Webhook};
+pub use door::{LimitSettings, Producer};
+pub use engines::{Broker, Database};
+pub use load::{ConfigError, Sources, load, load_from, variables_of_process};
+pub use log::{Log, LogFormat};
 pub(crate) use login::EMBEDDED_LOGIN;
 pub use mask::masked;
 pub use rate::Rate;
 pub use secret::{Secret, Secrets};
 pub use stage::{StageConfig, StageSettings};
 pub use url::ServiceUrl;
+pub use worker::Worker;
 
-use crate::event::{Limits, TypeDefinition};
-use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED};
+pub use crate::duration;
+
+use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED, TypeDefinition};
 use crate::namespace::Namespace;
 use crate::retry::LONGEST_WAIT;
 use crate::topology::{Plan, Stage};
@@ -49,15 +57,15 @@ pub struct Config {
     pub broker: Broker,
     /// The database.
     pub database: Database,
-    /// What is kept from others on the way.
+    /// The secrets that hide values from others on the way.
     pub secrets: Secrets,
-    /// What is logged.
+    /// The log.
     pub log: Log,
     /// Bounds on events.
     pub limits: LimitSettings,
     /// The door.
     pub producer: Producer,
-    /// What all workers share.
+    /// The settings of all workers.
     pub worker: Worker,
     /// The validate stage.
     pub validate: StageConfig,
@@ -83,188 +91,6 @@ pub struct Config {
     pub types: Vec<TypeDefinition>,
 }
 
-/// `[broker]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Broker {
-    /// Where it is (`LONGSHORE_BROKER_URL`): `amqp://`, `amqps://` (a virtual host `/` is `%2f`), or
-    /// `sqlite:PATH` for the embedded engine, which has no use for most of the other keys.
-    pub url: ServiceUrl,
-    /// The login that the broker knows this program by, where the URL does not say so: with certificates
-    /// (`auth_mechanism=external`) or tokens.
-    pub login: Option<String>,
-    /// The logins of all programs of this namespace (`LONGSHORE__BROKER__LOGINS`): what they publish is
-    /// believed. The own one is always among them. The same list everywhere.
-    pub logins: Vec<String>,
-    /// How long to wait for a connection, and for each answer on one.
-    #[serde(with = "duration")]
-    pub connect_timeout: Duration,
-    /// How often both sides show that they live; a silent link is given up after twice as long.
-    #[serde(with = "duration")]
-    pub heartbeat: Duration,
-    /// How long to wait for the broker to confirm a message.
-    #[serde(with = "duration")]
-    pub confirm_timeout: Duration,
-    /// How many messages may wait for their confirm on one channel at once.
-    pub window: usize,
-    /// How many channels publish.
-    pub publish_channels: usize,
-}
-
-impl Default for Broker {
-    fn default() -> Self {
-        Self {
-            url: ServiceUrl::preset("sqlite:longshore-data/broker.db"),
-            login: None,
-            logins: Vec::new(),
-            connect_timeout: Duration::from_secs(5),
-            heartbeat: Duration::from_secs(10),
-            confirm_timeout: Duration::from_secs(10),
-            window: 1000,
-            publish_channels: 1,
-        }
-    }
-}
-
-/// `[database]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Database {
-    /// Where it is (`LONGSHORE_DATABASE_URL`): `postgres://`, or `sqlite:PATH` for the embedded engine.
-    pub url: ServiceUrl,
-    /// The most connections one process opens.
-    pub max_connections: u32,
-    /// How long to wait for a connection.
-    #[serde(with = "duration")]
-    pub connect_timeout: Duration,
-    /// How long one statement may take before the database ends it.
-    #[serde(with = "duration")]
-    pub statement_timeout: Duration,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            // A file of its own: broker and database each have their one writer.
-            url: ServiceUrl::preset("sqlite:longshore-data/longshore.db"),
-            max_connections: 4,
-            connect_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-/// `[log]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// What is logged (`LONGSHORE_LOG`): a filter such as `info` or `info,common=debug`.
-    pub filter: String,
-    /// How it is written (`LONGSHORE_LOG_FORMAT`).
-    pub format: LogFormat,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            filter: "info".to_owned(),
-            format: LogFormat::Text,
-        }
-    }
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For one person who watches: no date, no module. What `longshore dev` writes.
-    Short,
-    /// For machines: one JSON object a line.
-    Json,
-}
-
-/// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitSettings {
-    /// The largest event, in bytes, at every door.
-    pub event_bytes: usize,
-    /// The largest batch at the HTTP door, in events.
-    pub batch_events: usize,
-    /// The largest HTTP request body, in bytes.
-    pub request_bytes: usize,
-}
-
-impl Default for LimitSettings {
-    fn default() -> Self {
-        Self {
-            event_bytes: Limits::default().event_bytes,
-            batch_events: 1000,
-            request_bytes: 4 * 1024 * 1024,
-        }
-    }
-}
-
-impl LimitSettings {
-    /// The limits the decoder knows.
-    pub fn events(&self) -> Limits {
-        Limits {
-            event_bytes: self.event_bytes,
-        }
-    }
-}
-
-/// `[producer]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Producer {
-    /// How long a request may take in all.
-    #[serde(with = "duration")]
-    pub request_timeout: Duration,
-    /// How many requests may be under way at once; more are told to come back (503).
-    pub concurrent_requests: usize,
-    /// How many passwords are hashed at once. Each takes about 20 MB and some tens of milliseconds
-    /// of one core.
-    pub concurrent_hashes: usize,
-}
-
-impl Default for Producer {
-    fn default() -> Self {
-        Self {
-            request_timeout: Duration::from_secs(15),
-            concurrent_requests: 2048,
-            concurrent_hashes: 2,
-        }
-    }
-}
-
-/// `[worker]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Worker {
-    /// How long a worker may take to finish what is running when it is told to stop.
-    #[serde(with = "duration")]
-    pub drain: Duration,
-    /// The first and the longest wait between two looks at a dependency that is down.
-    #[serde(with = "duration")]
-    pub probe_first: Duration,
-    /// See `probe_first`.
-    #[serde(with = "duration")]
-    pub probe_max: Duration,
-}
-
-impl Default for Worker {
-    fn default() -> Self {
-        Self {
-            drain: Duration::from_secs(25),
-            probe_first: Duration::from_millis(200),
-            probe_max: Duration::from_secs(2),
-        }
-    }
-}
-
 /// `[history]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -287,7 +113,7 @@ impl Default for History {
 #[serde(deny_unknown_fields, default)]
 pub struct Dead {
     /// How long a letter is kept after it was replayed or discarded; `longshore dead purge` removes
-    /// what is older.
+    /// older ones.
     #[serde(with = "duration")]
     pub retention: Duration,
 }
@@ -324,16 +150,8 @@ impl Default for Watch {
     }
 }
 
-/// `[outbound]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Outbound {
-    /// Private addresses that webhooks may reach all the same; plain `http` is allowed to these.
-    pub allow: Vec<IpNet>,
-}
-
 impl Config {
-    /// What shapes the topology.
+    /// The keys that shape the topology.
     pub fn plan(&self) -> Plan {
         let stages = Stage::ALL.map(|stage| self.stage(stage).retry.longest());
         let destinations = self.destinations.iter().map(|destination| {
@@ -380,7 +198,7 @@ impl Config {
             .find(|destination| destination.name == name)
     }
 
-    /// What is wrong beyond what types can say: the key, and what was expected and found.
+    /// An error beyond the reach of types: the key, and the expected and the found value.
     fn problem(&self) -> Option<(String, String)> {
         let wrong = |key: &str, problem: String| Some((key.to_owned(), problem));
         if let Err(problem) = self.broker.url.expect_scheme(&["amqp", "amqps"]) {
@@ -392,28 +210,8 @@ impl Config {
         if let Err(problem) = self.database.url.expect_scheme(&["postgres", "postgresql"]) {
             return wrong("database.url", problem);
         }
-        for (key, value) in [
-            ("broker.window", self.broker.window),
-            ("broker.publish_channels", self.broker.publish_channels),
-            (
-                "database.max_connections",
-                self.database.max_connections as usize,
-            ),
-            ("limits.event_bytes", self.limits.event_bytes),
-            ("limits.batch_events", self.limits.batch_events),
-            ("limits.request_bytes", self.limits.request_bytes),
-            (
-                "producer.concurrent_requests",
-                self.producer.concurrent_requests,
-            ),
-            (
-                "producer.concurrent_hashes",
-                self.producer.concurrent_hashes,
-            ),
-        ] {
-            if value == 0 {
-                return wrong(key, "expected at least 1, found 0".to_owned());
-            }
+        if let Some(key) = self.zero() {
+            return wrong(key, "expected at least 1, found 0".to_owned());
         }
         if let Some(problem) = self.secrets.problem() {
             return wrong("secrets.seal", problem);
@@ -440,5 +238,30 @@ impl Config {
             return wrong("type", error.to_string());
         }
         None
+    }
+
+    /// The first key whose number must be at least 1 and is not.
+    fn zero(&self) -> Option<&'static str> {
+        let numbers = [
+            ("broker.window", self.broker.window),
+            ("broker.publish_channels", self.broker.publish_channels),
+            (
+                "database.max_connections",
+                self.database.max_connections as usize,
+            ),
+            ("limits.event_bytes", self.limits.event_bytes),
+            ("limits.batch_events", self.limits.batch_events),
+            ("limits.request_bytes", self.limits.request_bytes),
+            (
+                "producer.concurrent_requests",
+                self.producer.concurrent_requests,
+            ),
+            (
+                "producer.concurrent_hashes",
+                self.producer.concurrent_hashes,
+            ),
+        ];
+        let zero = numbers.into_iter().find(|(_, number)| *number == 0);
+        zero.map(|(key, _)| key)
     }
 }

@@ -10,7 +10,7 @@ pub fn raise() -> Option<u64> {
         current: maximum,
         maximum,
     };
-    // Not every system lets a program have what it may; then it goes on with what it has.
+    // Some systems refuse a program its own maximum; then the program keeps its present limit.
     if current == maximum || setrlimit(Resource::Nofile, wanted).is_err() {
         return current;
     }

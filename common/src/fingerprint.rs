@@ -1,4 +1,4 @@
-//! What errors of one kind have in common: the text without what differs from one to the next.
+//! The common part of errors of one kind: the text without its varying parts.
 //!
 //! Ten thousand dead letters are few problems. `connect to 10.0.0.7:443: refused after 31 ms` and `connect to
 //! 10.0.0.9:443: refused after 4 ms` are one, and both have the fingerprint `connect to #:#: refused after
@@ -10,14 +10,13 @@
 //! - Of a URL the scheme and the host stay.
 //! - White space that is more than one space becomes `…`.
 //!
-//! All other text stays as it is, so that a text without any of these marks that is in a fingerprint is in every
-//! error that has it ([`is_plain`]).
+//! All other text stays unchanged.
 
 /// The longest fingerprint, in characters.
 pub const LONGEST: usize = 200;
 
-/// How much of an error is looked at, in bytes: what comes later is an answer's body or a chain of many
-/// links, and tells nothing apart.
+/// How much of an error is read, in bytes: later text is an answer's body or a chain of many links, and distinguishes
+/// nothing.
 const LOOKED_AT: usize = 4096;
 
 /// An alphanumeric word with digits in it that is as long as this is an id.
@@ -49,12 +48,6 @@ pub fn fingerprint(error: &str) -> String {
     }
 }
 
-/// Whether a text that is in a fingerprint is in every error that has it, since it holds none of the marks that
-/// stand for something else.
-pub fn is_plain(text: &str) -> bool {
-    !text.contains(['#', '"', '…', '@', '/'])
-}
-
 /// The text with each quoted part replaced. An apostrophe inside a word quotes nothing, and neither does a
 /// quotation mark that is never closed.
 fn without_quotes(text: &str) -> String {
@@ -80,8 +73,8 @@ fn without_quotes(text: &str) -> String {
     out
 }
 
-/// Where the text after an opening `mark` goes on behind the closing one. What is escaped with a backslash
-/// closes nothing.
+/// The place after the `mark` that closes the text behind an opening one. A mark escaped with a backslash closes
+/// nothing.
 fn closing(text: &str, mark: char) -> Option<usize> {
     let mut escaped = false;
     for (at, found) in text.char_indices() {
@@ -113,7 +106,7 @@ fn push_word(print: &mut String, word: &str) {
     }
 }
 
-/// What follows `://`: the host, and that there is more. Who is logged in is left out.
+/// The part after `://`: the host, and that there is more. The login is left out.
 fn push_url(print: &mut String, rest: &str) {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -123,7 +116,7 @@ fn push_url(print: &mut String, rest: &str) {
     push_plain(print, host);
     if path.len() > 1 {
         print.push_str("/…");
-        // What closes a sentence or a bracket is no part of the address.
+        // Marks that close a sentence or a bracket do not belong to the address.
         let tail = path.trim_end_matches([')', ']', '>', ',', ';', ':', '.']);
         print.push_str(&path[tail.len()..]);
     } else {
@@ -131,7 +124,7 @@ fn push_url(print: &mut String, rest: &str) {
     }
 }
 
-/// What follows the IPv6 address, with or without a port, that the word is: what closes a part of a sentence.
+/// The text after an IPv6 address, with or without a port, in `word`: marks that close a part of a sentence.
 fn after_ipv6(word: &str) -> Option<&str> {
     let address = word.trim_end_matches([':', ',', '.', ';', ')']);
     let is_one = address.matches(':').count() >= 2
@@ -170,7 +163,7 @@ fn push_plain(print: &mut String, word: &str) {
     }
 }
 
-/// What follows the UUID that the text begins with.
+/// The text after the UUID at its beginning.
 fn after_uuid(text: &str) -> Option<&str> {
     let (begin, after) = text.split_at_checked(UUID_LENGTH)?;
     let is_one = begin.bytes().enumerate().all(|(at, one)| match at {
@@ -262,7 +255,9 @@ mod tests {
             let print: Vec<char> = fingerprint(&error).chars().collect();
             let (from, to) = (from.index(print.len() + 1), to.index(print.len() + 1));
             let part: String = print[from.min(to)..from.max(to)].iter().collect();
-            prop_assert!(!is_plain(&part) || error.contains(&part), "{part:?} of {error:?}");
+            // It has none of the marks for varying parts.
+            let is_plain = !part.contains(['#', '"', '…', '@', '/']);
+            prop_assert!(!is_plain || error.contains(&part), "{part:?} of {error:?}");
         }
 
         #[test]

@@ -1,15 +1,18 @@
-//! What every Longshore program shares: the event, its way, the engines that carry and keep it, and
-//! the runtime that workers are made of.
+//! The common library of all Longshore programs: the event, its way, the engines that carry and
+//! keep it, and the runtime of the workers.
 //!
 //! Which module may use which (held by a test in `tests/`):
 //!
 //! ```text
-//! bootstrap ─> config, telemetry, broker, store
+//! bootstrap ─> config, telemetry, broker, store, runtime
+//! health    ─> broker and store (the traits), runtime, server
 //! runtime   ─> broker (the trait), telemetry          never lapin, never sqlx
-//! broker    ─> topology, message, sqlite              only broker/rabbit imports lapin
+//! broker    ─> topology, message, telemetry, sqlite   only broker/rabbit imports lapin
 //! store     ─> event, reason, sqlite                  only store/, broker/embedded and sqlite import sqlx
+//! telemetry ─> neither broker nor store
 //! sqlite    ─> nothing of ours: one file, which the embedded engines share
-//! event, fingerprint, message, namespace, outcome, reason, retry, signature, topology: pure, no I/O
+//! dependency, duration, event, fingerprint, message, namespace, outcome, publication, reason, retry, signature, topology:
+//!     pure, no I/O; they use nothing of the above
 //! ```
 //!
 //! A thing enters this library when at least two packages need it.
@@ -18,18 +21,23 @@ pub mod bootstrap;
 pub mod broker;
 pub mod canonical;
 pub mod config;
+pub mod dependency;
 pub mod descriptors;
+pub mod duration;
 pub mod event;
 pub mod fingerprint;
+pub mod health;
 pub mod message;
 pub mod namespace;
 pub mod outcome;
+pub mod publication;
 pub mod reason;
 pub mod retry;
 pub mod runtime;
 pub mod scheduling;
 pub mod seal;
 pub mod server;
+pub mod signals;
 pub mod signature;
 pub mod sqlite;
 pub mod store;

@@ -41,7 +41,7 @@ pub struct Message {
     pub timestamp: Option<u64>,
     /// AMQP `priority`.
     pub priority: Option<u8>,
-    /// AMQP `expiration`, in milliseconds, as text. Kept, but never in force on what we publish.
+    /// AMQP `expiration`, in milliseconds, as text. Kept, but never in force on our own messages.
     pub expiration: Option<String>,
     /// Everything else.
     pub headers: Headers,
@@ -49,20 +49,20 @@ pub struct Message {
     pub damage: Option<Box<Damage>>,
 }
 
-/// What could not be read of a message, or was not kept.
+/// The unreadable or omitted part of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// What a dead letter of it is filed under.
+    /// The code of its dead letter.
     pub code: ReasonCode,
-    /// What was expected and what was found, for a person; bytes that are not text in base64.
+    /// The expected and the found value, for a person; bytes that are not text in base64.
     pub detail: String,
     /// Size and SHA-256 of the whole body, where only its beginning is here.
     pub body: Option<String>,
 }
 
 /// Whether a header is the broker's own: readable on a delivery, never to be published again. A
-/// leftover `x-death` makes RabbitMQ see a cycle and drop the message without a word, and `CC` and
-/// `BCC` would route copies to wherever a foreign publisher liked.
+/// leftover `x-death` makes RabbitMQ see a cycle and drop the message silently. `CC` and `BCC`
+/// would route copies to any queue of a foreign publisher's choice.
 pub fn belongs_to_broker(name: &str) -> bool {
     (name.starts_with("x-") && name.contains("death"))
         || matches!(

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The prefix of every name Longshore uses on a broker and the name of its database schema, so that
-/// two systems, or two tests, share one broker and one database without meeting.
+/// The prefix of every name that Longshore uses on a broker, and the name of its database schema.
+/// So two systems, or two tests, share one broker and one database without meeting.
 ///
 /// Lower-case letters, digits, `_` and `-`, starting with a letter, 1 to 32 characters: valid as the
 /// first word of a topic routing key and as a (quoted) PostgreSQL identifier.
@@ -66,7 +66,7 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// Whether `text` is a plain name (of a namespace or a destination): it becomes one word of an AMQP
+/// Whether `text` is a plain name (of a namespace or a destination). It becomes one word of an AMQP
 /// name, so it holds no dot, and it is short enough that derived names stay under AMQP's 255 bytes.
 pub(crate) fn is_name(text: &str, longest: usize) -> bool {
     text.len() <= longest

@@ -1,14 +1,15 @@
-//! What a handler says about an event. The runtime alone turns it into settlements.
+//! A handler's answer about an event. The runtime alone turns it into settlements.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::Publication;
+use crate::dependency::Dependency;
 use crate::message::Message;
+use crate::publication::Publication;
 use crate::reason::ReasonCode;
 
-/// What came of handling one event. Handlers return it and never see the broker.
+/// The result of handling one event. Handlers return it and never see the broker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// Nothing more to do.
@@ -21,7 +22,7 @@ pub enum Outcome {
     Retry {
         /// Wait at least this long, because the other side asked for it (`Retry-After`).
         after: Option<Duration>,
-        /// What failed. When no attempts are left the event becomes a dead letter with this code.
+        /// The failure. Without attempts left the event becomes a dead letter with this code.
         failure: Failure,
     },
     /// No later attempt can succeed: the event becomes a dead letter now.
@@ -34,11 +35,60 @@ pub enum Outcome {
     /// Something that every event needs is down. Spends no attempt: the worker gives everything
     /// back, waits until the dependency answers, and goes on.
     Hold {
-        /// What is down, as an operator knows it: `postgres`, `rabbitmq`.
-        dependency: &'static str,
+        /// What is down.
+        dependency: Dependency,
         /// How it shows.
         error: String,
     },
+}
+
+/// What an event came to, by its name in metrics and logs. A retry with no attempts left is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutcomeKind {
+    /// Nothing more to do.
+    Done,
+    /// Done here; what follows was published.
+    Next,
+    /// Refused for good.
+    Rejected,
+    /// Failed; a later attempt waits on the broker.
+    Retry,
+    /// Put off; no attempt was spent.
+    Snooze,
+    /// Left to somebody else.
+    GiveBack,
+    /// Given up.
+    Dead,
+    /// Given back, because something that every event needs is down.
+    Hold,
+}
+
+impl OutcomeKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Next,
+        Self::Rejected,
+        Self::Retry,
+        Self::Snooze,
+        Self::GiveBack,
+        Self::Dead,
+        Self::Hold,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Next => "next",
+            Self::Rejected => "rejected",
+            Self::Retry => "retry",
+            Self::Snooze => "snooze",
+            Self::GiveBack => "give_back",
+            Self::Dead => "dead",
+            Self::Hold => "hold",
+        }
+    }
 }
 
 /// Why an event is refused.
@@ -48,8 +98,8 @@ pub struct Rejection {
     pub code: ReasonCode,
     /// Everything that is wrong, all at once.
     pub errors: Vec<FieldError>,
-    /// The event as it travels on, where that is not the message that was received: in its
-    /// canonical form, and with what must not travel further (a password in the clear) masked.
+    /// The event as it travels on, if it differs from the received message: in its canonical form,
+    /// and with parts masked that must not travel further (a password in the clear).
     pub event: Option<Box<Message>>,
 }
 
@@ -58,7 +108,7 @@ pub struct Rejection {
 pub struct FieldError {
     /// Where: a JSON Pointer (RFC 6901) into the data.
     pub pointer: String,
-    /// What was expected and what was found, for a person.
+    /// The expected and the found value, for a person.
     pub detail: String,
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose doing a failure is; it decides what an operator does first.
+/// The party that causes a failure; it decides an operator's first action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -31,15 +31,15 @@ impl Cause {
     }
 }
 
-/// What an operator does first about a failure, unless a closer look says otherwise.
+/// An operator's first action after a failure, unless a closer look says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The event is good: mend what failed around it and send it again.
+    /// The event is good: mend the cause around it and send it again.
     ReplayWhenFixed,
     /// The event itself has to be mended.
     MendThenReplay,
-    /// The event is turned away or no event: only its publisher can help.
+    /// The event is turned away or is not an event: only its publisher can help.
     TellPublisher,
     /// A replay may do harm again.
     Look,
@@ -59,13 +59,13 @@ impl Action {
         }
     }
 
-    /// One sentence that says what to do.
+    /// The action in one sentence.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::ReplayWhenFixed => "Mend what failed around the event, then replay it.",
             Self::MendThenReplay => "Mend the event's body, then replay it.",
             Self::TellPublisher => "Tell the publisher, who sends a right event under a new id.",
-            Self::Look => "Look closer before anything else: a replay may do harm again.",
+            Self::Look => "Look closer first: a replay may do harm again.",
             Self::Discard => "Make sure that nobody needs it any more, then discard it.",
         }
     }
@@ -97,17 +97,17 @@ macro_rules! reason_codes {
                 match self { $(Self::$variant => Cause::$cause,)+ }
             }
 
-            /// What an operator does first.
+            /// An operator's first action.
             pub fn action(self) -> Action {
                 match self { $(Self::$variant => Action::$action,)+ }
             }
 
-            /// One sentence on what happened.
+            /// The failure in one sentence.
             pub fn summary(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
             }
 
-            /// The page of the code in Markdown: what it means, how to look, what to do.
+            /// The page of the code in Markdown: meaning, diagnosis, remedy.
             pub fn page(self) -> &'static str {
                 match self {
                     $(Self::$variant => include_str!(
@@ -128,7 +128,7 @@ reason_codes! {
     IdempotencyConflict = "idempotency_conflict", Shape, TellPublisher;
     /// A foreign publisher sent a password in the clear; it was masked and refused.
     PlaintextPassword = "plaintext_password", Shape, TellPublisher;
-    /// The message is none of the accepted shapes of an event.
+    /// The message has none of the accepted shapes of an event.
     Undecodable = "undecodable", Shape, MendThenReplay;
     /// The message is larger than the configured limit.
     TooLarge = "too_large", Shape, ReplayWhenFixed;
@@ -140,7 +140,7 @@ reason_codes! {
     ReceiverGone = "receiver_gone", Theirs, Discard;
     /// The receiver failed or could not be reached in any of the allowed attempts.
     ReceiverFailing = "receiver_failing", Theirs, ReplayWhenFixed;
-    /// The destination's address is not one that deliveries may go to.
+    /// The outbound guard forbids the destination's address.
     DestinationForbidden = "destination_forbidden", Ours, ReplayWhenFixed;
     /// The event waits for a destination that is no longer configured.
     DestinationUnknown = "destination_unknown", Ours, Look;

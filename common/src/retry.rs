@@ -6,7 +6,7 @@ use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 use serde::{Deserialize, Serialize};
 
-use crate::config::duration;
+use crate::duration;
 
 /// How often and how patiently a failing step is tried again.
 ///
@@ -35,8 +35,8 @@ pub struct RetryPolicy {
     /// No wait is longer than this (before jitter).
     #[serde(with = "duration")]
     pub max: Duration,
-    /// By which part of itself a wait varies to both sides, 0 to 1, so that what failed together
-    /// does not come back together.
+    /// The share by which a wait varies to both sides, 0 to 1, so that events that failed together
+    /// do not come back together.
     pub jitter: f64,
 }
 
@@ -78,7 +78,7 @@ impl RetryPolicy {
         self.max.mul_f64(1.0 + self.jitter)
     }
 
-    /// What is wrong with the policy, if anything: the key and what was expected.
+    /// An error of the policy, if any: the key and the expected value.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         if self.attempts == 0 {
             Some(("attempts", "expected at least 1, found 0".to_owned()))

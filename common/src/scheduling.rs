@@ -3,10 +3,10 @@
 /// Asks that threads of this program which wake up wait their turn and interrupt nobody: `SCHED_BATCH`,
 /// see sched(7). Threads inherit it from the one that starts them, so it is asked before there are others.
 ///
-/// A worker is woken for every few messages. On a processor that is busy anyway, each time it would
-/// interrupt the broker or the database, which would then be woken by what it did about those few, and all
-/// of them would do ever less at a time. Where there is an idle processor nothing changes; shares of the
-/// processor and `nice` stay as they are. Linux only; a system that refuses it goes on as before.
+/// A worker is woken for every few messages. On a busy processor each wake-up would interrupt the broker or the
+/// database, whose next wake-up then brings few messages again. All of them would work in ever smaller batches. On an
+/// idle processor nothing changes; shares of the processor and `nice` stay as they are. Linux only; a system that
+/// refuses it goes on as before.
 pub fn in_turn() {
     #[cfg(target_os = "linux")]
     {

@@ -1,9 +1,8 @@
 //! Sealing: a text that travels with an event although only one stage may read it. Everybody on the
 //! way carries it, the history and dead letters keep it, and nobody but a holder of the key opens it.
 //!
-//! AES-256-GCM under a key made by HKDF-SHA256 from a secret, bound to the event: a sealed text that is
-//! put beside another event does not open. The form is `v1.KEY.BASE64`, where `KEY` names the key
-//! without telling anything about it.
+//! AES-256-GCM under a key made by HKDF-SHA256 from a secret, bound to the event: a sealed text beside another event
+//! does not open. The form is `v1.KEY.BASE64`, where `KEY` names the key without revealing it.
 
 mod keys;
 
@@ -19,10 +18,10 @@ use crate::config::Secret;
 use crate::event::EventId;
 use crate::reason::ReasonCode;
 
-/// What a sealed text begins with; another way of sealing would have another one.
+/// The prefix of a sealed text; another way of sealing would have another one.
 const VERSION: &str = "v1";
 
-/// What the keys are for: the same secret used elsewhere makes other keys.
+/// The purpose of the keys: the same secret used elsewhere makes other keys.
 const PURPOSE: &[u8] = b"longshore seal v1";
 
 /// Seals with its first key, opens with any. Cheap to clone.
@@ -100,10 +99,10 @@ impl Seal {
         Ok(format!("{VERSION}.{name}.{}", BASE64.encode(sealed)))
     }
 
-    /// Opens what was sealed for `event`.
+    /// Opens a text that was sealed for `event`.
     ///
     /// # Errors
-    /// The key is not here, or it is not what was sealed for this event.
+    /// The key is missing, or the text was not sealed for this event.
     pub fn open(&self, event: EventId, sealed: &str) -> Result<Secret, Unopened> {
         let mut parts = sealed.splitn(3, '.');
         let (Some(VERSION), Some(name), Some(content)) = (parts.next(), parts.next(), parts.next())
@@ -143,7 +142,7 @@ impl Key {
     }
 }
 
-/// What a sealed text belongs to.
+/// The binding of a sealed text to its event.
 fn bound(event: EventId) -> Aad<[u8; 16]> {
     Aad::from(event.uuid().into_bytes())
 }

@@ -39,7 +39,7 @@ pub struct Wire {
 /// How a server ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Closed {
-    /// The connections that were open when it was told to stop.
+    /// The connections that were open at the stop signal.
     pub open: usize,
     /// Those of them that had not ended in time.
     pub cut: usize,
@@ -57,8 +57,8 @@ impl Default for Wire {
     }
 }
 
-/// Serves `router` on `listener` until `stop`; then takes no more connections, finishes the
-/// requests that are under way, and ends when they have, or after `drain`.
+/// Serves `router` on `listener` until `stop`. Then it takes no more connections, finishes the
+/// requests under way, and ends after the last of them, or after `drain`.
 pub async fn serve(
     wire: Wire,
     listener: TcpListener,

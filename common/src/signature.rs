@@ -20,7 +20,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 #[derive(Clone)]
 pub struct SigningKey(Hmac<Sha256>);
 
-/// A secret that is no Standard Webhooks key. The message never repeats it.
+/// A secret that is not a Standard Webhooks key. The message never repeats it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a signing secret: \"whsec_\" and 24 to 64 bytes in base64, found {0}")]
 pub struct InvalidSigningKey(&'static str);

@@ -1,9 +1,9 @@
 //! One SQLite file, shared by everything that is embedded.
 //!
-//! All writing of a process goes through one connection, owned by one task, which commits together
-//! whatever has gathered while the commit before was on its way to the disk: many small pieces of work
-//! cost one `fsync`, and none of them waits on purpose. Reading has connections of its own and never
-//! waits for writing. Several processes may use the same file; they take turns.
+//! All writes of a process go through one connection, owned by one task. The task commits together all work that
+//! gathered during the previous commit: many small pieces of work cost one `fsync`, and none of them waits on purpose.
+//! Reading has connections of its own and never waits for writing. Several processes may use the same file; they take
+//! turns.
 //!
 //! A commit is on the disk when it is answered: write-ahead log, `synchronous=FULL`.
 
@@ -16,6 +16,7 @@ mod readers;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod work;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -33,10 +34,11 @@ pub use self::location::Location;
 pub(crate) use self::private::FILE as PRIVATE_FILE;
 pub use self::private::{make_private, make_private_folder};
 use self::readers::Readers;
+use self::work::{AnyValue, AnyWork, of_any_type, of_type};
 use self::writer::Job;
 use crate::tasks;
 
-/// So many pieces of work may wait to be written before the next one has to wait to wait.
+/// Capacity of the write queue; a full queue makes callers wait.
 const QUEUE: usize = 1024;
 
 /// The databases that this process has open and shares, by where they are.
@@ -58,13 +60,13 @@ struct Inner {
 
 /// The task that writes.
 struct Writer {
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    jobs: mpsc::Sender<Job>,
     task: JoinHandle<()>,
 }
 
 impl Database {
-    /// The database at `location`, over the connections that this process has to it already: what is
-    /// written through any of them is committed together. The only way to share one in memory.
+    /// The database at `location`, over the connections that this process has to it already: writes through any of them
+    /// are committed together. The only way to share one in memory.
     pub(crate) fn shared(location: &Location) -> Self {
         let location = location.canonical();
         let mut shared = lock(&SHARED);
@@ -96,12 +98,13 @@ impl Database {
         &self.inner.location
     }
 
-    /// Does `work` in a write transaction, which it shares with others, and returns once that is
-    /// committed. What fails is rolled back alone; what is begun ends, whatever becomes of the caller.
-    /// `work` must neither begin nor end a transaction. Call it inside a Tokio runtime.
+    /// Does `work` in a write transaction, which it shares with others, and returns once that is committed. Failed work
+    /// is rolled back alone. Begun work ends, even if the caller is dropped. `work` must neither begin nor end a
+    /// transaction. Call it inside a Tokio runtime.
     ///
     /// # Errors
-    /// What `work` says, or why nothing could be committed. Either way nothing was.
+    /// The error of `work`, or the reason that nothing could be committed. In both cases nothing
+    /// was.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -109,7 +112,11 @@ impl Database {
             + Send
             + 'static,
     {
-        let (job, answer) = writer::job(work);
+        of_type(self.write_any(of_any_type(work)).await?)
+    }
+
+    async fn write_any(&self, work: AnyWork) -> Result<AnyValue, Error> {
+        let (job, answer) = Job::new(work);
         let ending = |_| Error::Unavailable("the program is ending".to_owned());
         let queued = self.inner.jobs().send(job).await;
         queued.map_err(|_| ending(()))?;
@@ -117,10 +124,10 @@ impl Database {
         done.map_err(|error| error.at(self.location()))
     }
 
-    /// Reads: `work` sees what was committed before each of its statements.
+    /// Reads: `work` sees the rows committed before each of its statements.
     ///
     /// # Errors
-    /// What `work` says, or that the database cannot be opened.
+    /// The error of `work`, or that the database cannot be opened.
     pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -128,18 +135,25 @@ impl Database {
             + Send
             + 'static,
     {
+        of_type(
+            self.read_any(&self.inner.readers, of_any_type(work))
+                .await?,
+        )
+    }
+
+    async fn read_any(&self, readers: &Readers, work: AnyWork) -> Result<AnyValue, Error> {
         if let Location::Memory { .. } = self.location() {
             // It is in the memory of one connection.
-            return self.write(work).await;
+            return self.write_any(work).await;
         }
-        let done = self.inner.readers.run(self.location(), work).await;
+        let done = readers.run(self.location(), work).await;
         done.map_err(|error| error.at(self.location()))
     }
 
     /// Whether it can be opened and read now, by a connection of its own, on which `work` then looks.
     ///
     /// # Errors
-    /// What `work` says, or that the database cannot be opened.
+    /// The error of `work`, or that the database cannot be opened.
     pub(crate) async fn probe<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -147,14 +161,10 @@ impl Database {
             + Send
             + 'static,
     {
-        if let Location::Memory { .. } = self.location() {
-            return self.write(work).await;
-        }
-        let done = Readers::new().run(self.location(), work).await;
-        done.map_err(|error| error.at(self.location()))
+        of_type(self.read_any(&Readers::new(), of_any_type(work)).await?)
     }
 
-    /// Ends what is queued and closes the connections, unless others in this process share them.
+    /// Ends the queued work and closes the connections, unless others in this process share them.
     pub(crate) async fn close(&self) {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
@@ -165,7 +175,7 @@ impl Database {
         let writer = lock(&self.inner.writer).take();
         if let Some(Writer { jobs, task }) = writer {
             drop(jobs);
-            // It has nobody left to tell what went wrong.
+            // Its error has no reader left.
             let _ = task.await;
         }
         self.inner.readers.close().await;
@@ -190,8 +200,8 @@ impl Inner {
         }
     }
 
-    /// The way to the task that writes, which is started if there is none.
-    fn jobs(&self) -> mpsc::Sender<Box<dyn Job>> {
+    /// The way to the writing task, which is started if it is missing.
+    fn jobs(&self) -> mpsc::Sender<Job> {
         let mut writer = lock(&self.writer);
         if let Some(running) = writer.as_ref().filter(|writer| !writer.jobs.is_closed()) {
             return running.jobs.clone();
@@ -206,7 +216,7 @@ impl Inner {
     }
 }
 
-/// What is behind a lock. Nothing that holds one of ours can leave it half-changed.
+/// The content of a lock. No holder of our locks can leave it half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// The first background task of this process that failed, and how.
 static FAILED: LazyLock<watch::Sender<Option<String>>> = LazyLock::new(watch::Sender::default);
 
-/// Starts a background task; a panic in it ends the program. `name` is what the last message calls it.
+/// Starts a background task; a panic in it ends the program. `name` is its name in the last message.
 pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -35,7 +35,7 @@ pub async fn supervised<F: Future>(name: &'static str, task: F) -> F::Output {
     }
 }
 
-/// Starts a background task that works until `stop` is cancelled; should it panic or end before, the program ends.
+/// Starts a background task that works until `stop` is cancelled. If it panics or ends earlier, the program ends.
 pub fn spawn_until<F>(name: &'static str, stop: CancellationToken, task: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -52,7 +52,7 @@ pub async fn supervised_until<F: Future>(
 ) -> F::Output {
     let output = supervised(name, task).await;
     if !stop.is_cancelled() {
-        report(format!("the task {name:?} ended before it was told to"));
+        report(format!("the task {name:?} ended before its stop signal"));
     }
     output
 }
@@ -112,7 +112,7 @@ mod tests {
         early.await.unwrap();
         assert_eq!(
             failed().await,
-            "the task \"early\" ended before it was told to"
+            "the task \"early\" ended before its stop signal"
         );
     }
 }

@@ -1,8 +1,8 @@
 //! The topology as data: one value that is declared, verified, printed and drawn.
 //!
-//! Everything Longshore needs on the broker is in one [`Topology`], built from the namespace and the
-//! configuration. Engines declare it and compare it with what is there; nothing else in the code
-//! names an exchange or a queue by hand.
+//! Everything that Longshore needs on the broker is in one [`Topology`], built from the namespace and the
+//! configuration. Engines declare it and compare it with the broker; nothing else in the code names an exchange or a
+//! queue by hand.
 
 mod delay;
 mod diagram;
@@ -32,13 +32,13 @@ pub struct Topology {
     pub exchanges: Vec<String>,
     /// All queues.
     pub queues: Vec<Queue>,
-    /// What leads where.
+    /// The bindings.
     pub bindings: Vec<Binding>,
     /// The broker logins that are believed; `None` where this is only a part of a topology.
     pub trust: Option<TrustMark>,
-    /// What may lead somewhere since a destination was configured otherwise, and is taken away. AMQP cannot list
-    /// bindings, so these are the patterns that a destination is likely to have had: `#`, each known type, and all
-    /// under each of its prefixes.
+    /// Bindings that may be left from an earlier configuration of a destination, and are removed. AMQP cannot list
+    /// bindings, so these are the likely patterns of a destination: `#`, each known type, and all under each of its
+    /// prefixes.
     #[serde(skip)]
     pub former: Vec<Binding>,
 }
@@ -48,20 +48,20 @@ pub struct Topology {
 pub struct Queue {
     /// Its name on the broker.
     pub name: String,
-    /// What it is for, which decides its arguments.
+    /// Its purpose, which decides its arguments.
     #[serde(flatten)]
     pub kind: QueueKind,
 }
 
-/// What a queue is for.
+/// The purpose of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum QueueKind {
     /// Work for a stage: a quorum queue that dead-letters at least once.
     Work {
-        /// The exchange that takes what the broker gives up on; empty for the default exchange.
+        /// The exchange for messages that the broker gives up on; empty for the default exchange.
         dead_letter_exchange: String,
-        /// The routing key it gives up with; the message's own when there is none here.
+        /// The routing key of such a message; its own key if absent.
         #[serde(skip_serializing_if = "Option::is_none")]
         dead_letter_routing_key: Option<String>,
     },
@@ -111,7 +111,7 @@ pub enum Target {
     Exchange(String),
 }
 
-/// What of the configuration shapes the topology.
+/// The part of the configuration that shapes the topology.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The namespace.
@@ -183,7 +183,7 @@ impl Queue {
 }
 
 impl Topology {
-    /// The part of it around one exchange: the exchange, what is bound to it, and how.
+    /// The part of it around one exchange: the exchange, its bindings, and their queues.
     #[must_use]
     pub fn around(&self, exchange: &str) -> Self {
         let from_it = |binding: &&Binding| binding.exchange == exchange;
@@ -264,8 +264,7 @@ impl Topology {
         topology
     }
 
-    /// Nothing but the mark that says whom the programs believe: what is deleted so that another list can be
-    /// declared.
+    /// Only the mark of the trusted logins: it is deleted so that another list can be declared.
     #[must_use]
     pub fn trust_alone(&self) -> Self {
         Self {
@@ -290,7 +289,8 @@ impl Topology {
 
     /// A work queue, its bindings, its queue for suspects, and its way back from a delay.
     fn add_work(&mut self, names: &Names, queue: &str, from: Fact, patterns: &[String]) {
-        // What the dead queue itself gives up on must not come back to it: it is parked.
+        // Messages that the dead queue itself gives up on must not come back to it: they are
+        // parked.
         let (exchange, key) = match from {
             Fact::Dead => (String::new(), Some(names.parked())),
             _ => (names.exchange(Fact::Dead), None),

@@ -1,4 +1,4 @@
-//! What validating means.
+//! The verdict of validation.
 
 use crate::event::{
     CloudEvent, Decoded, EventId, EventType, Limits, Logins, PasswordHash, Refused, Trail, Types,
@@ -7,7 +7,7 @@ use crate::event::{
 use crate::message::{CLOUDEVENTS_JSON, Headers, Message};
 use crate::outcome::{Failure, FieldError, Outcome, Rejection};
 use crate::reason::ReasonCode;
-use crate::runtime::{Handler, Received};
+use crate::runtime::{Batch, Handler, Outcomes, Received};
 use crate::seal::{Seal, Unsealable};
 use crate::topology::Fact;
 use async_trait::async_trait;
@@ -36,7 +36,7 @@ impl Validate {
         }
     }
 
-    /// What becomes of a message: the same whoever asks, and however often.
+    /// The verdict on a message: equal for every caller and every call.
     pub fn judge(&self, received: &Received) -> Outcome {
         let Received {
             message,
@@ -56,7 +56,7 @@ impl Validate {
                 return Outcome::Dead(Failure::new(error.code, detail));
             }
         };
-        // Whatever else becomes of it, the hash goes on sealed or not at all.
+        // In every outcome, the hash goes on sealed or not at all.
         let hash = take_password_hash(&mut decoded.event);
         if !matches!(hash, PasswordHash::Unsaid) {
             decoded.body = written(&decoded.event).into();
@@ -65,63 +65,50 @@ impl Validate {
             Ok(()) if trail.generation > 0 && holds_mask(message, &decoded) => {
                 Outcome::Dead(Failure::new(
                     ReasonCode::Undecodable,
-                    "expected an event, found what was kept of a refused one, with `***` in the place of \
-                 a secret; `longshore dead edit` can put in what belongs there",
+                    "expected an event, found the masked copy of a refused one, with `***` in the place of \
+                 a secret; `longshore dead edit` can put the value in",
                 ))
             }
-            Ok(()) => {
-                let trail = Trail {
-                    publisher: decoded.trail.publisher.clone(),
-                    received_at: decoded.trail.received_at,
-                    accepted_at: Some(now()),
-                    ..received.onward()
-                };
-                let kind = decoded.event.kind.clone();
-                let id = decoded.id;
-                let mut event = canonical(received, decoded);
-                if let Err(error) = self.seal(hash, id, &mut event.headers) {
-                    return Outcome::Retry {
-                        after: None,
-                        failure: Failure::new(ReasonCode::HandlerFailed, error.to_string()),
-                    };
-                }
-                Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
-            }
-            Err(Refused::Unknown) => {
-                let known: Vec<&str> = self.types.iter().map(EventType::name).collect();
-                let mut error = format!(
-                    "expected one of the types {}, found {:?}",
-                    known.join(", "),
-                    decoded.event.kind
-                );
-                if let Some(sight) = recognise(message) {
-                    error.push_str("; ");
-                    error.push_str(&sight);
-                }
-                let error = secrets::mask_text(&error);
-                Outcome::Dead(Failure::new(ReasonCode::UnknownType, error))
-            }
-            Err(Refused::Rejected(mut rejection)) => {
-                if let Some(sight) = recognise(message) {
-                    rejection.errors.push(FieldError::new("", sight));
-                }
-                // It is kept and announced, but nothing of it is secret any more.
-                for error in &mut rejection.errors {
-                    error.pointer = secrets::mask_text(&error.pointer);
-                    error.detail = secrets::mask_text(&error.detail);
-                }
-                let mut event = canonical(received, decoded);
-                secrets::mask_message(&mut event);
-                Outcome::Rejected(Rejection {
-                    event: Some(Box::new(event)),
-                    ..rejection
-                })
-            }
+            Ok(()) => self.accept(received, decoded, hash),
+            Err(Refused::Unknown) => Outcome::Dead(self.unknown(message, &decoded.event.kind)),
+            Err(Refused::Rejected(rejection)) => reject(received, decoded, rejection),
         }
     }
-}
 
-impl Validate {
+    /// A valid event goes on in its canonical form.
+    fn accept(&self, received: &Received, decoded: Decoded, hash: PasswordHash) -> Outcome {
+        let trail = Trail {
+            publisher: decoded.trail.publisher.clone(),
+            received_at: decoded.trail.received_at,
+            accepted_at: Some(now()),
+            ..received.onward()
+        };
+        let kind = decoded.event.kind.clone();
+        let id = decoded.id;
+        let mut event = canonical(received, decoded);
+        if let Err(error) = self.seal(hash, id, &mut event.headers) {
+            return Outcome::Retry {
+                after: None,
+                failure: Failure::new(ReasonCode::HandlerFailed, error.to_string()),
+            };
+        }
+        Outcome::Next(vec![onward(Fact::Accepted, &event, &kind, &trail)])
+    }
+
+    /// Why a message of the type `kind` is dead: no such type is known.
+    fn unknown(&self, message: &Message, kind: &str) -> Failure {
+        let known: Vec<&str> = self.types.iter().map(EventType::name).collect();
+        let mut error = format!(
+            "expected one of the types {}, found {kind:?}",
+            known.join(", ")
+        );
+        if let Some(sight) = recognise(message) {
+            error.push_str("; ");
+            error.push_str(&sight);
+        }
+        Failure::new(ReasonCode::UnknownType, secrets::mask_text(&error))
+    }
+
     /// Puts the password hash that stood in the data of a signup into the header that only the store stage
     /// opens. A door of ours has put it there already.
     fn seal(
@@ -142,6 +129,23 @@ impl Validate {
     }
 }
 
+/// An event that breaks a rule, as it is kept and announced: nothing of it is secret any more.
+fn reject(received: &Received, decoded: Decoded, mut rejection: Rejection) -> Outcome {
+    if let Some(sight) = recognise(&received.message) {
+        rejection.errors.push(FieldError::new("", sight));
+    }
+    for error in &mut rejection.errors {
+        error.pointer = secrets::mask_text(&error.pointer);
+        error.detail = secrets::mask_text(&error.detail);
+    }
+    let mut event = canonical(received, decoded);
+    secrets::mask_message(&mut event);
+    Outcome::Rejected(Rejection {
+        event: Some(Box::new(event)),
+        ..rejection
+    })
+}
+
 /// The canonical form. Writing what was read a moment ago cannot fail; an empty text still hides all of it.
 fn written(event: &CloudEvent) -> String {
     serde_json::to_string(event).unwrap_or_default()
@@ -149,12 +153,8 @@ fn written(event: &CloudEvent) -> String {
 
 #[async_trait]
 impl Handler for Validate {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        batch.iter().map(|received| self.judge(received)).collect()
-    }
-
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
-        Ok(())
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+        Ok(batch.answer(|received| self.judge(received)))
     }
 }
 
@@ -198,8 +198,8 @@ fn canonical(received: &Received, decoded: Decoded) -> Message {
 
 #[cfg(test)]
 mod tests {
-    use crate::broker::Address;
     use crate::event::Publisher;
+    use crate::publication::Address;
     use crate::runtime::Claim;
     use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What every broker engine must do, run against each engine there is, and what is particular to one.
+//! The conformance suite of broker engines, and the tests of one engine each.
 //!
 //! RabbitMQ is expected at `LONGSHORE_BROKER_URL`, or else at `amqp://guest:guest@127.0.0.1:5672`.
 //! Every test has a namespace of its own and deletes it at the end.
@@ -11,8 +11,6 @@
 
 #[path = "broker/embedded.rs"]
 mod embedded;
-#[path = "broker/proxy.rs"]
-mod proxy;
 #[path = "broker/rabbit.rs"]
 mod rabbit;
 #[path = "broker/suite.rs"]

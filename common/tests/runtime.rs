@@ -1,4 +1,4 @@
-//! Workers on a real queue: what a hold, a stop and a refused publish do to the events in hand.
+//! Workers on a real queue: the effects of a hold, a stop and a refused publish on the events in hand.
 
 #![expect(
     clippy::expect_used,
@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use common::dependency::Dependency;
 use common::event::Trail;
 use common::outcome::Outcome;
-use common::runtime::{Handler, Received};
+use common::runtime::{Batch, Handler, Outcomes, Received};
 use common::topology::Names;
 use futures_util::StreamExt as _;
 
@@ -26,36 +27,35 @@ use self::world::{Fails, Fault, PATIENCE, PREFETCH, World, until};
 
 /// The dependency of the handler: it answers when it is asked, and refuses to work.
 #[derive(Default)]
-struct Dependency {
+struct Needed {
     refuses: AtomicBool,
     asked: AtomicUsize,
     refused: AtomicUsize,
-    /// How often each event was handled to its end, and as which.
+    /// Each event as it was received, once for each time it was handled to its end.
     done: Mutex<BTreeMap<String, Vec<Received>>>,
 }
 
-struct Works(Arc<Dependency>);
+struct Works(Arc<Needed>);
 
 #[async_trait]
 impl Handler for Works {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
         if self.0.refuses.load(Ordering::SeqCst) {
             self.0.refused.fetch_add(batch.len(), Ordering::SeqCst);
-            let hold = || Outcome::Hold {
-                dependency: "postgres",
+            return Err(Outcome::Hold {
+                dependency: Dependency::Database,
                 error: "read only".to_owned(),
-            };
-            return batch.iter().map(|_| hold()).collect();
+            });
         }
         let mut done = self.0.done.lock().expect("no panic");
-        for event in batch {
+        for event in batch.iter() {
             let id = event.message.message_id.clone().unwrap_or_default();
             done.entry(id).or_default().push(event.clone());
         }
-        vec![Outcome::Done; batch.len()]
+        Ok(batch.answer(|_| Outcome::Done))
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -66,15 +66,11 @@ struct Slow;
 
 #[async_trait]
 impl Handler for Slow {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        for event in batch {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+        for event in batch.iter() {
             event.claim.called_back().await;
         }
-        vec![Outcome::GiveBack; batch.len()]
-    }
-
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
-        Ok(())
+        Ok(batch.answer(|_| Outcome::GiveBack))
     }
 }
 
@@ -82,7 +78,7 @@ impl Handler for Slow {
 async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
     const EVENTS: usize = 400;
     let world = World::with(EVENTS).await;
-    let dependency = Arc::new(Dependency::default());
+    let dependency = Arc::new(Needed::default());
     dependency.refuses.store(true, Ordering::SeqCst);
     let (standing, running) = world.start(Works(Arc::clone(&dependency)));
     until("many trials", async || {
@@ -91,7 +87,7 @@ async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
     .await;
     let problem = standing.problem().await.expect("it holds");
     assert!(
-        problem.contains("holding for postgres") && problem.contains("read only"),
+        problem.contains("holding for sqlite_database") && problem.contains("read only"),
         "{problem}"
     );
     let refused = dependency.refused.load(Ordering::SeqCst);
@@ -120,7 +116,10 @@ async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
         assert_eq!(routing_key, "signup.requested");
     }
     assert_eq!(world.depth(&Names::suspect(&world.queue)).await, 0);
-    let labels = format!("{{queue=\"{}\",dependency=\"postgres\"}}", world.queue);
+    let labels = format!(
+        "{{queue=\"{}\",dependency=\"sqlite_database\"}}",
+        world.queue
+    );
     let holds = world.metric(&format!("longshore_holds_total{labels}"));
     assert_eq!(holds.as_deref(), Some("1"));
     world.end(running).await;
@@ -129,7 +128,7 @@ async fn a_dependency_that_answers_and_refuses_costs_one_hold_and_no_returns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_with_nothing_waiting_ends_by_itself() {
     let world = World::with(1).await;
-    let dependency = Arc::new(Dependency::default());
+    let dependency = Arc::new(Needed::default());
     dependency.refuses.store(true, Ordering::SeqCst);
     let (standing, running) = world.start(Works(Arc::clone(&dependency)));
     until("it holds", async || {
@@ -172,9 +171,9 @@ async fn what_is_not_begun_is_given_back_uncounted_at_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn real_returns_go_on_counting_through_a_hold() {
     let world = World::with(0).await;
-    let dependency = Arc::new(Dependency::default());
+    let dependency = Arc::new(Needed::default());
     dependency.refuses.store(true, Ordering::SeqCst);
-    // One that came back once already, before an earlier hold gave it back as a copy.
+    // An event that came back once already, before an earlier hold gave it back as a copy.
     let trail = Trail {
         crashes: 1,
         ..Trail::default()
@@ -208,6 +207,6 @@ async fn what_the_broker_has_taken_back_is_not_multiplied() {
     .await;
     world.end(running).await;
     assert_eq!(published.load(Ordering::SeqCst), 0);
-    // They went back by themselves, with the subscription.
+    // The events went back by themselves, with the subscription.
     assert_eq!(world.depth(&world.queue).await, 40);
 }

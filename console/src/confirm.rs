@@ -1,14 +1,13 @@
-//! Asking before something that is bulk or cannot be undone.
+//! Asks before an action that is bulk or cannot be undone.
 
 use std::io::{BufRead, IsTerminal as _, Write as _};
 
 use common::bootstrap::Failure;
 
-/// Returns once it is sure that `what` ("delete 21 queues") is wanted: because of `--yes`, or
-/// because somebody at the terminal says so.
+/// Returns once `what` ("delete 21 queues") is confirmed: by `--yes`, or by the user at the terminal.
 ///
 /// # Errors
-/// There is no terminal to ask on, or the answer was no.
+/// There is no terminal to ask on, or the user refused.
 pub(crate) fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if terminal && !yes {

@@ -1,4 +1,4 @@
-//! Where the embedded engine keeps its files.
+//! The files of the embedded engine.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use common::bootstrap::Failure;
 use common::config::{Config, ServiceUrl};
 
-/// Moves what no URL was given for into `folder`; `false` where both were given.
+/// Moves broker and database into `folder` where no URL was given for them; `false` where both URLs were given.
 ///
 /// # Errors
 /// The path cannot be written in a URL.
@@ -33,10 +33,11 @@ pub(crate) fn keep_in(config: &mut Config, folder: &Path) -> Result<bool, Failur
     Ok(moved)
 }
 
-/// Checks that the file behind `url` is there, where it leads to one. `variable` says where it is.
+/// Checks that the file behind `url` is there, where `url` leads to a file. `variable` is the variable that names
+/// it.
 ///
 /// # Errors
-/// It is not, and what to do.
+/// The file is not there. The message says what to do.
 pub(crate) fn expect_file(url: &ServiceUrl, variable: &str) -> Result<(), Failure> {
     match url.file() {
         Some(path) if !path.exists() => Err(Failure::Unreachable(format!(
@@ -48,7 +49,7 @@ pub(crate) fn expect_file(url: &ServiceUrl, variable: &str) -> Result<(), Failur
     }
 }
 
-/// What the two URLs amount to, for people: `embedded` or `RabbitMQ and PostgreSQL`, or one of each.
+/// The engines behind the two URLs, for people: `embedded` or `RabbitMQ and PostgreSQL`, or one of each.
 pub(crate) fn engines(config: &Config) -> String {
     let broker = name(&config.broker.url, "RabbitMQ");
     let database = name(&config.database.url, "PostgreSQL");

@@ -14,7 +14,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadState, EventStatus, Replay, Store};
+use common::store::{DeadFilter, DeadState, EventStatus, Rejections, Replay};
 use common::telemetry::stderr;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio_util::sync::CancellationToken;
@@ -57,10 +57,10 @@ pub struct DemoArgs {
     keep: bool,
 }
 
-/// What dies of this stays dead where everything is left to be looked at.
+/// Letters with this reason stay dead where everything is left for inspection.
 const LEFT_DEAD: ReasonCode = ReasonCode::ReceiverRefused;
 
-/// Groups of dead letters that are looked at: the demo has a handful.
+/// Maximum of groups of dead letters that are looked at: the demo has a handful.
 const GROUPS: u32 = 100;
 
 /// The programs of the demo, the producer first.
@@ -145,8 +145,8 @@ async fn play(
     let bars = Bars::new(lines.len());
     let mut doors: Vec<Option<Door>> = vec![None; lines.len()];
     let mut before = HashMap::new();
-    // What contradicts an earlier request is sent once that one is stored: several workers share
-    // the load, so which of two comes first is otherwise open.
+    // A request that contradicts an earlier one is sent once that one is stored. Several workers share the load,
+    // so the order of the two is otherwise open.
     for second in [false, true] {
         let wave: Vec<usize> = (0..lines.len())
             .filter(|&at| (lines[at].expect == Expect::Rejected) == second)
@@ -181,7 +181,7 @@ async fn play(
     })
 }
 
-/// Every accepted id, each once.
+/// Every accepted id, once.
 fn ids<'a>(doors: impl Iterator<Item = &'a Door>) -> Vec<EventId> {
     let mut seen = HashSet::new();
     doors
@@ -192,7 +192,7 @@ fn ids<'a>(doors: impl Iterator<Item = &'a Door>) -> Vec<EventId> {
         .collect()
 }
 
-/// Sends every dead letter again but those that are left, as `longshore dead replay --reason` does.
+/// Sends every dead letter again, except those that are left, as `longshore dead replay --reason` does.
 async fn replay(
     system: &System,
     left_dead: Option<ReasonCode>,
@@ -219,14 +219,18 @@ async fn replay(
             stop_when: None,
             slice: None,
             new_ids: false,
+            resumes: None,
         };
         replayed += system.replay(&replay, stop).await?;
     }
     Ok(replayed)
 }
 
-/// How often each id that was sent more than once was refused as another content.
-async fn conflicts(store: &dyn Store, doors: &[Door]) -> Result<HashMap<EventId, u64>, Failure> {
+/// How often each id that was sent more than once was refused for its other content.
+async fn conflicts(
+    store: &dyn Rejections,
+    doors: &[Door],
+) -> Result<HashMap<EventId, u64>, Failure> {
     let mut times: HashMap<EventId, u32> = HashMap::new();
     for door in doors {
         if let Door::Accepted(id) = door {
@@ -267,7 +271,7 @@ fn tell_how_to_look(variables: &[(String, String)]) {
     ));
 }
 
-/// The progress bars: what is accepted, stored and delivered.
+/// The progress bars of accepted, stored and delivered events.
 struct Bars {
     all: MultiProgress,
     accepted: ProgressBar,

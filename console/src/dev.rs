@@ -2,6 +2,7 @@
 
 mod folder;
 mod greeting;
+pub(crate) mod sharing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,19 +12,21 @@ use std::sync::Arc;
 use clap::Args;
 use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
-use common::config::{Config, LogFormat};
+use common::config::{Config, LogFormat, Sources};
+use common::health::Health;
 use common::outcome::chain;
 use common::runtime::Worker;
 use common::seal::Seal;
 use common::store::Store;
-use common::telemetry::health::Health;
 use producer::{DEFAULT_LISTEN, Door};
 use tokio::net::TcpListener;
-use workers::{archive, integrate, store, validate, watch};
+use workers::operations::Operations;
+use workers::{Work, archive, integrate, store, validate, watch};
 
 use crate::data;
 use crate::output::Output;
 use greeting::Greeting;
+use sharing::Sharing;
 
 /// Where to listen and where to keep the data.
 #[derive(Debug, Args)]
@@ -34,7 +37,8 @@ start goes on from there, however the last one ended. With LONGSHORE_BROKER_URL 
 LONGSHORE_DATABASE_URL it works on those. Migrates and declares by itself. Ctrl-C finishes what
 is running; twice stops at once.
 
-Commands that are run beside it in the same working directory look into the same data.
+Commands in the same working directory look where it does, unless LONGSHORE_CONFIG,
+LONGSHORE_BROKER_URL, LONGSHORE_DATABASE_URL or LONGSHORE_NAMESPACE says otherwise.
 
 Examples:
   longshore dev
@@ -47,25 +51,36 @@ pub struct DevArgs {
     /// The folder of the embedded engine, where no URL says otherwise [default: longshore-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Do not answer commands in this folder: for a system of somebody else's that happens to be started here
+    #[arg(long, hide = true)]
+    pub(crate) unshared: bool,
 }
 
 impl DevArgs {
-    /// Runs until it is told to stop.
+    /// Runs until the program is told to stop.
     pub(crate) fn start(self, output: Output) -> ExitCode {
-        // Held for as long as anything runs.
+        // Held for as long as any part runs.
         let mut held = None;
-        let config = self.configure().and_then(|config| {
+        let mut shared = None;
+        let is_shared = !self.unshared;
+        let config = self.configure().and_then(|(sources, config)| {
             held = Some(folder::hold(&config)?);
+            if is_shared {
+                shared = Some(sources.share(&config).map_err(Failure::Usage)?);
+            }
             Ok(config)
         });
-        let ended = bootstrap::run_with("longshore dev", config, |program| run(program, output));
+        let ended = bootstrap::run_with("longshore dev", config, |program| {
+            run(program, shared, output)
+        });
         drop(held);
         ended
     }
 
-    /// The configuration with what was asked for on the command line.
-    fn configure(self) -> Result<Config, Failure> {
-        let mut config = common::config::load()?;
+    /// The configuration with the options of the command line.
+    fn configure(self) -> Result<(Sources, Config), Failure> {
+        let sources = Sources::of_process()?;
+        let mut config = sources.config()?;
         config.listen = self.listen.or(config.listen);
         if std::env::var_os("LONGSHORE_LOG_FORMAT").is_none()
             && config.log.format == LogFormat::Text
@@ -82,29 +97,31 @@ impl DevArgs {
                 )));
             }
         }
-        Ok(config)
+        Ok((sources, config))
     }
 }
 
-async fn run(program: Program, output: Output) -> Result<(), Failure> {
-    // First, so that a port that is taken is told before anything is touched.
+/// Runs everything. `shared` is the text that commands in this folder are told.
+async fn run(program: Program, shared: Option<String>, output: Output) -> Result<(), Failure> {
+    // First, so that a port that is taken is reported before anything is touched.
     let listener = producer::bind(program.config.listen.unwrap_or(DEFAULT_LISTEN))
         .await
         .map_err(anyhow::Error::from)?;
-    // One of each for all parts: an embedded engine does its best work when all of it is in one hand.
+    // One broker and one store for all parts: an embedded engine works best when all of it is in one hand.
     let (broker, store) = (program.broker()?, program.store()?);
-    let ended = work(&program, listener, &broker, &store, output).await;
+    let ended = work(&program, listener, &broker, &store, shared, output).await;
     broker.close().await;
     store.close().await;
     ended
 }
 
-/// Prepares everything, says what to try, and runs all parts. The first one that fails ends them all.
+/// Prepares everything, suggests a first command, and runs all parts. The first part that fails ends all of them.
 async fn work(
     program: &Program,
     listener: TcpListener,
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
+    shared: Option<String>,
     output: Output,
 ) -> Result<(), Failure> {
     store.migrate().await?;
@@ -114,43 +131,78 @@ async fn work(
     }
     let workers = workers(program, broker, store)?;
     watch::start(program, broker, store)?;
-    let health = Health {
-        broker: Arc::clone(broker),
-        declared: Arc::clone(&program.declared),
-        queues: workers.iter().map(|it| it.queue().to_owned()).collect(),
-        workers: workers.iter().map(Worker::standing).collect(),
-        store: Some(Arc::clone(store)),
-        // Unlike the door alone, the whole is not ready without it.
-        store_needed: true,
-        metrics: program.metrics.clone(),
-    };
-    let config = &program.config;
-    let seal = Seal::of(config)?;
-    let door = Door::new(Arc::clone(config), health, seal)
-        .map_err(|error| Failure::Usage(chain(&error)))?;
-    let greeting = Greeting::new(config, listener.local_addr().map_err(anyhow::Error::from)?);
+    let operations = Operations::new(program, broker, store)?;
+    let door = door(program, &workers, broker, store)?;
+    let sharing = shared.and_then(share);
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let greeting = Greeting::new(&program.config, address, sharing.is_some());
     if let Err(error) = output.show(&greeting, Greeting::text) {
-        // Nobody is greeted; the work goes on.
+        // The greeting is missing, and the work goes on.
         tracing::warn!(%error, "the greeting is not shown");
     }
 
     let stop = &program.stop;
     let serving = async {
         let router = producer::router(door.clone());
-        let ended = producer::serve(listener, router, stop.clone(), config.worker.drain).await;
+        let drain = program.config.worker.drain;
+        let ended = producer::serve(listener, router, stop.clone(), drain).await;
         stop.cancel();
         ended.map_err(|error| Failure::from(anyhow::Error::from(error)))
     };
     let working = async {
-        let ended = workers::work(program, workers).await;
+        let work = Work {
+            workers,
+            operations: Some(operations),
+        };
+        let ended = workers::work(program, work).await;
         stop.cancel();
         ended
     };
-    let (served, worked, ()) = tokio::join!(serving, working, door.keep_queue(stop));
+    let answering = async {
+        if let Some(sharing) = &sharing {
+            sharing.answer(stop).await;
+        }
+    };
+    let (served, worked, (), ()) = tokio::join!(serving, working, door.keep_queue(stop), answering);
     worked.and(served)
 }
 
-/// Every worker there is.
+/// The door, and the health of the whole behind it.
+fn door(
+    program: &Program,
+    workers: &[Worker],
+    broker: &Arc<dyn Broker>,
+    store: &Arc<dyn Store>,
+) -> Result<Door, Failure> {
+    let health = Health {
+        broker: Arc::clone(broker),
+        declared: Arc::clone(&program.declared),
+        queues: workers.iter().map(|it| it.queue().to_owned()).collect(),
+        workers: workers.iter().map(Worker::standing).collect(),
+        store: Some(Arc::clone(store) as _),
+        // Unlike the door alone, the whole system is not ready without the store.
+        store_needed: true,
+        metrics: program.metrics.clone(),
+    };
+    let seal = Seal::of(&program.config)?;
+    Door::new(
+        Arc::clone(&program.config),
+        health,
+        Arc::clone(store) as _,
+        seal,
+    )
+    .map_err(|error| Failure::Usage(chain(&error)))
+}
+
+/// Begins to answer commands in this folder, where that is possible.
+fn share(text: String) -> Option<Sharing> {
+    Sharing::begin(text).unwrap_or_else(|error| {
+        tracing::warn!(%error, "commands in this folder do not find this `longshore dev` by themselves");
+        None
+    })
+}
+
+/// All workers of the system.
 fn workers(
     program: &Program,
     broker: &Arc<dyn Broker>,

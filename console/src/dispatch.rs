@@ -1,8 +1,9 @@
-//! Which command does what was asked.
+//! Maps the command line to commands.
 
 use common::bootstrap::Failure;
+use common::config::Sources;
 
-use crate::app::{App, start};
+use crate::app::{App, sources, start, with_places};
 use crate::args::{Cli, Command};
 use crate::commands::{
     dead, doctor, events, explain, history, migrate, publish, queues, replay, topology, verify,
@@ -10,16 +11,26 @@ use crate::commands::{
 use crate::demo;
 use crate::output::Output;
 
-/// Reads the configuration and does what was asked.
+/// Reads the configuration and runs the command.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let output = Output::new(cli.json);
-    // Needs no configuration, so it works where that is what is broken.
-    if let Command::Explain(args) = &cli.command {
-        return explain::run(args, &output);
+    match cli.command {
+        // Needs no configuration, so it works even where the configuration is broken.
+        Command::Explain(args) => explain::run(&args, &output),
+        // A system of its own, whatever else runs in this folder.
+        Command::Demo(args) => start("longshore", output, &Sources::of_process()?, async |app| {
+            demo::run(&app, args).await
+        }),
+        // Tells by itself where it looks.
+        Command::Doctor(args) => start("longshore", output, &sources()?, async |app| {
+            doctor::run(&app, args).await
+        }),
+        command => start("longshore", output, &sources()?, async |app| {
+            let settings = app.settings.clone();
+            let done = dispatch(app, command).await;
+            done.map_err(|failure| with_places(failure, &settings))
+        }),
     }
-    start("longshore", output, async |app| {
-        dispatch(app, cli.command).await
-    })
 }
 
 async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
@@ -33,11 +44,12 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Replay(command) => replay::run(&app, command).await,
         Command::History(command) => history::run(&app, command).await,
         Command::Verify(args) => verify::run(&app, args).await,
-        Command::Explain(args) => explain::run(&args, &app.output),
-        Command::Doctor(args) => doctor::run(&app, args).await,
-        Command::Demo(args) => demo::run(&app, args).await,
-        Command::Run(_) | Command::Dev(_) => Err(Failure::Usage(
-            "`run` and `dev` start before anything else".to_owned(),
+        Command::Explain(_)
+        | Command::Doctor(_)
+        | Command::Demo(_)
+        | Command::Run(_)
+        | Command::Dev(_) => Err(Failure::Usage(
+            "`explain`, `doctor`, `demo`, `run` and `dev` start before anything else".to_owned(),
         )),
     }
 }

@@ -1,23 +1,22 @@
 //! The operator's command line: look at a running system, mend it, show it.
 //!
-//! [`args`] says what can be asked, `dispatch` which command does it, and `commands` has a module a command. What they do
-//! is in the library `operate`; here it is asked and printed. What commands share is beside them: starting and ending
-//! ([`app`]), printing ([`output`]), hiding secrets (`mask`), taking a survey (`survey`), moments (`when`), quoting for a
-//! shell (`shell`), where the embedded engine keeps its files (`data`), and a whole system in child processes
-//! ([`system`]), which `demo` works on.
+//! [`args`] defines the command line, `dispatch` maps it to commands, and `commands` has one module for each
+//! command. The work is done in the library `operate`; here commands ask and print.
 //!
-//! What is public beside the command line is what `longshore-bench` is made of.
+//! Shared parts are beside the commands: starting and ending ([`app`]), printing ([`output`]), surveys (`survey`),
+//! moments (`when`), and quoting for a shell (`shell`). The files of the embedded engine are in `data`. A whole
+//! system in child processes is in [`system`], which `demo` works on.
+//!
+//! The public items beside the command line are for `longshore-bench`.
 
 pub mod app;
 pub mod args;
 mod commands;
 mod confirm;
-mod cursor;
 mod data;
 mod demo;
 mod dev;
 mod dispatch;
-mod mask;
 pub mod output;
 pub mod percentiles;
 mod shell;
@@ -32,8 +31,8 @@ use args::{Cli, Command};
 pub use commands::run::Program;
 use output::Output;
 
-/// Runs the command line of this process and says how it ended: 0 done, 1 the work failed, 2 wrong
-/// usage or configuration, 3 a dependency is unreachable.
+/// Runs the command line of this process and returns the exit code. 0: done; 1: the work failed; 2: wrong usage or
+/// configuration; 3: a dependency is unreachable.
 pub fn main() -> ExitCode {
     let cli: Cli = match app::parse() {
         Ok(cli) => cli,

@@ -1,32 +1,17 @@
-//! Where results go: tables and lines for people, one JSON document for programs.
+//! The output for results: tables and lines for people, one JSON document for programs.
 
 use std::io::{ErrorKind, Write as _};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use common::bootstrap::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
+pub use operate::page::List;
 use serde::Serialize;
 
-/// Where results go. Questions, progress and complaints go to standard error instead.
+/// The output for results. Questions, progress and complaints go to standard error instead.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
-}
-
-/// A page of a list, as every listing command prints it.
-#[derive(Debug, Serialize)]
-pub struct List<T> {
-    /// What was found.
-    pub items: Vec<T>,
-    /// Where the next page begins; `null` on the last one.
-    pub next: Option<String>,
-}
-
-impl<T> List<T> {
-    /// A list that is whole.
-    pub fn whole(items: Vec<T>) -> Self {
-        Self { items, next: None }
-    }
 }
 
 impl Output {
@@ -53,7 +38,7 @@ impl Output {
     }
 }
 
-/// Writes a text to standard output. A reader that has seen enough (`| head`) is no failure.
+/// Writes a text to standard output. A reader that has seen enough (`| head`) is not a failure.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -64,11 +49,11 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The least that a table's last column shrinks to, in characters.
+/// Minimum width of a table's last column, in characters.
 const NARROWEST: u16 = 24;
 
-/// A table with plain columns. On a terminal the last one is broken to fit; the others never are, so that
-/// what somebody copies out of them is whole.
+/// A table with plain columns. On a terminal, the last column is broken to fit. The other columns never are, so
+/// that a value copied from them is whole.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -121,11 +106,11 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
-/// A progress bar on standard error; nothing where that is no terminal.
+/// A progress bar on standard error; nothing where that is not a terminal.
 pub(crate) fn bar(length: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     let style = "{msg:12} {bar:40} {pos:>7}/{len:7} {per_sec:>14} {eta:>4}";
-    // The template is a constant; were it wrong, the bar would only look plain.
+    // The template is a constant. If it is wrong, the bar only looks plain.
     bar.set_style(
         ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
@@ -133,10 +118,10 @@ pub(crate) fn bar(length: u64, what: &str) -> ProgressBar {
     bar
 }
 
-/// A count on standard error of what has no known end; nothing where that is no terminal.
+/// A count on standard error of work without a known end; nothing where that is not a terminal.
 pub(crate) fn spinner(what: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
-    // The template is a constant; were it wrong, the spinner would only look plain.
+    // The template is a constant. If it is wrong, the spinner only looks plain.
     spinner.set_style(
         ProgressStyle::with_template("{msg:12} {spinner} {pos:>7} {per_sec:>14}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner()),

@@ -19,13 +19,13 @@ impl Samples {
         self.0.extend(other.0);
     }
 
-    /// How many there are.
+    /// How many measurements there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no measurements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,6 +1,6 @@
-//! What is printed to be pasted into a shell.
+//! Text that is printed for pasting into a shell.
 
-/// How this program was called: what calls it again from the same folder.
+/// The command that started this program, and starts it again from the same folder.
 pub(crate) fn called() -> String {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = program.to_string_lossy();

@@ -1,4 +1,4 @@
-//! Surveys of the configured system, as commands take them.
+//! Surveys the configured system for commands.
 
 use common::bootstrap::Failure;
 use common::event::now;
@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use crate::app::App;
 use crate::output::spinner;
 
-/// Surveys what was received since then, and does something with what was found while broker and database are
-/// at hand. What was received just now is given `patience` to come to rest.
+/// Surveys the messages received since then, and calls `then` with the findings while broker and database are at
+/// hand. Messages that were received just now are given `patience` to come to rest.
 ///
 /// # Errors
 /// Broker or database cannot say, or `then` fails.

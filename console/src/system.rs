@@ -1,6 +1,5 @@
-//! A whole system of its own: a fresh namespace on the configured broker and database (embedded ones
-//! in a temporary folder, where none is configured), and its programs as child processes of this very
-//! executable.
+//! A whole system of its own. It has a fresh namespace on the configured broker and database (embedded ones in a
+//! temporary folder, where none is configured). Its programs are child processes of this very executable.
 
 mod child;
 
@@ -17,7 +16,7 @@ use common::retry::Waits;
 use common::store::{Replay, Store};
 use common::topology::{Names, Topology};
 use operate::history::Judge;
-use operate::replay::{PATIENCE, Replayer, longest_attempt};
+use operate::replay::{PATIENCE, Replayer, Runner, longest_attempt};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -25,17 +24,20 @@ use crate::commands::run::Program;
 use crate::data;
 use child::Child;
 
-/// The command that runs one program, and the one that runs all of them in one process.
+/// The command that runs one program, and the command that runs all programs in one process.
 const RUN: &str = "run";
 const DEV: &str = "dev";
 
-/// How often a deletion that lost its link is tried again.
+/// Keeps commands from finding a system that does not belong to their folder.
+const UNSHARED: &str = "--unshared";
+
+/// Maximum of repetitions of a deletion that lost its link.
 const DELETIONS: usize = 4;
 
-/// Runs the program of a system that this process was started as; `None` where it was started as something else.
+/// Runs the program of a system, if this process was started as one; `None` otherwise.
 ///
-/// The programs of a system are processes of the executable that creates it, called as `longshore` is. So every
-/// executable that creates one begins with this.
+/// The programs of a system are processes of the executable that creates the system, called as `longshore` is. So
+/// every executable that creates a system begins with this call.
 pub fn run_program() -> Option<ExitCode> {
     let command = std::env::args_os().nth(1)?;
     (command == RUN || command == DEV).then(crate::main)
@@ -43,7 +45,7 @@ pub fn run_program() -> Option<ExitCode> {
 
 /// A system of its own.
 pub struct System {
-    /// What its programs are configured with.
+    /// The configuration of the programs.
     pub config: Config,
     /// Its broker.
     pub broker: Arc<dyn Broker>,
@@ -64,7 +66,7 @@ impl System {
     /// `settings` is a configuration file without broker, database and namespace.
     ///
     /// # Errors
-    /// Broker or database cannot be reached. What was made until then is removed again.
+    /// Broker or database cannot be reached. All that was made until then is removed again.
     pub async fn create(like: &Config, stem: &str, settings: &str) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("longshore-")
@@ -115,26 +117,26 @@ impl System {
         match made {
             Ok(()) => Ok(system),
             Err(failure) => {
-                // Why it could not be made matters more than what is left of it.
+                // The reason why the system could not be made matters more than its remains.
                 let _ = system.remove().await;
                 Err(failure)
             }
         }
     }
 
-    /// For calls of the programs over HTTP.
+    /// The client for calls of the programs over HTTP.
     pub fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
-    /// Starts programs and waits until each is ready; says where each listens, in order.
+    /// Starts programs and waits until each is ready. Returns the addresses on which they listen, in order.
     ///
     /// # Errors
-    /// One ended, or was not ready in time: with the end of its log.
+    /// A program ended, or was not ready in time. The message has the end of its log.
     pub async fn start(&mut self, programs: &[Program]) -> Result<Vec<SocketAddr>, Failure> {
         let first = self.children.len();
         for &program in programs {
-            let child = self.spawn(&[RUN, program.as_str()])?;
+            let child = self.spawn(program.as_str(), &[RUN, program.as_str()])?;
             self.children.push(child);
         }
         for child in self.children.iter_mut().skip(first) {
@@ -148,25 +150,25 @@ impl System {
             .collect())
     }
 
-    /// Starts all programs in one process, as `longshore dev` does, and waits until it is ready; says
-    /// where it listens.
+    /// Starts all programs in one process, as `longshore dev` does, and waits until it is ready. Returns the
+    /// address on which it listens.
     ///
     /// # Errors
     /// See [`System::start`].
     pub async fn start_dev(&mut self) -> Result<SocketAddr, Failure> {
-        let mut child = self.spawn(&[DEV])?;
+        let mut child = self.spawn(DEV, &[DEV, UNSHARED])?;
         let ready = child.ready(&self.http).await;
         let address = child.address();
         self.children.push(child);
         ready.map(|()| address)
     }
 
-    fn spawn(&self, command: &[&'static str]) -> Result<Child, Failure> {
+    fn spawn(&self, name: &'static str, command: &[&str]) -> Result<Child, Failure> {
         let number = self.children.len();
-        Child::spawn(command, number, &self.environment, self.folder.path())
+        Child::spawn(name, command, number, &self.environment, self.folder.path())
     }
 
-    /// Replays dead letters in this process; says how many the broker has confirmed.
+    /// Replays dead letters in this process. Returns how many messages the broker has confirmed.
     ///
     /// # Errors
     /// Broker or database were down for too long.
@@ -182,6 +184,7 @@ impl System {
             stop,
             patience: PATIENCE,
             longest_attempt: longest_attempt(&self.config),
+            runner: Runner::Operator,
         };
         Ok(replayer.begin(replay, |_| {}).await?.replayed)
     }
@@ -207,7 +210,7 @@ impl System {
     /// Ends every program and removes everything that the system made on broker and database.
     ///
     /// # Errors
-    /// Something could not be removed; the message says what.
+    /// Broker or database could not be cleared; the message says what is left.
     pub async fn remove(mut self) -> Result<(), Failure> {
         self.stop().await;
         let namespace = &self.config.namespace;
@@ -221,8 +224,8 @@ impl System {
         Ok(())
     }
 
-    /// Deletes exchanges and queues. RabbitMQ breaks a link now and then over a quorum queue that is deleted
-    /// while it is busy; over a new one the same succeeds.
+    /// Deletes exchanges and queues. RabbitMQ sometimes breaks a link over a quorum queue that is deleted while it
+    /// is busy. Over a new link, the same deletion succeeds.
     async fn delete_queues(&self) -> Result<(), BrokerError> {
         let mut waits = Waits::between(Duration::from_millis(200), Duration::from_secs(2));
         for _ in 0..DELETIONS {
@@ -234,14 +237,14 @@ impl System {
         self.broker.delete(&self.topology).await
     }
 
-    /// Ends every program and leaves everything else; says which variables lead there.
+    /// Ends every program and leaves everything else. Returns the variables that lead to the system.
     pub(crate) async fn keep(mut self) -> Vec<(String, String)> {
         self.stop().await;
         self.broker.close().await;
         self.store.close().await;
         let _ = self.folder.keep();
         let (temporary, config) = (self.temporary, &self.config);
-        // What leads to a file of ours holds no password; what was given is known.
+        // A URL of our own file holds no password. The user knows the URLs that were given.
         let told = |name: &str| match name {
             "LONGSHORE_BROKER_URL" => temporary && config.broker.url.is_embedded(),
             "LONGSHORE_DATABASE_URL" => temporary && config.database.url.is_embedded(),

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 /// Reads `2026-11-22T10:00:00Z`, or how long ago it was: `2h`, `1h 30min ago`.
 ///
 /// # Errors
-/// What was expected and what was found.
+/// The message names the expected form and the text found.
 pub(crate) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     before(now(), text)
 }
@@ -19,7 +19,7 @@ fn before(now: OffsetDateTime, text: &str) -> Result<OffsetDateTime, String> {
     }
     let ago = duration::parse(given.strip_suffix(" ago").unwrap_or(given)).ok();
     ago.and_then(|ago| now.checked_sub(ago.try_into().ok()?))
-        // RFC 3339, in which it is shown and kept, begins there.
+        // The form of RFC 3339, in which moments are shown and kept, begins with the year 0.
         .filter(|at| at.year() >= 0)
         .ok_or_else(|| {
             format!(

@@ -1,22 +1,29 @@
-//! What is looked at to say what is wrong, and what to do about it.
+//! The checks of `longshore doctor`: problems, and what to do about each.
 
 pub mod checks;
 pub mod clock;
 pub mod files;
 pub mod settings;
 
+use std::time::Duration;
+
+use common::bootstrap::{self, Failure};
+use common::config::Config;
+use common::topology::Topology;
 use serde::Serialize;
+
+use crate::words::count;
 
 /// What was found about one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// The name of the check.
     pub check: String,
     /// How bad it is.
     pub verdict: Verdict,
-    /// What was found.
+    /// The result in words.
     pub detail: String,
-    /// What to do about it, where something is to be done.
+    /// What to do, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
@@ -46,7 +53,7 @@ impl Finding {
         }
     }
 
-    /// A thing that is not, and what to do about it.
+    /// A finding that needs attention, and what to do about it.
     pub fn bad(
         verdict: Verdict,
         check: impl Into<String>,
@@ -60,5 +67,79 @@ impl Finding {
             detail: detail.into(),
             advice,
         }
+    }
+}
+
+/// Looks at everything. `watch` is how long queues are watched for whether they grow.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub async fn examine(config: &Config, watch: Duration) -> Result<Vec<Finding>, Failure> {
+    let (mut items, of_database) = tokio::try_join!(broker(config, watch), database(config))?;
+    items.extend(of_database);
+    items.push(clock::shown(common::event::now()));
+    Ok(items)
+}
+
+/// The broker, and before it the file it is in, where it is in one.
+async fn broker(config: &Config, watch: Duration) -> Result<Vec<Finding>, Failure> {
+    let url = &config.broker.url;
+    let mut found = files::look("broker file", "LONGSHORE_BROKER_URL", url).await;
+    if !is_missing(&found) {
+        let broker = bootstrap::broker(config, "longshore")?;
+        let topology = Topology::new(&config.plan());
+        found.extend(checks::broker(broker.as_ref(), &topology, watch).await);
+        broker.close().await;
+    }
+    Ok(found)
+}
+
+/// The database, and before it the file it is in, where it is in one.
+async fn database(config: &Config) -> Result<Vec<Finding>, Failure> {
+    let url = &config.database.url;
+    let mut found = files::look("database file", "LONGSHORE_DATABASE_URL", url).await;
+    if !is_missing(&found) {
+        let store = bootstrap::store(config)?;
+        found.extend(checks::database(store.as_ref()).await);
+        store.close().await;
+    }
+    Ok(found)
+}
+
+/// Whether there is no file: to ask the engine would be to make it.
+fn is_missing(file: &[Finding]) -> bool {
+    file.iter()
+        .any(|finding| finding.verdict == Verdict::Unreachable)
+}
+
+/// Whether all is well.
+///
+/// # Errors
+/// It is not; the worst finding says which failure that is.
+pub fn verdict(items: &[Finding]) -> Result<(), Failure> {
+    let worst = items.iter().map(|finding| finding.verdict).max();
+    let broken = items
+        .iter()
+        .filter(|finding| finding.verdict >= Verdict::Problem)
+        .count();
+    let found = format!("{} found", count(broken as u64, "problem"));
+    match worst {
+        Some(Verdict::Unreachable) => Err(Failure::Unreachable(found)),
+        Some(Verdict::Problem) => Err(Failure::Failed(anyhow::anyhow!(found))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_finding_decides_the_exit_code() {
+        let bad = |verdict| Finding::bad(verdict, "a", "b", "c");
+        let code = |items: &[Finding]| verdict(items).err().map_or(0, |failure| failure.code());
+        assert_eq!(code(&[Finding::ok("a", "b"), bad(Verdict::Look)]), 0);
+        assert_eq!(code(&[bad(Verdict::Problem), bad(Verdict::Look)]), 1);
+        assert_eq!(code(&[bad(Verdict::Problem), bad(Verdict::Unreachable)]), 3);
     }
 }

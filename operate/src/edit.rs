@@ -1,13 +1,15 @@
-//! Mending a dead letter: what may be changed of it, how that is written, and whether it is an event then.
+//! Mending a dead letter: its fields, their notation, and the check that the result is an event.
 
 mod check;
+mod draft;
 mod envelope;
 mod form;
 mod layout;
+mod mending;
 mod patch;
+mod setting;
 
-pub use check::{Unfit, check, unfit};
-pub use envelope::{CannotSet, Setting, set};
-pub use form::{form, read_form};
-pub use layout::{compact, pretty};
-pub use patch::{NoJson, patched};
+pub use check::Unfit;
+pub use draft::Draft;
+pub use mending::{Mended, Mending};
+pub use setting::Setting;

@@ -1,4 +1,4 @@
-//! What the standing watch can find, in the words of its table and gauge.
+//! The findings of the standing watch, in the words of its table and gauge.
 
 /// A queue is not there.
 pub const MISSING_QUEUE: &str = "missing_queue";
@@ -16,7 +16,7 @@ pub const OVERDUE_DELIVERY: &str = "overdue_delivery";
 pub const BLIND: &str = "blind";
 /// The clock was set.
 pub const CLOCK_JUMP: &str = "clock_jump";
-/// What was sent again lately. Nothing is wrong any more.
+/// Something was sent again lately. Nothing is wrong any more.
 pub const REPAIRED: &str = "repaired";
 
 /// Those that the gauge tells of.

@@ -1,5 +1,5 @@
-//! The history as those use it who look back: a part of it, entry by entry, and what the validate worker
-//! made or makes of each. Nothing of it is held but the entry in hand.
+//! The history for readers of the past: a part of it, entry by entry, with the validate worker's verdict on each. Only
+//! the current entry is held in memory.
 
 mod judge;
 mod reader;

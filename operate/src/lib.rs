@@ -1,23 +1,35 @@
-//! Everything an operator can do, free of any terminal: the command line asks and prints, and what it asks for is
-//! done here.
+//! Everything an operator can do, free of any terminal: the command line asks and prints, and this library acts.
 //!
 //! | module | does |
 //! |--|--|
 //! | [`history`] | reads everything that came through a door, and judges it as validation does |
-//! | [`survey`] | says what became of it: completed, dead, under way, stuck, forged |
+//! | [`survey`] | says what became of every event: completed, dead, under way, stuck, forged |
 //! | [`replay`] | sends dead letters, or a part of the history, again |
+//! | [`dead`] | finds dead letters, tells their stories, gives them up and takes that back |
 //! | [`edit`] | mends a dead letter |
+//! | [`events`] | says where one event stands |
+//! | [`publish`] | publishes a text of events |
 //! | [`queues`] | says how full every queue is and who consumes it |
+//! | [`topology`] | declares the topology anew |
 //! | [`doctor`] | looks at everything once and says what is wrong |
+//!
+//! What is shown is made fit for that by [`mask`], which hides secrets, [`diff`], [`page`] and [`words`].
 
+pub mod dead;
+pub mod diff;
 pub mod doctor;
 pub mod edit;
+pub mod events;
 pub mod finding;
 pub mod history;
+pub mod mask;
+pub mod page;
+pub mod publish;
 pub mod queues;
 pub mod replay;
 pub mod survey;
 #[cfg(any(test, feature = "testbed"))]
 #[expect(clippy::expect_used, reason = "only tests work with it")]
 pub mod testbed;
+pub mod topology;
 pub mod words;

@@ -1,4 +1,4 @@
-//! How full every queue is, who consumes it, and which needs somebody's attention.
+//! The queues: their names as people write them, how full each is, who consumes it, and which needs attention.
 
 use common::broker::{Broker, BrokerError, Depth};
 use common::topology::{Names, Queue, QueueKind, Topology};
@@ -13,7 +13,7 @@ pub struct Line {
     pub queue: String,
     /// `work`, `suspects`, `parked`, `history` or `delay`.
     pub kind: &'static str,
-    /// Messages in it; `null` where there is no such queue.
+    /// Messages in it; `null` if the queue does not exist.
     pub messages: Option<u64>,
     /// Consumers of it.
     pub consumers: Option<u64>,
@@ -84,8 +84,27 @@ fn line(queue: &Queue, depth: Option<Depth>) -> Line {
     }
 }
 
+/// A queue's name on the broker, given with or without its namespace.
+pub fn whole_name(queue: &str, names: &Names) -> String {
+    let prefix = format!("{}.", names.namespace());
+    if queue.starts_with(&prefix) {
+        queue.to_owned()
+    } else {
+        format!("{prefix}{queue}")
+    }
+}
+
+/// A queue's name without its namespace, as [`whole_name`] takes it.
+pub fn short_name<'q>(queue: &'q str, names: &Names) -> &'q str {
+    let rest = queue.strip_prefix(names.namespace().as_str());
+    rest.and_then(|rest| rest.strip_prefix('.'))
+        .unwrap_or(queue)
+}
+
 #[cfg(test)]
 mod tests {
+    use common::namespace::Namespace;
+
     use super::*;
 
     fn work(name: &str) -> Queue {
@@ -131,6 +150,15 @@ mod tests {
                 None => assert_eq!(found, None, "{queue:?}"),
                 Some(word) => assert!(found.is_some_and(|text| text.contains(word)), "{queue:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_queue_is_known_with_and_without_its_namespace() {
+        let names = Names::new(Namespace::default());
+        for given in ["integrate.crm", "longshore.integrate.crm"] {
+            assert_eq!(whole_name(given, &names), names.integrate("crm"));
+            assert_eq!(short_name(given, &names), "integrate.crm");
         }
     }
 }

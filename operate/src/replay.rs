@@ -1,24 +1,34 @@
-//! Sending again what was given up, or a part of the history: in batches, at a set rate, and only what the
-//! broker has confirmed is marked.
+//! Sends dead letters, or a part of the history, again. It works in batches and at a set rate. Only messages that
+//! the broker has confirmed are marked.
 //!
-//! A letter is claimed by one replay alone, so two replays never send the same one. When the program is
-//! killed between a confirm and the mark, the resumed replay sends that letter once more under the same
-//! generation, and the dedupe keys, which contain the generation, drop the second one.
+//! A replay is a row, and belongs to the system. Workers run the replays that are handed over to them
+//! (`Replayer::take_up`). One worker at a time runs a replay, under a lease. When that worker dies, another goes
+//! on with the replay. Operators begin, steer and watch a replay through its row, or run it in their own process
+//! where there is no worker.
 //!
-//! Others steer it through its row: whoever pauses or stops it is heard before the next batch is claimed, and
-//! no batch takes much longer than a second. A broker or a database that is down is waited for.
+//! A letter is claimed by one replay alone, so two replays never send the same letter. A program may be killed
+//! between a confirm and the mark. The next run then sends that letter once more under the same generation. The
+//! dedupe keys contain the generation, so they drop the second message.
+//!
+//! Others steer a replay through its row. A request to pause or to stop is heard before the next batch is claimed,
+//! and no batch takes much longer than a second. The replay waits for a broker or a database that is down.
 
 mod calm;
 mod courier;
+mod dispatch;
 mod follow;
 mod generation;
-mod hold;
+mod handover;
 mod lately;
+mod lease;
 mod letter;
 mod letters;
 mod outcome;
 mod pace;
+mod patience;
+mod progress;
 mod raw;
+mod report;
 mod routes;
 mod run;
 mod slice;
@@ -38,139 +48,145 @@ use crate::history::Judge;
 use crate::words::count;
 
 pub use follow::follow;
-use hold::{Hold, elsewhere};
-use outcome::{Ended, Sent};
-pub use outcome::{LeftOpen, News, Outcome};
+pub use handover::hand_over;
+pub use lease::is_leased;
+use lease::{Before, RunLease, elsewhere};
+use outcome::{Ended, STOPPED_ELSEWHERE, Sent};
+pub use outcome::{News, Outcome};
+pub use progress::{Watched, watch_progress};
+use report::Report;
 pub use routes::configuration_problem;
-pub use run::Outage;
 use run::Run;
 
-/// How many letters or events are in hand at once in one batch.
+/// Maximum of letters or events in one batch.
 pub const BATCH: u32 = 500;
 
-/// How long a replay waits for a broker or a database that is down before it gives up.
+/// Maximum wait for a broker or a database that is down, before the replay gives up.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How long an attempt takes beside the receiver's own time, until it is recorded.
+/// Maximum time that an attempt takes beside the receiver's own time, until it is recorded.
 const BESIDE: Duration = Duration::from_secs(2);
 
-/// What replaying works on.
+/// The surroundings of a replay: broker, store and configuration.
 pub struct Replayer<'a> {
-    /// Where letters go.
+    /// The broker that letters go to.
     pub broker: &'a dyn Broker,
-    /// Where they are kept.
+    /// The store that keeps letters and replays.
     pub store: &'a dyn Store,
-    /// The queues there are.
+    /// The queues of the configuration.
     pub topology: &'a Topology,
-    /// Their names.
+    /// The names of the queues.
     pub names: &'a Names,
     /// Reads events off the history.
     pub judge: &'a Judge,
     /// Ends the replay in good order.
     pub stop: &'a CancellationToken,
-    /// How long it waits for what is down.
+    /// Maximum wait for a broker or a database that is down.
     pub patience: Duration,
-    /// How long a worker takes at most for one attempt.
+    /// Maximum time that a worker takes for one attempt.
     pub longest_attempt: Duration,
+    /// The kind of this process.
+    pub runner: Runner,
 }
 
-/// How long a worker takes at most for one attempt, until it is recorded.
+/// The kind of process that runs a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// The process of an operator who waits for the replay. Told to stop, it stops the replay.
+    Operator,
+    /// A worker. Told to stop, it leaves the replay to another worker.
+    Worker,
+}
+
+/// Maximum time that a worker takes for one attempt, until it is recorded.
 pub fn longest_attempt(config: &Config) -> Duration {
     let timeouts = config.destinations.iter().map(|it| it.timeout);
     timeouts.max().unwrap_or_default() + BESIDE
 }
 
 impl Replayer<'_> {
-    /// Begins a replay and sends everything that it matches.
+    /// Begins a replay in this process and sends everything that it matches.
     ///
     /// # Errors
-    /// Broker or database were down for too long. What was confirmed is marked as far as the database
-    /// took it; the replay can be resumed.
+    /// Broker or database were down for too long. Confirmed messages are marked as far as the database took the
+    /// marks. The replay can be resumed.
     pub async fn begin(
         &self,
         replay: &Replay,
         tell: impl Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
-        self.store.begin_replay(replay).await?;
-        let progress = self.known(replay.id).await?;
-        let hold = Hold::take(self, replay.id).await?;
-        self.run(&progress, false, &hold, &tell).await
+        // The lease is taken before the row is there, so that no worker takes the replay up.
+        let lease = RunLease::take(self.store, replay.id, self.stop).await?;
+        self.store.operations().begin_replay(replay).await?;
+        let progress = known(self.store, replay.id).await?;
+        self.run(&progress, &lease, &tell).await
     }
 
-    /// Goes on with a replay that was killed, paused or stopped.
+    /// Goes on in this process with a replay that was killed, paused or stopped.
     ///
     /// # Errors
     /// There is no such replay, it is done already or runs elsewhere, or as [`Replayer::begin`].
     pub async fn resume(&self, id: Uuid, tell: impl Fn(News<'_>)) -> Result<Outcome, Failure> {
-        let replay = self.known(id).await?;
-        match replay.state {
-            ReplayState::Running => self.go_on(id, &tell).await,
-            ReplayState::Paused => {
-                self.store.steer_replay(id, ReplayState::Running).await?;
-                self.go_on(id, &tell).await
+        let replay = unfinished(known(self.store, id).await?)?;
+        if let Some(next) = handover::successor(&replay) {
+            return self.begin(&next, tell).await;
+        }
+        let lease = RunLease::take(self.store, id, self.stop).await?;
+        let ready = async {
+            // Read again: the row as the previous run has left it.
+            let replay = unfinished(known(self.store, id).await?)?;
+            handover::set_running(self.store, &replay).await?;
+            known(self.store, id).await
+        };
+        match ready.await {
+            Ok(replay) => self.run(&replay, &lease, &tell).await,
+            Err(failure) => {
+                lease.give_up(self.store).await;
+                Err(failure)
             }
-            // It has claimed nothing. When it began tells what it has sent itself.
-            ReplayState::Stopped if replay.slice.is_some() => {
-                let hold = Hold::take(self, id).await?;
-                self.store.reopen_replay(id).await?;
-                let replay = unfinished(self.known(id).await?)?;
-                self.run(&replay, true, &hold, &tell).await
-            }
-            // Its claims are given back, so going on with it is a new one of the same.
-            ReplayState::Stopped => {
-                let next = Replay {
-                    id: Uuid::now_v7(),
-                    filter: replay.filter,
-                    to_queue: replay.to_queue,
-                    who: replay.who,
-                    why: replay.why,
-                    rate: replay.rate,
-                    stop_when: replay.stop_when,
-                    slice: replay.slice,
-                    new_ids: replay.new_ids,
-                };
-                let before = Hold::take(self, id).await?;
-                self.store.begin_replay(&next).await?;
-                let mut hold = Hold::take(self, next.id).await?;
-                hold.was_known = before.was_known;
-                let replay = self.known(next.id).await?;
-                self.run(&replay, true, &hold, &tell).await
-            }
-            ReplayState::Done => unfinished(replay).map(|_| Outcome::default()),
         }
     }
 
-    async fn known(&self, id: Uuid) -> Result<Progress, Failure> {
-        self.store.replay(id).await?.ok_or_else(|| {
-            Failure::Usage(format!(
-                "expected a replay that `longshore replay list` shows, found none with id {id}"
-            ))
-        })
+    /// Runs a replay that was handed over. Returns `None` where another process runs it, or where it does not run.
+    ///
+    /// # Errors
+    /// As [`Replayer::begin`]. If broker or database is down, the replay is left to the next worker that takes it
+    /// up. Any other failure stops the replay.
+    pub async fn take_up(
+        &self,
+        id: Uuid,
+        tell: impl Fn(News<'_>),
+    ) -> Result<Option<Outcome>, Failure> {
+        let Some(lease) = RunLease::try_take(self.store, id).await? else {
+            return Ok(None);
+        };
+        match known(self.store, id).await {
+            Ok(replay) if replay.state == ReplayState::Running => {
+                tracing::info!(replay = %id, sent = replay.replayed, "running a replay");
+                self.run(&replay, &lease, &tell).await.map(Some)
+            }
+            other => {
+                lease.give_up(self.store).await;
+                other.map(|_| None)
+            }
+        }
     }
 
-    /// Goes on with a replay that is under way, where nobody else runs it.
-    async fn go_on(&self, id: Uuid, tell: &dyn Fn(News<'_>)) -> Result<Outcome, Failure> {
-        let hold = Hold::take(self, id).await?;
-        // As the run before has left it.
-        let replay = unfinished(self.known(id).await?)?;
-        self.run(&replay, true, &hold, tell).await
-    }
-
-    /// Sends, while somebody watches how many die again; then ends the replay.
+    /// Sends, and watches meanwhile how many letters die again; then ends the replay.
     async fn run(
         &self,
         replay: &Progress,
-        resumed: bool,
-        hold: &Hold,
+        lease: &RunLease,
         tell: &dyn Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
         let enough = CancellationToken::new();
         let lost = CancellationToken::new();
         let (sending_is_over, over) = (CancellationToken::new(), CancellationToken::new());
-        let run = Run::new(self, replay, [&enough, &lost], tell);
+        let report = Report::begin(replay, tell);
+        let run = Run::new(self, replay, &report, [&enough, &lost]);
         let done = async {
             let send = async {
-                let sent = self.send(&run, resumed, hold.was_known).await;
+                let sent = self.send(&run, lease.before).await;
                 sending_is_over.cancel();
                 sent
             };
@@ -179,27 +195,31 @@ impl Replayer<'_> {
                 watch::watch(self.store, replay, &enough, &sending_is_over)
             );
             if sent.is_ok() && !run.is_unsure() {
-                hold.all_is_known();
+                lease.all_is_known();
             }
             let done = match lost.is_cancelled() {
-                // What becomes of it is the other run's.
+                // The other run decides how the replay ends.
                 true => Err(elsewhere(replay.id)),
                 false => self.ended(&run, sent, died).await,
             };
             over.cancel();
             done
         };
-        let (done, ()) = tokio::join!(done, hold.keep(self.store, &lost, &over));
+        let (done, (), ()) = tokio::join!(
+            done,
+            lease.keep(self.store, &lost, &over),
+            report.keep(self.store, replay.id, [&lost, &over])
+        );
         done
     }
 
-    async fn send(&self, run: &Run<'_>, resumed: bool, was_known: bool) -> Result<Sent, Failure> {
-        if resumed && !was_known {
+    async fn send(&self, run: &Run<'_>, before: Before) -> Result<Sent, Failure> {
+        if may_have_sent(run, before).await? {
             calm::wait(run).await?;
         }
         match &run.replay.slice {
             Some(slice) => slice::send(run, slice).await,
-            None => letters::send(run, resumed).await,
+            None => letters::send(run).await,
         }
     }
 
@@ -209,20 +229,31 @@ impl Replayer<'_> {
         sent: Result<Sent, Failure>,
         died: Option<ReplayOutcome>,
     ) -> Result<Outcome, Failure> {
-        let replay = run.replay;
         match sent {
             Ok(sent) => self.end(run, sent, died).await,
-            Err(failure) => {
-                // Where the database is out of reach as well, it stays as if it had been killed.
-                let _ = self.store.end_replay(replay.id, ReplayState::Stopped).await;
-                Err(match failure {
-                    Failure::Unreachable(why) => Failure::Unreachable(format!(
-                        "{why}; go on with `longshore replay resume {}`",
-                        replay.id
-                    )),
-                    other => other,
-                })
+            Err(failure) => Err(self.fail(run, failure).await),
+        }
+    }
+
+    /// A worker leaves the replay to the next worker where broker or database is down. Any other failure stops the
+    /// replay.
+    async fn fail(&self, run: &Run<'_>, failure: Failure) -> Failure {
+        let (operations, id) = (self.store.operations(), run.replay.id);
+        let is_left = self.runner == Runner::Worker && matches!(failure, Failure::Unreachable(_));
+        if !is_left {
+            run.report.stop(&failure.in_one_line());
+        }
+        // Where the database is out of reach as well, the replay stays as if its run had been killed.
+        let _ = operations.report_replay(id, &run.report.so_far()).await;
+        if is_left {
+            return failure;
+        }
+        let _ = operations.end_replay(id, ReplayState::Stopped).await;
+        match failure {
+            Failure::Unreachable(why) => {
+                Failure::Unreachable(format!("{why}; go on with `longshore replay resume {id}`"))
             }
+            other => other,
         }
     }
 
@@ -232,40 +263,72 @@ impl Replayer<'_> {
         sent: Sent,
         died: Option<ReplayOutcome>,
     ) -> Result<Outcome, Failure> {
-        let id = run.replay.id;
-        let (state, why) = match sent.ended {
-            Ended::All => (Some(ReplayState::Done), None),
-            Ended::Steered => (None, Some("stopped from elsewhere".to_owned())),
-            Ended::Halted => {
-                let why = match died {
-                    Some(died) => format!(
-                        "stopped by itself: {} of {} that were looked at died again",
-                        died.died_again,
-                        count(died.completed + died.died_again, "message")
-                    ),
-                    None => "stopped here".to_owned(),
-                };
-                (Some(ReplayState::Stopped), Some(why))
+        let (operations, id) = (self.store.operations(), run.replay.id);
+        let (state, why) = match (sent.ended, died) {
+            (Ended::All, _) => (Some(ReplayState::Done), None),
+            (Ended::Steered, _) => (None, Some(STOPPED_ELSEWHERE)),
+            (Ended::Halted, Some(died)) => {
+                run.report.stop(&format!(
+                    "stopped by itself: {} of {} that were looked at died again",
+                    died.died_again,
+                    count(died.completed + died.died_again, "message")
+                ));
+                (Some(ReplayState::Stopped), None)
             }
+            (Ended::Halted, None) => match self.runner {
+                Runner::Worker => (None, Some("left to another worker")),
+                Runner::Operator => {
+                    run.report.stop("stopped here");
+                    (Some(ReplayState::Stopped), None)
+                }
+            },
         };
+        let report = run.report.so_far();
+        let write = async || operations.report_replay(id, &report).await;
+        run.patience.outlast(write).await?;
         if let Some(state) = state {
-            run.patiently(async || self.store.end_replay(id, state).await)
-                .await?;
+            let end = async || operations.end_replay(id, state).await;
+            run.patience.outlast(end).await?;
         }
-        Ok(Outcome {
-            replay: id,
-            replayed: sent.replayed,
-            left_open_count: sent.left_open_count,
-            left_open: sent.left_open,
-            skipped: sent.skipped,
-            stopped: why.is_some(),
-            why_stopped: why,
-            became: None,
-        })
+        let mut outcome = Outcome::of_run(id, sent.replayed, report);
+        if let Some(why) = why {
+            outcome.stopped = true;
+            outcome.why_stopped = Some(why.to_owned());
+        }
+        Ok(outcome)
     }
 }
 
-/// A replay that is to go on. It may have come to its end meanwhile, elsewhere.
+/// Whether a previous run may have sent messages that are not recorded.
+async fn may_have_sent(run: &Run<'_>, before: Before) -> Result<bool, Failure> {
+    let (store, replay) = (run.replayer.store, run.replay);
+    match (before, replay.resumes) {
+        (Before::Known, _) => Ok(false),
+        (Before::Unknown, _) => Ok(true),
+        (Before::NoRun, Some(stopped)) => {
+            let left = lease::left_by(&run.patience, store, stopped).await?;
+            Ok(left != Before::Known)
+        }
+        // An older version, which had no leases, may have run the replay.
+        (Before::NoRun, None) => {
+            let claimed = async || store.operations().claimed_dead(replay.id, None, 1).await;
+            let is_new = replay.replayed == 0
+                && replay.position.is_none()
+                && run.patience.outlast(claimed).await?.is_empty();
+            Ok(!is_new)
+        }
+    }
+}
+
+async fn known(store: &dyn Store, id: Uuid) -> Result<Progress, Failure> {
+    store.operations().replay(id).await?.ok_or_else(|| {
+        Failure::Usage(format!(
+            "expected a replay that `longshore replay list` shows, found none with id {id}"
+        ))
+    })
+}
+
+/// The replay, unless it is done: it may have ended elsewhere meanwhile.
 fn unfinished(replay: Progress) -> Result<Progress, Failure> {
     match replay.state {
         ReplayState::Done => Err(Failure::Usage(format!(

@@ -1,12 +1,12 @@
-//! What became of everything that was received: the history compared with the tables and the queues.
+//! The fate of every received event: the history compared with the tables and the queues.
 //!
-//! Everything that was received in a window is looked up in the tables; what is at rest there is settled. What
-//! is not is given time, and meanwhile looked for in the queues. What is found in neither is *stuck* where
-//! every place was seen, and *unknown* where it may be in one that could not be looked into. What the tables
-//! hold, but nobody received, is *forged*, or *unknown* where it is older than the history.
+//! Every event received in a window is looked up in the tables; events at rest there are settled. The others get time,
+//! and are meanwhile searched in the queues. An event found in neither is *stuck* if every place was seen, and
+//! *unknown* if it may be in a place that no look can show. An event in the tables that was not received is *forged*,
+//! or *unknown* if it is older than the history.
 //!
-//! Nothing that grows with the window is held in memory: what is known of each entry goes into files without a
-//! name, divided by the ids, and each part is sorted and looked up by itself.
+//! Nothing that grows with the window is held in memory. The facts of each entry go into files without a name, divided
+//! by id, and each part is sorted and looked up by itself.
 
 mod altered;
 mod batches;
@@ -54,11 +54,11 @@ const BATCH: usize = 500;
 /// Maximum of troubles that are named; more are counted.
 const MAX_NAMED: usize = 1_000;
 
-/// The first and the longest wait between two looks at what is not at rest.
+/// The first and the longest wait between two looks at events that are not at rest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// What a survey works on.
+/// The dependencies of a survey.
 pub struct Surveyor<'a> {
     /// Where messages wait, and the history.
     pub broker: &'a dyn Broker,
@@ -70,20 +70,20 @@ pub struct Surveyor<'a> {
     pub names: &'a Names,
     /// Reads entries of the history.
     pub judge: &'a Judge,
-    /// How long what was received just now may take to come to rest.
+    /// How long an event received just now may take to come to rest.
     pub patience: Duration,
 }
 
-/// What became of everything that was received in a window.
+/// The fate of every event received in a window.
 #[derive(Debug, Default, Serialize)]
 pub struct Survey {
     /// The beginning of the window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,
-    /// Its end: what was received by then is in it.
+    /// Its end: events received by then are in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Moment>,
-    /// Distinct events, and messages that are none.
+    /// Distinct events, and messages that are not events.
     pub received: u64,
     /// Received again under the same id, beside these.
     pub repeated: u64,
@@ -93,12 +93,11 @@ pub struct Survey {
     pub rejected: BTreeMap<String, u64>,
     /// Given up: there is a dead letter.
     pub dead: u64,
-    /// No events when they died, and sent again since: what they became has an id of its own.
+    /// Not events when they died, and sent again since: the new events have ids of their own.
     pub mended: u64,
     /// Found waiting in a queue, by its id or by its place.
     pub under_way: u64,
-    /// Not at rest, and not found in a queue, but there are places that could not be looked into; or stored, and
-    /// older than the history.
+    /// Not at rest, and not found in a queue, but some places could not be seen; or stored, and older than the history.
     pub unknown: u64,
     /// Not at rest, and in no queue.
     pub stuck: u64,
@@ -110,48 +109,82 @@ pub struct Survey {
     pub waiting: BTreeMap<String, u64>,
     /// Whether everything received was found, and nothing else.
     pub balances: bool,
-    /// What is unknown, stuck or forged, the first 1,000 of it.
+    /// The unknown, stuck and forged events, the first 1,000 of them.
     pub items: Vec<Missing>,
 }
 
-/// What is not at rest.
+/// The events that are not at rest.
 struct Open {
     lines: Spill,
     /// The newest entry that has come as far as a table.
     passed: Option<u64>,
     /// All entries of the window that did not come through our own door.
     foreign: Foreign,
-    /// What may wait beside it.
+    /// The messages that may wait beside them.
     census: Census,
 }
 
 /// An event that something is wrong with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Missing {
-    /// What is wrong.
+    /// The problem.
     pub verdict: Trouble,
     /// The event, where the message is one.
     pub event: Option<EventId>,
     /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When it was received, by whoever is believed.
+    /// When it was received, from a trusted source.
     pub received_at: Option<Moment>,
     /// Where it stands in the tables; `null` where nothing is known of it.
     pub status: Option<Standing>,
     /// Its place in the history; `null` where it has none.
     pub offset: Option<u64>,
-    /// What is known of it.
+    /// The known facts.
     pub known: String,
-    /// What to do about it.
+    /// What to do.
     pub advice: String,
 }
 
-impl Surveyor<'_> {
-    /// Takes the survey of what was received in `window` until now. `read` is told how many entries were read.
+impl Survey {
+    /// What is stuck, or unknown: it can be sent on its way again.
+    pub fn not_at_rest(&self) -> Vec<Missing> {
+        let items = self.items.iter();
+        items
+            .filter(|it| it.verdict != Trouble::Forged)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether everything is accounted for.
     ///
     /// # Errors
-    /// Broker or database cannot say, or there is no room for temporary files.
+    /// It is not: how much of what is not.
+    pub fn verdict(&self) -> Result<(), Failure> {
+        if self.balances {
+            return Ok(());
+        }
+        let troubles = [
+            (self.stuck, "stuck"),
+            (self.unknown, "unknown"),
+            (self.forged, "forged"),
+        ];
+        let told = troubles.iter().filter(|(number, _)| *number > 0);
+        let told: Vec<String> = told
+            .map(|(number, what)| format!("{number} {what}"))
+            .collect();
+        Err(Failure::Failed(anyhow::anyhow!(
+            "the ledger does not balance: {}",
+            told.join(", ")
+        )))
+    }
+}
+
+impl Surveyor<'_> {
+    /// Takes the survey of the events received in `window` until now. `read` gets the number of entries read so far.
+    ///
+    /// # Errors
+    /// Broker or database do not answer, or there is no room for temporary files.
     pub async fn take(
         &self,
         window: Window,
@@ -195,7 +228,7 @@ impl Surveyor<'_> {
         Ok(survey)
     }
 
-    /// Reads the window to what is its end now.
+    /// Reads the window to its end, which is now.
     async fn read(
         &self,
         window: Window,
@@ -212,7 +245,7 @@ impl Surveyor<'_> {
         Ok(entries)
     }
 
-    /// What the tables say was stored or delivered in the window.
+    /// The events that the tables stored or delivered in the window.
     async fn facts(
         &self,
         window: Window,
@@ -223,8 +256,8 @@ impl Surveyor<'_> {
         facts::read(self.store, from, now, kinds).await
     }
 
-    /// Looks at what is not at rest until all of it is, or was found waiting, or the patience is over. Counts
-    /// it, and names what is neither.
+    /// Looks at the open events until all are at rest or found waiting, or the patience is over. Counts all, and names
+    /// the rest.
     async fn await_rest(
         &self,
         mut open: Open,
@@ -237,7 +270,7 @@ impl Surveyor<'_> {
         loop {
             let time_is_up = began.elapsed() >= self.patience;
             scene.look(self, time_is_up).await?;
-            // What had left its queue before the queues were looked at is at rest by now.
+            // A message that had left its queue before this look is at rest by now.
             let mut ledger = settle::Ledger::new(self, survey)?;
             ledger.count_again(&mut open.lines).await?;
             let (left, passed) = ledger.finish(&mut open.foreign).await?;

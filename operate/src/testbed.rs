@@ -14,19 +14,23 @@ use common::broker::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
     PublishError, Subscription, Waiting,
 };
+use common::dependency::EngineKind;
 use common::event::{EventId, Logins, now};
 use common::message::{Headers, Message};
 use common::namespace::Namespace;
 use common::reason::ReasonCode;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadLetter, DeadState, Store as _};
+use common::store::{
+    AttemptRecord, DeadLetter, DeadState, DeadStory, EditRecord, Moment, Schema as _,
+};
 use common::topology::{Names, Plan, Topology};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use serde_json::json;
 use uuid::Uuid;
 
-/// What a system with these destinations declares.
+/// The declarations of a system with these destinations.
 pub fn topology(destinations: &[&str]) -> Topology {
     let all = |name: &&str| ((*name).to_owned(), vec!["#".to_owned()]);
     Topology::new(&Plan {
@@ -83,6 +87,41 @@ pub fn letter(queue: &str) -> DeadLetter {
     }
 }
 
+/// The story of a dead letter with an attempt, an edit and secrets in all of it: each says `hunter2`.
+pub fn story() -> DeadStory {
+    let mut letter = letter("longshore.integrate.crm");
+    letter
+        .message
+        .headers
+        .set("authorization", "Bearer hunter2");
+    DeadStory {
+        fingerprint: "expected a #xx, found #".to_owned(),
+        replayed_at: None,
+        discarded: None,
+        attempts: vec![AttemptRecord {
+            generation: 0,
+            attempt: 1,
+            started_at: Moment(now()),
+            duration_ms: 1234,
+            status_code: Some(500),
+            error: Some("expected a 2xx, found 500".to_owned()),
+            response_excerpt: Some(r#"{"token":"hunter2","hint":"no locale"}"#.to_owned()),
+        }],
+        others: Vec::new(),
+        edits: vec![EditRecord {
+            at: Moment(now()),
+            who: "cli:ada".to_owned(),
+            why: Some("CRM wants a locale".to_owned()),
+            before: br#"{"data":{"password_hash":"hunter2","plan":"old"}}"#[..].into(),
+            envelope: Some(json!({
+                "routing_key": "signup.request", "headers": {"cookie": "hunter2"},
+            })),
+        }],
+        replays: Vec::new(),
+        letter,
+    }
+}
+
 /// How a publish fails.
 #[derive(Clone, Copy)]
 pub enum Failing {
@@ -119,7 +158,7 @@ impl FailingBroker {
         all.insert(nth, failing);
     }
 
-    /// What waits in `queue`.
+    /// The messages in `queue`.
     pub async fn waiting(&self, queue: &str) -> Vec<Message> {
         let depth = self.depth(queue).await.expect("asked").expect("there");
         let subscription = self.subscribe(queue, u16::MAX).await.expect("subscribed");
@@ -197,6 +236,10 @@ impl Broker for FailingBroker {
 
     fn looks_leave_no_trace(&self) -> bool {
         self.real.looks_leave_no_trace()
+    }
+
+    fn engine(&self) -> EngineKind {
+        self.real.engine()
     }
 
     fn user(&self) -> Option<&str> {

@@ -25,7 +25,7 @@ use crate::problem::{Code, Problem};
 /// The longest AMQP short string, in bytes; `app_id` is one.
 const SHORT: usize = 255;
 
-/// What a request says about every event in it.
+/// The properties that a request gives to each of its events.
 pub(crate) struct Origin {
     /// Who sent it.
     pub caller: Publisher,
@@ -42,16 +42,16 @@ pub(crate) struct Admitted {
     pub id: EventId,
     /// Its type.
     pub kind: String,
-    /// What the broker gets.
+    /// The message for the broker.
     pub publication: Publication,
 }
 
 /// Why one event is not taken: the sender's to mend.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refusal {
-    /// What is wrong in general.
+    /// The kind of error.
     pub code: Code,
-    /// What is wrong where, as pointers into the event.
+    /// The error of each field, as pointers into the event.
     pub errors: Vec<FieldError>,
 }
 
@@ -151,7 +151,7 @@ impl Admitted {
         event: CloudEvent,
         body: Bytes,
     ) -> Result<Self, Refusal> {
-        // The workers hold every event to this limit: what is larger must not get past the door.
+        // The workers hold every event to this limit, so no larger event may pass the door.
         let limit = door.config.limits.event_bytes;
         if body.len() > limit {
             return Err(Refusal::too_large(limit, body.len()));
@@ -190,7 +190,15 @@ impl Admitted {
 /// # Errors
 /// None that input can cause.
 pub(crate) fn write(event: &CloudEvent) -> Result<Bytes, Refusal> {
-    serde_json::to_vec(event).map(Bytes::from).map_err(|error| {
+    written(serde_json::to_vec(event)).map(Bytes::from)
+}
+
+/// What was written of an event, or of its data.
+///
+/// # Errors
+/// It could not be written, which no input can cause.
+pub(crate) fn written<T>(text: serde_json::Result<T>) -> Result<T, Refusal> {
+    text.map_err(|error| {
         tracing::error!(error.category = ?error.classify(), "an event could not be written");
         Refusal {
             code: Code::Internal,
@@ -248,7 +256,7 @@ impl Refusal {
         }
     }
 
-    /// The text at `pointer` is not what it should be.
+    /// The text at `pointer` is wrong.
     pub(crate) fn wrong(pointer: &str, wrong: Wrong) -> Self {
         Unfit::wrong(pointer, wrong).into()
     }
@@ -299,7 +307,7 @@ impl Refusal {
                  in `password` of /v1/signups, which hashes it"
             }
             Code::UnsupportedMediaType => {
-                "expected the media type to say what the data is; `errors` says where it does not"
+                "expected a media type that names the form of the data; `errors` lists the wrong places"
             }
             _ => {
                 "expected data that follows its type's schema and rules; `errors` lists every \

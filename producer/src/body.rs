@@ -1,4 +1,4 @@
-//! Reading request bodies within bounds: of size, of time, and of what all of them take together.
+//! Reading request bodies within bounds of size, of time, and of memory for all bodies together.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) struct Whole {
 /// Reads a body of at most `limit` bytes before the request's deadline.
 ///
 /// # Errors
-/// It is too large, too slow, breaks off, or there is no memory for it now.
+/// It is too large, too slow or breaks off, or no memory is free for it now.
 pub(crate) async fn read(
     door: &Door,
     parts: &axum::http::request::Parts,
@@ -53,7 +53,8 @@ async fn collect(
     limit: usize,
     announced: usize,
 ) -> Result<Whole, Problem> {
-    // An announcement alone costs nobody memory: beyond this the buffer grows with what arrives.
+    // An announcement alone reserves little memory: beyond this the buffer grows with the bytes
+    // that arrive.
     let mut bytes = Vec::with_capacity(announced.min(16 * 1024));
     let mut room: Option<OwnedSemaphorePermit> = None;
     let mut chunks = body.into_data_stream();

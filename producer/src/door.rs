@@ -1,41 +1,45 @@
-//! What every handler has in hand.
+//! The dependencies of every handler.
 
 use std::sync::Arc;
 
 use common::config::Config;
 use common::event::{InvalidType, Types};
+use common::health::Health;
 use common::seal::Seal;
-use common::store::Store;
-use common::telemetry::health::Health;
+use common::store::Statuses;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::live;
 use crate::password::Hasher;
 use crate::work_queue::WorkQueue;
 
-/// How many of the largest bodies fit into memory at once: what is on its way in beyond that is
-/// told to come back.
+/// How many of the largest bodies fit into memory at once; further requests get 503.
 const BODIES: usize = 64;
 
 /// How many requests may ask the database at once. They are bounded apart from all others, so that
 /// a database that hangs takes no place from an event that could be accepted.
 const LOOKUPS: usize = 64;
 
+/// How many callers may watch events live at once.
+const LIVE_STREAMS: usize = 512;
+
+/// How many of them may ask the database at the same moment; the others wait for their turn.
+const LIVE_LOOKS: usize = 16;
+
 /// The producer's state, shared by all requests.
 #[derive(Clone)]
 pub struct Door(Arc<Inner>);
 
-/// What is behind a [`Door`].
+/// The content of a [`Door`].
 pub struct Inner {
-    /// The queue that what is published has to reach.
+    /// The queue that every published event has to reach.
     pub(crate) queue: WorkQueue,
-    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) statuses: Arc<dyn Statuses>,
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
     pub(crate) types: Types,
     pub(crate) hasher: Hasher,
-    /// What hashes of passwords leave the door in.
+    /// Seals password hashes before they leave the door.
     pub(crate) seal: Seal,
     /// Requests that may still begin.
     pub(crate) requests: Arc<Semaphore>,
@@ -43,17 +47,24 @@ pub struct Inner {
     pub(crate) memory: Arc<Semaphore>,
     /// Questions that the database may still be asked.
     pub(crate) lookups: Semaphore,
-    /// The bounds of those who watch an event live.
-    pub(crate) live: live::Bounds,
+    /// Callers that may still begin to watch an event live.
+    pub(crate) live_streams: Arc<Semaphore>,
+    /// Questions of theirs that the database may still be asked.
+    pub(crate) live_looks: Semaphore,
 }
 
 impl Door {
-    /// A door to the broker that `health` looks at. Its store is asked for the status of events and
-    /// for nothing else. Hashes of passwords leave it in `seal`.
+    /// A door to the broker that `health` looks at. `statuses` says where events stand; nothing else of the
+    /// store is asked. Hashes of passwords leave the door in `seal`.
     ///
     /// # Errors
     /// A configured event type cannot be used.
-    pub fn new(config: Arc<Config>, health: Health, seal: Seal) -> Result<Self, InvalidType> {
+    pub fn new(
+        config: Arc<Config>,
+        health: Health,
+        statuses: Arc<dyn Statuses>,
+        seal: Seal,
+    ) -> Result<Self, InvalidType> {
         let memory = config.limits.request_bytes.saturating_mul(BODIES);
         Ok(Self(Arc::new(Inner {
             types: Types::with(&config.types)?,
@@ -62,9 +73,10 @@ impl Door {
             requests: semaphore(config.producer.concurrent_requests),
             memory: semaphore(memory),
             lookups: Semaphore::new(LOOKUPS),
-            live: live::Bounds::default(),
+            live_streams: semaphore(LIVE_STREAMS),
+            live_looks: Semaphore::new(LIVE_LOOKS),
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
-            store: health.store.clone(),
+            statuses,
             config,
             health,
         })))
@@ -75,7 +87,7 @@ impl Door {
         self.queue.keep(&self.health.declared, stop).await;
     }
 
-    /// What the health routes look at.
+    /// The parts that the health routes check.
     pub(crate) fn health(&self) -> Health {
         self.health.clone()
     }

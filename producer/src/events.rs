@@ -66,7 +66,7 @@ fn one(
         return Err(Refusal::too_large(limit, text.len()));
     }
     let read = structured(text)?;
-    // What the event is, byte for byte, if it says everything that the canonical form says.
+    // The event byte for byte, if its text already is the canonical form.
     let canonical = read.as_written.then(|| whole.slice_ref(text));
     complete(door, origin, read, canonical)
 }

@@ -1,5 +1,5 @@
-//! What RFC 9112 wants of every request before it means anything: one `Host`, and a body whose end nobody can
-//! read otherwise. What is left of it is not read: the connection ends.
+//! RFC 9112's rules for the frame of every request: one `Host`, and a body with one unambiguous end. The rest of a bad
+//! request is not read: the connection ends.
 
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::problem::{Code, Problem};
 
-/// Answers 400 to what is framed or addressed ambiguously.
+/// Answers 400 to a request with an ambiguous frame or address.
 pub(crate) async fn framing(request: Request, next: Next) -> Response {
     let Some(detail) = objection(&request) else {
         return next.run(request).await;

@@ -1,4 +1,4 @@
-//! What happens to every request before and after its handler.
+//! The layers that every request passes before and after its handler.
 
 mod bound;
 mod head;

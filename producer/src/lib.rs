@@ -7,8 +7,8 @@
 //!                                                           └─> page
 //! ```
 //!
-//! Nothing on the way to a 202 touches the database: events are taken while it is down. What the
-//! door lets through, the validate worker decodes to the same event with the same id.
+//! Nothing on the way to a 202 touches the database: the door accepts events while it is down. The
+//! validate worker decodes each accepted event to the same event with the same id.
 
 mod admit;
 mod body;

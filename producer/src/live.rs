@@ -1,14 +1,14 @@
-//! `GET /v1/events/{id}/live`: where an event stands, told again each time it changes, until it is
-//! at rest. Server-sent events:
+//! `GET /v1/events/{id}/live`: the status of an event, sent after each change until it is at rest.
+//! Server-sent events:
 //!
 //! | event | data |
 //! |--|--|
 //! | `status` | the document of `GET /v1/events/{id}` |
-//! | `waiting` | `{"for": "event"}`: nothing is known of it yet; `{"for": "database"}`: it cannot say |
-//! | `end` | `{"reason": …}`, and nothing follows: `at_rest`, or come back: `unknown`, `too_long`, `stopping` |
+//! | `waiting` | `{"for": "event"}`: the event is unknown yet; `{"for": "database"}`: the database does not answer |
+//! | `end` | `{"reason": …}`, the last event: `at_rest`, or connect again: `unknown`, `too_long`, `stopping` |
 //!
-//! A stream looks at the database in growing waits. All streams together have a bound, as has each
-//! one's time; whoever comes back is told the whole document again, so nothing is missed.
+//! A stream looks at the database in growing waits. The number of streams and the duration of each
+//! are bounded. A client that connects again gets the whole document again, so nothing is missed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,68 +25,44 @@ use common::store::EventStatus;
 use common::telemetry::metrics::LiveStream;
 use futures_util::stream;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::door::Door;
 use crate::problem::{Code, Problem};
 use crate::serve::Stopping;
-use crate::status::{self, PATIENCE, unavailable};
+use crate::status::{self, PATIENCE};
 
-/// How many may watch at once.
-const STREAMS: usize = 512;
-/// How many of them may ask the database at the same moment; the others wait for their turn.
-const LOOKS: usize = 16;
 /// The first and the longest wait between two looks. Each change begins anew.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How long an event may stay unknown: far longer than a healthy system needs to store it.
 const UNKNOWN: Duration = Duration::from_secs(60);
-/// What was received longer ago than this is not what somebody watches who has just sent it.
+/// An event received longer ago than this is older than the watcher's own request.
 const OLD: Duration = Duration::from_secs(1);
 /// How long such an event is watched although it is at rest: until a conflict would show.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long one stream lasts at most.
+/// Maximum duration of one stream.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Often enough for proxies that close what is silent, and to find out who is gone.
+/// Frequent enough for proxies that close silent streams, and to notice clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a browser waits before it connects again.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// Tells proxies (nginx and those that follow it) to pass on what they get at once.
+/// Tells proxies (nginx and its followers) to pass on every event at once.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
-
-/// What all streams share.
-pub(crate) struct Bounds {
-    /// Streams that may still begin.
-    streams: Arc<Semaphore>,
-    /// Questions that the database may still be asked.
-    looks: Semaphore,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            streams: Arc::new(Semaphore::new(STREAMS)),
-            looks: Semaphore::new(LOOKS),
-        }
-    }
-}
 
 /// Tells where an event stands until it is at rest.
 ///
 /// # Errors
-/// The id is none, there is no database to look at, or too many watch already.
+/// The id is not one, or too many watch already.
 pub(crate) async fn get(
     State(door): State<Door>,
     id: Result<Path<String>, PathRejection>,
     extensions: Extensions,
 ) -> Result<Response, Problem> {
     let id = status::event_id(id)?;
-    if door.store.is_none() {
-        return Err(unavailable("this producer has no database to ask"));
-    }
-    let Ok(place) = Arc::clone(&door.live.streams).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&door.live_streams).try_acquire_owned() else {
         return Err(Problem::new(
             Code::Overloaded,
             "too many watch events live now; come back, or ask GET /v1/events/{id} now and then",
@@ -97,7 +73,7 @@ pub(crate) async fn get(
     let watch = Watch {
         door,
         id,
-        // A router without a server around it is never told to stop.
+        // A router without a server around it never gets a stop signal.
         stop: extensions
             .get()
             .map_or_else(CancellationToken::new, |Stopping(stop)| stop.clone()),
@@ -124,18 +100,18 @@ struct Watch {
     stop: CancellationToken,
     begun: Instant,
     waits: Waits,
-    /// What was told last.
+    /// The status sent last.
     told: Option<Seen>,
-    /// When what was at rest before anybody watched may count as that.
+    /// When an event that was at rest before the watch began may count as at rest.
     settled_at: Option<Instant>,
-    /// The last event was told.
+    /// The last event was sent.
     over: bool,
-    // Both are given back when whoever watches goes away, as the stream is dropped then.
+    // Both are given back when the client goes away, as the stream is dropped then.
     _place: OwnedSemaphorePermit,
     _counted: LiveStream,
 }
 
-/// What one look at the database shows.
+/// The result of one look at the database.
 #[derive(PartialEq)]
 enum Seen {
     /// This.
@@ -147,7 +123,7 @@ enum Seen {
 }
 
 impl Watch {
-    /// The next event, once there is something to tell; `None` behind the last.
+    /// The next event, once the status has changed; `None` after the last.
     async fn next(&mut self) -> Option<Event> {
         if self.over {
             return None;
@@ -189,7 +165,7 @@ impl Watch {
     fn reason_to_end(&self) -> Option<&'static str> {
         let age = self.begun.elapsed();
         match &self.told {
-            Some(Seen::Status(status)) if status.is_at_rest() && self.is_settled() => {
+            Some(Seen::Status(status)) if status.status.is_at_rest() && self.is_settled() => {
                 Some("at_rest")
             }
             Some(Seen::Nothing) if age >= UNKNOWN => Some("unknown"),
@@ -203,12 +179,9 @@ impl Watch {
     }
 
     async fn look(&self) -> Seen {
-        let Some(store) = &self.door.store else {
-            return Seen::NoAnswer;
-        };
         let asking = async {
-            let _turn = self.door.live.looks.acquire().await;
-            store.status(self.id).await
+            let _turn = self.door.live_looks.acquire().await;
+            self.door.statuses.status(self.id).await
         };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(Ok(Some(status))) => Seen::Status(Box::new(status.public())),
@@ -222,14 +195,14 @@ impl Watch {
     }
 }
 
-/// Whether an event was here long before anybody asked: what the one who asks has just sent may be something
-/// else under the same id, and that is found out in a moment.
+/// Whether an event is older than its watcher's request. That request may have sent another content under the same id;
+/// the conflict shows in a moment.
 fn is_old(seen: &Seen) -> bool {
     let Seen::Status(status) = seen else {
         return false;
     };
     let received_at = status.received_at();
-    status.is_at_rest() && received_at.is_some_and(|at| now() - at > OLD)
+    status.status.is_at_rest() && received_at.is_some_and(|at| now() - at > OLD)
 }
 
 fn tell(seen: &Seen) -> Event {

@@ -1,4 +1,4 @@
-//! What a body says of itself: content type, charset, content encoding.
+//! The media headers of a body: content type, charset, content encoding.
 
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -46,7 +46,7 @@ pub(crate) fn expect_utf8(media: &MediaType<'_>) -> Result<(), Problem> {
 /// Expects plain JSON.
 ///
 /// # Errors
-/// It is something else, or nothing is said.
+/// It is another type, or absent.
 pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     match given(headers)? {
         Some(media) if media.essence() == "application/json" => expect_utf8(&media),

@@ -1,11 +1,11 @@
 //! `GET /`: the signup page, and the files it is made of. They are part of the program, so that one
 //! file is all there is to install.
 //!
-//! The page holds no secrets and no rules of its own: it sends what a person typed to
-//! `POST /v1/signups`, shows the problems that come back at their fields, and then what
-//! `GET /v1/events/{id}/live` tells. Its content security policy lets it do that and nothing else:
-//! not even the browser's own way to send a form, which would put a password into an address if the
-//! script ever failed to load.
+//! The page holds no secrets and no rules of its own. It sends the form to `POST /v1/signups`,
+//! shows the problems of the answer at their fields, and then the events of `GET
+//! /v1/events/{id}/live`. Its content security policy allows only that. It forbids even the
+//! browser's own way to send a form, which would put a password into an address if the script ever
+//! failed to load.
 
 use axum::Router;
 use axum::extract::Path;
@@ -74,8 +74,9 @@ async fn file(
 }
 
 impl File {
-    /// The file, or 304 to one who has it. Browsers keep it and ask each time: a new version of the
-    /// program shows at once, and its files never mix with those of the one before.
+    /// The file, or 304 if the browser has it. Browsers keep the file and ask each time. So a new
+    /// version of the program shows at once, and its files never mix with those of the previous
+    /// version.
     fn answer(&self, asked: &HeaderMap) -> Response {
         let etag = format!(
             "\"{}\"",

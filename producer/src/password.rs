@@ -1,4 +1,4 @@
-//! Passwords: hashed at the door, off the async threads, so many at once and no more.
+//! Passwords: hashed at the door, off the async threads, with a limit on concurrent hashes.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) const BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
 /// How many may wait for each one that is being hashed: about a second of waiting.
 const WAITING: usize = 32;
 
-/// What OWASP recommends for argon2id: 19 MiB, two passes, one lane.
+/// OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// Declares the codes once: variant, code, status.
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $status:ident;)+) => {
-        /// What went wrong, as a stable short code. Codes are never reused or renamed.
+        /// The kind of error, as a stable short code. Codes are never reused or renamed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -37,13 +37,13 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The body is no JSON: wrong syntax or encoding, nested too deeply, or a name given twice.
+    /// The body is not JSON: wrong syntax or encoding, nested too deeply, or a name given twice.
     MalformedJson = "malformed_json", BAD_REQUEST;
     /// The request broke off or cannot be read.
     MalformedRequest = "malformed_request", BAD_REQUEST;
-    /// The id in the path is no UUID.
+    /// The id in the path is not a UUID.
     MalformedId = "malformed_id", BAD_REQUEST;
-    /// `Idempotency-Key` is no key, or stands where none is taken.
+    /// `Idempotency-Key` is invalid, or not allowed on this call.
     IdempotencyKey = "idempotency_key", BAD_REQUEST;
     /// There is nothing at this path.
     NotFound = "not_found", NOT_FOUND;
@@ -57,7 +57,7 @@ codes! {
     TooLarge = "too_large", PAYLOAD_TOO_LARGE;
     /// The path and query are over the limit.
     UriTooLong = "uri_too_long", URI_TOO_LONG;
-    /// The content type, its charset or the content encoding is none that is taken here.
+    /// The content type, its charset or the content encoding is not supported.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
     /// The event breaks its type's schema or a rule; every field error is listed.
     Invalid = "invalid", UNPROCESSABLE_ENTITY;
@@ -79,8 +79,8 @@ codes! {
     StatusUnavailable = "status_unavailable", SERVICE_UNAVAILABLE;
 }
 
-/// An error response: `application/problem+json`. Its `type` is `about:blank`, which says that the
-/// title is the status; `code` is what programs go by.
+/// An error response: `application/problem+json`. Its `type` is `about:blank`, so the title is the
+/// status. Programs go by `code`.
 #[derive(Debug, Clone)]
 pub struct Problem {
     code: Code,
@@ -102,8 +102,8 @@ struct Page<'a> {
 }
 
 impl Problem {
-    /// A problem. `detail` says what was expected, what was found and what to do; it never holds a
-    /// value that was sent where that may be secret.
+    /// A problem. `detail` gives the expected value, the found value and the remedy. It never holds
+    /// a sent value that may be secret.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -114,14 +114,14 @@ impl Problem {
         }
     }
 
-    /// The same with everything that is wrong in the body.
+    /// Adds all errors of the body.
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// The same with the advice to come back after so many seconds.
+    /// Adds the advice to come back after this number of seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);

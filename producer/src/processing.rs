@@ -38,7 +38,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
 /// A body as text.
 ///
 /// # Errors
-/// It is no UTF-8.
+/// It is not UTF-8.
 fn utf8(bytes: Vec<u8>) -> Result<String, Refusal> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::bootstrap::{self, Failure, Program};
+use common::health::Health;
 use common::outcome::chain;
 use common::seal::Seal;
-use common::telemetry::health::Health;
 use common::topology::Names;
 
 use crate::door::Door;
@@ -27,7 +27,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(program: Program) -> Result<(), Failure> {
     let config = Arc::clone(&program.config);
-    // First, so that a port that is taken is told at once and not after the broker has answered.
+    // First, so that a taken port is reported at once and not after the broker has answered.
     let listener = bind(config.listen.unwrap_or(DEFAULT_LISTEN))
         .await
         .map_err(anyhow::Error::from)?;
@@ -39,13 +39,13 @@ async fn run(program: Program) -> Result<(), Failure> {
         // The history alone would take an event too, and then nobody would.
         queues: vec![Names::new(config.namespace.clone()).validate()],
         workers: Vec::new(),
-        store: Some(Arc::clone(&store)),
+        store: Some(Arc::clone(&store) as _),
         // Nothing on the way to a 202 needs it.
         store_needed: false,
         metrics: program.metrics.clone(),
     };
     let seal = Seal::of(&config)?;
-    let door = Door::new(Arc::clone(&config), health, seal)
+    let door = Door::new(Arc::clone(&config), health, Arc::clone(&store) as _, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
 
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.

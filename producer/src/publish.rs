@@ -1,4 +1,4 @@
-//! Publishing: 202 only for what the broker has confirmed and the work queue has.
+//! Publishing: 202 only for events that the broker has confirmed and the work queue has.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use crate::admit::Admitted;
 use crate::door::Door;
 use crate::problem::{Code, Problem};
 
-/// What the caller of an accepted event gets.
+/// The answer for an accepted event.
 #[derive(Debug, Serialize)]
 pub(crate) struct Receipt {
     id: EventId,

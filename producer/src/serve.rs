@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::framing::framing;
 
-/// Where the producer listens unless it is told otherwise.
+/// The producer's default address.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// In the extensions of every request: cancelled when the server is to end. An answer that would go
@@ -23,7 +23,7 @@ pub(crate) struct Stopping(pub CancellationToken);
 /// Listens on `address`.
 ///
 /// # Errors
-/// It cannot be listened on; the error says what to do.
+/// The address cannot be bound; the error says what to do.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let hint = match error.kind() {
@@ -41,11 +41,11 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Serves `router` on `listener` until `stop`; then takes no more connections, finishes the
-/// requests that are under way, and ends when they have, or after `drain`.
+/// Serves `router` on `listener` until `stop`. Then it takes no more connections, finishes the
+/// requests under way, and ends after the last of them, or after `drain`.
 ///
 /// # Errors
-/// The listener's address cannot be told: it is closed already.
+/// The listener's address is unknown: it is closed already.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

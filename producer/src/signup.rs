@@ -6,7 +6,8 @@ use common::event::SIGNUP_REQUESTED;
 use common::outcome::FieldError;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
-use serde_json::value::RawValue;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::admit::{self, Admitted, Origin, Refusal};
 use crate::door::Door;
@@ -20,10 +21,19 @@ const SOURCE: &str = "/v1/signups";
 /// A signup as it was sent, the password taken out.
 struct Form {
     /// The data of the event to be.
-    data: String,
+    data: Box<RawValue>,
     password: Option<SecretString>,
-    /// What is wrong with the parts that are no part of the event.
+    /// The errors of the parts that do not belong to the event.
     errors: Vec<FieldError>,
+}
+
+/// A JSON object whose values stay as they were written.
+struct Object<'a>(Vec<(String, &'a RawValue)>);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// Takes a signup.
@@ -45,7 +55,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
         mut errors,
     } = Form::read(&text).map_err(Refusal::into_problem)?;
     drop(text);
-    if let Err(refusal) = admit::check_text(&door, SIGNUP_REQUESTED, &data) {
+    if let Err(refusal) = admit::check_text(&door, SIGNUP_REQUESTED, data.get()) {
         if refusal.code != Code::Invalid {
             return Err(refusal.into_problem());
         }
@@ -54,16 +64,12 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
     if !errors.is_empty() {
         return Err(Refusal::invalid(errors).into_problem());
     }
-    // Last, because it is what costs.
+    // Last, because hashing is expensive.
     let hash = match password {
         Some(password) => Some(SecretString::from(door.hasher.hash(password).await?)),
         None => None,
     };
 
-    let data = RawValue::from_string(data).map_err(|error| {
-        tracing::error!(error.category = ?error.classify(), "a signup could not be written");
-        Problem::new(Code::Internal, "the signup could not be written")
-    })?;
     let origin = Origin::of(&parts.headers, &parts.extensions);
     let event = Admitted::born(&door, &origin, key, (SOURCE, SIGNUP_REQUESTED), data)?
         .with_password_hash(&door, hash.as_ref())
@@ -73,61 +79,55 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
 
 impl Form {
     fn read(text: &[u8]) -> Result<Self, Refusal> {
-        let fields = json::fields(text).map_err(|wrong| Refusal::wrong("", wrong))?;
-        let mut form = Self {
-            data: String::with_capacity(text.len() + 128),
-            password: None,
-            errors: Vec::new(),
-        };
-        form.data.push('{');
-        for (name, raw) in fields {
+        let mut fields = json::fields(text).map_err(|wrong| Refusal::wrong("", wrong))?;
+        let mut errors = Vec::new();
+        let mut password = None;
+        for (name, raw) in &fields {
             match name.as_str() {
-                "password" => form.read_password(raw)?,
-                "password_hash" => form.errors.push(FieldError::new(
+                "password" => password = read_password(raw, &mut errors)?,
+                "password_hash" => errors.push(FieldError::new(
                     "/password_hash",
                     "expected no such field; send `password`, it is hashed here",
                 )),
-                _ => {
-                    if form.data.len() > 1 {
-                        form.data.push(',');
-                    }
-                    // As a JSON text, escapes and all; a text can always be written.
-                    form.data
-                        .push_str(&serde_json::Value::from(name).to_string());
-                    form.data.push(':');
-                    form.data.push_str(raw.get());
-                }
+                _ => {}
             }
         }
-        form.data.push('}');
-        Ok(form)
+        fields.retain(|(name, _)| !matches!(name.as_str(), "password" | "password_hash"));
+        let data = admit::written(to_raw_value(&Object(fields)))?;
+        Ok(Self {
+            data,
+            password,
+            errors,
+        })
     }
+}
 
-    fn read_password(&mut self, raw: &RawValue) -> Result<(), Refusal> {
-        if raw.get() == "null" {
-            return Ok(());
-        }
-        let expected = "expected a text of 8 to 1024 bytes";
-        if !raw.get().starts_with('"') {
-            // Whatever it is, it has to be JSON, or the whole text is none.
-            json::value(raw.get().as_bytes())
-                .map_err(|wrong| Refusal::wrong("/password", wrong))?;
-            self.errors.push(FieldError::new("/password", expected));
-            return Ok(());
-        }
-        // The reader's own error would repeat what it has read.
-        let password: String = serde_json::from_str(raw.get()).map_err(|_| {
-            let detail = "expected a JSON text, found escapes that stand for no character";
-            Refusal::wrong("/password", json::Wrong::Malformed(detail.to_owned()))
-        })?;
-        let password = Zeroizing::new(password);
-        if password::BYTES.contains(&password.len()) {
-            self.password = Some(SecretString::from(password.as_str()));
-        } else {
-            self.errors.push(FieldError::new("/password", expected));
-        }
-        Ok(())
+/// The password of a signup; `None` where there is none, or what there is is noted among `errors`.
+fn read_password(
+    raw: &RawValue,
+    errors: &mut Vec<FieldError>,
+) -> Result<Option<SecretString>, Refusal> {
+    if raw.get() == "null" {
+        return Ok(None);
     }
+    let expected = "expected a text of 8 to 1024 bytes";
+    if !raw.get().starts_with('"') {
+        // Whatever it is, it has to be JSON, or the whole text is none.
+        json::value(raw.get().as_bytes()).map_err(|wrong| Refusal::wrong("/password", wrong))?;
+        errors.push(FieldError::new("/password", expected));
+        return Ok(None);
+    }
+    // The reader's own error would repeat what it has read.
+    let password: String = serde_json::from_str(raw.get()).map_err(|_| {
+        let detail = "expected a JSON text, found escapes that stand for no character";
+        Refusal::wrong("/password", json::Wrong::Malformed(detail.to_owned()))
+    })?;
+    let password = Zeroizing::new(password);
+    if password::BYTES.contains(&password.len()) {
+        return Ok(Some(SecretString::from(password.as_str())));
+    }
+    errors.push(FieldError::new("/password", expected));
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
             "attributes":{"n": 1.00, "big":123456789012345678901234567890}, "\"":1} "#;
         let form = Form::read(text).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         assert_eq!(
-            form.data,
+            form.data.get(),
             r#"{"email":"a@b.example","attributes":{"n": 1.00, "big":123456789012345678901234567890},"\"":1}"#
         );
         let password = form.password.unwrap_or_else(|| panic!("a password"));

@@ -23,13 +23,10 @@ pub(crate) async fn get(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<EventStatus>, Problem> {
     let id = event_id(id)?;
-    let Some(store) = &door.store else {
-        return Err(unavailable("this producer has no database to ask"));
-    };
     let Ok(_place) = door.lookups.try_acquire() else {
         return Err(unavailable("too many wait for the database to answer"));
     };
-    match tokio::time::timeout(PATIENCE, store.status(id)).await {
+    match tokio::time::timeout(PATIENCE, door.statuses.status(id)).await {
         Ok(Ok(Some(status))) => Ok(Json(status.public())),
         Ok(Ok(None)) => Err(Problem::new(
             Code::UnknownEvent,
@@ -49,7 +46,7 @@ pub(crate) async fn get(
 /// The event id in a path.
 ///
 /// # Errors
-/// It is none.
+/// It is not a UUID.
 pub(crate) fn event_id(path: Result<Path<String>, PathRejection>) -> Result<EventId, Problem> {
     path.ok()
         .and_then(|Path(text)| text.parse().ok())

@@ -1,12 +1,12 @@
 //! The queue that the door works for. A confirm says that *some* queue has an event, and the history alone
 //! would do for that. So a 202 takes one more thing: a look at the work queue behind the event, which finds it.
 //!
-//! A queue that was made again between event and look has not the event. So what one look finds missing is
-//! missing for every event that is under way, and until the queue is found and bound again: whoever makes it
-//! anew leaves it missing for a second (`common::broker::declare_anew`), in which every door notices.
+//! A queue that was made again between event and look does not have the event. So one look that finds no queue counts
+//! for every event under way, until the queue is found and bound again. A program that declares a deleted queue leaves
+//! it missing for a second (`common::broker::declare_anew`), in which every door notices.
 //!
-//! Bindings cannot be looked at over AMQP, but binding again changes nothing. So that is done twice a second.
-//! What was accepted while the binding alone was gone is in the history, where the standing watch finds it.
+//! Bindings cannot be listed over AMQP, but binding again changes nothing, so the door binds twice a second. Events
+//! accepted while only the binding was gone are in the history, where the standing watch finds them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 /// How often it is bound again: within the second for which it stays missing, at least once.
 const BIND_EVERY: Duration = Duration::from_millis(500);
 
-/// How often it is looked for while it is missing.
+/// How often the door looks for a missing queue.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The work queue, as the door sees it.
@@ -28,7 +28,7 @@ pub(crate) struct WorkQueue {
     broker: Arc<dyn Broker>,
     name: String,
     exchange: String,
-    /// What leads from the exchange to it, and to the history.
+    /// The bindings from the exchange to the queue, and to the history.
     bindings: Vec<Binding>,
     /// It was found missing, and not found since.
     missing: AtomicBool,
@@ -50,10 +50,10 @@ impl WorkQueue {
         }
     }
 
-    /// Publishes events. One answer for each, in order: whether the queue has it.
+    /// Publishes events. One answer for each, in order: whether the queue has the event.
     pub(crate) async fn publish(&self, events: Vec<Publication>) -> Vec<Result<(), PublishError>> {
         let count = events.len();
-        // In this order, and `note_missing` in the other one: whoever misses the flag sees the count change.
+        // In this order, and `note_missing` in the other one: a publish that misses the flag sees the count change.
         let before = self.changes.load(Ordering::SeqCst);
         if self.missing.load(Ordering::SeqCst) {
             return self.refuse(count);
@@ -89,8 +89,8 @@ impl WorkQueue {
         }
     }
 
-    /// Keeps the queue bound until `stop`, and the door open while it is there. Begins once everything is
-    /// `declared`; what is missing later is declared again by whoever keeps the topology.
+    /// Keeps the queue bound until `stop`, and the door open while the queue exists. Begins once everything is
+    /// `declared`; the keeper of the topology declares missing parts later.
     pub(crate) async fn keep(&self, declared: &AtomicBool, stop: &CancellationToken) {
         let mut reported = false;
         loop {

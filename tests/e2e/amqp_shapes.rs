@@ -1,13 +1,13 @@
 //! The three shapes in which other systems publish over AMQP.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use serde_json::Value;
+use testkit::{
     broker::{Message, Outsider, Published},
     load::{signup, signup_event},
     receiver::Receiver,
     system::{Destination, System},
 };
-use serde_json::Value;
 
 use crate::SOON;
 
@@ -69,7 +69,7 @@ async fn every_shape_becomes_the_same_kind_of_event() -> Result<()> {
     let delivered: Vec<Value> = receiver
         .requests()
         .iter()
-        .map(e2e::receiver::Request::json)
+        .map(testkit::receiver::Request::json)
         .collect::<Result<_>>()?;
     for expected in &data {
         let found = delivered

@@ -1,9 +1,9 @@
-//! What a broker and the way to it can do to the system.
+//! Faults of a broker and of the way to it.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     load::{Load, signup},
     private::rabbit::PrivateRabbit,
     proxy::Proxy,

@@ -1,7 +1,7 @@
 //! The operator's command line.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     load::{signup, signup_event},
     process::Program,
     receiver::Receiver,
@@ -23,7 +23,7 @@ async fn an_operator_sees_the_system_as_it_is() -> Result<()> {
         .success()
         .context("a second migration")?;
     let doctor = system.longshore(&["doctor"]).await?;
-    // Which they are is the first thing that whoever helps asks for.
+    // Anyone who helps asks for these first.
     for product in ["broker: RabbitMQ ", "database: PostgreSQL "] {
         let version = doctor.success()?.split_once(product);
         ensure!(
@@ -119,7 +119,7 @@ async fn exit_codes_tell_usage_failure_and_unreachable_apart() -> Result<()> {
         .longshore(&["events", "show", &nothing])
         .await?
         .exit(1)?;
-    let port = e2e::port::free()?;
+    let port = testkit::port::free()?;
     let database = format!("postgres://nobody:hunter2secret@127.0.0.1:{port}/nothing");
     let down = [("LONGSHORE_DATABASE_URL", database.as_str())];
     let unreachable = system.longshore_with(&down, &["dead", "list"]).await?;

@@ -1,9 +1,12 @@
-//! What the tables hold, and what may stand between them and the programs.
+//! The content of the tables, and obstacles between them and the programs.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use reqwest::Method;
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+use testkit::{
     broker::Message,
     ledger::Ledger,
     load::{Load, signup_event},
@@ -14,9 +17,6 @@ use e2e::{
     system::{Destination, System},
     wait::eventually,
 };
-use reqwest::Method;
-use serde_json::json;
-use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{LATER, SOON};
 
@@ -180,7 +180,7 @@ async fn what_a_database_presets_is_told_where_it_prevents_and_changes_nothing_e
     system.finish().await
 }
 
-/// What a history replay sends is what was sent before, though the history has it as its publisher wrote it.
+/// A history replay sends the event that was sent before, though the history has it as its publisher wrote it.
 #[tokio::test]
 async fn a_history_replay_sends_the_event_as_it_is_stored() -> Result<()> {
     let crm = Receiver::start().await?;
@@ -259,7 +259,7 @@ async fn what_was_sent_is_kept_and_compared_to_the_digit() -> Result<()> {
             .fetch_one(ledger.pool())
             .await?;
     ensure!(kept == payload, "{kept}");
-    // The same again is no conflict, in whatever order and with whatever white space.
+    // Equal data is not a conflict, in any order and with any white space.
     let shuffled = r#"{ "a": [1e2,1.0], "big":90071992547409.93, "z":1234567890123456.78 }"#;
     ensure!(send("/v1/processing", body(shuffled)).await? == first);
     let other = payload.replace(".93", ".94");
@@ -329,7 +329,7 @@ async fn an_older_letter_is_not_sent_beside_a_newer_one() -> Result<()> {
     system.finish().await
 }
 
-/// What each generation's letter is.
+/// The state of each generation's letter.
 async fn states(ledger: &Ledger) -> Result<HashMap<i64, String>> {
     let rows: Vec<(i64, String)> = sqlx::query_as("select generation, state from dead_letters")
         .fetch_all(ledger.pool())
@@ -337,12 +337,12 @@ async fn states(ledger: &Ledger) -> Result<HashMap<i64, String>> {
     Ok(rows.into_iter().collect())
 }
 
-/// Killed between the broker's confirms and the count of what was sent: what goes out again is recognised.
+/// Killed between the broker's confirms and the count of the sent letters: repetitions are recognised.
 #[tokio::test]
 async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice() -> Result<()> {
     const EVENTS: usize = 40;
     let crm = Receiver::start().await?;
-    let system = System::builder()
+    let mut system = System::builder()
         .destination(Destination::webhook("crm", &crm))
         .copies(Program::Integrate, 2)
         .start()
@@ -353,7 +353,7 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
         .await?;
     ledger.all_completed(&accepted, LATER).await?;
     for (queue, receiver, before) in [("integrate.crm", &crm, EVENTS)] {
-        // Whoever counts waits for this.
+        // A process that counts waits for this.
         let mut holder = ledger.pool().acquire().await?.detach();
         holder
             .execute(
@@ -375,8 +375,9 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
             "--queue",
             queue,
             "--yes",
+            "--no-wait",
         ];
-        let mut replay = system.longshore_running(&[], &command)?;
+        system.longshore(&command).await?.success()?;
         let counting: i32 = eventually(SOON, "the replay to count", || async {
             let waiting =
                 "select pid from pg_locks where relation = 'brake'::regclass and not granted";
@@ -386,7 +387,7 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
             waiting.context("nobody counts yet")
         })
         .await?;
-        replay.kill().await?;
+        system.kill(Program::Archive, 0).await?;
         sqlx::query("select pg_terminate_backend($1, 10000)")
             .bind(counting)
             .execute(ledger.pool())
@@ -402,11 +403,12 @@ async fn a_history_replay_that_is_killed_before_it_counts_delivers_nothing_twice
         let item = &list["items"][0];
         ensure!(item["replayed"] == 0, "nothing was counted: {item}");
         let id = item["id"].as_str().context("an id")?;
-        let resumed = system
-            .longshore(&["replay", "resume", id, "--yes", "--json"])
+        system.start_again(Program::Archive, 0).await?;
+        let watched = system
+            .longshore(&["replay", "watch", id, "--json"])
             .await?
             .json()?;
-        ensure!(resumed["replayed"] == EVENTS, "{resumed}");
+        ensure!(watched["replayed"] == EVENTS, "{watched}");
         receiver.await_successes(before + EVENTS, LATER).await?;
         let queue = system.named(queue);
         eventually(LATER, "the second copies to be gone", || async {

@@ -1,7 +1,7 @@
-//! What a stage gave up on: found, understood and sent again.
+//! Dead letters: found, understood and sent again.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     load::{Load, signup},
     receiver::{Answer, Receiver},
     system::{Destination, System},

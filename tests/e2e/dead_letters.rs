@@ -1,16 +1,16 @@
 //! Dead letters in an operator's hands: found, understood, mended, given up, removed.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use serde_json::Value;
+use testkit::{
     load::signup,
     receiver::{Answer, Receiver},
     system::{Destination, System},
 };
-use serde_json::Value;
 
 use crate::{LATER, SOON};
 
-/// What the receiver wants of every signup.
+/// The locale that the receiver wants of every signup.
 const WANTED: &str = "de-AT";
 
 /// A system with one dead letter of an event that only the receiver finds wrong: `(system, receiver, letter)`.
@@ -34,7 +34,7 @@ async fn one_refused() -> Result<(System, Receiver, String)> {
     Ok((system, receiver, letter))
 }
 
-/// What a command says in JSON.
+/// A command's JSON.
 async fn json(system: &System, arguments: &[&str]) -> Result<Value> {
     let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
     system.longshore(&arguments).await?.json()
@@ -239,7 +239,7 @@ async fn a_dead_letter_is_discarded_restored_discarded_and_purged() -> Result<()
     ensure!(restored["restored"] == 1, "{restored}");
     ensure!(state(&system).await? == "open");
 
-    // What is open is never removed, and what was settled only when it is old enough.
+    // An open letter is never removed, and a settled one only when it is old enough.
     let purge = ["dead", "purge", "--older-than", "0s", "--yes"];
     ensure!(json(&system, &purge).await?["purged"] == 0);
     system

@@ -1,9 +1,11 @@
-//! What is an event and what is not, at both doors, over the real wire.
+//! Events and other messages, at both doors, over the real wire.
 
 use std::io::Read as _;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use lapin::types::AMQPValue;
+use serde_json::{Value, json};
+use testkit::{
     broker::{Message, Outsider, Published},
     load::{signup, signup_event},
     process::Program,
@@ -11,8 +13,6 @@ use e2e::{
     scratch::Scratch,
     system::{Destination, System},
 };
-use lapin::types::AMQPValue;
-use serde_json::{Value, json};
 
 use crate::SOON;
 
@@ -50,7 +50,7 @@ name = "thing.seen"
 schema_file = "thing.json"
 "#;
 
-/// All that the database keeps of what was refused.
+/// Everything that the database keeps of refused messages.
 async fn kept(system: &System) -> Result<String> {
     let ledger = system.ledger().await?;
     let mut rows: Vec<String> =
@@ -121,7 +121,7 @@ async fn data_of_every_kind_arrives_as_it_was_sent() -> Result<()> {
     let delivered: Vec<Value> = receiver
         .requests()
         .iter()
-        .map(e2e::receiver::Request::json)
+        .map(testkit::receiver::Request::json)
         .collect::<Result<_>>()?;
     let of = |id: &str| {
         let found = delivered.iter().find(|event| event["id"] == id);

@@ -1,4 +1,4 @@
-//! A delivery is made once, by whoever it belongs to, and in one chain of attempts.
+//! A delivery is made once, by its owner, and in one chain of attempts.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use rustix::process::Signal;
+use sqlx::PgPool;
+use testkit::{
     client::Client,
     load::{Load, signup},
     private::postgres::PrivatePostgres,
@@ -17,8 +19,6 @@ use e2e::{
     system::{Builder, Destination, System},
     wait::eventually,
 };
-use rustix::process::Signal;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{LATER, SOON};
@@ -181,7 +181,7 @@ async fn a_program_that_is_told_to_stop_gives_back_what_has_not_begun() -> Resul
     let told = Instant::now();
     let worker = system.process(Program::Integrate, 0)?;
     worker.signal(Signal::TERM)?;
-    // What has no place yet is in the queue again, while the receiver still has the rest.
+    // Events without a place are in the queue again, while the receiver still has the rest.
     let given_back = EVENTS - AT_ONCE;
     outsider
         .await_messages(&queue, given_back as u32, Duration::from_secs(10))

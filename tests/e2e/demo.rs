@@ -1,9 +1,9 @@
-//! `longshore demo`: with nothing installed and nothing set; and what `--keep` leaves to be looked at.
+//! `longshore demo`, with nothing installed and nothing set; and the letters that `--keep` leaves.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     namespace::Namespace,
     process::Program,
     scratch::Scratch,
@@ -14,7 +14,7 @@ use e2e::{
 /// Where the demo delivers to.
 const DESTINATIONS: [&str; 3] = ["crm", "email", "billing"];
 
-/// How to look at what is left: all that is printed.
+/// The commands that `--keep` prints, all of them.
 const COMMANDS: [&str; 8] = [
     "queues",
     "dead stats",
@@ -45,7 +45,7 @@ async fn the_demo_balances_on_the_embedded_engine_and_leaves_nothing_behind() ->
     Ok(())
 }
 
-/// What a demo has left, and the shell that somebody would paste the printed lines into.
+/// The remains of a demo, and the shell into which somebody would paste the printed lines.
 struct Left {
     scratch: Scratch,
     services: Option<Services>,
@@ -106,7 +106,7 @@ impl Left {
     /// Pastes a line into the shell, behind the exports.
     async fn paste(&self, line: &str) -> Result<Output> {
         let mut shell = Command::new("sh");
-        // It inherits what every program of a test inherits.
+        // The shell inherits the environment of every program of a test.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LONGSHORE") {
                 shell.env_remove(name);
@@ -191,7 +191,7 @@ async fn what_a_kept_demo_leaves_on_services_can_be_looked_at_as_it_prints() -> 
     let name = left
         .exported("LONGSHORE_NAMESPACE")
         .context("a namespace")?;
-    // Whatever comes of the test, it is removed.
+    // It is removed after success and failure.
     let namespace = Namespace::adopt(name.to_owned(), &services, DESTINATIONS, &left.scratch)?;
     ensure!(
         left.exported("LONGSHORE_BROKER_URL").is_none(),

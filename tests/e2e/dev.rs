@@ -6,12 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{
+use testkit::{
     dev::Dev,
     load::{Load, signup},
     port,
     process::Program,
-    receiver::Receiver,
+    receiver::{Answer, Receiver},
     system::{Destination, run},
     wait::eventually,
 };
@@ -99,6 +99,86 @@ async fn what_it_prints_works_and_ctrl_c_ends_it_and_the_next_start_goes_on() ->
 }
 
 #[tokio::test]
+async fn a_command_in_its_folder_finds_what_it_runs_with() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut dev = Dev::new(&[Destination::webhook("crm", &receiver)])?;
+    let data = dev.folder().join("data elsewhere");
+    let data = data.to_str().context("the folder is no text")?.to_owned();
+    let elsewhere = ["--data", &*data];
+    dev.start_with(&elsewhere).await?;
+    let id = dev.client().signup(&signup("found")).await?;
+    dev.client().await_rest(id, SOON).await?;
+
+    // Without its variables, its file and its flags.
+    let shown = ["events", "show", &id.to_string(), "--json"];
+    let shown = dev.beside(&[], &shown).await?.json()?;
+    ensure!(shown["status"] == "completed", "{shown}");
+    let queues = dev.beside(&[], &["queues", "--json"]).await?.json()?;
+    let items = queues["items"].as_array().into_iter().flatten();
+    let mut crm = items.filter(|item| item["queue"] == "longshore.integrate.crm");
+    let is_consumed = crm.any(|item| item["consumers"].as_u64() > Some(0));
+    ensure!(is_consumed, "the destination is not known: {queues}");
+    dev.beside(&[], &["dead", "list"]).await?.success()?;
+    let doctor = dev.beside(&[], &["doctor"]).await?;
+    ensure!(
+        doctor.stdout.contains("`longshore dev` (process"),
+        "{doctor:?}"
+    );
+
+    // What names another system wins, and an error says where it looked.
+    let other = [("LONGSHORE_DATABASE_URL", "sqlite:nowhere/x.db")];
+    let refused = dev.beside(&other, &["dead", "list"]).await?;
+    refused.exit(3)?;
+    let named = "sqlite:nowhere/x.db (LONGSHORE_DATABASE_URL)";
+    ensure!(refused.stderr.contains(named), "{refused:?}");
+    let file = dev.folder().join("other.toml");
+    std::fs::write(&file, "[database]\nurl = \"sqlite:nowhere/y.db\"\n")?;
+    let file = file.to_str().context("the folder is no text")?;
+    let refused = dev
+        .beside(&[("LONGSHORE_CONFIG", file)], &["dead", "list"])
+        .await?;
+    refused.exit(3)?;
+    ensure!(
+        refused.stderr.contains("sqlite:nowhere/y.db ("),
+        "{refused:?}"
+    );
+
+    // Only one that runs is asked, and nothing is left of it.
+    dev.kill().await?;
+    let refused = dev.beside(&[], &["dead", "list"]).await?;
+    refused.exit(3)?;
+    let preset = "sqlite:longshore-data/longshore.db (default)";
+    ensure!(refused.stderr.contains(preset), "{refused:?}");
+    dev.start_with(&elsewhere).await?;
+    dev.beside(&[], &["dead", "list"]).await?.success()?;
+    dev.interrupt()?;
+    let ended = dev.ended(SOON).await?;
+    ensure!(ended.code() == Some(0), "{ended}");
+    ensure!(!dev.folder().join("longshore-data").exists());
+    dev.finish()
+}
+
+#[tokio::test]
+async fn it_runs_the_replays_that_are_started_beside_it() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.always(Answer::status(410));
+    let mut dev = Dev::new(&[Destination::webhook("crm", &receiver)])?;
+    dev.start().await?;
+    let id = dev.client().signup(&signup("again")).await?;
+    dev.client().await_status(id, "dead", SOON).await?;
+    receiver.always(Answer::status(200));
+    let replayed = dev
+        .longshore(&["dead", "replay", "--all", "--yes", "--json"])
+        .await?
+        .json()?;
+    ensure!(replayed["replayed"] == 1, "{replayed}");
+    ensure!(replayed["became"]["completed"] == 1, "{replayed}");
+    let log = dev.output();
+    ensure!(log.contains("running a replay"), "it ran elsewhere: {log}");
+    dev.finish()
+}
+
+#[tokio::test]
 async fn ctrl_c_finishes_what_is_running() -> Result<()> {
     let receiver = Receiver::start().await?;
     receiver.hold();
@@ -182,7 +262,7 @@ async fn a_second_one_on_the_same_data_says_who_has_it() -> Result<()> {
     for words in ["another `longshore dev`", "longshore-data", "--data"] {
         ensure!(second.stderr.contains(words), "{second:?}");
     }
-    // The first one is none the worse for it.
+    // The first one goes on unharmed.
     let id = dev.client().signup(&signup("after")).await?;
     let status = dev.client().await_rest(id, SOON).await?;
     ensure!(status.status == "completed", "{status:?}");

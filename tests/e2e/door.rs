@@ -1,10 +1,11 @@
-//! What the door promises and what it tells: 202 only with the work queue behind it, the hash of a password for
-//! one table alone, conflicts with their word, nothing of receivers.
+//! The door's promises and answers: 202 only with the work queue behind it, the hash of a password for one table alone,
+//! conflicts with their code, nothing of receivers.
 
 use std::{collections::HashSet, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use serde_json::{Value, json};
+use testkit::{
     broker::Outsider,
     dev::Dev,
     load::signup,
@@ -13,7 +14,6 @@ use e2e::{
     system::{Builder, Destination, System},
     wait::eventually,
 };
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{LATER, SOON};

@@ -1,7 +1,7 @@
 //! The same thing twice changes nothing.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     broker::{Message, Published},
     load::{signup, signup_event},
     receiver::Receiver,

@@ -1,7 +1,7 @@
 //! How a test of a fault ends.
 
 use anyhow::{Result, ensure};
-use e2e::{load::Load, receiver::Receiver, system::System};
+use testkit::{load::Load, receiver::Receiver, system::System};
 
 use crate::LATER;
 

@@ -1,7 +1,8 @@
 //! A process that stood still, and another one that took over meanwhile: nothing is posted that is recorded.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use rustix::process::Signal;
+use testkit::{
     client::Client,
     load::Load,
     process::Program,
@@ -9,7 +10,6 @@ use e2e::{
     system::{Destination, System},
     wait::eventually,
 };
-use rustix::process::Signal;
 
 use crate::deliveries::{behind_a_proxy, posts};
 use crate::holding::metric;
@@ -35,8 +35,9 @@ async fn has_nothing_in_hand(system: &mut System, copy: usize) -> Result<()> {
     .await
 }
 
-/// What one of two processes had at the receiver when it froze is posted by the other one as well: nobody can have
-/// recorded it. Nothing else is, though it wakes soon, before it can have noticed that its link is lost.
+/// Requests that one of two processes had at the receiver when it froze are posted by the other one as well, since no
+/// process can have recorded them. No other request is repeated. The frozen one wakes soon, before it can have noticed
+/// that its link is lost.
 #[tokio::test]
 async fn a_process_that_was_frozen_does_not_post_what_another_has_delivered() -> Result<()> {
     const EVENTS: usize = 100;
@@ -62,7 +63,7 @@ async fn a_process_that_was_frozen_does_not_post_what_another_has_delivered() ->
         .signal(Signal::STOP)?;
     let at_the_receiver = receiver.attempts();
     ensure!(at_the_receiver.len() == 2 * AT_ONCE, "{at_the_receiver:?}");
-    // The broker gives out again what the frozen one has in hand.
+    // The broker redelivers the frozen one's messages.
     proxy.reset_connections();
     receiver.release();
     let ledger = system.ledger().await?;
@@ -84,8 +85,8 @@ async fn a_process_that_was_frozen_does_not_post_what_another_has_delivered() ->
     system.finish().await
 }
 
-/// The process that was frozen wakes and records what it had posted, while another one waits for a place with a copy
-/// that was due when it looked.
+/// The frozen process wakes and records the requests that it had posted, while another one waits for a place with a
+/// copy that was due when it looked.
 #[tokio::test]
 async fn a_copy_that_waits_is_not_posted_once_another_process_has_recorded_it() -> Result<()> {
     let receiver = Receiver::start().await?;

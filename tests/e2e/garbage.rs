@@ -1,15 +1,15 @@
 //! Anything at all on every queue an outsider can reach.
 
 use anyhow::{Result, bail, ensure};
-use e2e::{
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::json;
+use testkit::{
     broker::{Message, Published},
     load::{signup, signup_event},
     receiver::Receiver,
     system::{Destination, System},
     wait::eventually,
 };
-use lapin::types::{AMQPValue, FieldTable};
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::{LATER, SOON};

@@ -1,12 +1,12 @@
 //! Events that meet no trouble.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use serde_json::json;
+use testkit::{
     load::{Load, signup},
     receiver::Receiver,
     system::{Destination, System},
 };
-use serde_json::json;
 
 use crate::{LATER, SOON};
 
@@ -160,13 +160,13 @@ async fn a_password_is_nowhere_in_the_clear() -> Result<()> {
         !events[0].contains(secret) && !signups[0].contains(secret),
         "a table has it"
     );
-    for program in e2e::process::Program::WORKERS {
+    for program in testkit::process::Program::WORKERS {
         ensure!(
             !system.process(program, 0)?.output().contains(secret),
             "{program} logged it"
         );
     }
-    let producer = system.process(e2e::process::Program::Producer, 0)?;
+    let producer = system.process(testkit::process::Program::Producer, 0)?;
     ensure!(
         !producer.output().contains(secret),
         "the producer logged it"

@@ -1,9 +1,9 @@
-//! What a worker says of its holds, and a database that refuses to keep anything.
+//! A worker's report of its holds, and a database that refuses every write.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{client::Client, ledger::Ledger, wait::eventually};
+use testkit::{client::Client, ledger::Ledger, wait::eventually};
 
 use crate::SOON;
 
@@ -22,7 +22,7 @@ pub async fn metric(worker: &Client, name: &str, queue: &str) -> Result<f64> {
     Ok(sum)
 }
 
-/// Waits until `/readyz` says that the worker has been holding for this long; returns what it says.
+/// Waits until `/readyz` says that the worker has been holding for this long; returns that page.
 pub async fn await_hold(worker: &Client, queue: &str, at_least: Duration) -> Result<String> {
     let within = SOON + at_least;
     eventually(within, format!("the worker of {queue} to hold"), || async {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     broker::Message, client::Client, process::Program, proxy::Proxy, services::Services,
     system::System, wait::eventually,
 };

@@ -3,7 +3,8 @@
 use std::{collections::HashMap, env, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use serde_json::json;
+use testkit::{
     client::Client,
     ledger::Ledger,
     load::{signup, signup_event},
@@ -15,7 +16,6 @@ use e2e::{
     system::{Destination, System},
     wait::eventually,
 };
-use serde_json::json;
 use tokio::time::{Instant, interval, sleep};
 use uuid::Uuid;
 
@@ -23,16 +23,16 @@ use crate::LATER;
 
 /// How long it goes on, in seconds, unless `LONGSHORE_HOSTILE_SECONDS` says otherwise.
 const SECONDS: u64 = 30;
-/// Quiet and attack take turns of this length, so that whatever else the machine does meets both alike.
+/// Quiet and attack take turns of this length, so that other load on the machine meets both alike.
 const TURN: Duration = Duration::from_secs(5);
 /// The pause between two good events, and between two hostile messages.
 const GOOD_EVERY: Duration = Duration::from_millis(50);
 const HOSTILE_EVERY: Duration = Duration::from_millis(10);
-/// The good p99 may be twice the quiet one. Beside other tests a difference below this is none: where the quiet p99 is
-/// 30 ms, the sixth slowest of 600 events, one slow sync of a disk that others use would decide. On demand, alone and for
-/// longer, twice is twice.
+/// Maximum difference that does not count. The good p99 may be twice the quiet one. Beside other tests a smaller
+/// difference means nothing: with a quiet p99 of 30 ms, the sixth slowest of 600 events, one slow sync of a shared disk
+/// would decide. On demand, alone and for longer, twice is twice.
 const FELT: Duration = Duration::from_millis(100);
-/// Maximum memory of a worker, in bytes, whatever comes.
+/// Maximum memory of a worker, in bytes, under any input.
 const MEMORY: u64 = 256 * 1024 * 1024;
 
 #[tokio::test]
@@ -224,7 +224,7 @@ fn hostile(number: u32, namespace: &str, victim: Uuid) -> (RawProperties, Vec<u8
     let plain = || RawProperties::new().content_type("application/json");
     let key = b"signup.requested".to_vec();
     let body = json!({"number": number}).to_string().into_bytes();
-    // What our own workers write, in a foreign hand.
+    // Our own workers' headers, from a foreign publisher.
     let forged = |properties: RawProperties| {
         properties
             .text_header("longshore-queue", format!("{namespace}integrate.crm"))

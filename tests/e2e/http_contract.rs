@@ -1,13 +1,13 @@
 //! The door, as callers see it.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{
     load::{signup, signup_event},
     process::Program,
     system::System,
 };
-use reqwest::Method;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::SOON;
@@ -16,7 +16,7 @@ const JSON: &str = "application/json";
 const EVENT: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
-/// A system with nothing behind the door, which is enough to see what the door answers.
+/// A system with nothing behind the door, which is enough to see the door's answers.
 async fn door() -> Result<System> {
     let builder = System::builder();
     Program::WORKERS
@@ -279,7 +279,7 @@ async fn a_batch_with_one_bad_event_is_refused_whole() -> Result<()> {
         problem.to_string().contains("/1"),
         "it says which of the two: {problem}"
     );
-    // What is published after it arrives after it, so nothing of the batch can still be coming.
+    // A later event arrives later, so nothing of the batch can still be coming.
     let after = client.signup(&signup("after")).await?;
     ledger.all_completed(&[after], SOON).await?;
     ensure!(ledger.events().await? == 1);
@@ -318,7 +318,7 @@ async fn health_and_metrics_are_served() -> Result<()> {
         metrics.text()
     );
     for worker in Program::WORKERS {
-        let client = e2e::client::Client::new(system.address(worker, 0)?)?;
+        let client = testkit::client::Client::new(system.address(worker, 0)?)?;
         ensure!(
             client.get("/metrics").await?.text().contains("# TYPE"),
             "{worker}"

@@ -1,7 +1,7 @@
 //! SIGKILL in the middle of load loses nothing.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     broker::{Message, Published},
     load::Load,
     process::Program,

@@ -1,18 +1,19 @@
-//! SIGKILL in the middle of a large replay: it goes on where it was, and no letter is left out.
+//! SIGKILL of the worker in the middle of a large replay: another one goes on where it was, and no letter is left out.
 
 use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use sqlx::{Connection, PgConnection};
+use testkit::{
     ledger::Ledger,
     load::Load,
+    process::Program,
     proxy::Proxy,
     receiver::{Answer, Receiver},
     services::Services,
     system::{Destination, System},
     wait::eventually,
 };
-use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ const SECOND: i64 = 1_200;
 async fn a_replay_that_is_killed_goes_on_and_sends_every_letter() -> Result<()> {
     let receiver = Receiver::start().await?;
     receiver.always(Answer::status(500));
-    let system = System::builder()
+    let mut system = System::builder()
         .destination(Destination::webhook("crm", &receiver).attempts(1, "250ms"))
         .start()
         .await?;
@@ -47,26 +48,27 @@ async fn a_replay_that_is_killed_goes_on_and_sends_every_letter() -> Result<()> 
     // The first kill: the broker has confirmed a batch, and it is not marked yet.
     let brake = Brake::pull(&ledger, FIRST).await?;
     // With a rate, however high, one batch is in hand at a time.
-    let command = ["dead", "replay", "--all", "--yes", "--rate", "100000/s"];
-    let mut replay = system.longshore_running(&[], &command)?;
-    let marking = brake.held(&ledger).await;
-    let marking = marking.with_context(|| replay.output())?;
-    replay.kill().await?;
+    let command = ["dead", "replay", "--all", "--yes", "--no-wait"];
+    let command = [&command[..], &["--rate", "100000/s"]].concat();
+    system.longshore(&command).await?.success()?;
+    let marking = brake.held(&ledger).await?;
+    system.kill(Program::Archive, 0).await?;
     brake.release(&ledger, Some(marking)).await?;
     let confirmed = Standing::read(&ledger).await?;
     confirmed.is_true_to(&receiver).await?;
 
-    // The second one: a batch is claimed, and the broker cannot confirm any of it.
+    // The second one has taken it over: a batch is claimed, and the broker cannot confirm any of it.
     let id = replay_in_the_way(&system).await?;
     let shared = Services::shared();
     let proxy = Proxy::start_before(&shared.broker_url).await?;
     let brake = Brake::pull(&ledger, SECOND).await?;
-    let mut replay = system.longshore_running(
-        &[("LONGSHORE_BROKER_URL", &proxy.before(&shared.broker_url)?)],
-        &["dead", "replay", "--resume", &id, "--yes"],
+    let through_proxy = proxy.before(&shared.broker_url)?;
+    let mut archive = system.beside(
+        Program::Archive,
+        &[("LONGSHORE_BROKER_URL", &through_proxy)],
     )?;
     let held = brake.held(&ledger).await;
-    held.with_context(|| replay.output())?;
+    held.with_context(|| archive.output())?;
     proxy.stall();
     let before = Standing::read(&ledger).await?;
     brake.release(&ledger, None).await?;
@@ -77,17 +79,22 @@ async fn a_replay_that_is_killed_goes_on_and_sends_every_letter() -> Result<()> 
         Ok(standing)
     })
     .await?;
-    replay.kill().await?;
+    archive.kill().await?;
     unconfirmed.is_true_to(&receiver).await?;
 
-    let resumed = system
-        .longshore(&["dead", "replay", "--resume", &id, "--yes", "--json"])
+    // The third one sends the rest.
+    system.start_again(Program::Archive, 0).await?;
+    system
+        .longshore(&["replay", "watch", &id])
+        .await?
+        .success()?;
+    let shown = system
+        .longshore(&["replay", "show", &id, "--json"])
         .await?
         .json()?;
-    let rest = LETTERS - unconfirmed.marked.len();
     ensure!(
-        resumed["replayed"] == rest,
-        "the rest was {rest}: {resumed}"
+        shown["replayed"] == LETTERS && shown["state"] == "done",
+        "{shown}"
     );
     ledger.all_completed(&accepted, LATER).await?;
     let letters = ledger.dead_letters().await?;
@@ -99,7 +106,7 @@ async fn a_replay_that_is_killed_goes_on_and_sends_every_letter() -> Result<()> 
     let successes = receiver.successes();
     for event in &accepted {
         let times = successes.get(&event.to_string()).copied();
-        // A kill may double what was sent and not marked, and nothing else.
+        // A kill may double letters that were sent and not marked, and no others.
         let claimed = confirmed.claimed.contains(event) || unconfirmed.claimed.contains(event);
         let most = if claimed { 2 } else { 1 };
         ensure!(
@@ -140,8 +147,8 @@ impl Standing {
         })
     }
 
-    /// Checks that what is marked arrives, though whoever sent it is dead, and what was not claimed
-    /// was not sent.
+    /// Checks that marked letters arrive, though their sender is dead, and that unclaimed ones were
+    /// not sent.
     async fn is_true_to(&self, receiver: &Receiver) -> Result<()> {
         let Self {
             marked,
@@ -190,15 +197,14 @@ async fn replay_in_the_way(system: &System) -> Result<String> {
     Ok(id.to_owned())
 }
 
-/// Holds a replay fast while it marks what the broker has confirmed, so that a kill is sure to hit it
-/// there.
+/// Stops a replay while it marks confirmed letters, so that a kill is sure to hit it there.
 struct Brake {
     /// Has the lock that the mark waits for.
     holder: PgConnection,
 }
 
 impl Brake {
-    /// Holds whoever marks the letter that makes it so many.
+    /// Stops the process that marks letter number `letters`.
     async fn pull(ledger: &Ledger, letters: i64) -> Result<Self> {
         let mut holder = ledger.pool().acquire().await?.detach();
         let trigger = format!(
@@ -247,15 +253,15 @@ impl Brake {
     }
 }
 
-/// Killed again and again, wherever it is: before the broker has confirmed, before it has counted, in between. The
-/// worker recognises what goes out a second time.
+/// Killed again and again, at any point: before the broker has confirmed, before it has counted, in between. The worker
+/// recognises repetitions.
 #[tokio::test]
 async fn a_history_replay_that_is_killed_anywhere_delivers_nothing_twice() -> Result<()> {
     // Four batches.
     const EVENTS: usize = 2_000;
     const KILLS: u64 = 3;
     let receiver = Receiver::start().await?;
-    let system = System::builder()
+    let mut system = System::builder()
         .destination(Destination::webhook("crm", &receiver))
         .start()
         .await?;
@@ -276,30 +282,30 @@ async fn a_history_replay_that_is_killed_anywhere_delivers_nothing_twice() -> Re
         ],
         &queue[..],
     ];
-    let mut replay = system.longshore_running(&[], &begin.concat())?;
+    let begun = [&begin.concat()[..], &["--no-wait", "--json"]].concat();
+    let begun = system.longshore(&begun).await?.json()?;
+    let id = begun["replay"].as_str().context("an id")?.to_owned();
     let sent = async || -> Result<i64> {
         let sent = sqlx::query_scalar("select replayed::bigint from replays");
         Ok(sent.fetch_optional(ledger.pool()).await?.unwrap_or(0))
     };
-    let mut id = String::new();
     for kill in 1..=KILLS {
         let before = sent().await?;
         eventually(LATER, "the next batch to be counted", || async {
             let sent = sent().await?;
-            ensure!(sent > before, "{sent}: {}", replay.output());
+            ensure!(sent > before, "{sent}");
             Ok(())
         })
         .await?;
         // Each time at another moment of the batch that follows.
         sleep(Duration::from_millis(80 * kill)).await;
-        replay.kill().await?;
-        let list = system.longshore(&["replay", "list", "--json"]).await?;
-        let list = list.json()?;
-        id = list["items"][0]["id"].as_str().context("an id")?.to_owned();
-        replay = system.longshore_running(&[], &["replay", "resume", &id, "--yes"])?;
+        system.kill(Program::Archive, 0).await?;
+        system.start_again(Program::Archive, 0).await?;
     }
-    let status = replay.wait(LATER).await?;
-    ensure!(status.success(), "{status}: {}", replay.output());
+    system
+        .longshore(&["replay", "watch", &id])
+        .await?
+        .success()?;
     ensure!(sent().await? == i64::try_from(EVENTS)?, "{}", sent().await?);
     eventually(
         LATER,

@@ -27,6 +27,7 @@ mod kill;
 mod killed_replay;
 mod missing_parts;
 mod neighbours;
+mod operations;
 mod outages;
 mod poison;
 mod postgres_faults;
@@ -52,7 +53,7 @@ mod wire;
 
 use std::time::Duration;
 
-/// The deadline of what should happen at once. Generous, as parallel tests share two cores.
+/// The deadline of things that should happen at once. Generous, as parallel tests share two cores.
 const SOON: Duration = Duration::from_secs(30);
-/// The deadline of what needs retries, restarts or a lot of work.
+/// The deadline of things that need retries, restarts or a lot of work.
 const LATER: Duration = Duration::from_secs(150);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     load::signup,
     private::rabbit::PrivateRabbit,
     process::Program,
@@ -72,7 +72,7 @@ async fn the_producer_alone_brings_its_exchange_back() -> Result<()> {
     system.finish().await
 }
 
-/// An operator's policy for all queues takes the delay queues away with what waits in them.
+/// An operator's policy for all queues deletes the delay queues with their messages.
 #[tokio::test]
 async fn retries_that_a_private_broker_lets_expire_are_made_all_the_same() -> Result<()> {
     let (rabbit, receiver) = (PrivateRabbit::start().await?, Receiver::start().await?);

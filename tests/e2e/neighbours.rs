@@ -1,9 +1,10 @@
-//! What messages that no library can read, or that are far too large, cost everybody else: time and memory.
+//! The cost of unreadable or far too large messages for all others: time and memory.
 
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use sqlx::Row as _;
+use testkit::{
     client::Client,
     load::signup,
     process::{Process, Program},
@@ -12,7 +13,6 @@ use e2e::{
     services::Services,
     system::{Destination, System},
 };
-use sqlx::Row as _;
 use tokio::time::{Instant, interval};
 use uuid::Uuid;
 

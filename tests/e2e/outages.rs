@@ -1,8 +1,8 @@
-//! A dependency that answers and refuses to work while a backlog waits: one hold, nothing lost, and the rest is
-//! worked off as fast as ever.
+//! A dependency that answers and refuses to work while a backlog waits: one hold, nothing lost, and the rest is handled
+//! at full speed.
 //!
-//! What the promise says is a minute with 10,000 waiting, measured on a release build. That takes minutes for each
-//! test, so it has a profile of its own:
+//! The promise is a minute with 10,000 waiting, measured on a release build. That takes minutes for each test, so it
+//! has a profile of its own:
 //!
 //! ```text
 //! cargo build --release -p longshore -p producer -p workers --bins --locked
@@ -13,7 +13,7 @@
 use std::{env, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     broker::Message,
     client::Client,
     ledger::Ledger,
@@ -36,7 +36,7 @@ const EVENTS: usize = 1_500;
 const SECONDS: usize = 8;
 /// How many deliveries are at the receiver when it begins to refuse: as many as it is sent at once.
 const AT_THE_RECEIVER: usize = 32;
-/// How many messages that are no events come meanwhile, for the archive to keep.
+/// How many messages that are not events come meanwhile, for the archive to keep.
 const GARBAGE: usize = 20;
 /// How long the deliveries of one event may take where many wait.
 const EACH: Duration = Duration::from_millis(50);
@@ -139,7 +139,7 @@ fn compare(usual: &Drain, after: &Drain) {
     );
 }
 
-/// What the database refuses.
+/// The kind of refusal of the database.
 #[derive(Clone, Copy)]
 enum Refusal {
     /// To write anything.
@@ -216,7 +216,7 @@ async fn refusing_database(refusal: Refusal) -> Result<()> {
     let usual = follow_rows(&ledger, since, events).await?;
     ledger.all_completed(&accepted, deadline).await?;
 
-    // The receiver has some when the database begins to refuse, and what it says of them cannot be recorded.
+    // The receiver has some when the database begins to refuse, and its answers to them cannot be recorded.
     receiver.hold();
     let load = Load::signups(system.client(), AT_THE_RECEIVER, 32);
     accepted.extend(load.finish(LATER).await?);

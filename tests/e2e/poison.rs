@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     load, port,
     process::Program,
     receiver::Receiver,

@@ -1,7 +1,7 @@
-//! What a database and the way to it can do to the system.
+//! Faults of a database and of the way to it.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     load::Load,
     private::postgres::PrivatePostgres,
     proxy::Proxy,
@@ -66,12 +66,12 @@ async fn the_producer_accepts_while_the_private_database_is_down() -> Result<()>
     ensure!(load.refused() == 0, "{} were refused", load.refused());
     // Garbage waits on the broker too, as nobody can archive it.
     let outsider = system.outsider().await?;
-    let garbage = e2e::broker::Message::new("garbage");
+    let garbage = testkit::broker::Message::new("garbage");
     outsider
         .publish(&system.named("received"), "signup.requested", &garbage)
         .await?;
     ensure!(system.client().get("/livez").await?.status == 200);
-    for worker in e2e::process::Program::WORKERS {
+    for worker in testkit::process::Program::WORKERS {
         ensure!(
             system.process(worker, 0)?.exited()?.is_none(),
             "{worker} gave up"

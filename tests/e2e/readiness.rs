@@ -1,7 +1,7 @@
-//! Nobody is ready before what they need is there.
+//! No program is ready before its dependencies are.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     client::Client, load::signup, process::Program, proxy::Proxy, services::Services,
     system::System, wait::eventually,
 };
@@ -13,7 +13,7 @@ use crate::{LATER, SOON};
 async fn no_program_is_ready_before_the_topology_is_declared() -> Result<()> {
     let shared = Services::shared();
     let proxy = Proxy::start_before(&shared.broker_url).await?;
-    // What declares goes over a connection of its own, which says so. The others are let through.
+    // The declarations go over a connection of their own, by that name. The others are let through.
     proxy.withhold("(errands)");
     let told = Services {
         broker_url: proxy.before(&shared.broker_url)?,

@@ -1,9 +1,9 @@
-//! What outside systems can do to the integrate worker.
+//! Faults of outside systems, as the integrate worker meets them.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     load::{Load, signup},
     process::Program,
     receiver::{Answer, Receiver},

@@ -1,7 +1,7 @@
 //! Events that break a rule: turned away with a code, visible, no dead letters.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     broker::{Message, Published},
     load::signup,
     system::System,

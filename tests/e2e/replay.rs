@@ -1,7 +1,7 @@
 //! Replays in bulk, while broker and database go down, two at once, and out of the history.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     ledger::Ledger,
     load::Load,
     private::{postgres::PrivatePostgres, rabbit::PrivateRabbit},
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{LATER, SOON};
 
 /// A system where `letters` events have died, and the receiver takes everything again.
-async fn dead(
+pub(crate) async fn dead(
     builder: Builder,
     receiver: &Receiver,
     letters: usize,
@@ -33,12 +33,12 @@ async fn dead(
     Ok((system, accepted))
 }
 
-async fn marked(ledger: &Ledger) -> Result<usize> {
+pub(crate) async fn marked(ledger: &Ledger) -> Result<usize> {
     let letters = ledger.dead_letters().await?;
     Ok(letters.iter().filter(|it| it.state == "replayed").count())
 }
 
-async fn await_marked(ledger: &Ledger, count: usize) -> Result<()> {
+pub(crate) async fn await_marked(ledger: &Ledger, count: usize) -> Result<()> {
     eventually(LATER, format!("{count} letters to be marked"), || async {
         let marked = marked(ledger).await?;
         ensure!(marked >= count, "{marked} are");

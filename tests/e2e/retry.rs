@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     load::{Load, signup},
     receiver::{Answer, Receiver},
     system::{Destination, System},

@@ -1,7 +1,7 @@
 //! More workers are more processes, with no setting changed.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     load::Load,
     process::Program,
     receiver::Receiver,

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{
+use rustix::process::Signal;
+use testkit::{
     load::{Load, signup},
     process::Program,
     receiver::Receiver,
     system::{Destination, System},
     wait::eventually,
 };
-use rustix::process::Signal;
 
 use crate::{LATER, SOON};
 
@@ -44,7 +44,7 @@ async fn calls_that_run_are_finished_and_not_made_again() -> Result<()> {
     worker.signal(Signal::TERM)?;
     eventually(SOON, "the worker to hear the signal", || async {
         let output = worker.output();
-        ensure!(output.contains("finishing what is running"), "{output}");
+        ensure!(output.contains("finishing the running work"), "{output}");
         Ok(())
     })
     .await?;

@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use serde_json::json;
+use testkit::{
     browser::{Browser, key},
     load::signup,
     process::Program,
@@ -19,7 +20,6 @@ use e2e::{
     services::Services,
     system::{Destination, System},
 };
-use serde_json::json;
 
 use crate::{LATER, SOON};
 
@@ -201,7 +201,7 @@ async fn a_signup_by_keyboard_alone_is_followed_until_it_is_completed() -> Resul
         .await?;
     ensure!(hash.is_some_and(|hash| hash.starts_with("$argon2id$")));
 
-    // Whoever comes back later sees the same again.
+    // A later visitor sees this page again.
     browser.run("location.reload()").await?;
     all_done(&browser, SOON).await?;
     leave(browser, system).await

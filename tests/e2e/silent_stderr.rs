@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::{
     client::Client,
     load::{Load, signup},
     port,
@@ -14,14 +15,14 @@ use e2e::{
     system::System,
     wait::eventually,
 };
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{LATER, SOON};
 
 /// Events whose trace lines fill both the pipe and the buffer before it.
 const EVENTS: usize = 300;
 
-/// A full disk, or a reader that is gone: what was asked for decides how a program ends.
+/// On a full disk, or with a reader that is gone, the result of the command alone decides how a
+/// program ends.
 #[test]
 fn an_output_that_takes_nothing_changes_no_exit_code() -> Result<()> {
     let folder = Scratch::new()?;

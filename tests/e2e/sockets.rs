@@ -1,16 +1,16 @@
-//! What a client can do to a listening program over a bare socket, and no HTTP library would: requests that two
-//! readers understand in two ways, connections that ask nothing, and answers that nobody reads.
+//! Attacks of a client over a bare socket, which no HTTP library would make. They are requests that two readers
+//! understand in two ways, connections without requests, and answers that are never read.
 
 use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use futures_util::future::try_join_all;
+use testkit::{
     port,
     process::{Process, Program},
     system::System,
     wait::eventually,
 };
-use futures_util::future::try_join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -183,7 +183,7 @@ fn bare(url: &str) -> String {
 }
 
 /// A system with a producer alone.
-fn door_alone() -> e2e::system::Builder {
+fn door_alone() -> testkit::system::Builder {
     let builder = System::builder();
     Program::WORKERS
         .into_iter()

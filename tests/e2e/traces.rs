@@ -1,7 +1,7 @@
-//! What operators see of one event in their tracing system.
+//! One event in the tracing system of its operators.
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     collector::{Collector, Span},
     load::signup,
     process::Program,
@@ -11,8 +11,8 @@ use e2e::{
 
 use crate::SOON;
 
-/// Spans have the kinds and attributes of OpenTelemetry's conventions for messaging and HTTP. Each stage has a trace of its own, linked to the one before: an event can be followed, and retries
-/// and replays grow no endless trace.
+/// Spans have the kinds and attributes of OpenTelemetry's conventions for messaging and HTTP. Each stage has a trace of
+/// its own, linked to the previous one: an event can be followed, and retries and replays grow no endless trace.
 #[tokio::test]
 async fn an_event_can_be_followed_from_the_door_to_the_receiver_by_its_spans() -> Result<()> {
     let (collector, receiver) = (Collector::start().await?, Receiver::start().await?);
@@ -22,7 +22,7 @@ async fn an_event_can_be_followed_from_the_door_to_the_receiver_by_its_spans() -
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())
         // As seldom as they are written out by default is too seldom for a test.
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
-        // How much is logged is another question than what is traced.
+        // The log filter does not filter traces.
         .env("LONGSHORE_LOG", "warn")
         .start()
         .await?;
@@ -44,7 +44,7 @@ async fn an_event_can_be_followed_from_the_door_to_the_receiver_by_its_spans() -
     );
     let mut sent = published(&collector, &request, "received").await?;
     let id = id.to_string();
-    // The second attempt is linked to what put the first one off.
+    // The second attempt is linked to the span that put the first one off.
     let way = [
         (Program::Validate, "validate", "accepted"),
         (Program::Store, "store", "stored"),

@@ -1,7 +1,9 @@
-//! Who is believed, and what tells messages apart.
+//! Trusted and foreign publishers, and the identity of messages.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Value, json};
+use testkit::{
     broker::{Message, Outsider, Published},
     client::Client,
     load::{signup, signup_event},
@@ -12,8 +14,6 @@ use e2e::{
     system::{Destination, System},
     wait::eventually,
 };
-use lapin::types::{AMQPValue, FieldTable};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{LATER, SOON};
@@ -70,7 +70,7 @@ async fn publish(outsider: &Outsider, exchange: &str, key: &str, message: &Messa
     Ok(())
 }
 
-/// What a command says in JSON.
+/// A command's JSON.
 async fn said(system: &System, arguments: &[&str]) -> Result<Value> {
     let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
     system.longshore(&arguments).await?.json()
@@ -135,7 +135,7 @@ async fn a_forged_message_that_expires_is_a_foreign_message_and_no_more() -> Res
     );
     still_due(&system, victim).await?;
 
-    // By its destination it is not found; by its id it goes through the door, and is whoever it came from.
+    // By its destination it is not found; by its id it goes through the door, as its publisher's message.
     let filter = ["dead", "replay", "--destination", "crm", "--yes"];
     let nothing = system.longshore(&filter).await?;
     ensure!(!nothing.stdout.contains("1 dead letter"), "{nothing:?}");
@@ -219,7 +219,7 @@ async fn our_headers_under_somebody_elses_name_count_on_no_queue() -> Result<()>
     system.finish().await
 }
 
-/// Each program, its login, and what that may write and read; nothing but this.
+/// Each program, its login, and the login's rights to write and read; no others.
 fn rights(namespace: &str) -> [(Program, String, String); 5] {
     let is = |rest: &str| format!(r"^{namespace}\.({rest})$");
     let writes = |rest: &str| {
@@ -320,7 +320,7 @@ async fn private_programs_with_logins_of_their_own_work_together_or_do_not_start
     let received = system.named("received");
     publish(&outsider, &received, "x", &Message::new("no event")).await?;
     system.ledger().await?.await_dead_letters(1, SOON).await?;
-    // The watch sees all it looks at, and brings back what was parked.
+    // The watch sees everything it looks at, and brings parked letters back.
     let parked = system.named("dead.parked");
     outsider
         .publish_to_queue(&parked, &Message::new("parked"))

@@ -1,7 +1,7 @@
 //! A publish that no queue takes is never accepted.
 
 use anyhow::{Result, ensure};
-use e2e::{load::signup, process::Program, system::System, wait::eventually};
+use testkit::{load::signup, process::Program, system::System, wait::eventually};
 
 use crate::SOON;
 

@@ -1,4 +1,4 @@
-//! What programs are given: arguments and addresses that are wrong, and what is told of them.
+//! Wrong arguments and addresses of programs, and the answers to them.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use testkit::{
     process::{Process, Program},
     scratch::Scratch,
 };
@@ -106,7 +106,7 @@ fn doctor(folder: &Path, rest: &str) -> Result<String> {
     ))
 }
 
-/// The first words of a program, which are its addresses, or what is wrong with them.
+/// The first words of a program: its addresses, or their faults.
 async fn started(program: Program, variable: &str, url: &str, folder: &Path) -> Result<String> {
     let mut command = Command::new(program.path()?);
     command.env_clear().current_dir(folder).env(variable, url);

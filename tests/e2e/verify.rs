@@ -1,21 +1,21 @@
-//! The ledger of a live system: what is missing from it is named, under traffic.
+//! The ledger of a live system: missing events are named, under traffic.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use serde_json::Value;
+use testkit::{
     broker::{Message, Published},
     load::{Load, signup, signup_event},
     process::Program,
     receiver::{Answer, Receiver},
     system::{Destination, System},
 };
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{LATER, SOON};
 
-/// Without the standing watch, which would mend what these tests break.
+/// Without the standing watch, which would mend the damage of these tests.
 const ALONE: &str = "[watch]\nenabled = false";
 
 /// The event and the verdict of everything that a survey names.
@@ -38,7 +38,7 @@ async fn a_system_balances_until_something_is_lost_and_again_once_it_is_requeued
     let ledger = system.ledger().await?;
     let accepted = Load::signups(system.client(), 20, 4).finish(SOON).await?;
     ledger.all_completed(&accepted, LATER).await?;
-    // What is refused and what is no event is accounted for as well.
+    // Refused events, and messages that are not events, are accounted for as well.
     let outsider = system.outsider().await?;
     let received = system.named("received");
     let garbage = Message::new("garbage");
@@ -94,8 +94,8 @@ async fn a_system_balances_until_something_is_lost_and_again_once_it_is_requeued
     system.finish().await
 }
 
-/// One event purged by hand, one in a delay, one swallowed by a rogue consumer, and others all the time: the two
-/// are named and the delayed one is found.
+/// One event purged by hand, one in a delay, one swallowed by a rogue consumer, and traffic all the time: the two are
+/// named and the delayed one is found.
 #[tokio::test]
 async fn under_traffic_what_was_purged_or_swallowed_is_named_and_what_is_delayed_is_found()
 -> Result<()> {
@@ -229,7 +229,7 @@ async fn what_was_forged_past_the_doors_is_named_and_nothing_honest_is() -> Resu
         .await?;
     // It is delivered, or refused as a dead letter; both show.
     let verify = ["verify", "--since", "1h", "--patience", "2s", "--json"];
-    let seen = e2e::wait::eventually(SOON, "the forged ones to be settled", || async {
+    let seen = testkit::wait::eventually(SOON, "the forged ones to be settled", || async {
         let output = system.longshore(&verify).await?;
         let survey: Value = serde_json::from_str(&output.stdout)?;
         let letters = ledger.dead_letters().await?;
@@ -257,7 +257,7 @@ async fn what_was_forged_past_the_doors_is_named_and_nothing_honest_is() -> Resu
     system.finish().await
 }
 
-/// A window of some size in little memory. What it costs is printed: `cargo nextest run --no-capture`.
+/// A window of some size in little memory. The figures are printed: `cargo nextest run --no-capture`.
 #[tokio::test]
 async fn a_large_window_takes_little_memory() -> Result<()> {
     const EVENTS: usize = 20_000;

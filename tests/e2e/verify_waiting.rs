@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{
+use serde_json::Value;
+use testkit::{
     broker::Message,
     load::{signup, signup_event},
     process::Program,
     receiver::Receiver,
     system::{Destination, System},
 };
-use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::{LATER, SOON};
 
-/// Without the standing watch, which would mend what these tests break.
+/// Without the standing watch, which would mend the damage of these tests.
 const ALONE: &str = "[watch]\nenabled = false";
 
-/// What `verify` says of what was received since then, with which exit code.
+/// The report of `verify` since then, and its exit code.
 async fn verify(system: &System, since: &str, patience: &str) -> Result<(i32, Value)> {
     let verify = ["verify", "--since", since, "--patience", patience, "--json"];
     let output = system.longshore(&verify).await?;
@@ -42,7 +42,7 @@ async fn now() -> Result<String> {
     Ok(then.format(&Rfc3339)?)
 }
 
-/// What comes in while nobody validates makes no place for what was purged; and where nothing was, that is found out.
+/// Events that arrive while no worker validates do not hide a purged one; and without a purge, all are found.
 #[tokio::test]
 async fn what_comes_later_hides_no_loss() -> Result<()> {
     let mut system = System::builder().config(ALONE).start().await?;
@@ -67,7 +67,7 @@ async fn what_comes_later_hides_no_loss() -> Result<()> {
 
     let purged = outsider.take(&queue, 1).await?;
     let purged = purged[0].message_id().context("an id")?;
-    // How many come in while the messages are counted cannot be told to the last one: it may be stuck, or unknown.
+    // The arrivals during a count cannot be counted to the last one: the purged event may be stuck, or unknown.
     let (code, survey) = verify(&system, "1h", "5s").await?;
     ensure!(
         code == 1 && verdict_of(&survey, &purged).is_some(),
@@ -98,7 +98,7 @@ async fn what_came_before_the_window_hides_no_loss() -> Result<()> {
         "{survey}"
     );
 
-    // What the history has and no queue ever got.
+    // Events of the history that no queue ever got.
     let since = now().await?;
     let lost = Message::cloud_event(&signup_event("lost"));
     outsider
@@ -115,7 +115,7 @@ async fn what_came_before_the_window_hides_no_loss() -> Result<()> {
     system.finish().await
 }
 
-/// What somebody put into the queue past the exchange is nobody's event.
+/// A message that somebody put into the queue past the exchange belongs to no event.
 #[tokio::test]
 async fn what_is_in_no_history_hides_no_loss() -> Result<()> {
     let mut system = System::builder().config(ALONE).start().await?;

@@ -1,9 +1,12 @@
-//! The standing watch: what was lost is on its way again within a minute, and nobody has asked.
+//! The standing watch: lost events are on their way again within a minute, without an operator.
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use lapin::{Connection, ConnectionProperties, types::FieldTable};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, sqlite::SqliteConnectOptions};
+use testkit::{
     broker::Message,
     dev::Dev,
     load::{Load, signup},
@@ -14,9 +17,6 @@ use e2e::{
     system::{Destination, System},
     wait::eventually,
 };
-use lapin::{Connection, ConnectionProperties, types::FieldTable};
-use serde_json::{Value, json};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use crate::{LATER, SOON};
@@ -24,7 +24,7 @@ use crate::{LATER, SOON};
 /// Looks more often than by default, for the sake of the test's time.
 pub(crate) const SWIFT: &str = "[watch]\ninterval = \"1s\"\nlag = \"3s\"";
 
-/// Waits until the queue is declared again, by whoever does that.
+/// Waits until any program has declared the queue again.
 async fn await_queue(system: &System, queue: &str) -> Result<()> {
     let outsider = system.outsider().await?;
     let name = system.named(queue);
@@ -75,7 +75,7 @@ async fn what_a_deleted_queue_held_is_stored_and_delivered_once() -> Result<()> 
     outsider.delete_queue(&system.named("validate")).await?;
     system.start_again(Program::Validate, 0).await?;
     delivered_once(&system, &receiver, &accepted).await?;
-    // It is told of, once for each.
+    // The report has each once.
     let told = eventually(SOON, "the doctor to tell", || async {
         let report = system.longshore(&["doctor", "--json"]).await?;
         let report: Value = serde_json::from_str(&report.stdout)?;
@@ -93,7 +93,7 @@ async fn what_a_deleted_queue_held_is_stored_and_delivered_once() -> Result<()> 
         "{told}"
     );
     let archive = system.address(Program::Archive, 0)?;
-    let metrics = e2e::client::Client::new(archive)?
+    let metrics = testkit::client::Client::new(archive)?
         .get("/metrics")
         .await?
         .text();
@@ -115,7 +115,7 @@ async fn what_was_accepted_without_a_binding_is_stored() -> Result<()> {
         .config(SWIFT)
         .start()
         .await?;
-    let services = e2e::services::Services::shared();
+    let services = testkit::services::Services::shared();
     let connection =
         Connection::connect(&services.broker_url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -126,9 +126,9 @@ async fn what_was_accepted_without_a_binding_is_stored() -> Result<()> {
         FieldTable::default(),
     );
     unbind.await?;
-    // As an outsider, who is not told by whom its message was taken.
+    // As an outsider, who does not learn which program took its message.
     let outsider = system.outsider().await?;
-    let event = e2e::load::signup_event("unbound");
+    let event = testkit::load::signup_event("unbound");
     let message = Message::cloud_event(&event);
     outsider
         .publish(&system.named("received"), "signup.requested", &message)
@@ -151,7 +151,7 @@ async fn one_purged_event_is_found_while_others_pass_and_one_watch_takes_over_fr
         .start()
         .await?;
     let outsider = system.outsider().await?;
-    // Whichever of the two keeps the watch: the other one goes on.
+    // If either of the two keeps the watch, the other one goes on.
     system.kill(Program::Archive, 0).await?;
     system.kill(Program::Validate, 0).await?;
     let lost = Load::signups(system.client(), 1, 1).finish(SOON).await?;
@@ -209,7 +209,7 @@ async fn what_only_waits_is_not_sent_again() -> Result<()> {
         .await?;
     let accepted = Load::signups(system.client(), 5, 1).finish(SOON).await?;
     receiver.await_count(5, SOON).await?;
-    // Long enough for the watch to look several times at what waits out its delays.
+    // Long enough for several looks of the watch at the delayed messages.
     receiver.await_count(15, LATER).await?;
     receiver.always(Answer::status(200));
     delivered_once(&system, &receiver, &accepted).await?;
@@ -271,8 +271,8 @@ async fn what_is_parked_comes_back_to_the_archive() -> Result<()> {
     system.finish().await
 }
 
-/// The embedded engines: what the broker's file held is gone, a delivery from its delay and an event from its first
-/// queue.
+/// The embedded engines: messages are deleted from the broker's file, a delivery from its delay and an event from its
+/// first queue.
 #[tokio::test]
 async fn what_vanished_from_the_file_of_dev_is_sent_again_once_and_doctor_says_so() -> Result<()> {
     let receiver = Receiver::start().await?;

@@ -1,10 +1,12 @@
-//! What RabbitMQ takes and passes on although no library can read it, is too large for one, or lost a type on the
-//! way; and a broker that gives less than it could.
+//! Messages that RabbitMQ passes on although no library can read them, that are too large for one, or that lost a type
+//! on the way; and a broker with a small frame.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use serde_json::Value;
+use sqlx::Row as _;
+use testkit::{
     load::signup,
     private::rabbit::PrivateRabbit,
     process::Program,
@@ -13,17 +15,16 @@ use e2e::{
     services::Services,
     system::{Destination, System},
 };
-use serde_json::Value;
-use sqlx::Row as _;
 
 use crate::{LATER, SOON};
 
-/// What stood still for minutes must not take longer, on a machine that runs many tests at once.
+/// Maximum time of a step that once stood still for minutes, on a machine that runs many tests at
+/// once.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// How often each odd message is sent.
 const ROUNDS: usize = 20;
 
-/// Odd messages: properties, routing key, and what their letter says.
+/// Odd messages: properties, routing key, and the text of their letter.
 pub fn odd() -> Vec<(RawProperties, &'static [u8], &'static str)> {
     let plain = || RawProperties::new().content_type("application/json");
     let key: &[u8] = b"signup.requested";
@@ -300,7 +301,7 @@ async fn a_private_broker_without_the_right_to_declare_is_enough() -> Result<()>
     let warnings = log.matches("may not declare everything").count();
     ensure!(warnings == 1, "{warnings} warnings: {log}");
     system.longshore(&["topology", "apply"]).await?.success()?;
-    // What is not there is an error that names it. Nobody is left who could declare it meanwhile.
+    // A missing part is an error that names it. No program is left to declare it meanwhile.
     for program in [Program::Producer].into_iter().chain(Program::WORKERS) {
         system.terminate(program, 0, SOON).await?;
     }
@@ -354,7 +355,7 @@ async fn a_private_broker_that_refused_for_long_is_used_again_at_once() -> Resul
         );
     }
     let validate = system.process(Program::Validate, 0)?;
-    e2e::wait::eventually(SOON, "validate to be refused", || async {
+    testkit::wait::eventually(SOON, "validate to be refused", || async {
         ensure!(validate.output().contains("did not take"), "not yet");
         Ok(())
     })

@@ -1,5 +1,5 @@
 //! The archive worker: dead letters and rejections into the database, where people find them. While
-//! the database is down they wait on the broker. Its program keeps the standing watch as well.
+//! the database is down they wait on the broker. Its program keeps the standing watch and runs operations as well.
 
 mod dead;
 mod handler;
@@ -16,6 +16,8 @@ use common::store::Store;
 use common::topology::{Names, Stage, Topology};
 use operate::history::Judge;
 
+use crate::operations::Operations;
+use crate::serve::Work;
 use crate::watch;
 
 pub use handler::{KeepDead, KeepRejections};
@@ -26,7 +28,7 @@ const NAME: &str = "longshore-archive";
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = bootstrap::command(
         NAME,
-        "Keeps dead letters and rejections, and the standing watch",
+        "Keeps dead letters, rejections and the standing watch, and runs replays",
     );
     match bootstrap::matches(command, arguments) {
         Ok(_) => crate::serve::run(NAME, run),
@@ -39,7 +41,10 @@ async fn run(program: Program) -> Result<(), Failure> {
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
         watch::start(program, broker, &rows)?;
-        Ok(workers(program, broker, &rows)?.into())
+        Ok(Work {
+            workers: workers(program, broker, &rows)?.into(),
+            operations: Some(Operations::new(program, broker, &rows)?),
+        })
     })
     .await
 }
@@ -60,7 +65,7 @@ pub fn workers(
             parked,
             ..Spec::new(queue, settings)
         };
-        Worker::new(program, Arc::clone(broker), handler, spec)
+        program.worker(broker, handler, spec)
     };
     let topology = Topology::new(&program.config.plan());
     let judge = Judge::new(&program.config)?;

@@ -1,18 +1,21 @@
-//! What it means for an event that the database would not do something.
+//! The outcome for an event that the database refused.
 
+use common::dependency::Dependency;
 use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
 use common::store::StoreError;
 
-/// The dependency, as operators know it.
-const DATABASE: &str = "postgres";
+/// Whether waiting mends it: nobody's data is to blame, and nothing else would be done either.
+pub(crate) fn is_for_later(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::Schema(_))
+}
 
-/// What becomes of an event over `error`. Only what waiting mends is waited for: were anything else held,
-/// it would be handled again and again.
+/// The outcome for an event after `error`. Only an outage holds the worker: with any other error, a hold would handle
+/// the event again and again.
 pub(crate) fn refused(error: StoreError) -> Outcome {
     match error {
-        StoreError::Unavailable(_) | StoreError::Schema(_) => Outcome::Hold {
-            dependency: DATABASE,
+        error if is_for_later(&error) => Outcome::Hold {
+            dependency: Dependency::Database,
             error: error.to_string(),
         },
         StoreError::Data(detail) => Outcome::Dead(Failure::new(ReasonCode::Unstorable, detail)),

@@ -30,17 +30,17 @@ use common::topology::{Names, Stage};
 pub use deliver::Deliver;
 
 /// How long a delivery may take beside the receiver's own time: the database is asked and told.
-const BESIDE: Duration = Duration::from_secs(60);
+const DATABASE_TIME: Duration = Duration::from_secs(60);
 
-/// How long an event may wait in a worker's hands for its turn; what has to wait longer waits on the broker. The
+/// Maximum time that an event may wait in a worker's hands for its turn; a longer wait is spent on the broker. The
 /// broker takes events back after thirty minutes; far less is enough to keep a destination busy.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
 
 /// How many turns of a rate are in hand: those of this time. What waits in hand is lost to other processes.
-const PACED: Duration = Duration::from_secs(30);
+const PACED_TIME: Duration = Duration::from_secs(30);
 
 /// How many events are in hand for each that a destination takes at once.
-const AHEAD: usize = 16;
+const IN_HAND_PER_PLACE: usize = 16;
 
 const NAME: &str = "longshore-integrate";
 
@@ -81,7 +81,7 @@ async fn run(program: Program, asked: Vec<String>) -> Result<(), Failure> {
         destinations
             .into_iter()
             .map(|destination| worker(program, broker, &rows, destination))
-            .collect()
+            .collect::<Result<Vec<_>, _>>()
     })
     .await
 }
@@ -126,30 +126,25 @@ pub fn worker(
     let handler = Deliver::new(destination, allow, Arc::clone(store))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let spec = Spec::new(queue, settings);
-    Ok(Worker::new(
-        program,
-        Arc::clone(broker),
-        Arc::new(handler),
-        spec,
-    ))
+    Ok(program.worker(broker, Arc::new(handler), spec))
 }
 
 /// How long at most the worker of a destination has one delivery in hand.
 pub(crate) fn longest_in_hand(destination: &Destination) -> Duration {
-    LONGEST_TURN + destination.timeout + BESIDE
+    LONGEST_TURN + destination.timeout + DATABASE_TIME
 }
 
 /// A destination's own settings in the shape of a stage's. Everything in hand is handled at once: it
 /// waits in the handler for one of the destination's places, so that what is asked of and told to the
-/// database before and after takes none.
+/// database before and after takes none. Each event is a batch of its own (see `together`).
 fn settings(destination: &Destination, most: u16) -> StageSettings {
-    // What is in hand must have its turn in time, however slow the receiver or small the rate.
+    // Events in hand must get their turn in time, however slow the receiver or small the rate.
     let turns = |time: Duration, each: Duration| (time.as_secs_f64() / each.as_secs_f64()) as usize;
-    let by_timeout =
-        destination.concurrency * turns(LONGEST_TURN, destination.timeout).clamp(1, AHEAD);
+    let by_timeout = destination.concurrency
+        * turns(LONGEST_TURN, destination.timeout).clamp(1, IN_HAND_PER_PLACE);
     let by_rate = destination
         .rate
-        .map_or(usize::MAX, |rate| turns(PACED, rate.interval()));
+        .map_or(usize::MAX, |rate| turns(PACED_TIME, rate.interval()));
     let prefetch = by_timeout.min(by_rate).clamp(1, usize::from(most));
     let prefetch = u16::try_from(prefetch).unwrap_or(most);
     StageSettings {

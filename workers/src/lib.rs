@@ -5,13 +5,17 @@
 //! | [`validate`] | `longshore.validate` | schema and rules | `accepted` or `rejected` |
 //! | [`store`] | `longshore.store` | one transaction a batch | `stored` or `rejected` |
 //! | [`integrate`] | `longshore.integrate.<destination>` | delivers to outside systems | nothing |
-//! | [`archive`] | `longshore.dead`, `longshore.rejected` | keeps what went wrong | nothing |
+//! | [`archive`] | `longshore.dead`, `longshore.rejected` | keeps dead letters and rejections | nothing |
 //!
-//! What they have in common (consuming, batching, retrying, holding, draining) is the runtime in
-//! `common::runtime`; what is here is only what makes each of them different.
+//! The archive's program also keeps the standing watch ([`watch`]) and runs the operations that operators start
+//! ([`operations`]).
+//!
+//! Their common part (consuming, batching, retrying, holding, draining) is the runtime in
+//! `common::runtime`; this package holds only the differences.
 
 pub mod archive;
 pub mod integrate;
+pub mod operations;
 pub mod store;
 pub mod validate;
 pub mod watch;
@@ -21,4 +25,4 @@ mod serve;
 #[cfg(test)]
 mod testbed;
 
-pub use serve::{serve, work};
+pub use serve::{Work, serve, work};

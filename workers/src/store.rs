@@ -51,10 +51,5 @@ pub fn worker(
     let handler = StoreEvents::new(Arc::clone(store), config.destinations.clone(), seal);
     let queue = Names::new(config.namespace.clone()).store();
     let spec = Spec::new(queue, config.stage(Stage::Store));
-    Ok(Worker::new(
-        program,
-        Arc::clone(broker),
-        Arc::new(handler),
-        spec,
-    ))
+    Ok(program.worker(broker, Arc::new(handler), spec))
 }

@@ -2,13 +2,15 @@
 //! them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::config::{Config, Destination, Secret};
 use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::namespace::Namespace;
+use common::outcome::Outcome;
 use common::reason::ReasonCode;
-use common::runtime::{Claim, Received};
+use common::runtime::{Claim, Handler, Received, call_handler};
 use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
@@ -17,7 +19,7 @@ use operate::history::Judge;
 use serde_json::json;
 use uuid::Uuid;
 
-/// What the destination of the tests is called.
+/// The name of the tests' destination.
 pub(crate) const CRM: &str = "crm";
 
 /// A store with its tables, and nothing in them.
@@ -41,7 +43,7 @@ fn at(location: &Location) -> Arc<dyn Store> {
     Arc::new(SqliteStore::at(location, &Namespace::default()))
 }
 
-/// What password hashes are sealed with.
+/// The seal of password hashes.
 pub(crate) fn seal() -> Seal {
     Seal::new(["a secret of the tests"])
 }
@@ -53,6 +55,11 @@ pub(crate) fn judge() -> Judge {
     Judge::new(&config).expect("a judge")
 }
 
+/// What a worker makes of these events with `handler`.
+pub(crate) async fn handle(handler: &impl Handler, events: &[Received]) -> Vec<Outcome> {
+    call_handler(handler, events, Duration::from_secs(600)).await
+}
+
 /// Where an event stands.
 ///
 /// # Panics
@@ -62,7 +69,7 @@ pub(crate) async fn status(store: &Arc<dyn Store>, id: EventId) -> EventStatus {
     status.expect("the event is known")
 }
 
-/// The letter of a message that was no event and died in `queue`; `entry_key` is that of its entry in the history.
+/// The letter of a message that was not an event and died in `queue`; `entry_key` is that of its entry in the history.
 pub(crate) fn foreign_letter(queue: &str, entry_key: Uuid) -> DeadLetter {
     DeadLetter {
         id: Uuid::now_v7(),

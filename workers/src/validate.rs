@@ -1,5 +1,5 @@
-//! The validate worker: every event, through whichever door it came, meets the same schema and the
-//! same rules here; foreign shapes become canonical events.
+//! The validate worker: every event, from every door, passes one schema and one set of rules here;
+//! foreign shapes become canonical events.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -42,10 +42,5 @@ pub fn worker(program: &Program, broker: &Arc<dyn Broker>) -> Result<Worker, Fai
     let handler = Validate::new(types, config.limits.events(), config.broker.logins(), seal);
     let queue = Names::new(config.namespace.clone()).validate();
     let spec = Spec::new(queue, config.stage(Stage::Validate));
-    Ok(Worker::new(
-        program,
-        Arc::clone(broker),
-        Arc::new(handler),
-        spec,
-    ))
+    Ok(program.worker(broker, Arc::new(handler), spec))
 }

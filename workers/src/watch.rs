@@ -1,17 +1,17 @@
-//! The standing watch: nothing is lost or silently stuck without anybody being told, and what can be mended is.
+//! The standing watch: it reports everything lost or stuck, and mends it where possible.
 //!
-//! It is kept by archive workers, by one of all copies at a time, under a lease in the database. Every few seconds
-//! it looks at all queues, follows the history with a lag, and asks the tables what is due:
+//! One archive worker at a time keeps it, under a lease in the database. Every few seconds it looks at all queues,
+//! follows the history with a lag, and asks the tables for due deliveries:
 //!
 //! | finds | does |
 //! |--|--|
 //! | an event of the history in no table and no queue | sends it to `validate` again |
 //! | a delivery that is due and in no queue | sends it to its queue again |
 //! | a parked dead letter | brings it back to the archive |
-//! | a missing or unconsumed queue, suspects, a clock that jumped | says so |
+//! | a missing or unconsumed queue, suspects, a clock that jumped | reports it |
 //!
-//! What it sends says that it may have come before, so a false alarm changes nothing. What is wrong is in
-//! `longshore doctor` (the table `watch_findings`) and in the gauge `longshore_watch_findings`.
+//! Its messages say that they may have come before, so a false alarm changes nothing. Its findings are in `longshore
+//! doctor` (the table `watch_findings`) and in the gauge `longshore_watch_findings`.
 
 mod altered;
 mod clock;
@@ -47,7 +47,7 @@ use self::queues::Queues;
 const LEASE_INTERVALS: u32 = 3;
 const SHORTEST_LEASE: Duration = Duration::from_secs(15);
 
-/// How long a repair is told of.
+/// How long a repair is reported.
 const TOLD: time::Duration = time::Duration::HOUR;
 
 /// Something that is wrong.
@@ -65,7 +65,7 @@ pub(crate) fn found(
     }
 }
 
-/// What the watch works on.
+/// The dependencies of the watch.
 pub(crate) struct Post {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) store: Arc<dyn Store>,
@@ -78,7 +78,7 @@ pub(crate) struct Post {
     holder: Uuid,
 }
 
-/// Keeps the watch until the program is told to stop, where the configuration asks for it.
+/// Keeps the watch until the program has to stop, if the configuration enables it.
 ///
 /// # Errors
 /// A configured event type cannot be used.
@@ -122,13 +122,13 @@ impl Post {
     }
 }
 
-/// One keeping of the watch: what it has seen so far.
+/// One term of the watch: its knowledge so far.
 struct Watch {
     post: Arc<Post>,
-    /// What is known only while we hold the lease.
+    /// Knowledge that is valid only while we hold the lease.
     shift: Option<Shift>,
     clock: Clock,
-    /// Whether the last round failed, so that it is said once.
+    /// Whether the last round failed, so that a failure is logged once.
     is_failing: bool,
     told: Option<Vec<WatchFinding>>,
 }
@@ -228,7 +228,7 @@ impl Watch {
         Ok(true)
     }
 
-    /// Says what was found, where it is not what was said before.
+    /// Reports the findings, if they differ from the last report.
     async fn tell(&mut self, findings: Vec<WatchFinding>) -> Result<(), Failure> {
         show(&findings);
         if self.told.as_ref() == Some(&findings) {
@@ -255,7 +255,7 @@ impl Watch {
     }
 }
 
-/// What a part of the watch has found, or that it cannot see.
+/// The findings of a part of the watch, or that it cannot see.
 fn seen(
     part: &str,
     looked: Result<impl IntoIterator<Item = WatchFinding>, Failure>,
@@ -263,7 +263,7 @@ fn seen(
     match looked {
         Ok(findings) => findings.into_iter().collect(),
         Err(failure) => {
-            let detail = format!("what is wrong with {part} is not seen and not mended: {failure}");
+            let detail = format!("problems of {part} cannot be seen or mended: {failure}");
             vec![found(finding::BLIND, part, 1, detail)]
         }
     }

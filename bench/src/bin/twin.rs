@@ -1,4 +1,4 @@
-//! Runs the raw twin by hand and prints what it came to as JSON.
+//! Runs the raw twin by hand and prints its figures as JSON.
 
 use anyhow::Result;
 use bench::twin::{Load, Services, Tuning, backlog, fed};

@@ -27,7 +27,7 @@ impl Acks {
         self.prefix.done(tag);
     }
 
-    /// Acks what can be acked; answers how many deliveries that settles. [`sent`](Self::sent) drives it.
+    /// Acks the finished deliveries; returns how many deliveries that settles. [`sent`](Self::sent) drives it.
     pub(super) fn settle(&mut self) -> u64 {
         let Some((tag, settled)) = self.prefix.take() else {
             return 0;

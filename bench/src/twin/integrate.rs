@@ -120,7 +120,7 @@ impl Integrate {
                     }
                 }
             }
-            // As in the store hop: alone a transaction takes what there is, a second one has to be full.
+            // As in the store hop: a transaction alone takes all that is there, a second one has to be full.
             let room = recording.is_empty()
                 || (recording.len() < transactions && delivered.len() >= batch);
             if room && !delivered.is_empty() {
@@ -131,7 +131,7 @@ impl Integrate {
     }
 }
 
-/// POSTs one event, signed; answers the connection, free again, and what came of it.
+/// POSTs one event, signed; returns the connection, free again, and the result.
 async fn post(
     mut client: Client,
     target: &Target,
@@ -149,7 +149,8 @@ async fn post(
         .as_ref()
         .context("an event has no message_id")?
         .as_str();
-    let event_id = Uuid::try_parse(id).with_context(|| format!("message_id {id:?} is no UUID"))?;
+    let event_id =
+        Uuid::try_parse(id).with_context(|| format!("message_id {id:?} is not a UUID"))?;
     let sent = Instant::now();
     let headers = signer.headers(id, &data)?;
     let content_type = HeaderValue::from_static("application/cloudevents+json");

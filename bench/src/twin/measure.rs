@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Confirms in flight while publishing: 2,000 are about 5 percent faster than 1,000, and more gain nothing measurable.
 const WINDOW: usize = 2000;
 
-/// What the twin is to work through.
+/// The work of the twin.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// How many events.
@@ -29,7 +29,7 @@ pub struct Load {
     pub deliver: bool,
 }
 
-/// What a run of the twin came to.
+/// The figures of a run of the twin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
     /// Events whose way ended, each at its one end.
@@ -69,14 +69,14 @@ pub async fn backlog(services: &Services, load: &Load, tuning: &Tuning) -> Resul
     .await
 }
 
-/// Publishes while the twin works, as fast as it goes or `rate` events a second, and measures from the first publish until
-/// the way of every event has ended.
+/// Publishes while the twin works, at full speed or `rate` events a second, and measures from the first publish until
+/// the last event has ended its way.
 ///
 /// It uses a fresh namespace and removes it again.
 ///
-/// Latencies depend on how the database is reached: sqlx 0.9 leaves Nagle's algorithm on over TCP, and from some batch size on
-/// each statement then waits about 40 ms for a delayed acknowledgement. Over a Unix socket (`?host=/var/run/postgresql`) it
-/// does not.
+/// Latencies depend on the connection to the database. sqlx 0.9 leaves Nagle's algorithm on over TCP, and from some
+/// batch size on each statement then waits about 40 ms for a delayed acknowledgement. A Unix socket
+/// (`?host=/var/run/postgresql`) has no such wait.
 ///
 /// # Errors
 /// As [`backlog`].
@@ -177,7 +177,7 @@ fn run(
     }
 }
 
-/// Sets up a namespace of its own for `work` and removes it whatever came of that.
+/// Sets up a namespace of its own for `work` and removes it after success and failure.
 async fn in_fresh_namespace(
     services: &Services,
     deliver: bool,
@@ -192,7 +192,7 @@ async fn in_fresh_namespace(
     .await;
     let broker = topology::delete(&services.broker_url, &namespace).await;
     let database = schema::drop(&services.database_url, &namespace).await;
-    // What failed first matters most; the rest may only follow from it.
+    // The first failure matters most; the rest may only follow from it.
     let run = worked?;
     broker
         .and(database)

@@ -92,8 +92,8 @@ impl Store {
                     }
                 }
             }
-            // A transaction costs nearly the same for one event as for many: alone it takes what there is, but a second one
-            // beside it has to be full.
+            // A transaction costs nearly the same for one event as for many. Alone it takes all that is there, but a
+            // second one beside it has to be full.
             let room =
                 inserting.is_empty() || (inserting.len() < transactions && waiting.len() >= batch);
             if room && !waiting.is_empty() {

@@ -17,7 +17,7 @@ pub(super) struct Validate {
     accepted: ShortString,
 }
 
-/// What is read of an event here.
+/// The parts of an event that are read here.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     specversion: &'a str,
@@ -70,7 +70,7 @@ impl Validate {
 /// Publishes an event on to `accepted` under its type; answers the tag of its delivery.
 async fn forward(channel: &Channel, accepted: ShortString, delivery: Delivery) -> Result<u64> {
     let event: Envelope<'_> =
-        serde_json::from_slice(&delivery.data).context("an event is no CloudEvent")?;
+        serde_json::from_slice(&delivery.data).context("an event is not a CloudEvent")?;
     ensure!(
         event.specversion == "1.0",
         "an event has specversion {:?}",

@@ -1,4 +1,4 @@
-//! The command line of a program that runs until it is told to stop.
+//! The command line of a program that runs until its stop signal.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -8,10 +8,10 @@ use clap::{ArgMatches, Command};
 /// The end of every program's help: configuration, signals and exit codes.
 const CONFIGURATION: &str = "\
 Configuration: environment (LONGSHORE_BROKER_URL, LONGSHORE_DATABASE_URL, LONGSHORE_NAMESPACE, LONGSHORE_LISTEN, …), \
-then the file that LONGSHORE_CONFIG names, then defaults; docs/configuration.md lists all of it, and `longshore doctor` \
-shows what is in force. SIGTERM and Ctrl-C end it in good order, a second one at once.
+then the file that LONGSHORE_CONFIG names, then defaults. docs/configuration.md lists all keys, and `longshore doctor` \
+shows the settings in force. SIGTERM and Ctrl-C end the program in good order, a second signal at once.
 
-Exit codes: 0 told to stop, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
+Exit codes: 0 stopped by a signal, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
 
 /// The command line of the program `name`: `--help` and `--version`, to which it adds its own.
 pub fn command(name: &'static str, about: &'static str) -> Command {
@@ -21,8 +21,8 @@ pub fn command(name: &'static str, about: &'static str) -> Command {
         .after_help(CONFIGURATION)
 }
 
-/// Reads arguments, the first of which is the name of the program. What was asked for instead of a start is printed
-/// (help, the version), and so is what cannot be understood; the error is the exit code.
+/// Reads arguments, the first of which is the name of the program. Prints the help or the version, or the error about
+/// arguments it cannot read; the error value is the exit code.
 ///
 /// # Errors
 /// The program is not to be started.

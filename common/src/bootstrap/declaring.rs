@@ -4,21 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Failure, Program, millis};
+use super::{Failure, Program};
 use crate::broker::{Broker, BrokerError, declare_anew};
 use crate::tasks;
+use crate::telemetry::millis;
 use crate::topology::{Names, Topology};
 
-/// How often the topology is declared again, in case somebody deleted a part of it. What is there stays as
-/// it is, and costs the broker a look.
+/// How often the topology is declared again, in case somebody deleted a part of it. Existing parts stay as they are,
+/// and cost the broker a look.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// The pause between two declarations that publishers or consumers asked for.
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Program {
-    /// Declares the topology, waiting for the broker as long as it takes; `false` when the program
-    /// was stopped before. From then on what somebody deletes of it is declared again within seconds.
+    /// Declares the topology, waiting for the broker as long as it takes; `false` when the program was stopped before.
+    /// From then on, deleted parts are declared again within seconds.
     ///
     /// # Errors
     /// Something is declared otherwise already: no waiting mends that.
@@ -51,11 +52,10 @@ impl Program {
         }
     }
 
-    /// Declares the topology again and again, at once where something of it was missed, until the program
-    /// is told to stop.
+    /// Declares the topology again and again, at once after a missing part was met, until the program must stop.
     async fn keep_declared(self, broker: Arc<dyn Broker>, topology: Topology) {
         let first = Names::new(self.config.namespace.clone()).validate();
-        // What was last said to be wrong: once is enough.
+        // The problem that was logged last: once is enough.
         let mut told = None;
         while self.pause(PAUSE).await {
             let missed = tokio::select! {
@@ -69,7 +69,7 @@ impl Program {
             }
             match declare_anew(&*broker, &topology).await {
                 Ok(()) => told = None,
-                // The others go by another list now: they would not believe what this program publishes.
+                // The others use another list now: they would not believe this program's messages.
                 Err(error @ BrokerError::Distrust { .. }) => {
                     tracing::error!(%error, "stopping");
                     self.stop.cancel();

@@ -6,13 +6,14 @@ use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbit::RabbitBroker;
 use crate::broker::{Broker, BrokerError};
 use crate::config::Config;
+use crate::dependency::EngineKind;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::topology::{Names, levels_for};
 
-/// The broker of a configuration: RabbitMQ, or for `sqlite:PATH` the embedded one. Nothing is connected
-/// or opened yet. `name` is what operators see beside the connections of this process.
+/// The broker of a configuration: RabbitMQ, or for `sqlite:PATH` the embedded one. Nothing is connected or opened yet.
+/// `name` is the operators' name for the connections of this process.
 ///
 /// # Errors
 /// The configuration cannot be used.
@@ -37,4 +38,13 @@ pub fn store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
         return Ok(Arc::new(SqliteStore::new(database, namespace)?));
     }
     Ok(Arc::new(PostgresStore::new(database, namespace)?))
+}
+
+/// What keeps the rows of a configuration.
+pub(super) fn database(config: &Config) -> EngineKind {
+    if config.database.url.is_embedded() {
+        EngineKind::SqliteDatabase
+    } else {
+        EngineKind::Postgres
+    }
 }

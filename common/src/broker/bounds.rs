@@ -1,12 +1,12 @@
-//! What a message may be at most: the bounds that AMQP sets, the same for every engine.
+//! The bounds of a message: those of AMQP, for every engine.
 
 use crate::event::{header, message_word};
 pub(super) use crate::message::belongs_to_broker;
 use crate::message::{HeaderValue, Message};
 use crate::outcome::FieldError;
 
-/// Maximum bytes of properties and headers together, where nothing sets a lower bound. It leaves room in
-/// RabbitMQ's default frame of 128 KiB for what the broker adds.
+/// Maximum bytes of properties and headers together, unless a lower bound is set. It leaves room in RabbitMQ's default
+/// frame of 128 KiB for the broker's additions.
 pub(crate) const MAX_BYTES: usize = 100_000;
 
 /// How deep headers may be nested. Deeper ones are somebody's attempt on our stack.
@@ -15,7 +15,7 @@ pub(super) const DEEPEST: usize = 32;
 /// The most bytes of a name: AMQP's short string.
 pub(super) const LONGEST_NAME: usize = 255;
 
-/// Maximum bytes of the sentence that says what was left out.
+/// Maximum bytes of the sentence about omissions.
 const LONGEST_NOTE: usize = 300;
 
 /// Whether a text can be a name, or why not.
@@ -30,9 +30,9 @@ pub(super) fn name(what: &str, text: &str) -> Result<(), String> {
     ))
 }
 
-/// Makes a message fit to be published, in at most `room` bytes of properties and headers: our own texts are
-/// cut, then foreign headers are left out, the largest first, with a note. The error says what can be written
-/// down in no way.
+/// Makes a message fit to be published, in at most `room` bytes of properties and headers. Our own texts are cut; then
+/// foreign headers are left out, the largest first, with a note. The error names a part that cannot be written down at
+/// all.
 pub(super) fn fit(message: &mut Message, room: usize) -> Result<(), String> {
     let mut bytes = size(message)?;
     if bytes <= room {
@@ -93,7 +93,7 @@ fn leave_out(message: &mut Message, mut bytes: usize, room: usize) {
         .collect();
     foreign.sort_by(|one, other| other.cmp(one));
     let note = 1 + header::NOTE.len() + 5 + LONGEST_NOTE;
-    // What is left out still tells this message from another.
+    // An omitted part still distinguishes this message from another.
     let word = message_word(message);
     bytes += 1 + header::DIGEST.len() + 5 + word.len();
     message.headers.set(header::DIGEST, word);
@@ -116,7 +116,7 @@ fn leave_out(message: &mut Message, mut bytes: usize, room: usize) {
     }
 }
 
-/// Field errors as JSON of at most `longest` bytes: what is over is left out.
+/// Field errors as JSON of at most `longest` bytes: the rest is left out.
 pub(crate) fn errors_as_json(mut errors: Vec<FieldError>, longest: usize) -> String {
     loop {
         let text = serde_json::to_string(&errors).unwrap_or_default();

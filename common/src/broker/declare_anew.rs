@@ -1,16 +1,16 @@
-//! Declaring what may be missing while doors are open.
+//! Declaring parts that may be missing while doors are open.
 
 use std::time::Duration;
 
 use super::{Broker, BrokerError};
 use crate::topology::{Binding, QueueKind, Target, Topology};
 
-/// How long a work queue that is missing beside the history stays missing at least. A door that has published
-/// into its absence looks for it within this time, so what is in no queue is not accepted.
+/// Minimum time that a missing work queue beside the history stays missing. A door that has published meanwhile looks
+/// for the queue within this time, so it accepts no event that is in no queue.
 const MISSING_FOR: Duration = Duration::from_secs(1);
 
-/// Declares everything in the topology, as [`Broker::apply`] does, but not while a door may take the history for
-/// the work queue: its absence lasts long enough for every door to notice.
+/// Declares everything in the topology, as [`Broker::apply`] does, but keeps a missing work queue missing long enough
+/// for every door to notice. Otherwise a door could take the history for the work queue.
 ///
 /// # Errors
 /// As [`Broker::apply`].

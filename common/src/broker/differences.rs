@@ -1,4 +1,4 @@
-//! What every engine says of a topology that is not as it should be.
+//! The words of every engine for a topology that differs from the configuration.
 
 /// A thing that is not there.
 pub(super) fn missing(thing: &str) -> String {

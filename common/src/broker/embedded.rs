@@ -1,10 +1,9 @@
-//! A broker in one SQLite file, for one machine: what a newcomer and a unit test run.
+//! A broker in one SQLite file, for one machine: for newcomers and unit tests.
 //!
-//! Several programs may have the file open. What is published is on the disk before it is confirmed;
-//! what is published, settled and taken at the same time is written in one transaction. A message is
-//! held by one consumer at a time; what a program held that has ended is given back by whoever looks
-//! at the file next. There is no server and nothing to configure, and it scales to no second machine:
-//! for that there is RabbitMQ, behind the same trait.
+//! Several programs may have the file open. A message is on the disk before it is confirmed. Publishes, settlements and
+//! takes at the same time are written in one transaction. A message is held by one consumer at a time. The messages of
+//! a program that has ended are given back by the next program that looks at the file. There is no server and nothing
+//! to configure. A second machine needs RabbitMQ, behind the same trait.
 
 mod clock;
 mod consumer;
@@ -44,6 +43,7 @@ use super::{
 };
 use crate::config;
 use crate::config::EMBEDDED_LOGIN;
+use crate::dependency::EngineKind;
 use crate::sqlite::{Database, Location};
 use crate::tasks::supervised_until;
 use crate::telemetry::metrics;
@@ -65,26 +65,26 @@ pub struct EmbeddedBroker {
     clock: Clock,
     open: OnceCell<Open>,
     closing: CancellationToken,
-    /// Without a word of farewell, the tasks give back what is held, as far as they still run; else our
-    /// lock tells the next one.
+    /// If dropped without `close`, the tasks give the held messages back, as far as they still run; otherwise our free
+    /// lock tells the next program.
     _dropped: DropGuard,
     tasks: TaskTracker,
     /// Something of the topology is missing.
     missed: Notify,
 }
 
-/// What there is once the file is open.
+/// The parts of an open file.
 struct Open {
     engine: Arc<Engine>,
     publisher: Publisher,
 }
 
 impl EmbeddedBroker {
-    /// The broker of a configuration whose URL is `sqlite:PATH`. Nothing is opened yet: the first use
-    /// does, and makes the file if there is none.
+    /// The broker of a configuration whose URL is `sqlite:PATH`. Nothing is opened yet: the first use opens the file,
+    /// and makes it if it is missing.
     ///
-    /// `names` are those of the namespace, and `name` is what operators see beside what this program
-    /// holds. Must be used within a tokio runtime.
+    /// `names` are those of the namespace, and `name` is the operators' name for this program's holdings. Must be used
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// The URL names no SQLite file.
@@ -220,7 +220,7 @@ impl Broker for EmbeddedBroker {
             Box::pin(async move { declare::delete(connection, &topology).await })
         });
         deleted.await?;
-        // Whoever consumes what is gone is to hear of it.
+        // The consumers of a deleted queue must notice.
         engine.wakes.wake_all();
         Ok(())
     }
@@ -228,7 +228,8 @@ impl Broker for EmbeddedBroker {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let began = Instant::now();
         let published = self.publish_one(publication).await;
-        metrics::published(&published, began.elapsed());
+        let failed = published.as_ref().err().map(PublishError::name);
+        metrics::published(failed, began.elapsed());
         if let Err(PublishError::Unroutable { .. }) = published {
             self.missed.notify_one();
         }
@@ -343,6 +344,10 @@ impl Broker for EmbeddedBroker {
         true
     }
 
+    fn engine(&self) -> EngineKind {
+        EngineKind::SqliteBroker
+    }
+
     fn user(&self) -> Option<&str> {
         Some(EMBEDDED_LOGIN)
     }
@@ -357,7 +362,7 @@ impl Broker for EmbeddedBroker {
     }
 }
 
-/// What is behind a lock. Nothing that holds one of ours can leave it half-changed.
+/// The content of a lock. No holder of our locks can leave it half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,13 +11,13 @@ pub enum BrokerError {
     Unreachable {
         /// Host and port, without the password.
         address: String,
-        /// What went wrong.
+        /// The error.
         detail: String,
     },
     /// The broker takes no messages now, such as for lack of memory or disk.
     #[error("the broker takes no messages now: {0}")]
     Blocked(String),
-    /// The broker refuses what we may not do.
+    /// The broker refuses an act that we have no right to.
     #[error("the broker refuses: {0}")]
     Refused(String),
     /// A queue or exchange is there with other arguments.
@@ -55,7 +55,7 @@ pub enum PublishError {
         exchange: String,
         /// The routing key.
         routing_key: String,
-        /// What the broker said.
+        /// The broker's words.
         reason: String,
     },
     /// It cannot be written down for the broker at all, such as a name over 255 bytes.

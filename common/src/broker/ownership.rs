@@ -1,4 +1,4 @@
-//! Whether what a subscription has in hand is still ours, for a process that may have stood still.
+//! Whether a subscription's messages are still ours, for a process that may have stood still.
 //!
 //! A process that is frozen misses that its link was lost: when it wakes, everything looks as it did before.
 //! Only the clock does not. So an answer of the broker proves for a short while that the subscription is

@@ -1,9 +1,9 @@
 //! RabbitMQ over AMQP 0-9-1.
 //!
-//! Three connections, each opened when it is first needed and kept up from then on: one publishes
-//! (RabbitMQ stops reading a publishing connection when it runs out of memory or disk, acks and all,
-//! so it must do nothing else), one consumes, and one runs errands: declaring and looking at queues,
-//! where an answer such as "no such queue" costs a channel.
+//! Three connections, each opened when it is first needed and kept up from then on. One publishes: RabbitMQ stops
+//! reading a publishing connection when it runs out of memory or disk, acks and all, so it must do nothing else. One
+//! consumes. One runs errands: declaring and looking at queues, where an answer such as "no such queue" costs a
+//! channel.
 
 mod confirms;
 mod connection;
@@ -16,6 +16,7 @@ mod history;
 mod look;
 mod publisher;
 mod publishing;
+mod settings;
 mod settlements;
 mod wire;
 
@@ -32,22 +33,24 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::connection::{Link, Settings};
+use self::connection::Link;
 use self::convert::short;
 use self::publisher::{Pace, Publisher};
+use self::settings::Settings;
 use super::{
     Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication, PublishError,
     Subscription, Waiting,
 };
 use crate::config;
+use crate::dependency::EngineKind;
 use crate::event::Limits;
 use crate::topology::{Binding, Names, Stage, Topology};
 
 /// An exchange that every RabbitMQ has, to ask for.
 const ALWAYS_THERE: &str = "amq.topic";
 
-/// Maximum bytes of bodies that one consumer is given before it settles any: its prefetch is lowered until as
-/// many bodies of the largest size fit. With the default limits that is next to no lowering at all.
+/// Maximum bytes of bodies that one consumer gets before it settles any: its prefetch is lowered until as many bodies
+/// of the largest size fit. With the default limits the prefetch stays nearly unchanged.
 const MAX_IN_HAND: usize = 384 * 1024 * 1024;
 
 /// A RabbitMQ broker.
@@ -65,9 +68,9 @@ pub struct RabbitBroker {
     probe: Mutex<Option<Channel>>,
     /// The channel for questions that are asked all the time.
     kept: Mutex<Option<Channel>>,
-    /// It was said what this user may not declare.
+    /// The missing rights of this user were logged.
     warned: AtomicBool,
-    /// Nothing new is published, what is under way is finished.
+    /// Nothing new is published, running publishes are finished.
     draining: CancellationToken,
     /// Connections end.
     closing: CancellationToken,
@@ -79,16 +82,15 @@ pub struct RabbitBroker {
 
 impl RabbitBroker {
     /// The broker of a configuration. Nothing is connected yet, so this works while the broker is
-    /// down: the first use connects, and from then on the connection is kept up in the background.
-    /// While it is down, everything fails at once.
+    /// down. The first use connects, and from then on the connection is kept up in the background.
+    /// While the broker is down, everything fails at once.
     ///
-    /// `names` are those of the namespace, `levels` is how many delay levels its topology declares
-    /// (`topology::levels_for(plan.longest_delay)`), and `name` is what operators see beside each
-    /// connection. Must be called within a tokio runtime. Of bodies over `limits` only beginning, size and
-    /// hash arrive.
+    /// `names` are those of the namespace. `levels` is how many delay levels its topology declares
+    /// (`topology::levels_for(plan.longest_delay)`). `name` is the operators' name for each connection. Must be called
+    /// within a tokio runtime. Of bodies over `limits` only beginning, size and hash arrive.
     ///
     /// # Errors
-    /// The URL is no AMQP URL.
+    /// The URL is not an AMQP URL.
     pub fn new(
         config: &config::Broker,
         names: Names,
@@ -142,7 +144,7 @@ impl RabbitBroker {
         ask: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
         let mut kept = self.kept.lock().await;
-        // Taken out: whoever goes away in the middle leaves no channel with an answer still to come.
+        // Taken out: a caller that goes away in the middle leaves no channel with an answer still to come.
         let channel = match kept.take() {
             Some(channel) if channel.status().connected() => channel,
             _ => self.errands.channel().await?,
@@ -152,8 +154,8 @@ impl RabbitBroker {
         Ok(answer)
     }
 
-    /// How large a body may be that `queue` hands out: outsiders publish to the validate worker's, and what
-    /// they send may be no larger than an event.
+    /// Maximum size of a body that `queue` hands out. Outsiders publish to the validate worker's queue, and their
+    /// messages may be no larger than an event.
     fn body_limit(&self, queue: &str) -> usize {
         match self.names.stage_of(Names::without_suspect(queue)) {
             Some((Stage::Validate, _)) => self.limits.event_bytes,
@@ -304,6 +306,10 @@ impl Broker for RabbitBroker {
         seen: &mut (dyn FnMut(Waiting) + Send),
     ) -> Result<bool, BrokerError> {
         look::look(&self.errands, queue, most, seen).await
+    }
+
+    fn engine(&self) -> EngineKind {
+        EngineKind::RabbitMq
     }
 
     fn user(&self) -> Option<&str> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// How often the time is noted.
 const BEAT: Duration = Duration::from_millis(20);
 
-/// A gap longer than this is a standstill. Another process needs about as long to take over what was in hand.
+/// A gap longer than this is a standstill. Another process needs about as long to take over messages in hand.
 const STANDSTILL: Duration = Duration::from_millis(100);
 
 /// A moment by both clocks: one does not run on while the machine sleeps, the other may be set.
@@ -54,7 +54,7 @@ impl Wakefulness {
     /// That of this process, whose time is noted from the first call on.
     pub(super) fn of_this_process() -> &'static Self {
         static WAKEFULNESS: LazyLock<Wakefulness> = LazyLock::new(|| {
-            // Without it, whatever is not asked for a while counts as a standstill: the safe side.
+            // Without it, a pause between two questions counts as a standstill: the safe side.
             let _ = thread::Builder::new()
                 .name("wakefulness".to_owned())
                 .spawn(note_for_ever);

@@ -1,8 +1,9 @@
-//! Publishing in a span of its own, which the messages name as what sent them.
+//! Publishing in a span of its own, which the messages name as their sender.
 
 use tracing::{Instrument as _, Span};
 
 use super::{Address, Broker, Publication, PublishError};
+use crate::dependency::EngineKind;
 use crate::telemetry::trace;
 
 /// Publishes as [`Broker::publish_all`] does, with the context of the trace written into each message.
@@ -10,7 +11,10 @@ pub async fn publish_traced(
     broker: &dyn Broker,
     publications: Vec<Publication>,
 ) -> Vec<Result<(), PublishError>> {
-    in_span(publications, |outgoing| broker.publish_all(outgoing)).await
+    in_span(broker.engine(), publications, |outgoing| {
+        broker.publish_all(outgoing)
+    })
+    .await
 }
 
 /// Publishes as [`Broker::publish_reaching`] does, with the context of the trace written into each message.
@@ -19,20 +23,21 @@ pub async fn publish_traced_reaching(
     queue: &str,
     publications: Vec<Publication>,
 ) -> Vec<Result<(), PublishError>> {
-    in_span(publications, |outgoing| {
+    in_span(broker.engine(), publications, |outgoing| {
         broker.publish_reaching(queue, outgoing)
     })
     .await
 }
 
 async fn in_span<F>(
+    broker: EngineKind,
     publications: Vec<Publication>,
     publish: impl FnOnce(Vec<Publication>) -> F,
 ) -> Vec<Result<(), PublishError>>
 where
     F: Future<Output = Vec<Result<(), PublishError>>>,
 {
-    let span = span(&publications);
+    let span = span(broker, &publications);
     let publish = async {
         let outgoing = publications.into_iter().map(|mut one| {
             trace::inject(&mut one.message.headers);
@@ -47,7 +52,7 @@ where
     publish.instrument(span).await
 }
 
-fn span(publications: &[Publication]) -> Span {
+fn span(broker: EngineKind, publications: &[Publication]) -> Span {
     let mut places = publications.iter().map(|one| place(&one.to));
     let first = places.next();
     let is_same = places.all(|place| Some(place) == first);
@@ -55,7 +60,8 @@ fn span(publications: &[Publication]) -> Span {
         [one] => one.message.message_id.as_deref(),
         _ => None,
     };
-    trace::publishing(first.filter(|_| is_same), id, publications.len())
+    let destination = first.filter(|_| is_same);
+    trace::publishing(broker, destination, id, publications.len())
 }
 
 /// The exchange or queue, without the namespace of an exchange.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::Error as _;
 
@@ -22,7 +23,7 @@ pub struct Destination {
     pub types: Vec<String>,
     /// How it is reached.
     pub webhook: Webhook,
-    /// What a failed delivery waits for.
+    /// The waits after failed deliveries.
     #[serde(default)]
     pub retry: RetryPolicy,
     /// The most deliveries one process starts in a time; no bound unless set.
@@ -44,7 +45,7 @@ pub struct Webhook {
     /// token: for people it is [`masked`].
     #[serde(deserialize_with = "url")]
     pub url: url::Url,
-    /// What deliveries are signed with (Standard Webhooks): `whsec_` and the key in base64.
+    /// The signing secret of deliveries (Standard Webhooks): `whsec_` and the key in base64.
     #[serde(default)]
     pub secret: Option<Secret>,
 }
@@ -76,7 +77,7 @@ impl Destination {
             .any(|pattern| topic_matches(pattern, kind))
     }
 
-    /// What is wrong, if anything: the key, and what was expected.
+    /// An error, if any: the key, and the expected value.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         if !is_destination_name(&self.name) {
             return Some((
@@ -132,4 +133,12 @@ fn is_pattern(pattern: &str) -> bool {
                         .bytes()
                         .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'))
         })
+}
+
+/// `[outbound]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Private addresses that webhooks may reach all the same; plain `http` is allowed to these.
+    pub allow: Vec<IpNet>,
 }

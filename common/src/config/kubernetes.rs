@@ -1,5 +1,5 @@
-//! Variables that Kubernetes sets in every pod beside a Service: for one called `longshore-producer` they
-//! begin as our own do. They are no settings.
+//! Variables that Kubernetes sets in every pod beside a Service: for one called `longshore-producer` they begin like
+//! our own. These variables are not settings.
 
 /// Whether a variable describes a Service. Nobody else writes these names; but `…_PORT` alone might be meant
 /// for a setting, so there the value has to be an address as well.
@@ -17,7 +17,7 @@ pub(super) fn is_of_kubernetes(name: &str, value: &str) -> bool {
     if name.ends_with("_PORT") && is_address(value) {
         return true;
     }
-    // LONGSHORE_PORT_8080_TCP, and what it consists of.
+    // LONGSHORE_PORT_8080_TCP, and its parts.
     let base = ["_ADDR", "_PORT", "_PROTO"];
     let base = base
         .iter()

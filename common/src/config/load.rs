@@ -11,7 +11,7 @@ use super::kubernetes::is_of_kubernetes;
 use super::mask::masked_text;
 use super::mistake::Mistake;
 
-/// What the names of our variables begin with.
+/// The prefix of our variables' names.
 const PREFIX: &str = "LONGSHORE_";
 
 /// Variables with names of their own, and the keys they set.
@@ -25,15 +25,15 @@ const SHORT_NAMES: [(&str, &[&str]); 6] = [
 ];
 
 /// The variable that names the file.
-const FILE: &str = "LONGSHORE_CONFIG";
+pub(super) const FILE: &str = "LONGSHORE_CONFIG";
 
-/// What is wrong with the configuration, for the person who wrote it.
+/// An error in the configuration, for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", masked_text(place), masked_text(problem))]
 pub struct ConfigError {
     /// The file (and key) or the variable.
     pub place: String,
-    /// What was expected and what was found.
+    /// The expected and the found value.
     pub problem: String,
 }
 
@@ -42,7 +42,7 @@ pub struct ConfigError {
 /// # Errors
 /// The first mistake, see [`ConfigError`].
 pub fn load() -> Result<Config, ConfigError> {
-    load_from(texts(std::env::vars_os())?)
+    Sources::of_process()?.config()
 }
 
 /// Our variables as texts.
@@ -72,54 +72,180 @@ fn texts(
 pub fn load_from(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    let mut variables: BTreeMap<String, String> = variables
-        .into_iter()
-        // A variable set to nothing is one not set: so compose files pass on what they lack.
-        .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
-        .collect();
+    Sources::read(variables)?.config()
+}
 
-    let file = variables.remove(FILE).map(PathBuf::from);
-    let mut table = match &file {
-        Some(path) => read_file(path)?,
-        None => Table::new(),
-    };
-    let secrets = names_of_secrets(&Value::Table(table.clone()));
-    for (name, text) in &variables {
-        let Some((key, value)) = setting(name, text) else {
-            if secrets.contains(name) || is_of_kubernetes(name, text) {
-                continue;
-            }
-            return Err(ConfigError {
-                place: format!("variable {name}"),
-                problem: known_names(),
-            });
-        };
-        insert(&mut table, &key, value)
-            .and_then(|()| parse(&table).map(|_| ()).map_err(|mistake| mistake.problem))
-            .map_err(|problem| ConfigError {
-                place: format!("variable {name}"),
-                problem,
-            })?;
+/// What a configuration is read from, and which of it says what. It may hold secrets.
+#[derive(Clone)]
+pub struct Sources {
+    /// What the variables stand over.
+    pub(super) base: Base,
+    /// What all of them say together.
+    pub(super) table: Table,
+    /// The variable that a key comes from.
+    variables: BTreeMap<Vec<String>, String>,
+    /// The variables that secrets are read from.
+    pub(super) secrets: HashSet<String>,
+}
+
+/// What variables stand over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    /// The defaults alone.
+    Defaults,
+    /// This file.
+    File(PathBuf),
+    /// What the `longshore dev` of this process id runs with.
+    Dev(u32),
+}
+
+impl Sources {
+    /// The file and the variables of this process.
+    ///
+    /// # Errors
+    /// The first mistake, see [`ConfigError`].
+    pub fn of_process() -> Result<Self, ConfigError> {
+        Self::read(variables_of_process()?)
     }
-    let mut config = parse(&table).map_err(|mistake| match &file {
-        Some(path) => in_file(path, mistake),
-        None => ConfigError {
-            place: "configuration".to_owned(),
-            problem: mistake.problem,
-        },
-    })?;
-    let folder = file.as_deref().and_then(Path::parent);
-    read_schema_files(&mut config, folder.unwrap_or(Path::new(".")))?;
-    match config.problem() {
-        None => Ok(config),
-        Some((key, problem)) => {
-            let place = match &file {
-                Some(path) => format!("key {key} (file {} or environment)", path.display()),
-                None => format!("key {key} (environment)"),
+
+    /// The given variables, and the file that they name.
+    ///
+    /// # Errors
+    /// The first mistake, see [`ConfigError`].
+    pub fn read(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut variables = ours(variables);
+        let (base, table) = match variables.remove(FILE).map(PathBuf::from) {
+            Some(path) => {
+                let table = read_file(&path)?;
+                (Base::File(path), table)
+            }
+            None => (Base::Defaults, Table::new()),
+        };
+        let secrets = names_of_secrets(&Value::Table(table.clone()));
+        Self::over(base, table, secrets, variables)
+    }
+
+    /// Puts variables over what else there is.
+    pub(super) fn over(
+        base: Base,
+        mut table: Table,
+        secrets: HashSet<String>,
+        variables: BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let mut set = BTreeMap::new();
+        for (name, text) in variables {
+            let Some((key, value)) = setting(&name, &text) else {
+                if secrets.contains(&name) || is_of_kubernetes(&name, &text) {
+                    continue;
+                }
+                return Err(ConfigError {
+                    place: format!("variable {name}"),
+                    problem: known_names(),
+                });
             };
-            Err(ConfigError { place, problem })
+            insert(&mut table, &key, value)
+                .and_then(|()| parse(&table).map(|_| ()).map_err(|mistake| mistake.problem))
+                .map_err(|problem| ConfigError {
+                    place: format!("variable {name}"),
+                    problem,
+                })?;
+            set.insert(key, name);
+        }
+        Ok(Self {
+            base,
+            table,
+            variables: set,
+            secrets,
+        })
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// The first mistake, see [`ConfigError`].
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = parse(&self.table).map_err(|mistake| match &self.base {
+            Base::File(path) => in_file(path, mistake),
+            base => ConfigError {
+                place: base.place(),
+                problem: mistake.problem,
+            },
+        })?;
+        read_schema_files(&mut config, self.folder())?;
+        match config.problem() {
+            None => Ok(config),
+            Some((key, problem)) => {
+                let place = match &self.base {
+                    Base::File(path) => format!("file {} or environment", path.display()),
+                    Base::Defaults => "environment".to_owned(),
+                    Base::Dev(_) => format!("{} or environment", self.base.place()),
+                };
+                let place = format!("key {key} ({place})");
+                Err(ConfigError { place, problem })
+            }
         }
     }
+
+    /// What says the value of a key: the name of a variable, the path of the file, the running `longshore dev`,
+    /// or `default`.
+    pub fn origin(&self, key: &[&str]) -> String {
+        let owned: Vec<String> = key.iter().map(|&word| word.to_owned()).collect();
+        if let Some(name) = self.variables.get(&owned) {
+            return name.clone();
+        }
+        match &self.base {
+            Base::File(path) if find(&self.table, key).is_some() => path.display().to_string(),
+            Base::Dev(_) => self.base.place(),
+            _ => "default".to_owned(),
+        }
+    }
+
+    /// The folder that relative paths in the file start from.
+    pub(super) fn folder(&self) -> &Path {
+        let file = match &self.base {
+            Base::File(path) => path.parent(),
+            _ => None,
+        };
+        file.unwrap_or(Path::new("."))
+    }
+}
+
+impl Base {
+    /// What it is called in an error.
+    fn place(&self) -> String {
+        match self {
+            Self::Defaults => "configuration".to_owned(),
+            Self::File(path) => format!("file {}", path.display()),
+            Self::Dev(process) => format!("`longshore dev` (process {process})"),
+        }
+    }
+}
+
+/// Our variables as texts.
+///
+/// # Errors
+/// One of them is not UTF-8.
+pub fn variables_of_process() -> Result<Vec<(String, String)>, ConfigError> {
+    texts(std::env::vars_os())
+}
+
+/// Our variables among these. One that is set to nothing is not set: so compose files pass on what they lack.
+pub(super) fn ours(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> BTreeMap<String, String> {
+    variables
+        .into_iter()
+        .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
+        .collect()
+}
+
+/// What stands at a key.
+pub(super) fn find<'t>(table: &'t Table, key: &[&str]) -> Option<&'t Value> {
+    let (first, rest) = key.split_first()?;
+    rest.iter()
+        .try_fold(table.get(*first)?, |at, key| at.get(*key))
 }
 
 /// Reads the file alone first: only so can a mistake be shown with its line.
@@ -138,7 +264,7 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
     toml::from_str(&text).map_err(wrong)
 }
 
-/// Reads the schemas that stand in files of their own. They are JSON, which can say what TOML cannot: null.
+/// Reads the schemas in files of their own. They are JSON, which has a value that TOML lacks: null.
 fn read_schema_files(config: &mut Config, folder: &Path) -> Result<(), ConfigError> {
     for definition in &mut config.types {
         let Some(name) = definition.schema_file.take() else {
@@ -184,7 +310,7 @@ fn in_file(path: &Path, mistake: Mistake) -> ConfigError {
 }
 
 /// Which key a variable sets, and to what.
-fn setting(name: &str, text: &str) -> Option<(Vec<String>, Value)> {
+pub(super) fn setting(name: &str, text: &str) -> Option<(Vec<String>, Value)> {
     if let Some((_, key)) = SHORT_NAMES.iter().find(|(short, _)| *short == name) {
         let key = key.iter().map(|&word| word.to_owned()).collect();
         return Some((key, Value::String(text.to_owned())));
@@ -202,7 +328,8 @@ fn setting(name: &str, text: &str) -> Option<(Vec<String>, Value)> {
     Some((key, value))
 }
 
-fn insert(table: &mut Table, key: &[String], value: Value) -> Result<(), String> {
+/// Sets a key, in sections that are made where there are none.
+pub(super) fn insert(table: &mut Table, key: &[String], value: Value) -> Result<(), String> {
     let Some((last, sections)) = key.split_last() else {
         return Ok(());
     };

@@ -53,7 +53,7 @@ impl Broker {
         Logins::new(others.iter().cloned().chain(self.own_login()))
     }
 
-    /// What is wrong with the logins: the key, and what was expected and found.
+    /// An error of the logins: the key, and the expected and the found value.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         let each = self.logins.iter().map(|login| ("logins", login));
         for (key, login) in each.chain(self.login.iter().map(|login| ("login", login))) {
@@ -68,8 +68,8 @@ impl Broker {
         self.own_login().is_none().then(|| {
             let problem = "expected the login that the broker knows this program by, found none: \
                            broker.url leaves it to the authentication outside of AMQP. Set `[broker] \
-                           login` (LONGSHORE__BROKER__LOGIN); without it nobody could tell what this \
-                           program publishes from what others do";
+                           login` (LONGSHORE__BROKER__LOGIN); without it this program's \
+                           messages look like those of others";
             ("login", problem.to_owned())
         })
     }

@@ -1,9 +1,9 @@
-//! URLs for people: what may be a secret is masked, wherever in them it stands.
+//! URLs for people: parts that may be secret are masked, anywhere in the URL.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// What stands in the place of a secret.
+/// The mask in the place of a secret.
 const MASK: &str = "***";
 
 /// Query parameters that are known, and hold no secret. The values of all others are masked.
@@ -103,7 +103,7 @@ fn masked_query(query: &str) -> String {
     parts.join("&")
 }
 
-/// Whether it reads as a name: what does not may be part of a value that was not escaped.
+/// Whether it reads as a name: other text may be part of a value that was not escaped.
 pub(super) fn is_name(name: &str) -> bool {
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.%".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(is_of_name)

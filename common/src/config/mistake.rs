@@ -1,21 +1,21 @@
-//! Saying what is wrong with a configuration: the place, the key and what was expected. Never the line
-//! itself, nor what was given where a secret may have slipped in: any line of a configuration may hold one.
+//! An error in a configuration: the place, the key and the expected value. Never the line itself, nor a given value in
+//! which a secret may have slipped: any line of a configuration may hold one.
 
 use super::mask::{is_name, masked_text};
 
-/// What a reader of TOML found wrong.
+/// The finding of a TOML reader.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
     /// The line, from 1, where the text it stands in is known.
     pub(super) line: Option<usize>,
     /// The section or key, such as `broker.heartbeat`.
     pub(super) key: Option<String>,
-    /// What was expected and what was found.
+    /// The expected and the found value.
     pub(super) problem: String,
 }
 
 impl Mistake {
-    /// Reads it off an error. `text` is what was read, where it was a text.
+    /// Reads it off an error. `text` is the text that was read, if it was a text.
     pub(super) fn new(mut error: toml::de::Error, text: Option<&str>) -> Self {
         let line = text.zip(error.span()).map(|(text, span)| {
             let before = text.as_bytes().iter().take(span.start);

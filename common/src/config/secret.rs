@@ -17,8 +17,8 @@ pub struct Secret(SecretString);
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Secrets {
-    /// What the password hash of a signup is sealed with on its way to the database: one secret or a list.
-    /// The first one seals, all of them open. None: made from what the programs on one broker share.
+    /// The key that seals the password hash of a signup on its way to the database: one secret or a list. The first one
+    /// seals, all of them open. Unset: made from a secret that the programs on one broker share.
     #[serde(deserialize_with = "one_or_more")]
     pub seal: Vec<Secret>,
 }
@@ -27,7 +27,7 @@ pub struct Secrets {
 const MIN_SEAL: usize = 16;
 
 impl Secrets {
-    /// What is wrong, if anything.
+    /// An error, if any.
     pub(super) fn problem(&self) -> Option<String> {
         let short = self
             .seal
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Reads a secret as it is given. By hand: an error of a derived reader may repeat what it has read.
+/// Reads a secret as it is given. By hand: an error of a derived reader may repeat the value.
 struct Given;
 
 impl<'de> Visitor<'de> for Given {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::retry::RetryPolicy;
 use crate::topology::Stage;
 
-/// The settings of a stage as configured; what is missing has a default of the stage's own.
+/// The settings of a stage as configured; missing ones have the stage's own defaults.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StageConfig {
@@ -35,7 +35,7 @@ pub struct StageSettings {
     pub concurrency: usize,
     /// How long one call may take.
     pub timeout: Duration,
-    /// What a failed attempt waits for.
+    /// The waits after failed attempts.
     pub retry: RetryPolicy,
 }
 
@@ -60,7 +60,7 @@ impl StageConfig {
 }
 
 impl StageSettings {
-    /// What is wrong, if anything: the key, and what was expected.
+    /// An error, if any: the key, and the expected value.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         let least = |key, value| (value == 0).then(|| (key, "expected at least 1, found 0".into()));
         least("prefetch", usize::from(self.prefetch))

@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer};
 use super::Secret;
 use super::mask::masked;
 
-/// What the address of an embedded engine begins with.
+/// The prefix of an embedded engine's address.
 const SQLITE: &str = "sqlite:";
 
-/// What the path of a database begins with that is in memory alone, as tests use it.
+/// The prefix of the path of a database in memory alone, as tests use it.
 const MEMORY: &str = ":memory:";
 
 /// A URL that may hold a password, which `Display` and `Debug` leave out, or `sqlite:PATH`.
@@ -34,7 +34,8 @@ impl ServiceUrl {
     pub fn parse(text: &str) -> Result<Self, String> {
         let path = text.strip_prefix(SQLITE);
         let path = path.map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-        // A path is no part of a URL here, so that every file name can be written plainly.
+        // A path does not count as part of a URL here, so that every file name can be written
+        // plainly.
         let url = if path.is_some() { SQLITE } else { text };
         let parsed: ::url::Url = url
             .parse()

@@ -20,16 +20,16 @@ pub struct CloudEvent {
     pub id: String,
     /// Where the event happened: a URI reference.
     pub source: String,
-    /// What it is: `signup.requested`.
+    /// The event's type: `signup.requested`.
     #[serde(rename = "type")]
     pub kind: String,
     /// When it happened: RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
-    /// What it is about.
+    /// The event's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Media type of `data`; JSON where there is none.
+    /// Media type of `data`; JSON if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datacontenttype: Option<String>,
     /// Which schema `data` follows: a URI.
@@ -57,7 +57,7 @@ pub struct CloudEvent {
 pub struct InvalidAttribute {
     /// The attribute.
     pub attribute: String,
-    /// What was expected and what was found.
+    /// The expected and the found value.
     pub problem: Cow<'static, str>,
 }
 
@@ -163,7 +163,7 @@ impl CloudEvent {
         Ok(())
     }
 
-    /// `data` as the JSON text it is; `null` where there is none.
+    /// `data` as the JSON text it is; `null` if absent.
     pub fn data(&self) -> &str {
         self.data.as_deref().map_or("null", RawValue::get)
     }

@@ -1,12 +1,12 @@
-//! What an event says, and so what makes two events equal: type, subject and data. The one place that
-//! decides it; who stores, replays or plans by content asks here.
+//! The content of an event, which decides whether two events are equal: type, subject and data. It is decided only
+//! here; every stage that stores, replays or plans by content calls this module.
 //!
-//! Not the time, which is ours where the publisher gave none; not extension attributes, where tracing writes
-//! something else at each try; and not `password_hash`, which is salted anew at each try.
+//! Time, extension attributes and `password_hash` do not count. The time is ours where the publisher gave none. Tracing
+//! changes extension attributes at each try. The hash has a new salt at each try.
 //!
-//! Data is compared exactly: a number is the text it was written as (`1.0` is not `1`, and
-//! `90071992547409.93` is not `90071992547409.94`), a string is its characters, an object is its members in
-//! any order, and white space between them is nothing.
+//! Data is compared exactly. A number is the text it was written as (`1.0` is not `1`, and `90071992547409.93` is not
+//! `90071992547409.94`), a string is its characters, an object is its members in any order. White space between them
+//! does not count.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::cloud::{CloudEvent, is_json};
 
-/// Maximum depth of data: what [`serde_json`] reads into values.
+/// Maximum depth of data: the depth that [`serde_json`] reads into values.
 const MAX_DEPTH: usize = 128;
 
 /// The member of an event's data that is salted.
@@ -27,7 +27,7 @@ const SALTED: &str = "password_hash";
 #[error("expected JSON of at most {MAX_DEPTH} levels")]
 pub struct Incomparable;
 
-/// What an event says. Borrows from its text.
+/// The content of an event. Borrows from its text.
 #[derive(Debug, Deserialize)]
 pub struct Content<'e> {
     #[serde(borrow, rename = "type")]
@@ -65,7 +65,7 @@ impl<'e> Content<'e> {
             // Data that is `null` and no data are two things.
             hash.update([1]);
         }
-        // JSON is the rule, and needs no mark: so its fingerprints stay what they always were.
+        // JSON is the rule, and needs no mark: so its fingerprints stay unchanged over versions.
         let media = self.datacontenttype.as_deref().filter(|it| !is_json(it));
         if media.is_some() || self.data_base64.is_some() {
             hash.update([0]);
@@ -95,14 +95,15 @@ impl<'e> From<&'e CloudEvent> for Content<'e> {
     }
 }
 
-/// Whether two canonical events say the same, by their texts. What cannot be read says the same as nothing.
+/// Whether two canonical events have the same content, by their texts. An unreadable text has the content of an empty
+/// one.
 pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     let fingerprint = |event| Content::read(event).and_then(|content| content.fingerprint());
     matches!((fingerprint(one), fingerprint(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Data in the form for comparing: members in order of their names, no white space, strings escaped in one
-/// way, numbers as they are; without what is salted.
+/// Data in the form for comparing: members in order of their names, no white space, strings escaped in one way, numbers
+/// as written; without salted members.
 ///
 /// # Errors
 /// It is nested too deeply, or is not JSON.
@@ -194,7 +195,7 @@ impl Writer<'_> {
         self.take(b'}')
     }
 
-    /// Puts what is written from `first` on in order, with commas in between.
+    /// Puts the members written from `first` on in order, with commas in between.
     fn put_in_order(&mut self, first: usize, members: &mut [Member]) {
         let out = &self.out;
         let name = |member: &Member| &out[member.begin..member.name_end];
@@ -413,7 +414,7 @@ mod tests {
         );
     }
 
-    /// Rows that earlier versions have stored hold the fingerprint of what serde made of the data.
+    /// Rows of earlier versions hold the fingerprint of serde's form of the data.
     #[test]
     fn ordinary_data_has_the_fingerprint_it_always_had() {
         let data =

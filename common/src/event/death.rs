@@ -1,4 +1,4 @@
-//! What a broker tells of a message that it gave up on: the header `x-death`, the newest entry first.
+//! A broker's report on a message that it gave up on: the header `x-death`, the newest entry first.
 //!
 //! The header does not survive a publish. So the newest entry travels in a header of our own for as long as
 //! the dead letter is on its way to the archive.
@@ -10,7 +10,7 @@ use crate::topology::Names;
 /// The header that a broker writes.
 const DEATHS: &str = "x-death";
 
-/// What the broker told when it gave the message up: queue, reason, time, routing keys.
+/// The broker's report on giving the message up: queue, reason, time, routing keys.
 pub fn broker_death(headers: &Headers) -> Option<&Headers> {
     match headers.get(header::DEATH) {
         Some(HeaderValue::Table(death)) => Some(death),
@@ -18,8 +18,8 @@ pub fn broker_death(headers: &Headers) -> Option<&Headers> {
     }
 }
 
-/// Makes what the broker told travel with a dead letter, if it does not yet: how it died, not that it was given
-/// up once more in `dead`, the queue of dead letters, unless that is all there is.
+/// Makes the broker's report travel with a dead letter, if it does not yet. The report says how the message died. Its
+/// second death in `dead`, the queue of dead letters, counts only if there is no other.
 pub fn carry_death(headers: &mut Headers, dead: &str) {
     if headers.get(header::DEATH).is_some() {
         return;

@@ -4,8 +4,8 @@
 //! 2. binary: attributes in headers, the body is the data (see [`PREFIXES`]);
 //! 3. plain `application/json`: the body is the data, the message's properties say the rest.
 //!
-//! The content type decides first: a structured event is read from its body alone, whatever headers stand
-//! beside it. Nothing here panics, whatever the bytes: what is not an event leaves with a reason.
+//! The content type decides first: a structured event is read from its body alone, and headers beside it are ignored.
+//! Nothing here panics, for any bytes: a message that is not an event leaves with a reason.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -22,15 +22,15 @@ use super::{
 use crate::message::{CLOUDEVENTS_JSON, HeaderValue, Headers, Message};
 use crate::reason::ReasonCode;
 
-/// How the headers of a binary event begin, without regard to case: as the CloudEvents AMQP binding 1.0.2
-/// has it, and as its bindings for RabbitMQ do, which took it from HTTP.
+/// The prefixes of a binary event's headers, without regard to case: those of the CloudEvents AMQP binding 1.0.2, and
+/// those of its bindings for RabbitMQ, which took them from HTTP.
 const PREFIXES: [&str; 4] = ["cloudEvents:", "cloudEvents_", "ce-", "ce_"];
 
 /// Values of `content_encoding` that change nothing. Some libraries write the charset there, or that the body
 /// is bytes.
 const ENCODINGS: [&str; 6] = ["", "identity", "utf-8", "utf8", "us-ascii", "binary"];
 
-/// Bounds on what is taken for an event at all.
+/// Bounds on messages that can be events at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum size of an event, as it came and in its canonical form, in bytes.
@@ -84,7 +84,7 @@ pub struct Decoded {
     pub data: Value,
     /// Its canonical form, a structured CloudEvent: the very bytes that came, where they are that.
     pub body: Bytes,
-    /// What was known of it already, `publisher` and `received_at` always among it.
+    /// The facts known before, always with `publisher` and `received_at`.
     pub trail: Trail,
 }
 
@@ -94,7 +94,7 @@ pub struct Decoded {
 pub struct Undecodable {
     /// [`ReasonCode::Undecodable`] or [`ReasonCode::TooLarge`].
     pub code: ReasonCode,
-    /// What was expected and what was found.
+    /// The expected and the found value.
     pub detail: String,
 }
 
@@ -107,8 +107,8 @@ fn undecodable(detail: impl Into<String>) -> Undecodable {
 
 /// Reads the event off a message that arrived at `now` with `routing_key`.
 ///
-/// Only a message under one of our own `logins` is believed what its `longshore-*` headers say; anybody
-/// else's are ignored, so no publisher can pass for another.
+/// `longshore-*` headers count only on a message under one of our own `logins`. On any other message they are ignored,
+/// so no publisher can pass for another.
 ///
 /// # Errors
 /// The message is too large or none of the three shapes.
@@ -176,8 +176,8 @@ pub fn decode(
     })
 }
 
-/// The id of a plain event without an id of its own, made of what a stream keeps of its message; `None` where a
-/// stream drops nothing of it, and for any other event.
+/// The id of a plain event without an id of its own, made of the parts of its message that a stream keeps. `None` if a
+/// stream drops no part, and for any other event.
 fn stream_id(
     message: &Message,
     routing_key: &str,
@@ -190,16 +190,16 @@ fn stream_id(
         .then(|| EventId::derived(publisher, &event.source, &made_of(&kept)))
 }
 
-/// Whether the history need not have the event under any id: no stream takes its message, or it was made of a dead
-/// letter that somebody may have mended.
+/// Whether the history need not have the event under any id. That holds if no stream takes its message, or if it was
+/// made of a dead letter that somebody may have mended.
 fn is_not_in_history(message: &Message, publisher: &Publisher, trail: &Trail) -> bool {
     !publisher.is_ourselves() && (trail.generation > 0 || is_refused_by_streams(message))
 }
 
-/// Reads the event in whichever shape it has.
+/// Reads the event by its shape.
 ///
 /// # Errors
-/// What was expected and what was found.
+/// The expected and the found value.
 fn read_shape(message: &Message, routing_key: &str, publisher: &Publisher) -> Result<Read, String> {
     let told = |what: &'static str| move |unfit: Unfit| format!("expected {what}: {unfit}");
     if let Some(encoding) = message.content_encoding.as_deref()
@@ -282,7 +282,7 @@ fn plain(message: &Message, routing_key: &str, publisher: &Publisher) -> CloudEv
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let kind = given(&message.kind).unwrap_or_else(|| routing_key.to_owned());
     let source = given(&message.app_id).unwrap_or_else(|| publisher.as_str().to_owned());
-    // With no id the content is the id, so that a message sent twice is no second event.
+    // Without an id the content is the id, so that a message sent twice is one event.
     let id = given(&message.message_id)
         .unwrap_or_else(|| plain_id(message, routing_key, &kind, &source).to_string());
     CloudEvent {
@@ -296,8 +296,8 @@ fn plain(message: &Message, routing_key: &str, publisher: &Publisher) -> CloudEv
     }
 }
 
-/// Seconds since 1970 as RFC 3339; what no calendar holds stays a number, and fails the check of the
-/// attribute with a message of its own.
+/// Seconds since 1970 as RFC 3339. A number beyond the calendar stays a number, and fails the check of the attribute
+/// with a message of its own.
 fn seconds_to_rfc3339(seconds: u64) -> String {
     i64::try_from(seconds)
         .ok()

@@ -18,9 +18,9 @@ const MAX_LOCAL: usize = 64;
 #[error("expected an e-mail address such as ada@example.com")]
 pub struct InvalidEmail;
 
-/// The form in which two addresses are compared. The local part is in lower case and in NFKC, so that
-/// composed and decomposed letters, full-width letters and ligatures are one with their plain form; quotes
-/// that it does not need are left out. The domain is in its ASCII form (UTS 46).
+/// The form in which two addresses are compared. The local part is in lower case and in NFKC, so that composed and
+/// decomposed letters, full-width letters and ligatures equal their plain form. Unneeded quotes are left out. The
+/// domain is in its ASCII form (UTS 46).
 ///
 /// Most mail systems treat the part before the `@` as case-insensitive; a second signup that differs in
 /// case alone is the same person.
@@ -72,7 +72,7 @@ pub fn normalise_email(text: &str) -> Result<String, InvalidEmail> {
         .ok_or(InvalidEmail)
 }
 
-/// What a quoted local part stands for, and what follows its closing quote.
+/// The content of a quoted local part, and the text after its closing quote.
 fn unquote(quoted: &str) -> Result<(String, &str), InvalidEmail> {
     let mut local = String::new();
     let mut letters = quoted.char_indices();
@@ -111,8 +111,8 @@ fn fold(text: &str) -> String {
     }
 }
 
-/// Whether letters are ones that people see and type: not controls, not spaces other than the ASCII one,
-/// not marks of direction or others that show nothing, nothing private.
+/// Whether people can see and type all letters: not controls, not spaces other than the ASCII one, not marks of
+/// direction or other invisible ones, nothing private.
 fn is_text(text: &str) -> bool {
     let mut before = ' ';
     let starts_well = !text.starts_with(is_combining_mark);

@@ -1,4 +1,4 @@
-//! Recognising messages of other systems, so that a refusal names what it saw and what to do.
+//! Recognising messages of other systems, so that a refusal names the system and the remedy.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use super::media::MediaType;
 use crate::message::{HeaderValue, Headers, Message};
 
-/// How data begins that is not text, what it is called, and what to do.
+/// The first bytes of data that is not text, its name, and the remedy.
 const MAGIC: [(&[u8], &str); 19] = [
     (b"\x1f\x8b", "gzip-compressed data"),
     (b"\x78\x01", "zlib-compressed data"),
@@ -32,7 +32,7 @@ const MAGIC: [(&[u8], &str); 19] = [
     (b"Obj\x01", "an Avro file"),
 ];
 
-/// Values of `compression` (kombu) and of the property `content_encoding`, and what they are called.
+/// Values of `compression` (kombu) and of the property `content_encoding`, and their names.
 const ENCODINGS: [(&str, &str); 14] = [
     ("application/x-gzip", "zlib-compressed data"),
     ("application/x-bz2", "bzip2-compressed data"),
@@ -50,7 +50,7 @@ const ENCODINGS: [(&str, &str); 14] = [
     ("compress", "LZW-compressed data"),
 ];
 
-/// Content types of data in other formats than JSON (without `x-` before the subtype), and what they are called.
+/// Content types of data in other formats than JSON (without `x-` before the subtype), and their names.
 const FORMATS: [(&str, &str); 16] = [
     ("application/python-serialize", "a Python pickle"),
     ("application/pickle", "a Python pickle"),
@@ -132,7 +132,7 @@ const ENVELOPES: [(&[&str], &str); 17] = [
 /// Maximum length of a body that is searched for a library's envelope, in bytes.
 const MAX_SEARCHED: usize = 1024 * 1024;
 
-/// What a message that was refused looks like, and what its publisher can do: a sentence for an error.
+/// The likely kind of a refused message, and the publisher's remedy: a sentence for an error.
 pub fn recognise(message: &Message) -> Option<String> {
     let Message { headers, body, .. } = message;
     let packed = encoding(message).or_else(|| magic(body));
@@ -178,7 +178,7 @@ fn magic(body: &[u8]) -> Option<&'static str> {
     known.map(|(_, what)| *what)
 }
 
-/// What the content type says, where it is a format that is known here and is not read.
+/// The content type's format, if it is known here and not read.
 fn format(message: &Message) -> Option<&'static str> {
     let media = MediaType::read(message.content_type.as_deref()?);
     let (kind, subtype) = media.essence().split_once('/')?;
@@ -213,7 +213,7 @@ fn envelope(message: &Message) -> Option<&'static str> {
         let known = ENVELOPES.iter().find(|(names, _)| names.iter().all(has));
         return known.map(|(_, what)| *what);
     }
-    // Celery's second protocol: arguments, named arguments, and what to call afterwards.
+    // Celery's second protocol: arguments, named arguments, and the calls to make afterwards.
     type Call = (
         Vec<IgnoredAny>,
         BTreeMap<String, IgnoredAny>,
@@ -224,7 +224,7 @@ fn envelope(message: &Message) -> Option<&'static str> {
     is_celery.then_some("a Celery task")
 }
 
-/// What is text, but not a JSON object.
+/// The kind of a text that is not a JSON object.
 fn text(message: &Message) -> Option<&'static str> {
     let content_type = message.content_type.as_deref().unwrap_or_default();
     let body = message.body.trim_ascii_start();
@@ -280,7 +280,7 @@ fn text(message: &Message) -> Option<&'static str> {
     None
 }
 
-/// Whether the body is a structured CloudEvent, whatever the content type says.
+/// Whether the body is a structured CloudEvent, under any content type.
 fn is_event(message: &Message) -> bool {
     let body = Some(&message.body).filter(|body| body.len() <= MAX_SEARCHED);
     let fields =

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// Our key for an event: what the API calls `id` and AMQP `message_id`.
+/// Our key for an event: `id` in the API, `message_id` in AMQP.
 ///
 /// A version 7 UUID when the event is born at our door, else a version 5 one of publisher, `source`
-/// and `id`, so that nobody's ids can collide with or shadow another's.
+/// and `id`. So nobody's ids can collide with or shadow another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
@@ -36,7 +36,7 @@ impl EventId {
         ]))
     }
 
-    /// The id that `Idempotency-Key: KEY` from `caller` stands for, whatever is sent with it.
+    /// The id for `Idempotency-Key: KEY` from `caller`, for any body.
     pub fn from_key(caller: &Publisher, key: &str) -> Self {
         Self(name_based(&[
             b"Idempotency-Key",

@@ -1,8 +1,7 @@
-//! What tells messages apart: the identities that are made from a message. `docs/identity.md` says the same
-//! for people.
+//! The identities that are made from a message. `docs/identity.md` explains them for people.
 //!
-//! Two messages that differ in anything that their publishers wrote never get one identity; what is equal in
-//! all of it always does.
+//! Two messages that differ in anything that their publishers wrote never get one identity. Messages that are equal in
+//! all of it always do.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -12,8 +11,8 @@ use super::id::{Digest, name_based};
 use super::{EventId, Publisher, Trail, header};
 use crate::message::{HeaderValue, Headers, Message, belongs_to_broker};
 
-/// The event that a message is, by our id for it. Only a message that came through our own door or was
-/// accepted by validation carries that id as its `message_id`; a foreign one's names no event of ours.
+/// The event of a message, by our id for it. Only a message that came through our own door or was accepted by
+/// validation carries that id as its `message_id`; a foreign one's names no event of ours.
 pub fn event_of(message: &Message, trail: &Trail) -> Option<EventId> {
     if !trail.names_event() {
         return None;
@@ -50,8 +49,8 @@ pub fn letter_id(message: &Message, trail: &Trail, routing_key: &str, queue: &st
     }
 }
 
-/// What a message that is no event of ours is known by in the history, whichever engine keeps it: made of the parts
-/// alone that come out of a stream as they come out of a queue, whatever [`in_stream`] leaves out.
+/// The history's key for a message that is not an event of ours, for every engine. It is made only of parts that come
+/// out of a stream as they come out of a queue, also without the parts that [`in_stream`] leaves out.
 ///
 /// Different messages may have the same key, so its users count (`docs/identity.md`).
 pub fn entry_key(message: &Message, trail: &Trail, routing_key: &str) -> Uuid {
@@ -129,7 +128,7 @@ pub fn plain_id(message: &Message, routing_key: &str, kind: &str, source: &str) 
     let rest = message_word(&Message {
         body: Bytes::new(),
         content_type: (!essence.eq_ignore_ascii_case("application/json")).then(|| media.to_owned()),
-        // Both are told by `kind` and `source`, and the third is missing.
+        // `kind` and `source` show both, and the third is missing.
         kind: None,
         app_id: None,
         message_id: None,
@@ -142,7 +141,7 @@ pub fn plain_id(message: &Message, routing_key: &str, kind: &str, source: &str) 
     name_based(&parts)
 }
 
-/// What the event in `body` says; a body that is no event is its own content.
+/// The content of the event in `body`; a body that is not an event is its own content.
 fn content_of(body: &[u8]) -> [u8; 32] {
     let content = Content::read(body).and_then(|content| content.fingerprint());
     content.unwrap_or_else(|_| {
@@ -152,8 +151,8 @@ fn content_of(body: &[u8]) -> [u8; 32] {
     })
 }
 
-/// Everything that the publisher of a message wrote, in one word of fixed length; who that was is told
-/// elsewhere. Where the message could not travel on as it came, its word has come along.
+/// Everything that the publisher of a message wrote, in one word of fixed length, without the publisher's name. If the
+/// message could not travel on unchanged, its word has come along.
 pub(crate) fn message_word(message: &Message) -> String {
     use std::fmt::Write as _;
 
@@ -194,7 +193,7 @@ pub(crate) fn message_word(message: &Message) -> String {
     }
     digest.optional(timestamp.map(u64::to_be_bytes).as_ref());
     digest.optional(priority.map(u8::to_be_bytes).as_ref());
-    // Not ours, not the broker's, and not the trace's, which every program on the way writes anew.
+    // Not ours, not the broker's, and not the trace's, which every program on the way rewrites.
     let theirs = headers.iter().filter(|(name, _)| {
         !name.starts_with(header::PREFIX)
             && !belongs_to_broker(name)
@@ -202,7 +201,7 @@ pub(crate) fn message_word(message: &Message) -> String {
     });
     write_table(&mut digest, theirs.collect());
     digest.part(body);
-    // What could not be read is quoted there, and of a body that was cut the hash is.
+    // It quotes the unreadable parts, and has the hash of a body that was cut.
     digest.optional(damage.as_ref().map(|damage| damage.detail.as_str()));
     digest
         .finish()

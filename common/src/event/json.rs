@@ -1,6 +1,5 @@
-//! JSON as it is taken at both doors: UTF-8 without a byte order mark, no name twice in an object, nested
-//! at most [`MAX_DEPTH`] deep, numbers within the range of a double. Two readers can never disagree on
-//! what such a text says.
+//! The JSON of both doors: UTF-8 without a byte order mark, no name twice in an object, nested at most [`MAX_DEPTH`]
+//! deep, numbers within the range of a double. Two readers can never disagree on such a text.
 
 use std::fmt;
 
@@ -13,7 +12,7 @@ use crate::outcome::FieldError;
 /// Maximum depth of lists and objects inside each other.
 pub const MAX_DEPTH: usize = 127;
 
-/// Why a text is not taken. Says where and what, but nothing of what was sent.
+/// The reason for refusing a text. It gives place and fault, but no part of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
     /// It is not JSON.
@@ -33,7 +32,7 @@ pub fn value(text: &[u8]) -> Result<Value, Wrong> {
     Ok(value)
 }
 
-/// The fields of an object, in order, each as it is written. What is in them is not looked at.
+/// The fields of an object, in order, each as it is written. Their content is not read.
 ///
 /// # Errors
 /// It is not JSON, or not an object.
@@ -70,7 +69,7 @@ pub fn elements(text: &[u8], most: usize) -> Result<Option<Vec<&RawValue>>, Wron
     }
 }
 
-/// What a value is, in words.
+/// The kind of a value, in words.
 pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -5,12 +5,12 @@ use std::fmt;
 
 use url::form_urlencoded;
 
-/// The broker logins whose `longshore-*` headers count, wherever a message is met: at the doors, on
-/// inner queues, on the dead queue, among suspects, in the history and in a replay.
+/// The broker logins whose `longshore-*` headers count on every message: at the doors, on inner
+/// queues, on the dead queue, among suspects, in the history and in a replay.
 ///
-/// The broker itself vouches for the login of a publisher (AMQP `user_id`), so this costs nothing a
-/// message, needs no secret in any program, and survives delays and dead-lettering. A message under any
-/// other login, or under none, is a foreign message.
+/// The broker itself vouches for the login of a publisher (AMQP `user_id`). So this costs nothing per message, needs no
+/// secret in any program, and survives delays and dead-lettering. A message under any other login, or under none, is a
+/// foreign message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logins(BTreeSet<String>);
 

@@ -1,4 +1,4 @@
-//! Media types: what they say of an event's data.
+//! Media types of an event's data.
 
 use std::borrow::Cow;
 
@@ -61,7 +61,7 @@ impl<'a> MediaType<'a> {
         matches!(essence, "application/json" | "text/json") || essence.ends_with("+json")
     }
 
-    /// Whether it is text for people or XML: what JSON can hold as a text.
+    /// Whether it is text for people or XML, which JSON can hold as a text.
     pub fn is_text(&self) -> bool {
         let essence = self.essence();
         essence.starts_with("text/") || essence == "application/xml" || essence.ends_with("+xml")

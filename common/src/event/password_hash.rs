@@ -12,19 +12,19 @@ use super::{CloudEvent, SIGNUP_REQUESTED};
 /// The field that is taken out.
 const FIELD: &str = "password_hash";
 
-/// What the data of an event said of a password hash.
+/// The password hash in the data of an event.
 #[derive(Debug)]
 pub enum PasswordHash {
     /// Nothing.
     Unsaid,
-    /// That there is none (`null`).
+    /// Explicitly none (`null`).
     Absent,
     /// This one.
     Given(SecretString),
 }
 
-/// Takes the password hash out of a signup. What else its data holds stays as it was written. Events of
-/// other types have no such field of ours, and stay as they are.
+/// Takes the password hash out of a signup. The rest of its data stays as it was written. Events of other types have no
+/// such field of ours, and stay unchanged.
 pub fn take_password_hash(event: &mut CloudEvent) -> PasswordHash {
     if event.kind != SIGNUP_REQUESTED {
         return PasswordHash::Unsaid;
@@ -40,7 +40,7 @@ pub fn take_password_hash(event: &mut CloudEvent) -> PasswordHash {
     }
 }
 
-/// The data without the field, and what the field held; `None` where it has no such field.
+/// The data without the field, and the field's value; `None` without such a field.
 fn split(data: &RawValue) -> Option<(Box<RawValue>, Box<RawValue>)> {
     // Nearly always, and found out much faster than by reading it.
     if !data.get().contains(FIELD) && !data.get().contains('\\') {

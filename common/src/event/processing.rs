@@ -16,6 +16,6 @@ pub struct Processing {
     /// Which work: a short name such as `resize-image`.
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"))]
     pub task: String,
-    /// What the work needs to know.
+    /// The input of the work.
     pub payload: BTreeMap<String, Value>,
 }

@@ -1,5 +1,5 @@
 //! Reading an event. Both doors read with these functions, so the same event gets the same verdict
-//! whichever way it comes.
+//! at each.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,25 +24,24 @@ const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 pub struct Read {
     /// The event.
     pub event: CloudEvent,
-    /// Its data as the schema of its type sees it: JSON as it is, text as a JSON text, binary data as the
-    /// JSON text of its base64, no data as `null`.
+    /// Its data as the schema of its type sees it: JSON unchanged, text as a JSON text, binary data as the JSON text of
+    /// its base64, absent data as `null`.
     pub data: Value,
     /// Whether the event says all that was written: an attribute that is `null` is left out of it.
     pub as_written: bool,
 }
 
-/// Why something is not an event. It repeats no more of what was sent than names and the beginnings of
-/// attributes.
+/// The reason that something is not an event. It repeats only names and the beginnings of attributes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", list(errors))]
 pub struct Unfit {
-    /// What is wrong in general.
+    /// The kind of fault.
     pub kind: UnfitKind,
-    /// What is wrong where, as pointers into the structured form of the event.
+    /// The faults by place, as pointers into the structured form of the event.
     pub errors: Vec<FieldError>,
 }
 
-/// What is wrong with something that is not an event.
+/// The kind of fault of something that is not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnfitKind {
     /// Its media type is not one that is taken.
@@ -53,7 +52,7 @@ pub enum UnfitKind {
     Invalid,
 }
 
-/// An attribute in a header: its name, and its value or what is wrong with it.
+/// An attribute in a header: its name, and its value or its fault.
 pub type Attribute = (String, Result<Value, String>);
 
 impl Unfit {
@@ -134,11 +133,11 @@ pub fn structured(text: &[u8]) -> Result<Read, Unfit> {
     complete(event, as_written)
 }
 
-/// Reads a binary event: attributes in headers, the data in the body, of type `content_type`. No body is
-/// no data.
+/// Reads a binary event: attributes in headers, the data in the body, of type `content_type`. An empty body counts as
+/// absent data.
 ///
 /// # Errors
-/// Attributes are missing or wrong: all of them at once; or the body is not what its type says.
+/// Attributes are missing or wrong: all of them at once; or the body differs from its type.
 pub fn binary(
     attributes: Vec<Attribute>,
     content_type: Option<&str>,
@@ -221,7 +220,7 @@ impl CloudEvent {
     /// The data as the schema of the event's type sees it, see [`Read::data`].
     ///
     /// # Errors
-    /// It is not what the event's attributes say it is.
+    /// It differs from the event's attributes.
     pub fn content(&self) -> Result<Value, Unfit> {
         if let Some(text) = &self.data_base64 {
             if self.data.is_some() {

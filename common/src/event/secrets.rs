@@ -1,5 +1,4 @@
-//! Secrets in the clear: how they are told by the name of their field, and how they are masked in what is
-//! kept of a message that was refused.
+//! Secrets in the clear: recognised by the name of their field, and masked in the stored copy of a refused message.
 
 mod coded;
 mod mask;
@@ -17,7 +16,7 @@ pub use names::{
     ABOUT_SECRETS, AT_THE_END, HARMLESS_TOKENS, IN_NAMES, WHOLE_NAMES, WORDS, is_secret,
 };
 
-/// What stands in the place of a secret.
+/// The mask in the place of a secret.
 pub const MASK: &str = "***";
 
 /// A field of one of these names may say which one the value beside it has.
@@ -63,7 +62,7 @@ fn search(value: &Value, path: &str, found: &mut Vec<FieldError>) {
             if let Ok(inner) = serde_json::from_str::<Value>(text) {
                 let before = found.len();
                 search(&inner, "", found);
-                // Of all that the text holds, the text is told.
+                // Of all secrets in the text, only the text itself is reported.
                 if found.len() > before {
                     found.truncate(before);
                     found.push(FieldError::new(
@@ -77,7 +76,7 @@ fn search(value: &Value, path: &str, found: &mut Vec<FieldError>) {
     }
 }
 
-/// Whether there is anything to look for in it: what holds others, or a text that is itself JSON.
+/// Whether a search makes sense: a container, or a text that is itself JSON.
 fn may_hold_one(value: &Value) -> bool {
     let is_json = |text: &str| text.trim_start().starts_with(['{', '[', '"']);
     value.is_object() || value.is_array() || value.as_str().is_some_and(is_json)

@@ -19,7 +19,7 @@ pub struct Signup {
     /// The e-mail address; one account each.
     #[schemars(length(min = 3, max = 254))]
     pub email: String,
-    /// What the person is called.
+    /// The person's name.
     #[schemars(length(min = 1, max = 200))]
     pub name: String,
     /// The plan asked for.

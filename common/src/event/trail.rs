@@ -1,5 +1,5 @@
-//! The trail: what the system learns about an event on its way. It travels in message headers,
-//! beside the event, which itself never changes.
+//! The trail: the system's facts about an event on its way. It travels in message headers, beside
+//! the event, which itself never changes.
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -17,7 +17,7 @@ pub mod header {
     pub const GENERATION: &str = "longshore-generation";
     /// The generation in which an operator asked for another `webhook-id`; absent means the event's own.
     pub const NEW_ID: &str = "longshore-new-id";
-    /// The replay that sent a slice of the history to one destination, whatever the destination takes otherwise.
+    /// The replay that sent a part of the history to one destination, also beyond the destination's types.
     pub const REPLAY: &str = "longshore-replay";
     /// Who published the event.
     pub const PUBLISHER: &str = "longshore-publisher";
@@ -25,7 +25,8 @@ pub mod header {
     pub const RECEIVED_AT: &str = "longshore-received-at";
     /// When it was accepted (RFC 3339).
     pub const ACCEPTED_AT: &str = "longshore-accepted-at";
-    /// Set on what may have gone out before, because a stage did its step again; absent otherwise.
+    /// Set on a message that may have gone out before, because a stage did its step again; absent
+    /// otherwise.
     pub const AGAIN: &str = "longshore-again";
     /// How often workers died over the message before it was handled alone.
     pub const CRASHES: &str = "longshore-crashes";
@@ -45,11 +46,11 @@ pub mod header {
     pub const PARKED: &str = "longshore-parked";
     /// The routing key a dead letter had in its queue.
     pub const ROUTING_KEY: &str = "longshore-routing-key";
-    /// What tells a message from every other, where it could not travel on as it came.
+    /// The identity of a message that could not travel on unchanged.
     pub const DIGEST: &str = "longshore-digest";
     /// The password hash of a signup, sealed; see `common::seal`.
     pub const SEALED_PASSWORD_HASH: &str = "longshore-sealed-password-hash";
-    /// What of a message's own headers had to be left out when it was published on.
+    /// The headers of a message that had to be left out when it was published on.
     pub const NOTE: &str = "longshore-note";
     /// The `expiration` that a message had: in force it would end the message in our own queues.
     pub const EXPIRATION: &str = "longshore-expiration";
@@ -57,8 +58,8 @@ pub mod header {
     pub const REPLY_TO: &str = "longshore-reply-to";
     /// Size and SHA-256 of the body that a message had, where only its beginning was kept.
     pub const CUT: &str = "longshore-cut";
-    /// What the broker said about a message that it gave up on itself, for as long as it travels: the newest
-    /// entry of `x-death`, which does not survive a publish.
+    /// The broker's own report on a message that it gave up on, for as long as it travels: the newest entry of
+    /// `x-death`, which does not survive a publish.
     pub const DEATH: &str = "longshore-death";
     /// The id that the history makes of an event, where a stream drops parts of its message that its own id is
     /// made of.
@@ -80,7 +81,7 @@ pub mod header {
     }
 }
 
-/// What the system has learned about an event, in types.
+/// The system's facts about an event, in types.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trail {
     /// Failed attempts so far in this queue.
@@ -105,8 +106,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Reads the trail off headers that we wrote. What is missing or of the wrong kind is left at
-    /// its default: a header can be wrong only where an outsider wrote it.
+    /// Reads the trail off headers that we wrote. A missing or wrong header counts as its default:
+    /// only an outsider can have written a wrong one.
     pub fn read(headers: &Headers) -> Self {
         let count = |name| {
             headers
@@ -128,7 +129,7 @@ impl Trail {
         }
     }
 
-    /// Writes the trail into `headers`, replacing what was there of it. Defaults are not written.
+    /// Writes the trail into `headers`, replacing its former headers. Defaults are not written.
     pub fn write(&self, headers: &mut Headers) {
         set(
             headers,
@@ -173,7 +174,7 @@ impl Trail {
         );
     }
 
-    /// The trail of a foreign message from `user` that came `now`: whatever it says of its way is not ours.
+    /// The trail of a foreign message from `user` that came `now`: its own claims do not count.
     pub fn of_foreign(user: Option<&str>, now: OffsetDateTime) -> Self {
         Self {
             publisher: Some(Publisher::amqp(user)),
@@ -189,8 +190,8 @@ impl Trail {
         !foreign || self.accepted_at.is_some()
     }
 
-    /// The trail as an event enters its next queue: what belongs to this queue alone (attempts,
-    /// crashes) starts over.
+    /// The trail as an event enters its next queue: facts of this queue alone (attempts, crashes)
+    /// start over.
     #[must_use]
     pub fn onward(&self) -> Self {
         Self {
@@ -209,7 +210,7 @@ fn set<V: Into<HeaderValue>>(headers: &mut Headers, name: &'static str, value: O
     }
 }
 
-/// The present moment, cut to microseconds: what PostgreSQL keeps.
+/// The present moment, cut to the microseconds that PostgreSQL keeps.
 pub fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_microsecond(now.microsecond()).unwrap_or(now)

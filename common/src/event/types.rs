@@ -40,7 +40,7 @@ pub struct TypeDefinition {
 pub struct InvalidType {
     /// The type's name.
     pub name: String,
-    /// What was expected and what was found.
+    /// The expected and the found value.
     pub problem: String,
 }
 
@@ -51,7 +51,7 @@ impl EventType {
     /// A type whose data follows `schema`.
     ///
     /// # Errors
-    /// The name is no routing key, or the schema is none.
+    /// The name cannot be a routing key, or the schema is invalid.
     pub fn new(name: &str, schema: Value) -> Result<Self, InvalidType> {
         let invalid = |problem: String| InvalidType {
             name: name.to_owned(),
@@ -86,7 +86,7 @@ impl EventType {
     /// Everything that is wrong with `data`, by schema, by rule, and because no database can keep it.
     pub fn errors(&self, data: &Value) -> Vec<FieldError> {
         let mut errors = if self.validator.is_valid(data) {
-            // Nearly always, and told much faster than what is wrong with it.
+            // Nearly always, and found much faster than the list of faults.
             Vec::new()
         } else {
             self.schema_errors(data)
@@ -105,7 +105,7 @@ impl EventType {
 
     fn schema_errors(&self, data: &Value) -> Vec<FieldError> {
         let errors = self.validator.iter_errors(data).take(MAX_ERRORS);
-        // Values are masked: what is wrong may well be secret.
+        // Values are masked: a wrong value may well be secret.
         let errors = errors.map(|error| {
             FieldError::new(
                 error.instance_path().to_string().replace('\0', "\u{fffd}"),
@@ -167,7 +167,7 @@ impl Types {
         let Some(event_type) = self.get(kind) else {
             return Err(Refused::Unknown);
         };
-        // A secret in the clear is told apart first: its error must not be drowned in others.
+        // A secret in the clear comes first: other errors must not hide it.
         let secrets = secrets_in_the_clear(kind, data);
         if !secrets.is_empty() {
             return Err(Refused::Rejected(Rejection {
@@ -227,7 +227,7 @@ fn unusable(error: &jsonschema::ValidationError<'_>) -> String {
             "expected references into the schema itself, such as #/$defs/name, found another, and no other \
              document is fetched: {error}"
         ),
-        // The value is not repeated: what stands here may be another file than was meant.
+        // The value is not repeated: it may be from another file than the one meant.
         _ => format!(
             "at {:?}: {}",
             error.instance_path().to_string(),
@@ -236,8 +236,8 @@ fn unusable(error: &jsonschema::ValidationError<'_>) -> String {
     }
 }
 
-/// The secrets in the clear in the data of a built-in type: a password, and what has the name of a secret
-/// where anything may stand. The fields of other types are their owners' business.
+/// The secrets in the clear in the data of a built-in type: a password, and fields with the name of a secret in its
+/// free parts. The fields of other types are their owners' business.
 fn secrets_in_the_clear(kind: &str, data: &Value) -> Vec<FieldError> {
     let (field, mut errors) = match kind {
         SIGNUP_REQUESTED => ("attributes", password(data)),

@@ -1,4 +1,4 @@
-//! Headers, and the two columns that keep them: a JSON object for people, and beside it what JSON cannot say.
+//! Headers, and the two columns that keep them: a JSON object for people, and beside it the types that JSON lacks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Headers {
         self.get(name)?.as_int()
     }
 
-    /// Sets header `name`, replacing what it held.
+    /// Sets header `name`, replacing its value.
     pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<HeaderValue>) {
         let name = name.into();
         let value = value.into();
@@ -51,7 +51,7 @@ impl Headers {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// Removes header `name` and returns what it held.
+    /// Removes header `name` and returns its value.
     pub fn take(&mut self, name: &str) -> Option<HeaderValue> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.remove(at).1)
@@ -87,15 +87,14 @@ impl Headers {
         )
     }
 
-    /// What [`Headers::to_json`] leaves open: the type of each value that is not the one its JSON form
-    /// is read as.
+    /// The part that [`Headers::to_json`] leaves open: the type of each value that its JSON form does not imply.
     pub fn types(&self) -> HeaderTypes {
         let mut types = HeaderTypes::new();
         self.collect_types("", &mut types);
         types
     }
 
-    /// The headers that were written as `object` and `types`. What is neither is left out.
+    /// The headers that were written as `object` and `types`. Other values are left out.
     pub fn from_json(object: &Value, types: &HeaderTypes) -> Self {
         Self::read_json(object, types, "")
     }

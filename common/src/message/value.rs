@@ -186,8 +186,7 @@ fn number(value: f64) -> Value {
     }
 }
 
-/// Whether a number comes back from JSON as it went: JSON has none that is not finite, and its reader may miss
-/// the last bit of some others.
+/// Whether a number survives JSON: JSON has no infinite ones, and its reader may miss the last bit of some others.
 fn is_plain(value: f64) -> bool {
     let written = serde_json::to_string(&value).ok();
     written.and_then(|text| serde_json::from_str(&text).ok()) == Some(value)

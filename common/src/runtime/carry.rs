@@ -7,17 +7,17 @@ use futures_util::StreamExt as _;
 use crate::broker::{Address, Broker, BrokerError, Publication, PublishError, Settlement};
 use crate::message::Message;
 
-/// How long to wait for a message that the queue was said to hold.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum wait for a message that the queue was said to hold.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What was moved.
+/// The counts of a move.
 #[derive(Debug, Default)]
 pub struct Carried {
-    /// How many messages.
+    /// How many messages were moved.
     pub moved: u64,
-    /// How many `change` has left where they were.
+    /// How many messages `change` left in their queue.
     pub left: u64,
-    /// What kept the broker from taking one; what was behind it stays.
+    /// The broker's refusal of a message; the messages behind it stay.
     pub refused: Option<PublishError>,
 }
 
@@ -25,7 +25,7 @@ pub struct Carried {
 /// each, and says whether it is moved at all.
 ///
 /// # Errors
-/// The broker is out of reach or has no queue `from`. What is not moved stays.
+/// The broker is out of reach or has no queue `from`. Messages that are not moved stay.
 pub async fn carry(
     broker: &dyn Broker,
     from: &str,
@@ -42,7 +42,7 @@ pub async fn carry(
     }
     let mut subscription = broker.subscribe(from, count).await?;
     for _ in 0..count {
-        let next = tokio::time::timeout(PATIENCE, subscription.deliveries.next()).await;
+        let next = tokio::time::timeout(DELIVERY_TIMEOUT, subscription.deliveries.next()).await;
         let Ok(Some(delivery)) = next else { break };
         let delivery = delivery?;
         let mut message = delivery.message;

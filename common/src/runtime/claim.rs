@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::SubscriptionControl;
 
-/// This process's claim on a message: lost with the link it came over, and better given up once the
-/// program is told to stop. Claims are not compared: two messages that are equal but for them are equal.
+/// This process's claim on a message. It is lost with the message's link, and better given up once the program is
+/// told to stop. Claims are not compared: two messages that differ only in their claims are equal.
 #[derive(Clone, Default)]
 pub struct Claim(Option<Held>);
 
@@ -24,8 +24,8 @@ impl Claim {
         Self(Some(Held { control, stop }))
     }
 
-    /// Whether the broker still counts the message as ours. Ask right before a side effect: once the link is
-    /// lost, another process has the message, and this one's answer is in vain. A default claim always holds.
+    /// Whether the broker still counts the message as ours. Ask right before a side effect: once the link is lost,
+    /// another process has the message, and this process's answer is in vain. A default claim always holds.
     pub async fn holds(&self) -> bool {
         match &self.0 {
             Some(held) => held.control.owns().await,
@@ -33,8 +33,8 @@ impl Claim {
         }
     }
 
-    /// Waits until the program is told to stop. What has not begun by then is best given back
-    /// ([`Outcome::GiveBack`](crate::outcome::Outcome::GiveBack)). Of a default claim it waits for ever.
+    /// Waits until the program is told to stop. Work that has not begun by then is best given back
+    /// ([`Outcome::GiveBack`](crate::outcome::Outcome::GiveBack)). On a default claim it waits for ever.
     pub async fn called_back(&self) {
         match &self.0 {
             Some(held) => held.stop.cancelled().await,

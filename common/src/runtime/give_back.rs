@@ -1,32 +1,39 @@
-//! Giving messages back, so that it never counts against them.
+//! Giving messages back, so that the return never counts against them.
 //!
-//! RabbitMQ before 4.3 and the embedded engine count everything that comes back to a queue towards its
-//! delivery limit, whatever the reason. So what is given back because of a hold, a drain or a lost publish
-//! goes back as a copy, confirmed before the original is acked. Real returns so far are kept in the copy.
+//! RabbitMQ before 4.3 and the embedded engine count every return to a queue towards its delivery limit, whatever
+//! the reason. So a message given back because of a hold, a drain or a lost publish goes back as a copy. The copy
+//! is confirmed before the original is acked, and keeps the count of real returns so far.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::hand::{Hand, InHand};
 use super::hold::Down;
-use super::lane::{InHand, Lane};
 use crate::broker::{Address, Publication, PublishError, Settlement, SubscriptionControl, bounds};
 use crate::event::Trail;
 use crate::retry::Waits;
 use crate::topology::Names;
 
-/// A message that came back this often is put aside.
-pub(super) const SUSPECT_AT: u32 = 2;
+/// How many returns put a message aside.
+const SUSPECT_AT: u32 = 2;
 
-/// How long a copy is tried again when the publishing link is down. After that the message goes back by
-/// itself, which counts.
+/// How long a copy is tried again when the publishing link is down. After that the message itself goes back, which
+/// counts.
 const COPY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The waits between these tries.
 const COPY_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
-impl Lane {
-    /// Gives messages back unharmed: as copies where the broker takes those. A message that the broker has
-    /// already taken back from us is left to it.
+impl InHand {
+    /// Whether it came back so often that it must be handled alone.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.crashes() >= SUSPECT_AT
+    }
+}
+
+impl Hand {
+    /// Gives messages back unharmed: as copies where the broker takes those. Messages that the broker has already
+    /// taken back are left to it.
     pub(super) async fn give_back(
         &self,
         messages: Vec<InHand>,
@@ -48,7 +55,7 @@ impl Lane {
         let deadline = Instant::now() + COPY_TIMEOUT;
         while !left.is_empty() && control.owns().await {
             let copies = left.iter().map(|(_, copy)| copy.clone()).collect();
-            let mut answers = self.worker.broker.publish_all(copies).await.into_iter();
+            let mut answers = self.desk.broker.publish_all(copies).await.into_iter();
             let mut again = false;
             left.retain(|(in_hand, _)| match answers.next() {
                 Some(Ok(())) => {
@@ -71,18 +78,18 @@ impl Lane {
         for (in_hand, _) in left {
             control.settle(in_hand.tag, Settlement::GiveBack);
         }
-        self.gone(count);
+        self.let_go(count);
     }
 
-    /// The message as it goes back to its queue; `None` for one that can only go back as it is. Until the
-    /// original is acked there are two of it, so it says that it may be handled a second time.
+    /// The message as it goes back to its queue; `None` if only the original can go back. Until the original is
+    /// acked there are two, so the copy says that it may be handled a second time.
     fn copy(&self, in_hand: &InHand) -> Option<Publication> {
         let message = in_hand.received.again(&Trail {
             crashes: in_hand.crashes(),
             again: true,
             ..in_hand.received.trail.clone()
         });
-        // What publishing would have to cut is not a copy.
+        // A message that publishing would have to cut cannot be copied.
         if bounds::size(&message).ok()? > bounds::MAX_BYTES {
             return None;
         }
@@ -90,14 +97,8 @@ impl Lane {
         Some(Publication { to, message })
     }
 
-    /// Whether a message came back so often that it is to be handled alone.
-    pub(super) fn is_suspect(&self, in_hand: &InHand) -> bool {
-        in_hand.crashes() >= SUSPECT_AT
-    }
-
-    /// Puts a message aside to be handled alone. Its count starts over there, at the same number for
-    /// all: most of them were merely in hand when a neighbour killed the worker. The error is that nothing
-    /// can be published.
+    /// Puts a message aside to be handled alone. Its count starts over there, at the same number for all: most of
+    /// them were merely in hand when a neighbour killed the worker. The error is that nothing can be published.
     pub(super) async fn put_aside(
         &self,
         in_hand: InHand,
@@ -114,36 +115,36 @@ impl Lane {
             to: Address::Queue(Names::suspect(&self.queue)),
             message: in_hand.received.again(&trail),
         };
-        match self.worker.broker.publish(aside).await {
+        match self.desk.broker.publish(aside).await {
             Ok(()) => {
                 tracing::warn!(
                     queue.name = %self.queue,
-                    event.id = &*in_hand.received.told_id(),
+                    event.id = &*in_hand.received.log_id(),
                     returns = in_hand.returns,
                     "came back too often: put aside to be handled alone"
                 );
-                self.worker.metrics.suspect();
+                self.desk.metrics.suspect();
                 control.settle(in_hand.tag, Settlement::Ack);
-                self.gone(1);
+                self.let_go(1);
                 Ok(())
             }
             Err(error) => {
                 let down = Down::broker(error);
-                self.worker.begin_hold(down.clone());
+                self.desk.begin_hold(down.clone());
                 self.give_back(vec![in_hand], control).await;
                 Err(down)
             }
         }
     }
 
-    /// The broker has taken messages back, with the link they came over: others handle them, and nothing
-    /// more is done about them here.
+    /// The broker has taken messages back, with their link. Others handle them, and nothing more is done about
+    /// them here.
     pub(super) fn taken_back(&self, count: usize) -> Down {
         tracing::debug!(
             queue.name = %self.queue, events = count,
             "the link was lost: others handle what was in hand"
         );
-        self.gone(count);
+        self.let_go(count);
         Down::broker("lost the subscription")
     }
 }

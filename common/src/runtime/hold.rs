@@ -1,18 +1,17 @@
-//! Holding: while something that every event needs is down, the worker takes nothing.
+//! Holding: while a dependency of every event is down, the worker takes nothing.
 
 use std::time::Instant;
 
 use tokio::sync::watch;
 
-/// The broker's name, as operators know it.
-pub(super) const BROKER: &str = "rabbitmq";
+use crate::dependency::{Dependency, Engines};
 
 /// A dependency that is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Down {
-    /// Its name, as an operator knows it.
-    pub(super) dependency: &'static str,
-    /// How it shows.
+    /// The dependency.
+    pub(super) dependency: Dependency,
+    /// The error that shows it.
     pub(super) error: String,
 }
 
@@ -20,7 +19,7 @@ impl Down {
     /// The broker, which the runtime itself needs.
     pub(super) fn broker(error: impl ToString) -> Self {
         Self {
-            dependency: BROKER,
+            dependency: Dependency::Broker,
             error: error.to_string(),
         }
     }
@@ -28,7 +27,10 @@ impl Down {
 
 /// The switch between working and holding, shared by all lanes of a worker.
 #[derive(Debug)]
-pub(super) struct Hold(watch::Sender<Option<Held>>);
+pub(super) struct Hold {
+    state: watch::Sender<Option<Held>>,
+    engines: Engines,
+}
 
 #[derive(Debug, Clone)]
 struct Held {
@@ -37,13 +39,16 @@ struct Held {
 }
 
 impl Hold {
-    pub(super) fn new() -> Self {
-        Self(watch::Sender::new(None))
+    pub(super) fn new(engines: Engines) -> Self {
+        Self {
+            state: watch::Sender::new(None),
+            engines,
+        }
     }
 
     /// Begins to hold; `true` for the caller who began it.
     pub(super) fn begin(&self, down: Down) -> bool {
-        self.0.send_if_modified(|held| {
+        self.state.send_if_modified(|held| {
             let begins = held.is_none();
             if begins {
                 *held = Some(Held {
@@ -57,7 +62,7 @@ impl Hold {
 
     /// The hold goes on, now for this reason.
     pub(super) fn go_on(&self, down: Down) {
-        self.0.send_modify(|held| {
+        self.state.send_modify(|held| {
             if let Some(held) = held {
                 held.down = down;
             }
@@ -66,21 +71,22 @@ impl Hold {
 
     /// The dependency answers: work goes on.
     pub(super) fn end(&self) {
-        self.0.send_replace(None);
+        self.state.send_replace(None);
     }
 
-    /// What the worker holds for, in words; `None` while it works.
+    /// The reason of the hold, in words; `None` while the worker works.
     pub(super) fn problem(&self) -> Option<String> {
-        let held = self.0.borrow();
+        let held = self.state.borrow();
         let Held { down, since } = held.as_ref()?;
         let Down { dependency, error } = down;
+        let engine = self.engines.engine_of(*dependency).as_str();
         let seconds = since.elapsed().as_secs();
-        Some(format!("holding for {dependency} for {seconds} s: {error}"))
+        Some(format!("holding for {engine} for {seconds} s: {error}"))
     }
 
-    /// Waits until the worker holds; returns what for.
+    /// Waits until the worker holds; returns the dependency that is down.
     pub(super) async fn begun(&self) -> Down {
-        let mut state = self.0.subscribe();
+        let mut state = self.state.subscribe();
         loop {
             if let Some(held) = &*state.borrow_and_update() {
                 return held.down.clone();
@@ -92,7 +98,7 @@ impl Hold {
 
     /// Waits until the worker works.
     pub(super) async fn ended(&self) {
-        let mut state = self.0.subscribe();
+        let mut state = self.state.subscribe();
         let _ = state.wait_for(Option::is_none).await;
     }
 }
@@ -100,8 +106,14 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dependency::EngineKind;
 
-    fn down(dependency: &'static str) -> Down {
+    const ENGINES: Engines = Engines {
+        broker: EngineKind::RabbitMq,
+        database: EngineKind::Postgres,
+    };
+
+    fn down(dependency: Dependency) -> Down {
         Down {
             dependency,
             error: "gone".to_owned(),
@@ -110,16 +122,16 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_first_begins_and_everybody_waits_for_the_end() {
-        let hold = Hold::new();
+        let hold = Hold::new(ENGINES);
         hold.ended().await;
         assert_eq!(hold.problem(), None);
-        assert!(hold.begin(down("postgres")));
-        assert!(!hold.begin(down("rabbitmq")));
-        assert_eq!(hold.begun().await.dependency, "postgres");
-        hold.go_on(down("rabbitmq"));
+        assert!(hold.begin(down(Dependency::Database)));
+        assert!(!hold.begin(down(Dependency::Broker)));
+        assert_eq!(hold.begun().await.dependency, Dependency::Database);
+        hold.go_on(down(Dependency::Broker));
         let problem = hold.problem().unwrap();
         assert_eq!(problem, "holding for rabbitmq for 0 s: gone");
         tokio::join!(hold.ended(), async { hold.end() });
-        assert!(hold.begin(down("rabbitmq")));
+        assert!(hold.begin(down(Dependency::Broker)));
     }
 }

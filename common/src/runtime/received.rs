@@ -10,16 +10,16 @@ use crate::event::{EventId, Logins, Trail, event_of, header, secrets};
 use crate::message::Message;
 use crate::outcome::Failure;
 
-/// A message that was delivered, and what is known of its way.
+/// A delivered message, and the knowledge of its way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
     /// The message.
     pub message: Message,
     /// The routing key it was first published with.
     pub routing_key: String,
-    /// Whether somebody had it before.
+    /// Whether it was delivered before.
     pub redelivered: bool,
-    /// What the system has learned about it.
+    /// The system's knowledge of it.
     pub trail: Trail,
     /// Whether it is still ours to act on.
     pub claim: Claim,
@@ -84,14 +84,13 @@ impl Received {
         Self::new(delivery, logins, now, Claim::default())
     }
 
-    /// The event that it is, by our id for it; `None` for a message that names none of ours, whatever its
-    /// `message_id` says.
+    /// Our id of the event; `None` for a message that names none of ours, whatever its `message_id` says.
     pub fn event(&self) -> Option<EventId> {
         event_of(&self.message, &self.trail)
     }
 
-    /// What it is called in a log: its `message_id`, and of a foreign message without the secrets that may be in it.
-    pub(super) fn told_id(&self) -> Cow<'_, str> {
+    /// Its name in a log: the `message_id`; that of a foreign message without the secrets that may be in it.
+    pub(super) fn log_id(&self) -> Cow<'_, str> {
         match self.message.message_id.as_deref() {
             None => Cow::Borrowed("-"),
             Some(id) if self.event().is_some() => Cow::Borrowed(id),
@@ -99,9 +98,9 @@ impl Received {
         }
     }
 
-    /// Whether nobody can have handled it before, here or at the stages before: it is not redelivered,
-    /// not retried, not replayed, and no stage did its step again over it. Then no effect of it can be
-    /// there already, unless the publisher sent it twice.
+    /// Whether nobody can have handled it before, here or at earlier stages: it is not redelivered, not retried,
+    /// not replayed, and no stage repeated its step. Then none of its effects can exist yet, unless the publisher
+    /// sent it twice.
     pub fn is_fresh(&self) -> bool {
         let Trail {
             attempt,
@@ -113,7 +112,7 @@ impl Received {
         !self.redelivered && !again && attempt == 0 && generation == 0 && crashes == 0
     }
 
-    /// What is known of it, for the next stage to know: also that this step may be a repeated one.
+    /// The trail for the next stage, which also says that this step may be a repeated one.
     pub fn onward(&self) -> Trail {
         Trail {
             again: !self.is_fresh(),
@@ -121,19 +120,19 @@ impl Received {
         }
     }
 
-    /// Why no stage can handle it, if so: it is not the message that was published.
+    /// Why no stage can handle it, if so: the message is not as it was published.
     pub fn damage(&self) -> Option<Failure> {
         let damage = self.message.damage.as_ref()?;
         Some(Failure::new(damage.code, damage.detail.as_str()))
     }
 
-    /// Which attempt this is; 1 is the first.
+    /// The number of this attempt; 1 is the first.
     pub fn attempt(&self) -> u32 {
         self.trail.attempt.saturating_add(1)
     }
 
-    /// The message with `trail` in the place of its own, ready to go out again. What else we wrote
-    /// into its headers stays: a dead letter on its way to the archive tells of its death there.
+    /// The message with `trail` in place of its own, ready to go out again. Our other headers stay: a dead letter
+    /// on its way to the archive tells of its death there.
     pub(super) fn again(&self, trail: &Trail) -> Message {
         let mut message = self.message.clone();
         trail.write(&mut message.headers);

@@ -23,9 +23,9 @@ pub(super) struct Consuming {
 }
 
 enum State {
-    /// It does, over this subscription.
+    /// The lane consumes, over this subscription.
     Yes(Arc<dyn SubscriptionControl>),
-    /// It does not, for this reason.
+    /// The lane does not consume, for this reason.
     No(String),
 }
 
@@ -43,7 +43,7 @@ impl Standing {
         &self.0.queue
     }
 
-    /// Why the worker does not work; `None` while it does. Asks the broker where it was silent for a while.
+    /// Why the worker does not work; `None` while it does. Asks the broker if it was silent for a while.
     pub async fn problem(&self) -> Option<String> {
         if let Some(problem) = self.0.hold.problem() {
             return Some(problem);
@@ -67,13 +67,13 @@ impl Consuming {
         Arc::new(consuming)
     }
 
-    /// It consumes.
+    /// The lane consumes.
     pub(super) fn begin(&self, control: &Arc<dyn SubscriptionControl>) {
         *self.state() = State::Yes(Arc::clone(control));
         metrics::consuming(&self.queue, true);
     }
 
-    /// It does not, for this reason.
+    /// The lane does not consume, for this reason.
     pub(super) fn end(&self, reason: impl ToString) {
         *self.state() = State::No(reason.to_string());
         metrics::consuming(&self.queue, false);

@@ -1,5 +1,4 @@
-//! Where the keys come from: `secrets.seal`, and where that is not set, what the programs that work on one
-//! broker have in common.
+//! The source of the keys: `secrets.seal`, or without it a secret that the programs on one broker share.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,7 +13,7 @@ use crate::bootstrap::Failure;
 use crate::config::Config;
 use crate::event::Logins;
 
-/// There is no key that all programs of a namespace have.
+/// The programs of a namespace have no common key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
     /// The key file of an embedded broker cannot be used.
@@ -22,10 +21,10 @@ pub enum NoKey {
     File {
         /// Where it is.
         path: String,
-        /// What was expected and found.
+        /// The expected and the found value.
         problem: String,
     },
-    /// Each program would seal with the password of its own login, and none could open what another sealed.
+    /// Each program would seal with the password of its own login, and none could open another's seals.
     #[error(
         "expected `[secrets] seal` (LONGSHORE__SECRETS__SEAL), found none, although `[broker] logins` trusts \
          several logins ({logins}): each program would seal password hashes with the password of its own login, \
@@ -48,12 +47,12 @@ impl From<NoKey> for Failure {
 }
 
 impl Seal {
-    /// The keys of a configuration. What the broker itself gives comes last: it seals where nothing is
-    /// configured, and opens what was sealed before something was.
+    /// The keys of a configuration. The broker's own key comes last: it seals if nothing is configured, and opens older
+    /// seals.
     ///
     /// # Errors
-    /// The broker is an embedded one, and its key file can be neither read nor made; or nothing is configured,
-    /// and the programs have nothing in common to make a key of.
+    /// The broker is an embedded one, and its key file can be neither read nor made; or nothing is configured, and the
+    /// programs share no secret to make a key of.
     pub fn of(config: &Config) -> Result<Self, NoKey> {
         let logins = config.broker.logins();
         let is_set = !config.secrets.seal.is_empty();
@@ -69,8 +68,8 @@ impl Seal {
     }
 }
 
-/// What the programs on one broker have in common: the password of their login, or the file beside the
-/// embedded broker's. Other namespaces have other keys.
+/// The common secret of the programs on one broker: the password of their login, or the file beside the embedded
+/// broker's. Other namespaces have other keys.
 fn of_broker(config: &Config) -> Result<Vec<u8>, NoKey> {
     let url = &config.broker.url;
     let secret = match url.file() {
@@ -97,7 +96,7 @@ fn beside(database: &Path) -> PathBuf {
     path.into()
 }
 
-/// The key in a file, which is made where there is none.
+/// The key in a file, which is made if it is missing.
 fn of_file(path: &Path) -> Result<String, NoKey> {
     let unusable = |problem: String| NoKey::File {
         path: path.display().to_string(),
@@ -120,12 +119,12 @@ fn of_file(path: &Path) -> Result<String, NoKey> {
     }
     Err(unusable(
         "expected 64 hexadecimal digits; restore it from a backup, or remove it to have a new one made \
-         (what is sealed with the old one will not open)"
+         (hashes sealed with the old key will not open)"
             .to_owned(),
     ))
 }
 
-/// Makes a key file, whole or not at all, whoever else does the same at the same time.
+/// Makes a key file, whole or not at all, even if another program does so at the same time.
 fn make(path: &Path) -> io::Result<()> {
     let mut key = [0_u8; 32];
     let no_randomness = |_| io::Error::other("the system gives no randomness");
@@ -207,7 +206,7 @@ mod tests {
         }
         assert!(!failure.to_string().contains("p@ss"), "{failure}");
         assert!(load(&[URL, logins, key]).is_ok());
-        // The own login alone is what there always is.
+        // A list with the own login alone is the default.
         let own = ("LONGSHORE__BROKER__LOGINS", r#"["a"]"#);
         assert!(load(&[URL, own]).is_ok());
         let embedded = ("LONGSHORE_BROKER_URL", "sqlite::memory:");

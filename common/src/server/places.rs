@@ -187,7 +187,7 @@ impl HttpBody for Held {
     }
 }
 
-/// What is behind a lock. Nothing that holds one of these can leave it half-changed.
+/// The content of a lock. No holder of these can leave it half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(begun.elapsed(), limit);
 
-        // Slowly, but it goes on: each step begins anew.
+        // Slowly, but it goes on: each step starts the time again.
         let reading = tokio::spawn(async move {
             for _ in 0..20 {
                 tokio::time::sleep(limit / 2).await;

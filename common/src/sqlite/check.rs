@@ -1,4 +1,4 @@
-//! Whether a file is whole.
+//! The check that a file is whole.
 
 use sqlx::Row as _;
 
@@ -8,7 +8,7 @@ use super::{Database, Location};
 /// long as reading it does.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// The fault of the file, and the remedy.
 pub async fn check(location: &Location) -> Result<(), String> {
     let database = Database::separate(location);
     let found = database.read(|connection| {
@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(check(&location).await, Ok(()));
         database.close().await;
 
-        // The pages of the table, not the first one, which says what the file is.
+        // The pages of the table, not the first one, which holds the file's own header.
         let mut bytes = std::fs::read(&path).unwrap();
         for byte in bytes.iter_mut().skip(4096) {
             *byte = 0xa5;

@@ -1,4 +1,4 @@
-//! What an error of SQLite means to us: decided here and nowhere else.
+//! The meaning of SQLite's errors: decided here and nowhere else.
 
 use std::time::Duration;
 
@@ -6,23 +6,24 @@ use sqlx::error::DatabaseError;
 
 use super::Location;
 
-/// How long to wait for other processes before giving up.
+/// Maximum wait for other processes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why the database did not do something. The texts say what to do and repeat nothing of a row.
+/// The reason that the database did not do something. The texts give the remedy and repeat nothing
+/// of a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// It cannot now: it cannot be opened or written, is full, or somebody else has it for too long.
-    /// Once that is mended the same will succeed, and nothing is half done.
+    /// The database cannot do it now: it cannot be opened or written, is full, or another process has it for too
+    /// long. Once that is mended the same work will succeed, and nothing is half done.
     #[error("{0}")]
     Unavailable(String),
-    /// The file is no database, or a broken one. Somebody has to do something.
+    /// The file is not a database, or a broken one. A person has to act.
     #[error("{0}")]
     Damaged(String),
     /// A table or column is not there.
     #[error("{0}")]
     Missing(String),
-    /// It refuses what is in the data.
+    /// The database refuses a value in the data.
     #[error("{0}")]
     Data(String),
     /// Anything else: a fault of ours.
@@ -36,7 +37,7 @@ impl Error {
         matches!(self, Self::Unavailable(_) | Self::Damaged(_))
     }
 
-    /// The same, saying where: whoever has to mend a file has to know which.
+    /// The error with its place: a person who mends a file needs its name.
     pub(super) fn at(self, location: &Location) -> Self {
         match self {
             Self::Unavailable(text) => Self::Unavailable(format!("{location}: {text}")),
@@ -88,7 +89,7 @@ const CONSTRAINT: u32 = 19;
 const MISMATCH: u32 = 20;
 const NOT_A_DATABASE: u32 = 26;
 
-/// The result code without what SQLite adds to it.
+/// The result code without SQLite's additions.
 fn primary_code(error: &dyn DatabaseError) -> u32 {
     let code: u32 = error
         .code()
@@ -97,7 +98,7 @@ fn primary_code(error: &dyn DatabaseError) -> u32 {
     code & 0xff
 }
 
-/// What a result code means.
+/// The meaning of a result code.
 fn of_code(code: u32, error: &dyn DatabaseError) -> Error {
     let message = error.message();
     match code {
@@ -120,7 +121,7 @@ fn of_code(code: u32, error: &dyn DatabaseError) -> Error {
         CORRUPT | NOT_A_DATABASE => Error::Damaged(format!(
             "this is not a whole database ({message}): restore it from a backup, or move it away to begin with an empty one"
         )),
-        // Which constraint, not which row.
+        // The message names the constraint, not the row.
         CONSTRAINT => Error::Data(format!("a constraint is broken ({message})")),
         TOO_BIG => Error::Data("a value is larger than it can take".to_owned()),
         MISMATCH => Error::Data("a value is not of the type of its column".to_owned()),

@@ -1,30 +1,30 @@
-//! Where a database is.
+//! The location of a database.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// How the URL of a file begins.
+/// The beginning of a file's URL.
 const SCHEME: &str = "sqlite:";
 
-/// What stands in a URL instead of a path for a database that is no file.
+/// The path in the URL of a database that is not a file.
 const MEMORY: &str = ":memory:";
 
-/// Where a database is.
+/// The location of a database.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Location {
     /// In a file, beside which SQLite keeps two more (`-wal`, `-shm`) while it is open.
     File(PathBuf),
     /// In the memory of this process, until nobody there uses it any more.
     Memory {
-        /// What tells it from others.
+        /// Its name.
         name: String,
     },
 }
 
 impl Location {
-    /// In a file, which need not be there yet, nor its folder.
+    /// In a file; neither the file nor its folder needs to exist yet.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::File(path.into())
     }
@@ -40,7 +40,7 @@ impl Location {
     /// in memory. A path is taken as it stands: relative to where the program runs, nothing escaped.
     ///
     /// # Errors
-    /// It is not of this form; what was expected and found.
+    /// The URL is not of this form; with the expected and the found value.
     pub fn from_url(url: &str) -> Result<Self, String> {
         let Some(rest) = url.strip_prefix(SCHEME) else {
             let scheme = url.split(':').next().unwrap_or_default();
@@ -57,12 +57,12 @@ impl Location {
         Ok(Self::file(path))
     }
 
-    /// The one form of all the ways to write where a file is, as far as its folder is there.
+    /// The one form of all the ways to write a file's path, as far as its folder exists.
     pub(super) fn canonical(&self) -> Self {
         let Self::File(path) = self else {
             return self.clone();
         };
-        // A file that is a link is told apart from what it leads to only until it is followed.
+        // A link counts as another file than its target until it is followed.
         let known = path.canonicalize().or_else(|_| {
             let absolute = std::path::absolute(path)?;
             match (

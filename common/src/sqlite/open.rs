@@ -10,7 +10,7 @@ use super::error::{Error, PATIENCE, is_busy, is_closed_to_us};
 use super::location::Location;
 use super::private::{make_private_database, make_private_folder};
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// The one that writes.
@@ -33,7 +33,8 @@ pub(super) async fn open(location: &Location, role: Role) -> Result<SqliteConnec
     loop {
         match options.connect().await {
             Ok(connection) => return Ok(connection),
-            // Turning on the write-ahead log, which only the first one does, is not waited for by SQLite.
+            // SQLite does not wait while another connection turns on the write-ahead log, which only the first one
+            // does.
             Err(error) if is_busy(&error) && begun.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -1,5 +1,5 @@
-//! Files and folders that only their owner may read: events are personal data, and SQLite makes files that
-//! every user of the machine may read unless told otherwise.
+//! Files and folders that only their owner may read. Events are personal data, and by default SQLite makes files that
+//! every user of the machine may read.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 pub(crate) const FILE: u32 = 0o600;
 /// The mode of folders.
 const FOLDER: u32 = 0o700;
-/// What others must not have.
+/// The rights that others must not have.
 const OTHERS: u32 = 0o077;
 
-/// What SQLite and we keep beside a database.
+/// The files that SQLite and we keep beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-turn"];
 
-/// Makes a folder, and those above it that are not there, for this user alone. One that is there stays as it
-/// is: it may be somebody's for other things as well.
+/// Makes a folder, and missing ones above it, for this user alone. An existing folder stays as it is: it may serve
+/// other purposes as well.
 ///
 /// # Errors
-/// It cannot be made.
+/// The folder cannot be made.
 pub fn make_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -28,7 +28,7 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
         .create(folder)
 }
 
-/// Takes a file or folder from everybody but its owner. Where it is not ours to do that, it stays as it is.
+/// Takes a file or folder from everybody but its owner. If we have no right to do that, it stays as it is.
 pub fn make_private(path: &Path) {
     if let Ok(found) = fs::metadata(path)
         && found.permissions().mode() & OTHERS != 0
@@ -40,10 +40,10 @@ pub fn make_private(path: &Path) {
     }
 }
 
-/// Makes the file of a database where there is none, and takes it and the files beside it from everybody but
-/// their owner. What SQLite adds later has the mode of the database.
+/// Makes a missing database file, and leaves it and the files beside it to their owner alone. Files that SQLite adds
+/// later have the mode of the database.
 pub(super) fn make_private_database(database: &Path) {
-    // An error here is one for SQLite too, which says it better.
+    // An error here is an error for SQLite too, which says it better.
     let _ = OpenOptions::new()
         .write(true)
         .create_new(true)

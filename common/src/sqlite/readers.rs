@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::Semaphore;
 
@@ -10,8 +9,9 @@ use super::error::Error;
 use super::location::Location;
 use super::lock;
 use super::open::{Role, open};
+use super::work::{AnyValue, AnyWork};
 
-/// The most connections that read at once. Each is a thread; there are few cores.
+/// Maximum connections that read at once. Each is a thread; there are few cores.
 const MOST: usize = 3;
 
 /// The connections that read: opened when needed, kept for the next one.
@@ -28,11 +28,8 @@ impl Readers {
         }
     }
 
-    /// Does `work` on a connection. Whoever goes away in the middle takes it with them.
-    pub(super) async fn run<T, F>(&self, location: &Location, work: F) -> Result<T, Error>
-    where
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>>,
-    {
+    /// Does `work` on a connection. A caller that goes away in the middle takes the connection along.
+    pub(super) async fn run(&self, location: &Location, work: AnyWork) -> Result<AnyValue, Error> {
         // Never closed.
         let _turn = self.turns.acquire().await;
         let idle = lock(&self.idle).pop();
@@ -50,7 +47,7 @@ impl Readers {
     pub(super) async fn close(&self) {
         let idle = std::mem::take(&mut *lock(&self.idle));
         for connection in idle {
-            // It is over either way.
+            // The connection is over either way.
             let _ = connection.close().await;
         }
     }

@@ -74,7 +74,7 @@ async fn what_is_written_is_read_in_a_file_and_in_memory() {
         assert_eq!(numbers(&database).await, BTreeSet::from([1]));
         let same = Database::shared(&location);
         assert_eq!(numbers(&same).await, BTreeSet::from([1]));
-        // One of two who share it says goodbye: the other one notices nothing.
+        // One of two that share the database closes it: the other one notices nothing.
         same.close().await;
         insert(&database, 2).await.unwrap();
         database.close().await;
@@ -373,7 +373,7 @@ async fn nobody_else_may_read_the_files() {
     let data = std::fs::metadata(folder.path().join("data")).unwrap();
     assert_eq!(data.permissions().mode() & 0o777, 0o700);
 
-    // Those of an earlier version too.
+    // Files of an earlier version too.
     for name in found.keys() {
         let path = folder.path().join("data").join(name);
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,9 +1,9 @@
 //! Turns: no process that writes without a pause keeps the others from writing.
 //!
-//! SQLite gives its write lock to whoever asks while it is free, and for a busy process it is free for
-//! some microseconds between two commits: another one, which asks every few milliseconds, could wait
-//! for ever. So whoever waits holds a second lock meanwhile, which everybody takes before asking. A
-//! process that has just committed comes behind the one that waits.
+//! SQLite gives its free write lock to the first that asks. A busy process frees it for some microseconds between two
+//! commits, so another one, which asks every few milliseconds, could wait forever. So a waiting process holds a second
+//! lock meanwhile, which each process takes before asking. A process that has just committed comes behind the waiting
+//! one.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -45,11 +45,11 @@ impl Turn {
         }
     }
 
-    /// Waits behind whoever waits already, [`PATIENCE`] long. Fair and no more: without the lock, as
-    /// where the file cannot be locked or its holder is frozen, SQLite's own is enough to be safe.
+    /// Waits behind the process that waits already, [`PATIENCE`] long. This is for fairness only: without the lock, if
+    /// the file cannot be locked or its holder is frozen, SQLite's own lock is enough to be safe.
     pub(super) async fn take(&mut self) -> Held {
         if self.waiter.as_ref().is_some_and(|it| !it.is_finished()) {
-            // Whoever froze while holding it has been waited for already.
+            // Its frozen holder has been waited for already.
             return Held(None);
         }
         if self.file.is_none()
@@ -80,7 +80,7 @@ impl Turn {
         let waiter = Builder::new().name("sqlite-turn".to_owned());
         let waiter = waiter.spawn(move || {
             let locked = file.lock().is_ok();
-            // Where nobody waits for it any more, dropping it lets go at once.
+            // If nobody waits for the lock any more, dropping it lets go at once.
             let _ = answer.send(Held(locked.then_some(file)));
         });
         self.waiter = waiter.ok();
@@ -123,7 +123,7 @@ mod tests {
         assert!(turn.take().await.0.is_none());
         assert!(begun.elapsed() < PATIENCE);
 
-        // Once it lets go, what still waited for it lets go as well, and there are turns again.
+        // Once it lets go, the waiting one lets go as well, and there are turns again.
         frozen.unlock().unwrap();
         turn.waiter.take().unwrap().join().unwrap();
         let held = turn.take().await;

@@ -3,9 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,47 +11,31 @@ use super::error::{Error, PATIENCE, is_busy};
 use super::location::Location;
 use super::open::{Role, open};
 use super::turn::Turn;
+use super::work::{AnyValue, AnyWork};
 
-/// The most pieces of work that one commit takes.
+/// Maximum pieces of work in one commit.
 const MOST: usize = 256;
 
-/// A piece of work that waits to be written, whatever it returns.
-#[async_trait]
-pub(super) trait Job: Send {
-    /// Does it. What it came to is kept for [`Job::answer`]; the error is only to be acted on.
-    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Error>;
-
-    /// Tells whoever waits what it came to, or that all of it was in vain.
-    fn answer(self: Box<Self>, committed: Result<(), Error>);
+/// A piece of work that waits to be written.
+pub(super) struct Job {
+    work: Option<AnyWork>,
+    outcome: Result<AnyValue, Error>,
+    answer: oneshot::Sender<Result<AnyValue, Error>>,
 }
 
-struct Piece<T, F> {
-    work: Option<F>,
-    outcome: Result<T, Error>,
-    answer: oneshot::Sender<Result<T, Error>>,
-}
+impl Job {
+    /// For `work`, and where its answer will be.
+    pub(super) fn new(work: AnyWork) -> (Self, oneshot::Receiver<Result<AnyValue, Error>>) {
+        let (answer, receiver) = oneshot::channel();
+        let job = Self {
+            work: Some(work),
+            outcome: Err(Error::Fault("it was never begun".to_owned())),
+            answer,
+        };
+        (job, receiver)
+    }
 
-/// A piece of work, and where its answer will be.
-pub(super) fn job<T, F>(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, Error>>)
-where
-    T: Send + 'static,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
-{
-    let (answer, receiver) = oneshot::channel();
-    let piece = Piece {
-        work: Some(work),
-        outcome: Err(Error::Fault("it was never begun".to_owned())),
-        answer,
-    };
-    (Box::new(piece), receiver)
-}
-
-#[async_trait]
-impl<T, F> Job for Piece<T, F>
-where
-    T: Send + 'static,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
-{
+    /// Does the work. Its result is kept for [`Job::answer`]; the error is only to be acted on.
     async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Error> {
         if let Some(work) = self.work.take() {
             // A panic is this one's fault, not its neighbours'.
@@ -65,14 +47,15 @@ where
         self.outcome.as_ref().map(|_| ()).map_err(Error::clone)
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), Error>) {
+    /// Gives the caller the result, or the failure of the whole commit.
+    fn answer(self, committed: Result<(), Error>) {
         // Nobody may be waiting any more.
         let _ = self.answer.send(committed.and(self.outcome));
     }
 }
 
-/// Writes what comes, until nobody can send any more.
-pub(super) async fn run(location: Location, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+/// Does the queued work, until no sender is left.
+pub(super) async fn run(location: Location, mut queue: mpsc::Receiver<Job>) {
     let mut turn = Turn::new(&location);
     let mut idle = None;
     let mut batch = Vec::new();
@@ -92,7 +75,7 @@ async fn together(
     location: &Location,
     turn: &mut Turn,
     idle: &mut Option<SqliteConnection>,
-    batch: &mut [Box<dyn Job>],
+    batch: &mut [Job],
 ) -> Result<(), Error> {
     let mut connection = match idle.take() {
         Some(connection) => connection,
@@ -103,7 +86,7 @@ async fn together(
     if clean || matches!(location, Location::Memory { .. }) {
         *idle = Some(connection);
     } else {
-        // In whatever state it is: closing it ends that.
+        // In any state: closing it ends that.
         close(connection).await;
     }
     ended
@@ -112,7 +95,7 @@ async fn together(
 async fn transaction(
     connection: &mut SqliteConnection,
     turn: &mut Turn,
-    batch: &mut [Box<dyn Job>],
+    batch: &mut [Job],
 ) -> Result<(), Error> {
     begin(connection, turn).await?;
     if let [job] = batch {
@@ -136,8 +119,8 @@ async fn begin(connection: &mut SqliteConnection, turn: &mut Turn) -> Result<(),
     let begun = Instant::now();
     let _turn = turn.take().await;
     loop {
-        // At once and not with the first statement that writes: what a transaction has read before could
-        // be old by then, and it would have to fail.
+        // At once and not with the first statement that writes. Otherwise rows that the transaction has read could be
+        // old by then, and it would have to fail.
         match sqlx::query("BEGIN IMMEDIATE")
             .execute(&mut *connection)
             .await
@@ -157,6 +140,6 @@ async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> 
 }
 
 async fn close(connection: SqliteConnection) {
-    // It is over either way.
+    // The connection is over either way.
     let _ = connection.close().await;
 }

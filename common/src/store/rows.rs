@@ -1,4 +1,5 @@
-//! What goes into the database and comes out of it.
+//! The values that callers give to a store and get from it, free of any table or engine. Their columns are in
+//! `tables`.
 
 mod dead;
 mod replays;
@@ -17,16 +18,18 @@ pub use dead::{
     AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadStory,
     DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
-pub use replays::{HistorySlice, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState};
+pub use replays::{
+    HistorySlice, LeftOpen, Progress, Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
+};
 
-/// An event to be stored, with what is due because of it.
+/// An event to be stored, with the deliveries that are due because of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
     /// Our key for it.
     pub id: EventId,
-    /// The key that the history makes of it, where that is another.
+    /// The key that the history makes of it, if that is another.
     pub stream_id: Option<EventId>,
-    /// How often it has been replayed.
+    /// How many times it has been replayed.
     pub generation: u32,
     /// Its type.
     pub kind: String,
@@ -36,7 +39,7 @@ pub struct NewEvent {
     pub source_id: String,
     /// Who published it.
     pub publisher: String,
-    /// What it is about.
+    /// Its subject.
     pub subject: Option<String>,
     /// When it happened.
     pub time: Option<OffsetDateTime>,
@@ -44,11 +47,12 @@ pub struct NewEvent {
     pub received_at: OffsetDateTime,
     /// When it was accepted.
     pub accepted_at: OffsetDateTime,
-    /// What tells another content under the same id apart: see [`content`](crate::event::content).
+    /// The fingerprint of its content, which tells another content under the same id apart: see
+    /// [`content`](crate::event::content).
     pub fingerprint: [u8; 32],
     /// The canonical event, byte for byte.
     pub body: String,
-    /// The row of the type's own table, where it has one.
+    /// The row of the type's own table, if it has one.
     pub details: Details,
     /// The destinations that it is due at.
     pub destinations: Vec<String>,
@@ -63,7 +67,7 @@ pub enum Details {
         email: String,
         /// In the form for comparing: unique.
         email_normalised: String,
-        /// What the person is called.
+        /// The person's name.
         name: String,
         /// The plan asked for.
         plan: Option<String>,
@@ -76,25 +80,25 @@ pub enum Details {
     },
     /// `processing`
     Processing {
-        /// Which work.
+        /// The kind of work.
         task: String,
-        /// What the work needs to know, a JSON object.
+        /// The input of the work, a JSON object.
         payload: String,
     },
     /// No table of its own.
     None,
 }
 
-/// What became of an event that was to be stored.
+/// The outcome of storing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It is stored now, and its deliveries are due.
+    /// The event is stored now, and its deliveries are due.
     New,
-    /// It was stored before, with the same content. For a generation above 0 its deliveries of that
+    /// The event was stored before, with the same content. For a generation above 0 its deliveries of that
     /// generation are due now.
     Before,
-    /// It is stored with the same content, by this very call or before: the answer to a commit was lost, so
-    /// nobody can tell. Who passes it on says that this may be a repetition.
+    /// The event is stored with the same content, by this very call or before: the answer to a commit was lost, so
+    /// nobody can tell. A caller that passes it on says that this may be a repetition.
     NewOrBefore,
     /// Another content is stored under this id: the first one stands.
     Conflict,
@@ -113,28 +117,28 @@ pub struct DeliveryKey {
     pub generation: u32,
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
-    /// It has to be made.
+    /// The delivery has to be made.
     Due,
-    /// The receiver has it.
+    /// The receiver has the event.
     Delivered,
-    /// It was given up: there is a dead letter.
+    /// The delivery was given up: there is a dead letter.
     Dead,
-    /// An operator decided that it shall not be made.
+    /// An operator decided that it must not be made.
     Discarded,
 }
 
 /// A delivery as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
-    /// Where it stands.
+    /// Its state.
     pub state: DeliveryState,
     /// The highest number of an attempt that was made at it; 0 before the first.
     pub attempts: u32,
-    /// The status that the last attempt was answered with, where there was an answer.
+    /// The status in the answer to the last attempt, if there was an answer.
     pub last_status_code: Option<u16>,
     /// Why the last attempt failed, if it did.
     pub last_error: Option<String>,
@@ -143,17 +147,17 @@ pub struct DeliveryRecord {
 /// One attempt at a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// Which delivery.
+    /// The delivery.
     pub key: DeliveryKey,
-    /// Which attempt, 1 is the first.
+    /// The number of the attempt; 1 is the first.
     pub attempt: u32,
     /// When it began.
     pub started_at: OffsetDateTime,
     /// How long it took, in milliseconds.
     pub duration_ms: u32,
-    /// The HTTP status, where there was an answer.
+    /// The HTTP status, if there was an answer.
     pub status_code: Option<u16>,
-    /// What failed; `None` where it was delivered.
+    /// The failure; `None` if it was delivered.
     pub error: Option<String>,
     /// The beginning of the answer.
     pub response_excerpt: Option<String>,
@@ -168,7 +172,7 @@ pub struct NewRejection {
     pub id: Uuid,
     /// The event.
     pub event: EventId,
-    /// The key that the history makes of it, where that is another.
+    /// The key that the history makes of it, if that is another.
     pub stream_id: Option<EventId>,
     /// Its type.
     pub kind: String,
@@ -176,7 +180,7 @@ pub struct NewRejection {
     pub source: String,
     /// Who published it.
     pub publisher: String,
-    /// Why.
+    /// The reason.
     pub reason: ReasonCode,
     /// Everything that is wrong.
     pub errors: Vec<FieldError>,
@@ -190,11 +194,11 @@ pub struct NewRejection {
     pub body: Bytes,
 }
 
-/// Where an event stands, in one word.
+/// The standing of an event, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// Stored, and nothing of what is due was tried yet.
+    /// Stored, and no due delivery was tried yet.
     Stored,
     /// On its way.
     Delivering,
@@ -207,8 +211,8 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether nothing more will happen to the event unless somebody makes it happen.
-    pub fn at_rest(self) -> bool {
+    /// Whether nothing more happens to the event by itself. A dead event moves on when somebody replays it.
+    pub fn is_at_rest(self) -> bool {
         match self {
             Self::Stored | Self::Delivering => false,
             Self::Completed | Self::Rejected | Self::Dead => true,
@@ -216,7 +220,7 @@ impl Standing {
     }
 }
 
-/// Where an event stands, as `GET /v1/events/{id}` tells it.
+/// The status of an event, as `GET /v1/events/{id}` tells it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventStatus {
     /// Our key for it.
@@ -224,29 +228,23 @@ pub struct EventStatus {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// `stored`, `delivering`, `completed`, `rejected` or `dead`.
-    pub status: &'static str,
-    /// What happened when, in order.
+    /// Its state.
+    pub status: Standing,
+    /// The steps of the event, in order.
     pub timeline: Vec<Timeline>,
     /// Its deliveries, of the newest generation each.
     pub deliveries: Vec<DeliveryStatus>,
     /// Why it was rejected or died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectionRecord>,
-    /// What came later under the same id with another content, and was turned away: all of the above is
-    /// about the content that came first.
+    /// Later events under the same id with another content, which were turned away. All of the above is about the
+    /// content that came first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<Conflict>,
 }
 
 impl EventStatus {
-    /// Whether nothing more happens to the event by itself. One that is dead moves on when somebody
-    /// replays it.
-    pub fn is_at_rest(&self) -> bool {
-        matches!(self.status, "completed" | "rejected" | "dead")
-    }
-
-    /// The status as everybody may see it who knows the id: without what receivers said and where they are.
+    /// The status for everybody who knows the id: without the answers of receivers and their addresses.
     #[must_use]
     pub fn public(mut self) -> Self {
         for delivery in &mut self.deliveries {
@@ -279,36 +277,36 @@ pub struct Conflict {
     pub at: Moment,
 }
 
-/// One thing that happened to an event.
+/// One step of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Timeline {
     /// `received`, `accepted`, `rejected`, `stored`, `delivered`, `dead`, `replayed`.
     pub step: &'static str,
     /// When.
     pub at: Moment,
-    /// Where, for a delivery or a dead letter.
+    /// The place, for a delivery or a dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
 }
 
-/// Where one delivery stands.
+/// The status of one delivery.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeliveryStatus {
     /// The destination.
     pub destination: String,
     /// The generation.
     pub generation: u32,
-    /// Where it stands.
+    /// Its state.
     pub status: DeliveryState,
     /// How many attempts there were.
     pub attempts: u32,
-    /// Why it was given up, where it was.
+    /// Why it was given up, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReasonCode>,
     /// When it was written down, by the clock of the database.
     #[serde(skip)]
     pub due_at: Moment,
-    /// The last error, where the last attempt failed. Not told to everybody.
+    /// The last error, if the last attempt failed. Not told to everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// When it was last tried.
@@ -334,7 +332,7 @@ pub struct RejectionRecord {
 /// All that is stored of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventRecord {
-    /// Where it stands.
+    /// Its state.
     #[serde(flatten)]
     pub status: EventStatus,
     /// Who published it.
@@ -343,7 +341,7 @@ pub struct EventRecord {
     pub source: String,
     /// The canonical event.
     pub event: Value,
-    /// The same, byte for byte.
+    /// The canonical event, byte for byte.
     #[serde(skip)]
     pub body: String,
 }
@@ -352,3 +350,31 @@ pub struct EventRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Moment(#[serde(with = "time::serde::rfc3339")] pub OffsetDateTime);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_standings_are_at_rest_and_a_status_says_each_by_its_word() {
+        for (standing, word, is_at_rest) in [
+            (Standing::Stored, "stored", false),
+            (Standing::Delivering, "delivering", false),
+            (Standing::Completed, "completed", true),
+            (Standing::Rejected, "rejected", true),
+            (Standing::Dead, "dead", true),
+        ] {
+            let status = EventStatus {
+                id: EventId::born(),
+                kind: None,
+                status: standing,
+                timeline: Vec::new(),
+                deliveries: Vec::new(),
+                reason: None,
+                conflicts: Vec::new(),
+            };
+            assert_eq!(serde_json::to_value(status).unwrap()["status"], word);
+            assert_eq!(standing.is_at_rest(), is_at_rest, "{standing}");
+        }
+    }
+}

@@ -1,37 +1,28 @@
 //! SQLite: the store of one machine, in one file.
 //!
-//! It says and does what [`PostgresStore`](super::postgres::PostgresStore) does. Where that leaves a batch
-//! to `UNNEST`, here a batch is one JSON document for `jsonb_each`: a statement has one text, whatever the
-//! size of the batch. Several statements of one piece of work are in one transaction, in which nobody else
-//! writes.
+//! It behaves as [`PostgresStore`](super::postgres::PostgresStore) does. Where that store leaves a batch to
+//! `UNNEST`, here a batch is one JSON document for `jsonb_each`: a statement has one text, whatever the size of
+//! the batch. Several statements of one piece of work are in one transaction, in which nobody else writes.
 
 mod dead;
 mod deliveries;
 mod events;
+mod leases;
 mod link;
 mod mending;
+mod operations;
 mod rejections;
 mod replays;
 mod schema;
-mod status;
+mod statuses;
 mod story;
 mod watching;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
 use self::link::Link;
-use super::{
-    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored, Watching,
-};
+use super::{Operations, Store, StoreError, Watching};
 use crate::config;
-use crate::event::EventId;
 use crate::namespace::Namespace;
 use crate::sqlite::{Database, Location};
 
@@ -42,8 +33,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// A store that opens its file when it is first used, and makes it where it is not there. Call it
-    /// inside a Tokio runtime.
+    /// A store that opens its file at the first use, and makes a missing one. Call it inside a Tokio runtime.
     ///
     /// # Errors
     /// [`StoreError::Fault`] when the address is not `sqlite:PATH`.
@@ -52,8 +42,8 @@ impl SqliteStore {
         Ok(Self::at(&location, namespace))
     }
 
-    /// The store at `location`. All those of this process that are at the same share their
-    /// connections, and what they write at once is committed at once.
+    /// The store at `location`. All stores of this process at one location share their connections, and writes at
+    /// one time are committed together.
     pub fn at(location: &Location, namespace: &Namespace) -> Self {
         Self::over(Database::shared(location), namespace)
     }
@@ -72,172 +62,11 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.link).await
-    }
-
-    /// The file stays, for those of other namespaces.
-    async fn remove_schema(&self) -> Result<(), StoreError> {
-        schema::remove(&self.link).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        schema::ready(&self.link).await
-    }
-
-    async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
-        events::store(&self.link, batch).await
-    }
-
-    async fn deliveries(
-        &self,
-        keys: &[DeliveryKey],
-    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
-        deliveries::records(&self.link, keys).await
-    }
-
-    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError> {
-        deliveries::discard(&self.link, keys).await
-    }
-
-    async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError> {
-        deliveries::record(&self.link, batch).await
-    }
-
-    async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
-        dead::keep(&self.link, batch).await
-    }
-
-    async fn keep_rejections(&self, batch: &[NewRejection]) -> Result<(), StoreError> {
-        rejections::keep(&self.link, batch).await
-    }
-
-    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-        status::status(&self.link, id).await
-    }
-
-    async fn rejections(&self, id: EventId) -> Result<Vec<RejectionRecord>, StoreError> {
-        status::rejections(&self.link, id).await
-    }
-
-    async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
-        status::event(&self.link, id).await
-    }
-
-    async fn dead_page(
-        &self,
-        filter: &DeadFilter,
-        page: DeadPage,
-    ) -> Result<Vec<DeadSummary>, StoreError> {
-        dead::page(&self.link, filter, page).await
-    }
-
-    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
-        dead::count(&self.link, filter).await
-    }
-
-    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-        dead::letter(&self.link, id).await
-    }
-
-    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
-        replays::begin(&self.link, replay).await
-    }
-
-    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
-        replays::progress(&self.link, id).await
-    }
-
-    async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
-        replays::claim(&self.link, replay, most).await
-    }
-
-    async fn claimed_dead(
-        &self,
-        replay: Uuid,
-        after: Option<Uuid>,
-        most: u32,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
-        replays::claimed(&self.link, replay, after, most).await
-    }
-
-    async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
-        replays::mark(&self.link, replay, letters).await
-    }
-
-    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
-        replays::end(&self.link, replay, state).await
-    }
-
-    async fn at_rest(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
-        status::standings(&self.link, ids).await
-    }
-
-    async fn dead_story(&self, id: Uuid) -> Result<Option<DeadStory>, StoreError> {
-        story::story_of(&self.link, id).await
-    }
-
-    async fn dead_stats(
-        &self,
-        filter: &DeadFilter,
-        most: u32,
-    ) -> Result<Vec<DeadGroup>, StoreError> {
-        dead::stats(&self.link, filter, most).await
-    }
-
-    async fn edit_dead(&self, edit: &DeadEdit) -> Result<Edited, StoreError> {
-        mending::edit(&self.link, edit).await
-    }
-
-    async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
-        mending::discard(&self.link, discard, most).await
-    }
-
-    async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError> {
-        mending::restore(&self.link, filter, most).await
-    }
-
-    async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError> {
-        mending::purge(&self.link, older_than, most).await
-    }
-
-    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
-        replays::page(&self.link, page).await
-    }
-
-    async fn advance_replay(&self, id: Uuid, sent: u64, position: u64) -> Result<(), StoreError> {
-        replays::advance(&self.link, id, sent, position).await
-    }
-
-    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError> {
-        replays::reopen(&self.link, id).await
-    }
-
-    async fn steer_replay(
-        &self,
-        id: Uuid,
-        to: ReplayState,
-    ) -> Result<Option<ReplayState>, StoreError> {
-        replays::steer(&self.link, id, to).await
-    }
-
-    async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
-        replays::outcome(&self.link, id, None).await
-    }
-
-    async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError> {
-        replays::outcome(&self.link, id, Some(most)).await
-    }
-
-    async fn product(&self) -> Result<Option<String>, StoreError> {
-        schema::product(&self.link).await.map(Some)
+    fn operations(&self) -> &dyn Operations {
+        self
     }
 
     fn watching(&self) -> &dyn Watching {
         self
-    }
-
-    async fn close(&self) {
-        self.link.close().await;
     }
 }

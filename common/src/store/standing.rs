@@ -1,5 +1,5 @@
-//! Where an event stands, worked out from what is known of it. Every engine looks up the facts; the
-//! rules are here alone.
+//! The standing of an event, worked out from the facts about it. Every engine looks up the facts; the rules are
+//! here alone.
 //!
 //! - An event that is stored is judged by its deliveries, the newest generation at each destination:
 //!   while one is due it is `delivering` (`stored` as long as nothing was tried); else one that is
@@ -27,7 +27,7 @@ use crate::event::EventId;
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
 
-/// Maximum of conflicts that a status lists.
+/// Maximum number of conflicts in a status.
 const MAX_CONFLICTS: usize = 20;
 
 /// All that is known of one event.
@@ -91,7 +91,7 @@ pub(super) struct RejectionFact {
 /// All that is known of one event, as engines read it: each part a JSON document.
 #[derive(sqlx_macros::FromRow)]
 pub(super) struct FactRow {
-    /// Which of those asked for it is, from 0 on.
+    /// The place of the event among those asked for, from 0 on.
     place: i64,
     event: Option<String>,
     deliveries: String,
@@ -119,7 +119,7 @@ impl TryFrom<&FactRow> for Facts {
 }
 
 impl Facts {
-    /// Of so many events that were asked for; nothing is known of those without a row.
+    /// The facts of each of `asked` events; nothing is known of those without a row.
     pub(super) fn in_order(rows: &[FactRow], asked: usize) -> Result<Vec<Self>, StoreError> {
         let mut all: Vec<Self> = std::iter::repeat_with(Self::default).take(asked).collect();
         for row in rows {
@@ -131,12 +131,12 @@ impl Facts {
         Ok(all)
     }
 
-    /// Where the event stands in one word; `None` where nothing is known of it.
+    /// The standing of the event in one word; `None` if nothing is known of it.
     pub(super) fn standing(&self) -> Option<Standing> {
         Some(self.judgement()?.0)
     }
 
-    /// Where the event stands; `None` where nothing is known of it.
+    /// The status of the event; `None` if nothing is known of it.
     pub(super) fn judge(mut self, id: EventId) -> Option<EventStatus> {
         let (standing, reason) = self.judgement()?;
         let conflicts = self.conflicts();
@@ -146,7 +146,7 @@ impl Facts {
         Some(EventStatus {
             id,
             kind: self.kind(),
-            status: standing.as_str(),
+            status: standing,
             timeline: self.timeline(),
             deliveries: self
                 .newest_deliveries()
@@ -157,7 +157,7 @@ impl Facts {
         })
     }
 
-    /// What was turned away because another content is stored, the newest ones.
+    /// The newest events that were turned away because another content is stored.
     fn conflicts(&self) -> Vec<Conflict> {
         let is_conflict = |it: &&RejectionFact| it.reason == ReasonCode::IdempotencyConflict;
         let found = self.rejections.iter().filter(is_conflict);
@@ -166,7 +166,7 @@ impl Facts {
         found.into_iter().skip(beyond).collect()
     }
 
-    /// A delivery, and why it was given up where it was.
+    /// A delivery, and why it was given up if it was.
     fn delivery(&self, fact: &DeliveryFact) -> DeliveryStatus {
         let given_up = fact.status == DeliveryState::Dead;
         let letter = self.letters.iter().rev().find(|letter| letter.is_of(fact));

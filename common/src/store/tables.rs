@@ -1,10 +1,12 @@
-//! What goes into the tables and comes out of them, whatever the engine: the shapes of rows, and what a
-//! batch comes to before it is written.
+//! Rows, column by column, as every engine writes and reads them; and batches brought into order before they are
+//! written. Their meaning to callers is in [`rows`](super::rows).
 
 pub(super) mod deliveries;
+pub(super) mod edits;
 pub(super) mod events;
 pub(super) mod groups;
 pub(super) mod letters;
+mod messages;
 pub(super) mod rejections;
 pub(super) mod replays;
 pub(super) mod text;

@@ -1,4 +1,4 @@
-//! The words that states are written in, in columns, JSON and on the command line.
+//! The words for states in columns, JSON and on the command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +10,9 @@ use crate::reason::UnknownReason;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found {found:?}")]
 pub struct UnknownWord {
-    /// What would have been right.
+    /// The words that are right.
     pub expected: String,
-    /// What it was.
+    /// The word that was found.
     pub found: String,
 }
 
@@ -29,7 +29,7 @@ impl From<UnknownReason> for UnknownWord {
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),+ }) => {
         impl $name {
-            /// Every one there is.
+            /// Every variant.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The word for it.

@@ -31,7 +31,7 @@ pub struct InvalidFilter;
 /// the engine tells once and in better words.
 const QUIET: &str = "lapin=off,sqlx=warn";
 
-/// What is exported: the spans there are without further ado, and those that are there for it alone.
+/// The exported spans: all ordinary ones, and those that exist for the export alone.
 const TRACED: &str = "info,longshore::trace=trace";
 
 impl Telemetry {
@@ -58,13 +58,13 @@ impl Telemetry {
             Some(traces) => Some(
                 tracing_opentelemetry::layer()
                     .with_tracer(traces.tracer("longshore"))
-                    // How much is logged is another question than what is traced.
+                    // The log's filter does not limit traces.
                     .with_filter(filter_of(TRACED)?),
             ),
             None => None,
         };
         stderr::log_panics();
-        // A second start in one process (tests, all in one) keeps what the first one set up.
+        // A second start in one process (tests, all in one) keeps the set-up of the first one.
         let _ = tracing_subscriber::registry()
             .with(lines.with_filter(filter))
             .with(spans)

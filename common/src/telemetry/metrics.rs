@@ -9,7 +9,8 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::broker::PublishError;
+use crate::dependency::EngineKind;
+use crate::outcome::OutcomeKind;
 use crate::reason::ReasonCode;
 use crate::tasks;
 
@@ -22,7 +23,7 @@ pub struct Metric {
     pub kind: &'static str,
     /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// Its meaning.
     pub help: &'static str,
 }
 
@@ -55,7 +56,7 @@ metrics_table! {
     BLOCKED = "longshore_broker_blocked", "gauge", [],
         "1 while the broker takes no messages.";
     OUTCOMES = "longshore_outcomes_total", "counter", ["queue", "outcome", "reason"],
-        "What came of handling events: done, next, rejected, retry, snooze, give_back, dead or hold.";
+        "Outcomes of handled events: done, next, rejected, retry, snooze, give_back, dead or hold.";
     HANDLE_SECONDS = "longshore_handle_seconds", "histogram", ["queue"],
         "How long one call of a handler took.";
     BATCH = "longshore_batch_events", "histogram", ["queue"],
@@ -67,7 +68,7 @@ metrics_table! {
     HOLDING = "longshore_holding", "gauge", ["queue"],
         "1 while the worker waits for a dependency that is down.";
     HOLDS = "longshore_holds_total", "counter", ["queue", "dependency"],
-        "How often the worker began to wait for a dependency. A wait that begins again at once is the same.";
+        "How often the worker began to wait for a dependency: rabbitmq, postgres, sqlite_broker or sqlite_database. A wait that begins again at once is the same.";
     SUSPECTS = "longshore_suspects_total", "counter", ["queue"],
         "Messages put aside to be handled alone, because they came back twice.";
     AGE_SECONDS = "longshore_event_age_seconds", "histogram", ["queue"],
@@ -89,7 +90,7 @@ metrics_table! {
     WATCHING = "longshore_watching", "gauge", [],
         "1 while this process keeps the standing watch; one of all archive workers does.";
     FINDINGS = "longshore_watch_findings", "gauge", ["finding"],
-        "What is wrong by the standing watch: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery, blind or clock_jump. Of the process that keeps the watch.";
+        "Findings of the standing watch, in the process that keeps it: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery, blind or clock_jump.";
     REPAIRS = "longshore_watch_repairs_total", "counter", ["repair"],
         "Messages that the standing watch sent again: event, delivery or parked.";
 }
@@ -101,7 +102,7 @@ const SECONDS: &[f64] = &[
 /// Upper bounds of buckets that count events.
 const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// What `/metrics` shows.
+/// The content of `/metrics`.
 #[derive(Clone)]
 pub struct MetricsPage(Option<PrometheusHandle>);
 
@@ -177,12 +178,12 @@ pub fn received(kind: &str, count: u64) {
     counter!(RECEIVED, "type" => kind.to_owned()).increment(count);
 }
 
-/// A publish was answered.
-pub fn published(answer: &Result<(), PublishError>, took: Duration) {
+/// A publish was answered: confirmed, or failed with an error of this name.
+pub fn published(failed: Option<&'static str>, took: Duration) {
     // Recorded for every message: looked up once.
     static CONFIRMED: OnceLock<(Counter, Histogram)> = OnceLock::new();
-    if let Err(error) = answer {
-        counter!(PUBLISHES, "result" => error.name()).increment(1);
+    if let Some(error) = failed {
+        counter!(PUBLISHES, "result" => error).increment(1);
         return;
     }
     let (count, seconds) = CONFIRMED.get_or_init(|| {
@@ -215,11 +216,11 @@ pub(crate) fn log_lines_dropped(count: u64) {
     counter!(LOG_LINES_DROPPED).increment(count);
 }
 
-/// The metrics of one queue's worker. What is recorded for every event is looked up once.
+/// The metrics of one queue's worker. Metrics of every event are looked up once.
 #[derive(Clone)]
 pub struct QueueMetrics {
     queue: String,
-    outcomes: [(&'static str, Counter); 8],
+    outcomes: [(OutcomeKind, Counter); OutcomeKind::ALL.len()],
     in_flight: Gauge,
     age: Histogram,
     handle: Histogram,
@@ -230,18 +231,9 @@ impl QueueMetrics {
     /// The metrics of `queue`, all of them there from the start.
     pub fn new(queue: &str) -> Self {
         let queue = queue.to_owned();
-        let outcomes = [
-            "done",
-            "next",
-            "rejected",
-            "retry",
-            "snooze",
-            "give_back",
-            "dead",
-            "hold",
-        ];
+        let counter = |outcome| (outcome, outcome_counter(&queue, outcome, None));
         let metrics = Self {
-            outcomes: outcomes.map(|outcome| (outcome, outcome_counter(&queue, outcome, ""))),
+            outcomes: OutcomeKind::ALL.map(counter),
             in_flight: gauge!(IN_FLIGHT, "queue" => queue.clone()),
             age: histogram!(AGE_SECONDS, "queue" => queue.clone()),
             handle: histogram!(HANDLE_SECONDS, "queue" => queue.clone()),
@@ -256,12 +248,12 @@ impl QueueMetrics {
         metrics
     }
 
-    /// An event was handled. `reason` is empty where there is none.
-    pub fn outcome(&self, outcome: &'static str, reason: &'static str) {
+    /// An event was handled.
+    pub fn outcome(&self, outcome: OutcomeKind, reason: Option<ReasonCode>) {
         let known = self
             .outcomes
             .iter()
-            .find(|(known, _)| *known == outcome && reason.is_empty());
+            .find(|(known, _)| *known == outcome && reason.is_none());
         match known {
             Some((_, counter)) => counter.increment(1),
             None => outcome_counter(&self.queue, outcome, reason).increment(1),
@@ -284,9 +276,10 @@ impl QueueMetrics {
         gauge!(HOLDING, "queue" => self.queue.clone()).set(f64::from(u8::from(holding)));
     }
 
-    /// The worker begins to wait.
-    pub fn hold(&self, dependency: &'static str) {
-        counter!(HOLDS, "queue" => self.queue.clone(), "dependency" => dependency).increment(1);
+    /// The worker begins to wait for an engine.
+    pub fn hold(&self, engine: EngineKind) {
+        counter!(HOLDS, "queue" => self.queue.clone(), "dependency" => engine.as_str())
+            .increment(1);
     }
 
     /// A message was put aside.
@@ -294,21 +287,22 @@ impl QueueMetrics {
         counter!(SUSPECTS, "queue" => self.queue.clone()).increment(1);
     }
 
-    /// The stage is done with an event that came through a door so long ago.
+    /// The stage is done with an event that came through a door `age` ago.
     pub fn age(&self, age: Duration) {
         self.age.record(age);
     }
 }
 
-fn outcome_counter(queue: &str, outcome: &'static str, reason: &'static str) -> Counter {
-    counter!(OUTCOMES, "queue" => queue.to_owned(), "outcome" => outcome, "reason" => reason)
+fn outcome_counter(queue: &str, outcome: OutcomeKind, reason: Option<ReasonCode>) -> Counter {
+    let reason = reason.map_or("", |reason| reason.as_str());
+    counter!(OUTCOMES, "queue" => queue.to_owned(), "outcome" => outcome.as_str(), "reason" => reason)
 }
 
 fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// The metrics of one destination. What is recorded for nearly every attempt is looked up once.
+/// The metrics of one destination. Metrics of nearly every attempt are looked up once.
 pub struct DestinationMetrics {
     destination: String,
     delivered: Counter,
@@ -384,7 +378,7 @@ pub fn watch_repaired(repair: &'static str, number: u64) {
 
 /// All metrics as a Markdown table, for the documentation.
 pub fn to_markdown() -> String {
-    let mut text = String::from("| metric | kind | labels | tells |\n|--|--|--|--|\n");
+    let mut text = String::from("| metric | kind | labels | meaning |\n|--|--|--|--|\n");
     for Metric {
         name,
         kind,

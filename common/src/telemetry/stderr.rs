@@ -129,7 +129,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what comes, for as long as the process lives.
+    /// Writes the lines, for as long as the process lives.
     fn write_out(&self, mut writer: impl Write) {
         let mut lines = Vec::new();
         loop {
@@ -146,7 +146,7 @@ impl Shared {
             }
             let written = write_all(&mut writer, &lines);
             if written.is_err() {
-                // Whoever read it is gone.
+                // Its reader is gone.
                 let lost = lines.iter().filter(|&&byte| byte == b'\n').count();
                 metrics::log_lines_dropped(u64::try_from(lost).unwrap_or(u64::MAX));
             }

@@ -1,6 +1,6 @@
-//! Trace context through message headers (W3C Trace Context), and spans as OpenTelemetry's conventions for messaging
-//! name them. Each stage starts a span of its own and *links* it to the one that sent the event, so that retries
-//! and replays do not grow one endless trace.
+//! Trace context through message headers (W3C Trace Context), and spans named by OpenTelemetry's conventions for
+//! messaging. Each stage starts a span of its own and *links* it to the one that sent the event, so that retries and
+//! replays do not grow one endless trace.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,12 @@ use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::dependency::EngineKind;
 use crate::event::header;
 use crate::message::Headers;
 
 /// The target of spans that are there for traces alone: no log shows them unless it is asked for.
 pub const TARGET: &str = "longshore::trace";
-
-/// What the conventions call a broker that speaks AMQP as RabbitMQ does. The embedded one does as it does.
-const SYSTEM: &str = "rabbitmq";
 
 /// Trace context on its way out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +49,7 @@ pub fn outgoing(headers: &Headers) -> Outgoing<'_> {
     }
 }
 
-/// Writes the current span's context into `headers`. Where spans are not exported, what was there stays.
+/// Writes the current span's context into `headers`. Without exported spans, the former context stays.
 pub fn inject(headers: &mut Headers) {
     let context = Span::current().context();
     let span = context.span();
@@ -74,8 +72,9 @@ pub fn link(headers: &Headers, span: &Span) {
     }
 }
 
-/// The span of handling messages from `queue`: of one, or of a batch.
+/// The span of handling messages from `queue` of `broker`: of one, or of a batch.
 pub fn processing<'h>(
+    broker: EngineKind,
     queue: &str,
     messages: impl ExactSizeIterator<Item = (Option<&'h str>, &'h Headers)>,
 ) -> Span {
@@ -86,7 +85,7 @@ pub fn processing<'h>(
         otel.kind = "consumer",
         otel.status_code = Empty,
         error.type = Empty,
-        messaging.system = SYSTEM,
+        messaging.system = broker.as_str(),
         messaging.operation.name = "process",
         messaging.operation.type = "process",
         messaging.destination.name = queue,
@@ -110,8 +109,14 @@ pub fn processing<'h>(
     span
 }
 
-/// The span of publishing `count` messages; to `destination` and with `id` where that is the same for all.
-pub fn publishing(destination: Option<&str>, id: Option<&str>, count: usize) -> Span {
+/// The span of publishing `count` messages to `broker`; to `destination` and with `id` where that is the same for
+/// all.
+pub fn publishing(
+    broker: EngineKind,
+    destination: Option<&str>,
+    id: Option<&str>,
+    count: usize,
+) -> Span {
     let span = tracing::trace_span!(
         target: TARGET,
         "publish",
@@ -119,7 +124,7 @@ pub fn publishing(destination: Option<&str>, id: Option<&str>, count: usize) -> 
         otel.kind = "producer",
         otel.status_code = Empty,
         error.type = Empty,
-        messaging.system = SYSTEM,
+        messaging.system = broker.as_str(),
         messaging.operation.name = "publish",
         messaging.operation.type = "send",
         messaging.destination.name = destination,

@@ -46,7 +46,7 @@ pub struct DelayRoute {
 
 impl DelayRoute {
     /// The way back to `queue` after `delay`, which is rounded to its three highest bits (an error
-    /// of at most one eighth) and to what `levels` declared levels can express.
+    /// of at most one eighth) and to the reach of `levels` declared levels.
     pub fn new(names: &Names, queue: &str, delay: Duration, levels: usize) -> Self {
         let longest = (1_u32 << levels.clamp(1, LEVELS)) - 1;
         let units = round_to_hops(units(delay)).min(longest);
@@ -120,7 +120,7 @@ fn round_to_hops(units: u32) -> u32 {
     };
     let most = (1_u32 << LEVELS) - 1;
     let rounded = (units + (1 << (drop - 1))) >> drop << drop;
-    // At the very top there is no bit left to round up into.
+    // At the very top no bit is left to round up into.
     if rounded > most {
         units >> drop << drop
     } else {

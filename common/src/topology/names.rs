@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::namespace::{Namespace, is_name};
 
-/// What has happened to an event: there is one exchange for each.
+/// The state of an event: there is one exchange for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
@@ -175,7 +175,7 @@ impl Names {
         self.name(&format!("delay.{level:02}"))
     }
 
-    /// The exchange that takes what has waited long enough.
+    /// The exchange for messages that have waited long enough.
     pub fn delayed(&self) -> String {
         self.name("delay.done")
     }

@@ -1,10 +1,10 @@
 //! How the programs of a namespace make sure that all of them believe the same broker logins.
 //!
-//! Two programs that disagree would run past each other: what one accepts would be a stranger's to the
-//! other. So the list is declared on the broker, as an argument of an exchange that carries nothing:
-//! RabbitMQ compares the arguments of what is declared again, and refuses others. A program that may declare
-//! nothing cannot have them compared, but it can see whether an exchange is there: so a second one bears the
-//! digest of the list in its name. It is bound to the first one and goes with it.
+//! Two programs that disagree would run past each other: each would take the other's events for a stranger's. So the
+//! list is declared on the broker, as an argument of an exchange that carries nothing. RabbitMQ compares the arguments
+//! of a repeated declaration, and refuses others. A program without the right to declare cannot have them compared, but
+//! it can see whether an exchange exists. So a second one bears the digest of the list in its name. It is bound to the
+//! first one and goes with it.
 
 use serde::{Serialize, Serializer};
 
@@ -47,7 +47,7 @@ impl TrustMark {
     /// The logins that another program's argument lists, as far as the broker tells.
     pub fn read(&self, argument: &str) -> Option<String> {
         let word = argument.strip_prefix(&self.exchange)?.strip_prefix(':')?;
-        // RabbitMQ cuts off what is longer than its answer may be.
+        // RabbitMQ cuts off text beyond the limit of its answer.
         let (word, cut) = match word.strip_suffix("...") {
             Some(beginning) => (beginning, "…"),
             None => (word, ""),

@@ -1,4 +1,4 @@
-//! What is particular to the embedded engine: one file, several programs.
+//! The particulars of the embedded engine: one file, several programs.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
@@ -102,7 +102,7 @@ async fn what_a_dropped_program_held_comes_again_at_once() {
     .await;
 }
 
-/// What a program of its own is told by.
+/// The mark of a program of its own.
 const FOLDER: &str = "LONGSHORE_TEST_FOLDER";
 const NAMESPACE: &str = "LONGSHORE_TEST_NAMESPACE";
 

@@ -1,4 +1,4 @@
-//! What is particular to RabbitMQ: links that break, and what only AMQP can get wrong.
+//! The particulars of RabbitMQ: broken links, and faults that only AMQP can have.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use futures_util::StreamExt as _;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
+use testkit::proxy::{Protocol, Proxy};
 
-use crate::proxy::Proxy;
 use crate::world::{self, Engine, PATIENCE, World, id, next, plan, publication};
 
 fn url() -> String {
@@ -56,7 +56,9 @@ where
     F: Future<Output = ()>,
 {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let proxy = Proxy::start(local, target()).await;
+    let proxy = Proxy::start_at(local, target().to_string(), Protocol::Amqp)
+        .await
+        .expect("a proxy");
     let mut config = config(&behind(&proxy));
     adjust(&mut config);
     world::run(engine(), |world| async move {
@@ -85,7 +87,7 @@ fn target() -> SocketAddr {
 fn behind(proxy: &Proxy) -> String {
     let mut url = ServiceUrl::parse(&url()).expect("a URL").parts().clone();
     url.set_host(Some("127.0.0.1")).expect("a host");
-    url.set_port(Some(proxy.address.port())).expect("a port");
+    url.set_port(Some(proxy.address().port())).expect("a port");
     url.to_string()
 }
 
@@ -248,8 +250,8 @@ async fn a_blocked_broker_is_told_apart_and_resumed_without_connecting_again() {
             let queue = world.names.store();
             let first = broker.publish(publication(to(&queue), "1")).await;
             first.expect("published");
-            let connections = proxy.connections();
-            proxy.block("low on memory");
+            let connections = proxy.accepted();
+            proxy.block("low on memory").expect("somebody is connected");
             let blocked = async { while broker.ready().await.is_ok() {} };
             tokio::time::timeout(PATIENCE, blocked)
                 .await
@@ -263,7 +265,7 @@ async fn a_blocked_broker_is_told_apart_and_resumed_without_connecting_again() {
                 "{refused:?}"
             );
             assert!(started.elapsed() < Duration::from_secs(1));
-            proxy.unblock();
+            proxy.unblock().expect("somebody is connected");
             let resumed = async {
                 while broker.publish(publication(to(&queue), "3")).await.is_err() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -272,7 +274,7 @@ async fn a_blocked_broker_is_told_apart_and_resumed_without_connecting_again() {
             tokio::time::timeout(PATIENCE, resumed)
                 .await
                 .expect("resumed");
-            assert_eq!(proxy.connections(), connections);
+            assert_eq!(proxy.accepted(), connections);
         },
     )
     .await;
@@ -288,7 +290,7 @@ async fn what_is_under_way_when_the_broker_blocks_times_out_and_the_channel_stay
         let queue = world.names.store();
         let first = broker.publish(publication(to(&queue), "1")).await;
         first.expect("published");
-        let connections = proxy.connections();
+        let connections = proxy.accepted();
         proxy.stall();
         let stuck = tokio::spawn({
             let broker = Arc::clone(&broker);
@@ -297,7 +299,7 @@ async fn what_is_under_way_when_the_broker_blocks_times_out_and_the_channel_stay
         });
         // Let the publish go out, then answer nothing but that the broker is blocked.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        proxy.block("low on disk");
+        proxy.block("low on disk").expect("somebody is connected");
         proxy.heal();
         let stuck = stuck.await.expect("no panic");
         assert!(
@@ -307,7 +309,7 @@ async fn what_is_under_way_when_the_broker_blocks_times_out_and_the_channel_stay
             ),
             "{stuck:?}"
         );
-        proxy.unblock();
+        proxy.unblock().expect("somebody is connected");
         let resumed = async {
             while broker.publish(publication(to(&queue), "3")).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -316,7 +318,7 @@ async fn what_is_under_way_when_the_broker_blocks_times_out_and_the_channel_stay
         tokio::time::timeout(PATIENCE, resumed)
             .await
             .expect("resumed");
-        assert_eq!(proxy.connections(), connections);
+        assert_eq!(proxy.accepted(), connections);
     })
     .await;
 }
@@ -473,7 +475,9 @@ async fn a_program_may_start_before_its_broker() {
         matches!(refused, Err(PublishError::Disconnected(_))),
         "{refused:?}"
     );
-    let _proxy = Proxy::start(address, target()).await;
+    let _proxy = Proxy::start_at(address, target().to_string(), Protocol::Amqp)
+        .await
+        .expect("a proxy");
     let works = async {
         while broker.ready().await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,17 +1,17 @@
 //! The contract of `Broker`, one test a promise.
 //!
-//! Where engines differ, the tests ask for what all of them do. The differences, and why they stay:
+//! Where engines differ, the tests ask for their common part. The differences, and their reasons:
 //!
 //! - Giving back counts as a return on RabbitMQ before 4.3 and on the embedded engine; from 4.3 on,
 //!   RabbitMQ counts only what a lost or closed consumer held. So limits are tried with the latter.
-//! - What is delayed for a queue that is not there is unroutable at once on the embedded engine. RabbitMQ
-//!   learns of it when the delay is over.
+//! - A delay for a missing queue is unroutable at once on the embedded engine. RabbitMQ learns of it when the delay is
+//!   over.
 //! - The embedded engine can list bindings, so `verify` names those that are missing. AMQP cannot.
 //! - RabbitMQ keeps history in chunks and begins with a whole one, so it may begin a little earlier than
 //!   asked; and over AMQP it does not tell when an entry was received.
-//! - A look into a queue leaves no trace on the embedded engine and sees what is in hand. On RabbitMQ it
-//!   counts as giving out and giving back.
-//! - A delay beyond the declared levels is cut to what they can hold on RabbitMQ, and kept elsewhere.
+//! - A look into a queue leaves no trace on the embedded engine and sees messages in hand. On RabbitMQ it counts as
+//!   giving out and giving back.
+//! - A delay beyond the declared levels is cut to their reach on RabbitMQ, and kept elsewhere.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -115,7 +115,7 @@ pub async fn a_message_arrives_as_it_was_published(world: Arc<World>) {
 pub async fn an_unroutable_message_is_reported_and_no_other(world: Arc<World>) {
     let queue = world.names.store();
     let nowhere = format!("{}.nowhere", world.names.namespace());
-    // Several times, for what is to be found is a race.
+    // Several times, because the fault is a race.
     for round in 0..5 {
         let publishes = (0..400).map(|number| {
             let lost = number % 7 == 0;
@@ -329,7 +329,7 @@ pub async fn what_a_lost_consumer_held_comes_again_and_is_counted(world: Arc<Wor
             assert_eq!(delivery.returns, returns);
             assert_eq!(delivery.redelivered, returns > 0);
         }
-        // Gone without a word about what it held.
+        // Gone without settling its messages.
         drop(subscription);
         other.close().await;
     }
@@ -459,7 +459,7 @@ pub async fn only_what_reaches_its_queue_counts_as_published(world: Arc<World>) 
         let all = join_all((0..200).map(|_| publish(&work, 2))).await;
         assert!(all.iter().flatten().all(Result::is_ok), "{all:?}");
     }
-    // What counts as published is there.
+    // A published message is there.
     world.wait_for_depth(&work, 400).await;
 }
 
@@ -488,7 +488,7 @@ pub async fn what_is_missing_beside_the_history_stays_so_for_a_second(world: Arc
     let (declared, ()) = tokio::join!(declare, missing);
     declared.expect("applied");
     assert!(world.broker.depth(&work).await.expect("asked").is_some());
-    // Without a history nothing speaks for what is missing.
+    // Without a history nothing speaks for the missing queue.
     world.broker.delete(&world.topology).await.expect("deleted");
     let begun = Instant::now();
     declare_anew(&*world.broker, &world.topology)
@@ -676,7 +676,7 @@ pub async fn verify_names_what_is_missing(world: Arc<World>) {
             .iter()
             .all(|found| found.problem.contains("topology apply"))
     );
-    // Looking created nothing, and deleting what is not there is fine.
+    // Looking created nothing, and deleting missing parts is fine.
     assert_eq!(
         world
             .broker
@@ -815,7 +815,7 @@ pub async fn what_is_delayed_is_somewhere(world: Arc<World>) {
         let publish = world.broker.publish(publication(to, &number.to_string()));
         publish.await.expect("published");
     }
-    // Whatever the engine makes of it, the delay levels together hold what is delayed.
+    // For every engine, the delay levels together hold the delayed messages.
     let all_delayed = async {
         while delayed(&world).await != 6 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -968,7 +968,7 @@ pub async fn the_history_is_read_to_its_end(world: Arc<World>) {
     let mut subscription = world.broker.subscribe(&queue, 9).await.expect("subscribed");
     take(&mut subscription, 5).await;
     subscription.control.close().await;
-    // What only goes from stage to stage is not in it.
+    // Messages between inner stages are not in it.
     world.fill(&world.names.store(), 1).await;
     let between = now();
     for number in 5..9 {
@@ -1090,7 +1090,7 @@ pub async fn a_look_into_a_queue_takes_nothing(world: Arc<World>) {
         "{missing:?}"
     );
 
-    // What waits out a delay tells where it comes back to, wherever the engine keeps it.
+    // A delayed message tells where it comes back to, for every engine's place.
     let to = Address::Later {
         queue: queue.clone(),
         delay: Duration::from_secs(3),

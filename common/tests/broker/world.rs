@@ -14,13 +14,13 @@ use futures_util::{FutureExt as _, StreamExt as _};
 /// How long anything may take that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long to look for what should not happen.
+/// How long to look for an event that must not happen.
 pub const MOMENT: Duration = Duration::from_millis(300);
 
 /// Makes brokers of one engine, all on the same messages.
 pub type Engine = Box<dyn Fn(&Plan) -> Arc<dyn Broker> + Send + Sync>;
 
-/// What a test works with.
+/// The equipment of a test.
 pub struct World {
     engine: Engine,
     plan: Plan,
@@ -51,7 +51,7 @@ pub fn plan() -> Plan {
     }
 }
 
-/// Declares a topology, runs `test` on it and deletes it, whatever happened.
+/// Declares a topology, runs `test` on it and deletes it, after success and failure.
 pub async fn run<T, F>(engine: Engine, test: T)
 where
     T: FnOnce(Arc<World>) -> F,

@@ -1,5 +1,5 @@
-//! A panic in a task of a worker's is told, and so ends the program (`common::bootstrap`). Otherwise the worker would be
-//! alive, ready and useless.
+//! A panic in a task of a worker's is reported, and so ends the program (`common::bootstrap`). Otherwise the
+//! worker would be alive, ready and useless.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -8,7 +8,7 @@ use common::tasks;
 
 use super::world::{Fails, Fault, PATIENCE, World};
 
-/// Runs a worker with two events until a task of its has panicked; returns what is told.
+/// Runs a worker with two events until a task of its has panicked; returns the report.
 async fn told(fault: Fault) -> String {
     let mut world = World::with(2).await;
     world.is_odd(fault);

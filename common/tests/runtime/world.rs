@@ -5,18 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::bootstrap::{Failure, Program};
+use common::bootstrap::Program;
 use common::broker::embedded::EmbeddedBroker;
 use common::broker::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
     PublishError, Settlement, Subscription, SubscriptionControl, Tag,
 };
 use common::config::{Config, StageSettings};
+use common::dependency::EngineKind;
 use common::event::{Trail, header};
 use common::message::Message;
-use common::outcome::{Failure as OutcomeFailure, Outcome};
+use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
-use common::runtime::{Handler, Received, Spec, Standing, Worker};
+use common::runtime::{Batch, Handler, Outcomes, Spec, Standing, Unfinished};
 use common::sqlite::Location;
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Names, Topology};
@@ -24,7 +25,7 @@ use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-/// How long anything may take that should happen.
+/// Maximum time for anything that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const PREFETCH: u16 = 50;
@@ -36,16 +37,16 @@ pub struct Odd {
     pub fault: Fault,
 }
 
-/// What is wrong.
+/// The fault of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Its links break while a message is in hand: nothing is ours any more, but it can still be published.
     TakesBack,
     /// Its client panics when it is to publish.
     PanicsAtPublish,
-    /// It panics when it is to subscribe to a queue, or to that of its suspects.
+    /// The broker panics when it is to subscribe to a queue, or to that of its suspects.
     PanicsAtSubscribe { suspects: bool },
-    /// It publishes nothing, and panics when it is asked whether it does again.
+    /// The broker publishes nothing, and panics when it is asked whether it publishes again.
     PanicsAtProbe,
 }
 
@@ -122,6 +123,10 @@ impl Broker for Odd {
         self.inner.history(from).await
     }
 
+    fn engine(&self) -> EngineKind {
+        self.inner.engine()
+    }
+
     fn user(&self) -> Option<&str> {
         self.inner.user()
     }
@@ -136,8 +141,8 @@ pub struct Fails(pub Arc<AtomicUsize>);
 
 #[async_trait]
 impl Handler for Fails {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        let failure = || OutcomeFailure::new(ReasonCode::HandlerFailed, "no");
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+        let failure = || Failure::new(ReasonCode::HandlerFailed, "no");
         let outcome = |number: usize| match number % 4 {
             0 => Outcome::GiveBack,
             1 => Outcome::Dead(failure()),
@@ -148,11 +153,7 @@ impl Handler for Fails {
             },
         };
         let number = || self.0.fetch_add(1, Ordering::SeqCst);
-        batch.iter().map(|_| outcome(number())).collect()
-    }
-
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
-        Ok(())
+        Ok(batch.answer(|_| outcome(number())))
     }
 }
 
@@ -215,12 +216,7 @@ impl World {
                 .retry,
         };
         let spec = Spec::new(self.queue.clone(), settings);
-        let worker = Worker::new(
-            &self.program,
-            Arc::clone(&self.broker),
-            Arc::new(handler),
-            spec,
-        );
+        let worker = self.program.worker(&self.broker, Arc::new(handler), spec);
         (worker.standing(), tokio::spawn(worker.run()))
     }
 
@@ -253,9 +249,9 @@ impl World {
     }
 }
 
-pub type Running = tokio::task::JoinHandle<Result<(), Failure>>;
+pub type Running = tokio::task::JoinHandle<Result<(), Unfinished>>;
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let reached = async {
         while !is_so().await {

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use common::event::EventId;
 use common::message::HeaderValue;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, DeliveryState};
+use common::store::{
+    DeadFilter, DeadLetter, DeadPage, DeadState, DeadSummary, DeliveryState, Standing,
+};
 use uuid::Uuid;
 
 use crate::engine::Stores;
@@ -296,7 +298,7 @@ pub async fn rejections_are_kept_once(Stores { store, .. }: Stores) {
         .unwrap();
     store.keep_rejections(&[first.clone()]).await.unwrap();
     let status = store.status(event).await.unwrap().unwrap();
-    assert_eq!(status.status, "rejected");
+    assert_eq!(status.status, Standing::Rejected);
     let steps: Vec<_> = status.timeline.iter().map(|step| step.step).collect();
     assert_eq!(steps, ["received", "rejected"]);
     assert_eq!(status.reason.unwrap().errors, first.errors);

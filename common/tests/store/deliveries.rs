@@ -1,9 +1,9 @@
-//! What is due where, and what was tried.
+//! Deliveries that are due, and the attempts at them.
 
 use std::sync::Arc;
 
 use common::event::EventId;
-use common::store::{DeliveryKey, DeliveryRecord, DeliveryState};
+use common::store::{DeliveryKey, DeliveryRecord, DeliveryState, Standing};
 
 use crate::engine::Stores;
 use crate::samples::{at, delivered, event, failed, key, letter, state_of, states_of};
@@ -53,7 +53,7 @@ pub async fn what_was_delivered_stays_delivered(Stores { store, .. }: Stores) {
         Some(DeliveryState::Delivered)
     );
     let status = store.status(event.id).await.unwrap().unwrap();
-    assert_eq!(status.status, "completed");
+    assert_eq!(status.status, Standing::Completed);
     assert_eq!(status.deliveries[0].attempts, 3);
     // Told as it was: delivered 250 ms after the second attempt began.
     let step = status.timeline.iter().find(|step| step.step == "delivered");

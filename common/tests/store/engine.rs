@@ -1,4 +1,4 @@
-//! A fresh system on one engine, removed at the end whatever happened.
+//! A fresh system on one engine, removed at the end of every case.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct System {
     pub remove: BoxFuture<'static, ()>,
 }
 
-/// What a case works with.
+/// The stores of a case.
 #[derive(Clone)]
 pub struct Stores {
     /// One process.

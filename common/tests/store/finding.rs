@@ -50,7 +50,7 @@ pub async fn every(store: &dyn Store, filter: &DeadFilter) -> Vec<DeadSummary> {
     store.dead_page(filter, page).await.unwrap()
 }
 
-/// Asks for what matches in all ways there are, and compares each with what `is_meant` says.
+/// Asks for the letters that match in all ways there are, and compares each answer with `is_meant`.
 async fn finds(
     store: &dyn Store,
     letters: &[DeadLetter],
@@ -263,8 +263,8 @@ pub async fn a_group_is_found_by_its_fingerprint(Stores { store, .. }: Stores) {
         .await;
     }
     let one = replay(answered.clone());
-    store.begin_replay(&one).await.unwrap();
-    let claimed = store.claim_dead(one.id, 1000).await.unwrap();
+    store.operations().begin_replay(&one).await.unwrap();
+    let claimed = store.operations().claim_dead(one.id, 1000).await.unwrap();
     assert_eq!(claimed.len(), 60);
     assert!(
         claimed
@@ -279,7 +279,7 @@ pub async fn a_group_is_found_by_its_fingerprint(Stores { store, .. }: Stores) {
     assert_eq!(store.dead_count(&unknown).await.unwrap(), 0);
 }
 
-/// What a list tells of a group, to compare with what the store says of it.
+/// The facts of a list about a group, to compare with the store's own group.
 #[derive(Debug, Default)]
 struct Recount {
     letters: u64,
@@ -371,13 +371,18 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
         destination: Some("crm".to_owned()),
         ..all.clone()
     });
-    store.begin_replay(&one).await.unwrap();
-    let claimed = store.claim_dead(one.id, 50).await.unwrap();
+    store.operations().begin_replay(&one).await.unwrap();
+    let claimed = store.operations().claim_dead(one.id, 50).await.unwrap();
     let ids: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
     stats_equal_a_recount(store, &all).await;
-    store.mark_replayed(one.id, &ids[..20]).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(one.id, &ids[..20])
+        .await
+        .unwrap();
     stats_equal_a_recount(store, &all).await;
     store
+        .operations()
         .end_replay(one.id, ReplayState::Stopped)
         .await
         .unwrap();
@@ -446,9 +451,13 @@ pub async fn a_story_tells_all_that_is_known(Stores { store, .. }: Stores) {
     first.error = "answered 503 to attempt 2".to_owned();
     store.keep_dead(std::slice::from_ref(&first)).await.unwrap();
     let one = replay(DeadFilter::default());
-    store.begin_replay(&one).await.unwrap();
-    store.claim_dead(one.id, 10).await.unwrap();
-    store.mark_replayed(one.id, &[first.id]).await.unwrap();
+    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().claim_dead(one.id, 10).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(one.id, &[first.id])
+        .await
+        .unwrap();
     let again = key(event.id, "crm", 1);
     store
         .record_attempts(&[

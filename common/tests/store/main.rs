@@ -1,5 +1,5 @@
-//! What every engine that keeps rows must do, written against the contract alone, and what is particular
-//! to one of them.
+//! The duties of every engine that keeps rows, written against the contract alone, and the particular behaviour of
+//! single engines.
 
 #![expect(
     clippy::unwrap_used,
@@ -89,6 +89,7 @@ macro_rules! conformance {
                     a_paused_replay_can_end,
                     a_stopped_replay_gives_back_what_it_has_not_sent,
                     a_replay_of_the_history_counts_its_way,
+                    what_runs_is_found_by_the_workers,
                     an_outcome_follows_each_letter,
                     an_outcome_follows_letters_through_other_queues,
                     a_replay_does_not_end_while_letters_are_left;

@@ -1,4 +1,4 @@
-//! Mending dead letters, giving them up, and removing what is old.
+//! Mending dead letters, giving them up, and removing old ones.
 
 use bytes::Bytes;
 use common::event::EventId;
@@ -13,7 +13,7 @@ use crate::engine::Stores;
 use crate::finding::every;
 use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of, states_of};
 
-/// What Ada gives up.
+/// A discard by Ada.
 pub fn discard(filter: DeadFilter) -> Discard {
     Discard {
         filter,
@@ -67,10 +67,10 @@ pub async fn an_edit_keeps_the_original(Stores { store, .. }: Stores) {
         [(&b"{}"[..], "ada", why), (&b"{\"n\":1}"[..], "ada", why)]
     );
     assert!(story.edits.is_sorted_by_key(|edit| edit.at));
-    // What is replayed is what it was made into.
+    // The replay claims the edited message.
     let one = replay(DeadFilter::default());
-    store.begin_replay(&one).await.unwrap();
-    let claimed = store.claim_dead(one.id, 1).await.unwrap();
+    store.operations().begin_replay(&one).await.unwrap();
+    let claimed = store.operations().claim_dead(one.id, 1).await.unwrap();
     assert_eq!(claimed[0].message, second.after.message);
 }
 
@@ -131,14 +131,18 @@ pub async fn only_open_letters_are_edited(Stores { store, .. }: Stores) {
         .await
         .unwrap();
     let one = replay(DeadFilter::default());
-    store.begin_replay(&one).await.unwrap();
-    store.claim_dead(one.id, 1).await.unwrap();
+    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().claim_dead(one.id, 1).await.unwrap();
     let not_open = |state| Edited::NotOpen(state);
     assert_eq!(
         store.edit_dead(&edit).await.unwrap(),
         not_open(DeadState::Replaying)
     );
-    store.mark_replayed(one.id, &[letter.id]).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(one.id, &[letter.id])
+        .await
+        .unwrap();
     assert_eq!(
         store.edit_dead(&edit).await.unwrap(),
         not_open(DeadState::Replayed)
@@ -170,7 +174,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     let superseded = Some(DeadState::Superseded);
     assert_eq!(state(store, letters[2].id).await, superseded);
     let all = DeadFilter {
-        // Only open ones, whatever is asked.
+        // Only open letters, whatever the filter asks for.
         state: Some(DeadState::Replayed),
         ..DeadFilter::default()
     };
@@ -185,7 +189,7 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
         Some(DeliveryState::Delivered),
     );
     assert_eq!(states_of(store, &keys).await, [gone, gone, made]);
-    let standing = store.at_rest(&[events[0].id]).await.unwrap();
+    let standing = store.standings(&[events[0].id]).await.unwrap();
     assert_eq!(standing, [Some(Standing::Completed)]);
     let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
     let record = story.discarded.expect("it says who did it");
@@ -195,8 +199,8 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     );
     // A replay leaves them alone.
     let one = replay(DeadFilter::default());
-    store.begin_replay(&one).await.unwrap();
-    assert_eq!(store.claim_dead(one.id, 10).await.unwrap(), []);
+    store.operations().begin_replay(&one).await.unwrap();
+    assert_eq!(store.operations().claim_dead(one.id, 10).await.unwrap(), []);
 
     let first = DeadFilter {
         ids: Some(vec![letters[0].id]),
@@ -249,10 +253,14 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
     };
     store.discard_dead(&discard(some(0..3)), 10).await.unwrap();
     let one = replay(some(3..7));
-    store.begin_replay(&one).await.unwrap();
-    store.claim_dead(one.id, 10).await.unwrap();
+    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().claim_dead(one.id, 10).await.unwrap();
     let sent = [letters[3].id, letters[4].id];
-    store.mark_replayed(one.id, &sent).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(one.id, &sent)
+        .await
+        .unwrap();
 
     // They died long ago, but were settled just now.
     let before = OffsetDateTime::now_utc() - Duration::hours(1);
@@ -267,11 +275,11 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
     let mut expected: Vec<Uuid> = letters[5..].iter().map(|letter| letter.id).collect();
     expected.sort();
     assert_eq!(left, expected, "what is open or being replayed stays");
-    // A restored one is judged by what happens to it next.
+    // A restored letter is judged by its next outcome.
     store.discard_dead(&discard(some(7..8)), 10).await.unwrap();
     store.restore_dead(&some(7..8), 10).await.unwrap();
     assert_eq!(store.purge_dead(after, 10).await.unwrap(), 0);
-    // The record of what was sent outlives the letters.
-    let outcome = store.replay_outcome(one.id).await.unwrap();
+    // The record of sent letters outlives the letters.
+    let outcome = store.operations().replay_outcome(one.id).await.unwrap();
     assert_eq!((outcome.sent, outcome.untraced), (2, 2));
 }

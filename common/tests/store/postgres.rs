@@ -1,11 +1,10 @@
-//! PostgreSQL, and what is particular to it.
+//! PostgreSQL, and its particular behaviour.
 
 mod claims;
 mod columns;
 mod counts;
 mod outage;
 pub mod pooler;
-mod proxy;
 mod schema;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -14,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::config::{Database, ServiceUrl};
 use common::namespace::Namespace;
-use common::store::Store as _;
+use common::store::Schema as _;
 use common::store::postgres::PostgresStore;
 use futures_util::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;

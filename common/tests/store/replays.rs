@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use common::event::EventId;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, DeliveryState, Replay, ReplayState, Store, StoreError,
+    DeadFilter, DeadLetter, DeadState, DeliveryState, Replay, ReplayState, Standing, Store,
+    StoreError,
 };
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ fn ids(letters: &[DeadLetter]) -> Vec<Uuid> {
 
 async fn begun(store: &dyn Store, filter: DeadFilter) -> Replay {
     let replay = replay(filter);
-    store.begin_replay(&replay).await.unwrap();
+    store.operations().begin_replay(&replay).await.unwrap();
     replay
 }
 
@@ -44,13 +45,13 @@ pub async fn a_replay_claims_the_oldest_first_and_makes_them_due_again(stores: S
         store,
         DeadFilter {
             queue: Some(oldest.queue.clone()),
-            // Only open ones are ever claimed, whatever is asked.
+            // Only open letters are ever claimed, whatever the filter asks for.
             state: Some(DeadState::Replayed),
             ..DeadFilter::default()
         },
     )
     .await;
-    let claimed = store.claim_dead(replay.id, 2).await.unwrap();
+    let claimed = store.operations().claim_dead(replay.id, 2).await.unwrap();
     assert_eq!(ids(&claimed), [oldest.id, middle.id]);
     assert_eq!(claimed[0].state, DeadState::Replaying);
     assert_eq!(claimed[0].replay, Some(replay.id));
@@ -75,9 +76,12 @@ pub async fn a_replay_claims_the_oldest_first_and_makes_them_due_again(stores: S
             Some(DeliveryState::Dead)
         ]
     );
-    let rest = store.claim_dead(replay.id, 2).await.unwrap();
+    let rest = store.operations().claim_dead(replay.id, 2).await.unwrap();
     assert_eq!(ids(&rest), [newest.id]);
-    assert_eq!(store.claim_dead(replay.id, 2).await.unwrap(), []);
+    assert_eq!(
+        store.operations().claim_dead(replay.id, 2).await.unwrap(),
+        []
+    );
 }
 
 pub async fn two_replays_at_once_never_claim_the_same(stores: Stores) {
@@ -93,11 +97,12 @@ pub async fn two_replays_at_once_never_claim_the_same(stores: Stores) {
                 let replay = begun(&*store, DeadFilter::default()).await;
                 let mut mine = Vec::new();
                 loop {
-                    let claimed = store.claim_dead(replay.id, 9).await.unwrap();
+                    let claimed = store.operations().claim_dead(replay.id, 9).await.unwrap();
                     if claimed.is_empty() {
                         return mine;
                     }
                     store
+                        .operations()
                         .mark_replayed(replay.id, &ids(&claimed))
                         .await
                         .unwrap();
@@ -121,13 +126,17 @@ pub async fn what_dies_again_is_not_claimed_again(Stores { store, .. }: Stores) 
     let first = letter(event, 0, 10);
     store.keep_dead(std::slice::from_ref(&first)).await.unwrap();
     let one = begun(&*store, DeadFilter::default()).await;
-    let claimed = store.claim_dead(one.id, 10).await.unwrap();
-    store.mark_replayed(one.id, &ids(&claimed)).await.unwrap();
+    let claimed = store.operations().claim_dead(one.id, 10).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(one.id, &ids(&claimed))
+        .await
+        .unwrap();
     let again = letter(event, 1, 5);
     store.keep_dead(std::slice::from_ref(&again)).await.unwrap();
-    assert_eq!(store.claim_dead(one.id, 10).await.unwrap(), []);
+    assert_eq!(store.operations().claim_dead(one.id, 10).await.unwrap(), []);
     let another = begun(&*store, DeadFilter::default()).await;
-    let claimed = store.claim_dead(another.id, 10).await.unwrap();
+    let claimed = store.operations().claim_dead(another.id, 10).await.unwrap();
     assert_eq!(ids(&claimed), [again.id]);
     let due = state_of(&*store, &key(event, "crm", 2)).await;
     assert_eq!(due, Some(DeliveryState::Due));
@@ -142,15 +151,23 @@ pub async fn only_what_is_marked_is_counted_and_once(Stores { store, other }: St
     store.keep_dead(&letters).await.unwrap();
     let mut begun = replay(DeadFilter::default());
     begun.to_queue = Some("longshore.store".to_owned());
-    store.begin_replay(&begun).await.unwrap();
-    store.begin_replay(&begun).await.unwrap();
-    store.claim_dead(begun.id, 2).await.unwrap();
+    store.operations().begin_replay(&begun).await.unwrap();
+    store.operations().begin_replay(&begun).await.unwrap();
+    store.operations().claim_dead(begun.id, 2).await.unwrap();
     let first_two = ids(&letters[..2]);
-    store.mark_replayed(begun.id, &first_two).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(begun.id, &first_two)
+        .await
+        .unwrap();
     // Again, with one that was not claimed, and one that nobody knows.
     let more = [first_two[0], letters[2].id, Uuid::nil()];
-    other.mark_replayed(begun.id, &more).await.unwrap();
-    let progress = other.replay(begun.id).await.unwrap().unwrap();
+    other
+        .operations()
+        .mark_replayed(begun.id, &more)
+        .await
+        .unwrap();
+    let progress = other.operations().replay(begun.id).await.unwrap().unwrap();
     assert_eq!(progress.replayed, 2);
     assert_eq!(progress.state, ReplayState::Running);
     assert_eq!(progress.filter, begun.filter);
@@ -160,7 +177,7 @@ pub async fn only_what_is_marked_is_counted_and_once(Stores { store, other }: St
     assert_eq!(progress.ended_at, None);
     let left = store.dead_letter(letters[2].id).await.unwrap().unwrap();
     assert_eq!(left.state, DeadState::Open);
-    assert_eq!(store.replay(Uuid::nil()).await.unwrap(), None);
+    assert_eq!(store.operations().replay(Uuid::nil()).await.unwrap(), None);
 }
 
 pub async fn a_killed_replay_goes_on_where_it_was(Stores { store, other }: Stores) {
@@ -169,18 +186,37 @@ pub async fn a_killed_replay_goes_on_where_it_was(Stores { store, other }: Store
         .collect();
     store.keep_dead(&letters).await.unwrap();
     let one = begun(&*store, DeadFilter::default()).await;
-    store.claim_dead(one.id, 3).await.unwrap();
-    store.mark_replayed(one.id, &[letters[0].id]).await.unwrap();
-    // Killed here. What it had claimed is found, never more of it than is asked for.
-    let first = other.claimed_dead(one.id, None, 1).await.unwrap();
+    store.operations().claim_dead(one.id, 3).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(one.id, &[letters[0].id])
+        .await
+        .unwrap();
+    // The replay is killed here. Its claimed letters are found, never more of them than asked for.
+    let first = other
+        .operations()
+        .claimed_dead(one.id, None, 1)
+        .await
+        .unwrap();
     assert_eq!(ids(&first), ids(&letters[1..2]));
     let after = Some(first[0].id);
-    let second = other.claimed_dead(one.id, after, 9).await.unwrap();
+    let second = other
+        .operations()
+        .claimed_dead(one.id, after, 9)
+        .await
+        .unwrap();
     assert_eq!(ids(&second), ids(&letters[2..3]));
     assert_eq!(second[0].message, letters[2].message);
     let after = Some(second[0].id);
-    assert_eq!(other.claimed_dead(one.id, after, 9).await.unwrap(), []);
-    let rest = other.claim_dead(one.id, 4).await.unwrap();
+    assert_eq!(
+        other
+            .operations()
+            .claimed_dead(one.id, after, 9)
+            .await
+            .unwrap(),
+        []
+    );
+    let rest = other.operations().claim_dead(one.id, 4).await.unwrap();
     assert_eq!(ids(&rest), ids(&letters[3..]));
 }
 
@@ -191,22 +227,34 @@ pub async fn the_end_of_a_replay_opens_what_it_had_claimed(Stores { store, .. }:
     let all = [sent.clone(), tried.clone(), unsent.clone()];
     store.keep_dead(&all).await.unwrap();
     let one = begun(&*store, DeadFilter::default()).await;
-    store.claim_dead(one.id, 10).await.unwrap();
-    store.mark_replayed(one.id, &[sent.id]).await.unwrap();
+    store.operations().claim_dead(one.id, 10).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(one.id, &[sent.id])
+        .await
+        .unwrap();
     // Its confirmation was lost, but it has arrived and was tried.
     let tried_key = key(tried.event.unwrap(), "crm", 1);
     store
         .record_attempts(&[crate::samples::failed(&tried_key, 1, 10)])
         .await
         .unwrap();
-    let end = store.end_replay(one.id, ReplayState::Running).await;
+    let end = store
+        .operations()
+        .end_replay(one.id, ReplayState::Running)
+        .await;
     assert!(matches!(end, Err(StoreError::Fault(_))), "{end:?}");
     store
+        .operations()
         .end_replay(one.id, ReplayState::Stopped)
         .await
         .unwrap();
-    store.end_replay(one.id, ReplayState::Done).await.unwrap();
-    let progress = store.replay(one.id).await.unwrap().unwrap();
+    store
+        .operations()
+        .end_replay(one.id, ReplayState::Done)
+        .await
+        .unwrap();
+    let progress = store.operations().replay(one.id).await.unwrap().unwrap();
     assert_eq!(progress.state, ReplayState::Stopped);
     assert!(progress.ended_at.is_some());
     assert_eq!(count(&*store, DeadState::Replayed).await, 1);
@@ -223,7 +271,7 @@ pub async fn the_end_of_a_replay_opens_what_it_had_claimed(Stores { store, .. }:
     let due = Some(DeliveryState::Due);
     assert_eq!(states, [due, due, None]);
     let status = store.status(unsent.event.unwrap()).await.unwrap().unwrap();
-    assert_eq!(status.status, "dead");
+    assert_eq!(status.status, Standing::Dead);
 }
 
 pub async fn a_replay_to_elsewhere_makes_nothing_due(Stores { store, .. }: Stores) {
@@ -235,8 +283,12 @@ pub async fn a_replay_to_elsewhere_makes_nothing_due(Stores { store, .. }: Store
         .unwrap();
     let mut elsewhere = replay(DeadFilter::default());
     elsewhere.to_queue = Some("longshore.store".to_owned());
-    store.begin_replay(&elsewhere).await.unwrap();
-    let claimed = store.claim_dead(elsewhere.id, 10).await.unwrap();
+    store.operations().begin_replay(&elsewhere).await.unwrap();
+    let claimed = store
+        .operations()
+        .claim_dead(elsewhere.id, 10)
+        .await
+        .unwrap();
     assert_eq!(ids(&claimed), [on_its_way.id, early.id]);
     let keys = [
         key(on_its_way.event.unwrap(), "crm", 1),
@@ -250,11 +302,25 @@ pub async fn a_replay_that_does_not_run_claims_nothing(Stores { store, .. }: Sto
         .keep_dead(&[letter(EventId::born(), 0, 1)])
         .await
         .unwrap();
-    let unknown = store.claim_dead(Uuid::now_v7(), 10).await;
+    let unknown = store.operations().claim_dead(Uuid::now_v7(), 10).await;
     assert!(matches!(unknown, Err(StoreError::Fault(_))), "{unknown:?}");
     let ended = begun(&*store, DeadFilter::default()).await;
-    store.end_replay(ended.id, ReplayState::Done).await.unwrap();
-    assert_eq!(store.claim_dead(ended.id, 10).await.unwrap(), []);
-    assert_eq!(store.claimed_dead(ended.id, None, 10).await.unwrap(), []);
+    store
+        .operations()
+        .end_replay(ended.id, ReplayState::Done)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.operations().claim_dead(ended.id, 10).await.unwrap(),
+        []
+    );
+    assert_eq!(
+        store
+            .operations()
+            .claimed_dead(ended.id, None, 10)
+            .await
+            .unwrap(),
+        []
+    );
     assert_eq!(count(&*store, DeadState::Open).await, 1);
 }

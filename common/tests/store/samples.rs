@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// The moment everything here begins at.
 pub const START: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
 
-/// So many seconds after [`START`].
+/// The moment that is `seconds` after [`START`].
 pub fn at(seconds: i64) -> OffsetDateTime {
     START + Duration::seconds(seconds)
 }
@@ -72,7 +72,7 @@ pub fn key(event: EventId, destination: &str, generation: u32) -> DeliveryKey {
     }
 }
 
-/// A failed attempt that began so many seconds after [`START`].
+/// A failed attempt that began `seconds` after [`START`].
 pub fn failed(key: &DeliveryKey, attempt: u32, seconds: i64) -> Attempt {
     Attempt {
         key: key.clone(),
@@ -97,7 +97,7 @@ pub fn delivered(key: &DeliveryKey, attempt: u32, seconds: i64) -> Attempt {
     }
 }
 
-/// A letter that died on its way to `crm` so many seconds after [`START`].
+/// A letter that died on its way to `crm`, `seconds` after [`START`].
 pub fn letter(event: EventId, generation: u32, seconds: i64) -> DeadLetter {
     DeadLetter {
         id: Uuid::now_v7(),
@@ -144,7 +144,7 @@ pub fn early_letter(event: EventId, stage: &str, seconds: i64) -> DeadLetter {
     }
 }
 
-/// A rejection of an event so many seconds after [`START`].
+/// A rejection of an event, `seconds` after [`START`].
 pub fn rejection(event: EventId, reason: ReasonCode, seconds: i64) -> NewRejection {
     NewRejection {
         id: Uuid::now_v7(),
@@ -162,7 +162,7 @@ pub fn rejection(event: EventId, reason: ReasonCode, seconds: i64) -> NewRejecti
     }
 }
 
-/// A replay of what matches.
+/// A replay of the letters that match.
 pub fn replay(filter: DeadFilter) -> Replay {
     Replay {
         id: Uuid::now_v7(),
@@ -174,10 +174,11 @@ pub fn replay(filter: DeadFilter) -> Replay {
         stop_when: None,
         slice: None,
         new_ids: false,
+        resumes: None,
     }
 }
 
-/// Where one delivery stands.
+/// The state of one delivery.
 pub async fn state_of(store: &dyn Store, key: &DeliveryKey) -> Option<DeliveryState> {
     store
         .deliveries(std::slice::from_ref(key))
@@ -187,7 +188,7 @@ pub async fn state_of(store: &dyn Store, key: &DeliveryKey) -> Option<DeliverySt
         .map(|record| record.state)
 }
 
-/// Where several deliveries stand.
+/// The states of several deliveries.
 pub async fn states_of(store: &dyn Store, keys: &[DeliveryKey]) -> Vec<Option<DeliveryState>> {
     let records = store.deliveries(keys).await.expect("the store answers");
     let state = |record: Option<DeliveryRecord>| record.map(|record| record.state);

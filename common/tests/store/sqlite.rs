@@ -1,4 +1,4 @@
-//! SQLite, and what is particular to it.
+//! SQLite, and its particular behaviour.
 
 mod columns;
 mod faults;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::namespace::Namespace;
 use common::sqlite::Location;
-use common::store::Store as _;
+use common::store::Schema as _;
 use common::store::sqlite::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
@@ -27,7 +27,7 @@ impl Place {
         Self { folder }
     }
 
-    /// Where the file is: in a folder that is not there yet, with a name that is no plain word.
+    /// The path of the file: in a missing folder, with a name that is not a plain word.
     pub fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("data").join("long shore.db")
     }

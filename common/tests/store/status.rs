@@ -1,4 +1,4 @@
-//! Where an event stands.
+//! The status of an event.
 
 use common::event::EventId;
 use common::reason::ReasonCode;
@@ -12,7 +12,7 @@ async fn status_of(store: &dyn Store, id: EventId) -> EventStatus {
     status.expect("something is known of it")
 }
 
-/// What happened where, but for what has its moment from the engine's own clock.
+/// The steps and places of a status, without steps whose moment is from the engine's own clock.
 fn steps(status: &EventStatus) -> Vec<(&'static str, Option<&str>)> {
     status
         .timeline
@@ -33,7 +33,7 @@ pub async fn a_stored_event_goes_through_its_deliveries(Stores { store, .. }: St
     store.store([event.clone()].into()).await.unwrap();
     let (crm, mail) = (key(event.id, "crm", 0), key(event.id, "mail", 0));
     let status = status_of(&*store, event.id).await;
-    assert_eq!(status.status, "stored");
+    assert_eq!(status.status, Standing::Stored);
     assert_eq!(status.kind.as_deref(), Some("processing.requested"));
     let places: Vec<_> = status
         .deliveries
@@ -43,18 +43,24 @@ pub async fn a_stored_event_goes_through_its_deliveries(Stores { store, .. }: St
     assert_eq!(places, ["crm", "mail"]);
 
     store.record_attempts(&[failed(&crm, 1, 10)]).await.unwrap();
-    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    assert_eq!(
+        status_of(&*store, event.id).await.status,
+        Standing::Delivering
+    );
     store
         .record_attempts(&[delivered(&crm, 2, 20)])
         .await
         .unwrap();
-    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    assert_eq!(
+        status_of(&*store, event.id).await.status,
+        Standing::Delivering
+    );
     store
         .record_attempts(&[delivered(&mail, 1, 30)])
         .await
         .unwrap();
     let status = status_of(&*store, event.id).await;
-    assert_eq!(status.status, "completed");
+    assert_eq!(status.status, Standing::Completed);
     assert_eq!(status.reason, None);
     assert_eq!(
         steps(&status),
@@ -78,14 +84,17 @@ pub async fn one_dead_delivery_makes_the_event_dead_when_nothing_is_due(
         .keep_dead(std::slice::from_ref(&letter))
         .await
         .unwrap();
-    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    assert_eq!(
+        status_of(&*store, event.id).await.status,
+        Standing::Delivering
+    );
     let mail = key(event.id, "mail", 0);
     store
         .record_attempts(&[delivered(&mail, 1, 20)])
         .await
         .unwrap();
     let status = status_of(&*store, event.id).await;
-    assert_eq!(status.status, "dead");
+    assert_eq!(status.status, Standing::Dead);
     let reason = status.reason.as_ref().expect("it died of something");
     assert_eq!(reason.code, letter.reason);
     assert_eq!(reason.dead_letter, Some(letter.id));
@@ -96,12 +105,16 @@ pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
     let event = event();
     store.store([event.clone()].into()).await.unwrap();
     store.keep_dead(&[letter(event.id, 0, 10)]).await.unwrap();
-    assert_eq!(status_of(&*store, event.id).await.status, "dead");
+    assert_eq!(status_of(&*store, event.id).await.status, Standing::Dead);
     let replay = replay(DeadFilter::default());
-    store.begin_replay(&replay).await.unwrap();
-    let claimed = store.claim_dead(replay.id, 10).await.unwrap();
-    assert_eq!(status_of(&*store, event.id).await.status, "delivering");
+    store.operations().begin_replay(&replay).await.unwrap();
+    let claimed = store.operations().claim_dead(replay.id, 10).await.unwrap();
+    assert_eq!(
+        status_of(&*store, event.id).await.status,
+        Standing::Delivering
+    );
     store
+        .operations()
         .mark_replayed(replay.id, &[claimed[0].id])
         .await
         .unwrap();
@@ -111,7 +124,7 @@ pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
         .await
         .unwrap();
     let status = status_of(&*store, event.id).await;
-    assert_eq!(status.status, "completed");
+    assert_eq!(status.status, Standing::Completed);
     // The newest generation alone is shown.
     assert_eq!(status.deliveries.len(), 1);
     assert_eq!(status.deliveries[0].generation, 1);
@@ -124,7 +137,10 @@ pub async fn an_event_with_nowhere_to_go_is_completed(Stores { store, .. }: Stor
     let mut event = event();
     event.destinations.clear();
     store.store([event.clone()].into()).await.unwrap();
-    assert_eq!(status_of(&*store, event.id).await.status, "completed");
+    assert_eq!(
+        status_of(&*store, event.id).await.status,
+        Standing::Completed
+    );
 }
 
 pub async fn a_rejected_event_says_why(Stores { store, .. }: Stores) {
@@ -133,7 +149,7 @@ pub async fn a_rejected_event_says_why(Stores { store, .. }: Stores) {
     let second = rejection(id, ReasonCode::EmailTaken, 20);
     store.keep_rejections(&[second, first]).await.unwrap();
     let status = status_of(&*store, id).await;
-    assert_eq!(status.status, "rejected");
+    assert_eq!(status.status, Standing::Rejected);
     assert_eq!(status.kind.as_deref(), Some("signup.requested"));
     let reason = status
         .reason
@@ -180,22 +196,26 @@ pub async fn an_event_that_died_before_it_was_stored_is_dead_until_it_is_replaye
         .await
         .unwrap();
     let status = status_of(&*store, id).await;
-    assert_eq!(status.status, "dead");
+    assert_eq!(status.status, Standing::Dead);
     assert_eq!(
         status.reason.and_then(|reason| reason.dead_letter),
         Some(letter.id)
     );
     let replay = replay(DeadFilter::default());
-    store.begin_replay(&replay).await.unwrap();
-    store.claim_dead(replay.id, 10).await.unwrap();
-    assert_eq!(status_of(&*store, id).await.status, "delivering");
-    store.mark_replayed(replay.id, &[letter.id]).await.unwrap();
-    assert_eq!(status_of(&*store, id).await.status, "delivering");
+    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().claim_dead(replay.id, 10).await.unwrap();
+    assert_eq!(status_of(&*store, id).await.status, Standing::Delivering);
+    store
+        .operations()
+        .mark_replayed(replay.id, &[letter.id])
+        .await
+        .unwrap();
+    assert_eq!(status_of(&*store, id).await.status, Standing::Delivering);
     store
         .keep_rejections(&[rejection(id, ReasonCode::Invalid, 20)])
         .await
         .unwrap();
-    assert_eq!(status_of(&*store, id).await.status, "rejected");
+    assert_eq!(status_of(&*store, id).await.status, Standing::Rejected);
 }
 
 pub async fn the_whole_record_holds_the_event(Stores { store, .. }: Stores) {
@@ -236,7 +256,7 @@ pub async fn each_event_stands_somewhere_or_is_not_known(Stores { store, .. }: S
         stored[0].id,
         stored[2].id,
     ];
-    let standings = store.at_rest(&asked).await.unwrap();
+    let standings = store.standings(&asked).await.unwrap();
     assert_eq!(
         standings,
         [
@@ -252,7 +272,7 @@ pub async fn each_event_stands_somewhere_or_is_not_known(Stores { store, .. }: S
     );
     let at_rest: Vec<_> = standings
         .iter()
-        .map(|one| one.map(Standing::at_rest))
+        .map(|one| one.map(Standing::is_at_rest))
         .collect();
     let (rest, moving) = (Some(true), Some(false));
     assert_eq!(
@@ -261,8 +281,7 @@ pub async fn each_event_stands_somewhere_or_is_not_known(Stores { store, .. }: S
     );
     for (id, standing) in asked.into_iter().zip(standings) {
         let status = store.status(id).await.unwrap();
-        let word = status.map(|status| status.status);
-        assert_eq!(word, standing.map(Standing::as_str));
+        assert_eq!(status.map(|status| status.status), standing);
     }
-    assert_eq!(store.at_rest(&[]).await.unwrap(), []);
+    assert_eq!(store.standings(&[]).await.unwrap(), []);
 }

@@ -1,10 +1,10 @@
-//! Replays as their operators see them: pages, pausing and stopping, and what became of what was sent.
+//! Replays as their operators see them: pages, pausing and stopping, and the outcomes of sent letters.
 
 use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, HistorySlice, Moment, Replay, ReplayOutcome, ReplayPage,
-    ReplayState, Store, StoreError,
+    DeadFilter, DeadLetter, DeadState, HistorySlice, LeftOpen, Moment, Replay, ReplayOutcome,
+    ReplayPage, ReplayReport, ReplayState, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::engine::Stores;
 use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
 
 async fn begun(store: &dyn Store, replay: Replay) -> Uuid {
-    store.begin_replay(&replay).await.unwrap();
+    store.operations().begin_replay(&replay).await.unwrap();
     replay.id
 }
 
@@ -25,9 +25,9 @@ async fn kept(store: &dyn Store, count: i64) -> Vec<DeadLetter> {
 }
 
 async fn send_all(store: &dyn Store, id: Uuid) -> usize {
-    let claimed = store.claim_dead(id, 1000).await.unwrap();
+    let claimed = store.operations().claim_dead(id, 1000).await.unwrap();
     let ids: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
-    store.mark_replayed(id, &ids).await.unwrap();
+    store.operations().mark_replayed(id, &ids).await.unwrap();
     ids.len()
 }
 
@@ -45,7 +45,7 @@ pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores
         ..replay(DeadFilter::default())
     };
     begun(&*store, full.clone()).await;
-    let found = other.replay(full.id).await.unwrap().unwrap();
+    let found = other.operations().replay(full.id).await.unwrap().unwrap();
     assert_eq!(found.rate, full.rate);
     assert_eq!(found.stop_when, full.stop_when);
     assert_eq!(found.slice, full.slice);
@@ -59,7 +59,10 @@ pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores
         ..DeadFilter::default()
     };
     let id = begun(&*store, replay(filter.clone())).await;
-    assert_eq!(store.replay(id).await.unwrap().unwrap().filter, filter);
+    assert_eq!(
+        store.operations().replay(id).await.unwrap().unwrap().filter,
+        filter
+    );
 }
 
 pub async fn replays_are_listed_page_by_page(Stores { store, .. }: Stores) {
@@ -70,7 +73,11 @@ pub async fn replays_are_listed_page_by_page(Stores { store, .. }: Stores) {
     let mut seen = Vec::new();
     let mut after = None;
     loop {
-        let found = store.replays(ReplayPage { after, limit: 2 }).await.unwrap();
+        let found = store
+            .operations()
+            .replays(ReplayPage { after, limit: 2 })
+            .await
+            .unwrap();
         assert!(found.len() <= 2);
         let Some(last) = found.last() else { break };
         after = Some((last.started_at.0, last.id));
@@ -83,18 +90,22 @@ pub async fn replays_are_listed_page_by_page(Stores { store, .. }: Stores) {
 pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores) {
     let letters = kept(&*store, 4).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
-    let first = store.claim_dead(id, 2).await.unwrap();
-    let steer = async |to| other.steer_replay(id, to).await.unwrap();
+    let first = store.operations().claim_dead(id, 2).await.unwrap();
+    let steer = async |to| other.operations().steer_replay(id, to).await.unwrap();
     assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
     assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
-    assert_eq!(store.claim_dead(id, 2).await.unwrap(), []);
-    assert_eq!(store.claimed_dead(id, None, 2).await.unwrap(), []);
-    // What was under way may still be marked.
+    assert_eq!(store.operations().claim_dead(id, 2).await.unwrap(), []);
+    assert_eq!(
+        store.operations().claimed_dead(id, None, 2).await.unwrap(),
+        []
+    );
+    // A letter that was under way may still be marked.
     store
+        .operations()
         .mark_replayed(id, &[first[0].id, first[1].id])
         .await
         .unwrap();
-    let progress = store.replay(id).await.unwrap().unwrap();
+    let progress = store.operations().replay(id).await.unwrap().unwrap();
     assert_eq!(
         (progress.state, progress.replayed),
         (ReplayState::Paused, 2)
@@ -104,49 +115,84 @@ pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores)
         steer(ReplayState::Running).await,
         Some(ReplayState::Running)
     );
-    let rest = store.claim_dead(id, 9).await.unwrap();
+    let rest = store.operations().claim_dead(id, 9).await.unwrap();
     let ids: Vec<Uuid> = rest.iter().map(|letter| letter.id).collect();
     assert_eq!(ids, [letters[2].id, letters[3].id]);
-    let done = store.steer_replay(id, ReplayState::Done).await;
+    let done = store.operations().steer_replay(id, ReplayState::Done).await;
     assert!(matches!(done, Err(StoreError::Fault(_))), "{done:?}");
-    let nobodys = store.steer_replay(Uuid::nil(), ReplayState::Paused).await;
+    let nobodys = store
+        .operations()
+        .steer_replay(Uuid::nil(), ReplayState::Paused)
+        .await;
     assert_eq!(nobodys, Ok(None));
 }
 
 pub async fn a_paused_replay_can_end(Stores { store, .. }: Stores) {
     let letters = kept(&*store, 1).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
-    store.claim_dead(id, 1).await.unwrap();
-    store.steer_replay(id, ReplayState::Paused).await.unwrap();
-    store.end_replay(id, ReplayState::Stopped).await.unwrap();
+    store.operations().claim_dead(id, 1).await.unwrap();
+    store
+        .operations()
+        .steer_replay(id, ReplayState::Paused)
+        .await
+        .unwrap();
+    store
+        .operations()
+        .end_replay(id, ReplayState::Stopped)
+        .await
+        .unwrap();
     let found = store.dead_letter(letters[0].id).await.unwrap().unwrap();
     assert_eq!(found.state, DeadState::Open);
-    let state = store.replay(id).await.unwrap().unwrap().state;
+    let state = store.operations().replay(id).await.unwrap().unwrap().state;
     assert_eq!(state, ReplayState::Stopped);
-    let pause = store.end_replay(id, ReplayState::Paused).await;
+    let pause = store.operations().end_replay(id, ReplayState::Paused).await;
     assert!(matches!(pause, Err(StoreError::Fault(_))), "{pause:?}");
 }
 
 pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, other }: Stores) {
     let letters = kept(&*store, 3).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
-    store.claim_dead(id, 3).await.unwrap();
-    let stopped = other.steer_replay(id, ReplayState::Stopped).await.unwrap();
+    store.operations().claim_dead(id, 3).await.unwrap();
+    let stopped = other
+        .operations()
+        .steer_replay(id, ReplayState::Stopped)
+        .await
+        .unwrap();
     assert_eq!(stopped, Some(ReplayState::Stopped));
-    assert_eq!(store.claimed_dead(id, None, 3).await.unwrap(), []);
-    // It cannot be raised from the dead.
-    let again = other.steer_replay(id, ReplayState::Running).await.unwrap();
+    assert_eq!(
+        store.operations().claimed_dead(id, None, 3).await.unwrap(),
+        []
+    );
+    // The replay cannot be raised from the dead.
+    let again = other
+        .operations()
+        .steer_replay(id, ReplayState::Running)
+        .await
+        .unwrap();
     assert_eq!(again, Some(ReplayState::Stopped));
-    assert!(store.replay(id).await.unwrap().unwrap().ended_at.is_some());
-    // Somebody else takes one at once.
+    assert!(
+        store
+            .operations()
+            .replay(id)
+            .await
+            .unwrap()
+            .unwrap()
+            .ended_at
+            .is_some()
+    );
+    // Another replay takes a letter at once.
     let filter = DeadFilter {
         ids: Some(vec![letters[1].id]),
         ..DeadFilter::default()
     };
     let next = begun(&*store, replay(filter)).await;
-    assert_eq!(store.claim_dead(next, 3).await.unwrap().len(), 1);
+    assert_eq!(
+        store.operations().claim_dead(next, 3).await.unwrap().len(),
+        1
+    );
     // Then the broker confirms two that were under way: one is marked, the other is in other hands.
     store
+        .operations()
         .mark_replayed(id, &[letters[0].id, letters[1].id])
         .await
         .unwrap();
@@ -158,7 +204,61 @@ pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, ot
     assert_eq!(states(0).await, (DeadState::Replayed, Some(id)));
     assert_eq!(states(1).await, (DeadState::Replaying, Some(next)));
     assert_eq!(states(2).await.0, DeadState::Open);
-    assert_eq!(store.replay(id).await.unwrap().unwrap().replayed, 1);
+    assert_eq!(
+        store
+            .operations()
+            .replay(id)
+            .await
+            .unwrap()
+            .unwrap()
+            .replayed,
+        1
+    );
+}
+
+pub async fn what_runs_is_found_by_the_workers(Stores { store, other }: Stores) {
+    let letters = kept(&*store, 1).await;
+    let stopped = begun(&*store, replay(DeadFilter::default())).await;
+    let first = begun(&*store, replay(DeadFilter::default())).await;
+    let second = Replay {
+        resumes: Some(stopped),
+        ..replay(DeadFilter::default())
+    };
+    let second = begun(&*store, second).await;
+    let steer = async |id, to| other.operations().steer_replay(id, to).await.unwrap();
+    steer(stopped, ReplayState::Stopped).await;
+    let running = async |most| other.operations().running_replays(most).await.unwrap();
+    assert_eq!(running(10).await, [first, second]);
+    assert_eq!(running(1).await, [first]);
+    steer(first, ReplayState::Paused).await;
+    assert_eq!(
+        running(10).await,
+        [second],
+        "one that is paused does not run"
+    );
+    steer(first, ReplayState::Running).await;
+    assert_eq!(running(10).await.len(), 2);
+
+    let report = ReplayReport {
+        waiting_for: Some("the broker".to_owned()),
+        why_stopped: None,
+        left_open_count: 1,
+        left_open: vec![LeftOpen {
+            letter: letters[0].id,
+            queue: "longshore.integrate.crm".to_owned(),
+            problem: "nobody takes it".to_owned(),
+        }],
+        skipped: [("repeated".to_owned(), 3)].into(),
+    };
+    let operations = store.operations();
+    operations.report_replay(second, &report).await.unwrap();
+    // Handed over once, however often.
+    let known = other.operations().replay(second).await.unwrap().unwrap();
+    assert!(known.handed_over_at.is_some());
+    operations.hand_over_replay(second).await.unwrap();
+    let again = other.operations().replay(second).await.unwrap().unwrap();
+    assert_eq!(again.handed_over_at, known.handed_over_at);
+    assert_eq!((again.report, again.resumes), (report, Some(stopped)));
 }
 
 pub async fn a_replay_of_the_history_counts_its_way(Stores { store, .. }: Stores) {
@@ -172,16 +272,27 @@ pub async fn a_replay_of_the_history_counts_its_way(Stores { store, .. }: Stores
         ..replay(DeadFilter::default())
     };
     let id = begun(&*store, history).await;
-    let claim = store.claim_dead(id, 10).await;
+    let claim = store.operations().claim_dead(id, 10).await;
     assert!(matches!(claim, Err(StoreError::Fault(_))), "{claim:?}");
-    store.advance_replay(id, 100, 250).await.unwrap();
-    // Once more, and one that comes late.
-    store.advance_replay(id, 100, 250).await.unwrap();
-    store.advance_replay(id, 40, 120).await.unwrap();
-    store.advance_replay(id, 30, 300).await.unwrap();
-    let progress = store.replay(id).await.unwrap().unwrap();
+    let advance = async |sent, position, skipped| {
+        let report = ReplayReport {
+            skipped: [("not_stored".to_owned(), skipped)].into(),
+            ..ReplayReport::default()
+        };
+        let advanced = store
+            .operations()
+            .advance_replay(id, sent, position, &report);
+        advanced.await.unwrap();
+    };
+    advance(100, 250, 1).await;
+    // The same count once more, and a count that comes late.
+    advance(100, 250, 7).await;
+    advance(40, 120, 8).await;
+    advance(30, 300, 2).await;
+    let progress = store.operations().replay(id).await.unwrap().unwrap();
     assert_eq!((progress.replayed, progress.position), (130, Some(300)));
-    let outcome = store.replay_outcome(id).await.unwrap();
+    assert_eq!(progress.report.skipped["not_stored"], 2);
+    let outcome = store.operations().replay_outcome(id).await.unwrap();
     let expected = ReplayOutcome {
         sent: 130,
         untraced: 130,
@@ -197,7 +308,7 @@ pub async fn an_outcome_follows_each_letter(Stores { store, .. }: Stores) {
     nobodys.event = None;
     store.keep_dead(&[nobodys]).await.unwrap();
     let id = begun(store, replay(DeadFilter::default())).await;
-    let nothing = store.replay_outcome(id).await.unwrap();
+    let nothing = store.operations().replay_outcome(id).await.unwrap();
     assert_eq!(nothing, ReplayOutcome::default());
     assert_eq!(send_all(store, id).await, 5);
     let outcome = |completed, died_again, under_way| ReplayOutcome {
@@ -207,7 +318,10 @@ pub async fn an_outcome_follows_each_letter(Stores { store, .. }: Stores) {
         under_way,
         untraced: 1,
     };
-    assert_eq!(store.replay_outcome(id).await.unwrap(), outcome(0, 0, 4));
+    assert_eq!(
+        store.operations().replay_outcome(id).await.unwrap(),
+        outcome(0, 0, 4)
+    );
     let next = |letter: &DeadLetter| key(letter.event.unwrap(), "crm", 1);
     store
         .record_attempts(&[
@@ -216,7 +330,10 @@ pub async fn an_outcome_follows_each_letter(Stores { store, .. }: Stores) {
         ])
         .await
         .unwrap();
-    assert_eq!(store.replay_outcome(id).await.unwrap(), outcome(1, 0, 3));
+    assert_eq!(
+        store.operations().replay_outcome(id).await.unwrap(),
+        outcome(1, 0, 3)
+    );
     let event = |letter: &DeadLetter| letter.event.unwrap();
     // One dies again on its way to the same place, another one's event somewhere else.
     let mut elsewhere = letter(event(&letters[2]), 1, 40);
@@ -225,17 +342,20 @@ pub async fn an_outcome_follows_each_letter(Stores { store, .. }: Stores) {
         .keep_dead(&[letter(event(&letters[1]), 1, 40), elsewhere])
         .await
         .unwrap();
-    assert_eq!(store.replay_outcome(id).await.unwrap(), outcome(1, 1, 2));
-    let sample = store.replay_sample(id, 1000).await.unwrap();
+    assert_eq!(
+        store.operations().replay_outcome(id).await.unwrap(),
+        outcome(1, 1, 2)
+    );
+    let sample = store.operations().replay_sample(id, 1000).await.unwrap();
     let all_but_nobodys = ReplayOutcome {
         sent: 4,
         untraced: 0,
         ..outcome(1, 1, 2)
     };
     assert_eq!(sample, all_but_nobodys);
-    let sample = store.replay_sample(id, 3).await.unwrap();
+    let sample = store.operations().replay_sample(id, 3).await.unwrap();
     assert_eq!((sample.sent, sample.untraced), (3, 0));
-    let missing = store.replay_outcome(Uuid::nil()).await;
+    let missing = store.operations().replay_outcome(Uuid::nil()).await;
     assert!(matches!(missing, Err(StoreError::Fault(_))), "{missing:?}");
 }
 
@@ -266,7 +386,7 @@ pub async fn an_outcome_follows_letters_through_other_queues(Stores { store, .. 
     let mut refused = rejection(events[2].id, ReasonCode::EmailTaken, 0);
     refused.rejected_at = time::OffsetDateTime::now_utc() + time::Duration::seconds(5);
     store.keep_rejections(&[refused]).await.unwrap();
-    let outcome = store.replay_outcome(id).await.unwrap();
+    let outcome = store.operations().replay_outcome(id).await.unwrap();
     assert_eq!(
         outcome,
         ReplayOutcome {
@@ -276,16 +396,17 @@ pub async fn an_outcome_follows_letters_through_other_queues(Stores { store, .. 
             ..ReplayOutcome::default()
         }
     );
-    // What was stored dies on its way.
+    // The stored event dies on its way.
     store
         .keep_dead(&[letter(events[1].id, 1, 30)])
         .await
         .unwrap();
-    let outcome = store.replay_outcome(id).await.unwrap();
+    let outcome = store.operations().replay_outcome(id).await.unwrap();
     assert_eq!((outcome.died_again, outcome.under_way), (1, 0));
 }
 
-/// Whoever comes to an empty hand waits for the other's claim: what that one only looked at is not lost.
+/// A claim that finds nothing waits for another that is under way: letters that the other only looked at are not
+/// lost.
 pub async fn a_replay_does_not_end_while_letters_are_left(stores: Stores) {
     let letters = kept(&*stores.store, 60).await;
     let tasks: Vec<_> = [&stores.store, &stores.other]
@@ -296,7 +417,7 @@ pub async fn a_replay_does_not_end_while_letters_are_left(stores: Stores) {
                 let id = begun(&*store, replay(DeadFilter::default())).await;
                 let mut mine = 0;
                 loop {
-                    let claimed = store.claim_dead(id, 1).await.unwrap();
+                    let claimed = store.operations().claim_dead(id, 1).await.unwrap();
                     if claimed.is_empty() {
                         let open = DeadFilter {
                             state: Some(DeadState::Open),

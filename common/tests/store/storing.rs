@@ -177,7 +177,7 @@ pub async fn a_replayed_event_is_due_again_once(Stores { store, .. }: Stores) {
     ];
     let due = Some(DeliveryState::Due);
     assert_eq!(states_of(&*store, &keys).await, [due, due, due, None, None]);
-    // One that was never stored before begins at the generation it comes with.
+    // An event that was never stored before begins at the generation it comes with.
     let mut late = event();
     late.generation = 3;
     store.store([late.clone()].into()).await.unwrap();

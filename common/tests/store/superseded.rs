@@ -1,4 +1,4 @@
-//! Only the newest generation of what died is open: a delivery is never made twice because an older letter was
+//! Only the newest generation of a dead event is open: a delivery is never made twice because an older letter was
 //! sent again too.
 
 use std::sync::Arc;
@@ -26,13 +26,17 @@ async fn states(store: &dyn Store, letters: &[DeadLetter]) -> Vec<DeadState> {
     states
 }
 
-/// What a new replay of everything claims, in batches of `most`.
+/// The claims of a new replay of everything, in batches of `most`.
 async fn claim_all(store: &dyn Store, most: u32) -> (Uuid, Vec<Uuid>) {
     let replay = replay(DeadFilter::default());
-    store.begin_replay(&replay).await.unwrap();
+    store.operations().begin_replay(&replay).await.unwrap();
     let mut claimed = Vec::new();
     loop {
-        let batch = store.claim_dead(replay.id, most).await.unwrap();
+        let batch = store
+            .operations()
+            .claim_dead(replay.id, most)
+            .await
+            .unwrap();
         if batch.is_empty() {
             return (replay.id, claimed);
         }
@@ -103,7 +107,7 @@ pub async fn what_was_delivered_has_no_open_letter(Stores { store, .. }: Stores)
     assert!(claim_all(store, 10).await.1.is_empty());
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
     assert_eq!(
-        store.at_rest(&ids).await.unwrap(),
+        store.standings(&ids).await.unwrap(),
         [Some(Standing::Completed); 3]
     );
 }
@@ -166,6 +170,7 @@ pub async fn what_is_opened_again_too_late_is_superseded(Stores { store, .. }: S
     store.keep_dead(&newer).await.unwrap();
     assert_eq!(state(store, &claimed).await, Replaying);
     store
+        .operations()
         .end_replay(replay, ReplayState::Stopped)
         .await
         .unwrap();
@@ -200,6 +205,7 @@ pub async fn generations_at_once_leave_one_open(Stores { store, other }: Stores)
             for _ in 0..5 {
                 let (replay, _) = claim_all(&*store, 7).await;
                 store
+                    .operations()
                     .end_replay(replay, ReplayState::Stopped)
                     .await
                     .unwrap();

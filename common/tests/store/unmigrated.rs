@@ -1,4 +1,4 @@
-//! Without its tables.
+//! A store without its tables.
 
 use common::event::EventId;
 use common::reason::ReasonCode;
@@ -6,7 +6,7 @@ use common::store::{DeadFilter, Store, StoreError};
 
 use crate::samples::{delivered, event, key, letter, rejection, replay};
 
-/// Whatever is asked of a store that was never migrated, it says that it has to be.
+/// Every call on a store that was never migrated says that it has to be.
 pub async fn every_call_says_what_to_do(store: &dyn Store) {
     let id = EventId::born();
     let answers = [
@@ -26,6 +26,7 @@ pub async fn every_call_says_what_to_do(store: &dyn Store) {
         store.event(id).await.err(),
         store.dead_count(&DeadFilter::default()).await.err(),
         store
+            .operations()
             .begin_replay(&replay(DeadFilter::default()))
             .await
             .err(),

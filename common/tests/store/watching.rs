@@ -1,4 +1,4 @@
-//! What the standing watch asks and writes down.
+//! The questions and records of the standing watch.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
         kept(None, 40),
     ];
     store.keep_dead(&letters).await.unwrap();
-    // It came once more.
+    // The message came once more.
     store.keep_dead(&letters[1..2]).await.unwrap();
     let discard = Discard {
         filter: DeadFilter {
@@ -119,7 +119,7 @@ pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
     let without = [letters[1].id, letters[2].id];
     let others = watching.deaths_by_entry(&asked, &without, at(0)).await;
     assert_eq!(others.unwrap(), [dead(0), dead(0), dead(1)]);
-    // What came first of each that died before came before.
+    // The first message of each letter that died before came before.
     let later = watching.deaths_by_entry(&asked, &[], at(25)).await;
     assert_eq!(later.unwrap(), [dead(1), dead(0), dead(1)]);
     let none = watching.deaths_by_entry(&[], &[], at(0)).await;
@@ -186,8 +186,16 @@ pub async fn what_was_replayed_under_a_new_id_goes_on_under_it(Stores { store, .
             new_ids,
             ..replay(filter)
         };
-        store.begin_replay(&replay).await.unwrap();
-        assert_eq!(store.claim_dead(replay.id, 10).await.unwrap().len(), 1);
+        store.operations().begin_replay(&replay).await.unwrap();
+        assert_eq!(
+            store
+                .operations()
+                .claim_dead(replay.id, 10)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
     let asked = [anew, as_before, inherits, EventId::born()];
     let found = store.watching().new_ids(&asked).await.unwrap();
@@ -236,13 +244,17 @@ pub async fn what_is_due_is_found_and_what_a_replay_holds_is_not(Stores { store,
 
     // A replay makes it due; until it is sent, that is the replay's business.
     let replay = replay(DeadFilter::default());
-    store.begin_replay(&replay).await.unwrap();
-    let claimed = store.claim_dead(replay.id, 10).await.unwrap();
+    store.operations().begin_replay(&replay).await.unwrap();
+    let claimed = store.operations().claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let due = watching.due_deliveries(before, after, 10).await.unwrap();
     assert_eq!(due.len(), 2, "{due:?}");
     let letters = [claimed[0].id];
-    store.mark_replayed(replay.id, &letters).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(replay.id, &letters)
+        .await
+        .unwrap();
     let due = watching.due_of(&[dead, made]).await.unwrap();
     assert_eq!(names(&due), [(dead, 1, 0)], "the newest generation");
     let asked = ["crm".to_owned(), "elsewhere".to_owned()];
@@ -310,11 +322,15 @@ pub async fn letters_that_are_no_events_are_counted_once_they_are_sent_again(
         ids: Some(letters[..2].iter().map(|letter| letter.id).collect()),
         ..DeadFilter::default()
     });
-    store.begin_replay(&replay).await.unwrap();
-    let claimed = store.claim_dead(replay.id, 10).await.unwrap();
+    store.operations().begin_replay(&replay).await.unwrap();
+    let claimed = store.operations().claim_dead(replay.id, 10).await.unwrap();
     let claimed: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
     assert_eq!(claimed.len(), 2);
-    store.mark_replayed(replay.id, &claimed).await.unwrap();
+    store
+        .operations()
+        .mark_replayed(replay.id, &claimed)
+        .await
+        .unwrap();
     assert_eq!(watching.count_mended(before).await.unwrap(), 1);
     let after = OffsetDateTime::now_utc() + time::Duration::MINUTE;
     assert_eq!(watching.count_mended(after).await.unwrap(), 0);

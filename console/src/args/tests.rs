@@ -7,13 +7,13 @@ fn the_definition_is_valid() {
     Cli::command().debug_assert();
 }
 
-/// The help texts are what people learn the program from: a change of them is to be seen.
+/// People learn the program from its help texts, so each change of them must be seen.
 #[test]
 fn the_help_says() {
     insta::assert_snapshot!(help(Cli::command(), 0));
 }
 
-/// The help of a command and of all below it.
+/// The help of a command and of all commands below it.
 fn help(mut command: clap::Command, depth: usize) -> String {
     let mut text = command
         .clone()

@@ -1,7 +1,5 @@
 //! `longshore dead`
 
-mod batches;
-mod diff;
 mod discard;
 mod edit;
 mod filter;
@@ -12,7 +10,6 @@ mod show;
 mod spark;
 mod stats;
 
-pub(crate) use filter::whole_name;
 pub(crate) use replay::who;
 
 use clap::Subcommand;

@@ -5,13 +5,13 @@ pub(crate) mod stuck;
 use clap::Subcommand;
 use common::bootstrap::Failure;
 use common::event::EventId;
-use common::store::{DeliveryStatus, EventStatus, RejectionRecord, Store, Timeline};
+use common::outcome::FieldError;
+use common::store::{DeliveryStatus, EventStatus, Timeline};
+use operate::events::{self, Found};
 use operate::words::moment;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::mask::mask;
 use crate::output::{pairs, table};
 
 /// What to do with events.
@@ -38,7 +38,7 @@ pub(crate) async fn run(app: &App, command: EventsCommand) -> Result<(), Failure
 
 async fn show(app: &App, id: EventId) -> Result<(), Failure> {
     let store = app.store()?;
-    let found = look(store.as_ref(), id).await;
+    let found = events::find(store.as_ref(), id).await;
     store.close().await;
     let Some(found) = found? else {
         return Err(Failure::Failed(anyhow::anyhow!(
@@ -47,88 +47,14 @@ async fn show(app: &App, id: EventId) -> Result<(), Failure> {
             app.config.namespace
         )));
     };
-    let mut document = serde_json::to_value(&found).map_err(anyhow::Error::from)?;
-    mask(&mut document);
+    let document = found.masked()?;
     app.output
         .show(&document, |document| text(document, &found))
 }
 
-/// All that is known of an event.
-#[derive(Serialize)]
-struct Found {
-    #[serde(flatten)]
-    status: EventStatus,
-    /// What only a stored event has.
-    #[serde(flatten)]
-    stored: Option<Stored>,
-    /// Other contents that came under its id and were refused.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    refused_beside: Vec<RejectionRecord>,
-}
-
-#[derive(Serialize)]
-struct Stored {
-    publisher: String,
-    source: String,
-    event: Value,
-}
-
-async fn look(store: &dyn Store, id: EventId) -> Result<Option<Found>, Failure> {
-    if let Some(record) = store.event(id).await? {
-        let (publisher, source, event) = (record.publisher, record.source, record.event);
-        return Ok(Some(Found {
-            status: record.status,
-            stored: Some(Stored {
-                publisher,
-                source,
-                event,
-            }),
-            refused_beside: store.rejections(id).await?,
-        }));
-    }
-    // A rejected event has a status but was never stored.
-    Ok(store.status(id).await?.map(|status| Found {
-        status,
-        stored: None,
-        refused_beside: Vec::new(),
-    }))
-}
-
 fn text(document: &Value, found: &Found) -> String {
     let status = &found.status;
-    let stored = found.stored.as_ref();
-    let mut text = pairs([
-        ("id", status.id.to_string()),
-        ("type", status.kind.clone().unwrap_or_default()),
-        ("status", status.status.to_owned()),
-        (
-            "publisher",
-            stored.map(|it| it.publisher.clone()).unwrap_or_default(),
-        ),
-        (
-            "source",
-            stored.map(|it| it.source.clone()).unwrap_or_default(),
-        ),
-    ]);
-    if let Some(reason) = &status.reason {
-        let error = |error: &common::outcome::FieldError| {
-            format!("\n  {}: {}", error.pointer, error.detail)
-        };
-        let errors: String = reason.errors.iter().map(error).collect();
-        text.push_str(&pairs([
-            (
-                "reason",
-                format!("{} ({}){errors}", reason.code, reason.detail),
-            ),
-            (
-                "dead letter",
-                reason
-                    .dead_letter
-                    .map(|id| id.to_string())
-                    .unwrap_or_default(),
-            ),
-        ]));
-    }
+    let mut text = head(found);
     for refused in &found.refused_beside {
         let what = format!("{} ({})", refused.code, refused.detail);
         text.push_str(&pairs([("beside it", what)]));
@@ -143,35 +69,71 @@ fn text(document: &Value, found: &Found) -> String {
         status.timeline.iter().map(step).collect(),
     ));
     if !status.deliveries.is_empty() {
-        let row = |delivery: &DeliveryStatus| {
-            vec![
-                delivery.destination.clone(),
-                state(&delivery.status),
-                delivery.attempts.to_string(),
-                delivery.generation.to_string(),
-                delivery
-                    .last_attempt_at
-                    .map(|at| moment(at.0))
-                    .unwrap_or_default(),
-                delivery.error.clone().unwrap_or_default(),
-            ]
-        };
-        let header = [
-            "destination",
-            "status",
-            "attempts",
-            "generation",
-            "last attempt",
-            "error",
-        ];
         text.push_str("\n\n");
-        text.push_str(&table(&header, status.deliveries.iter().map(row).collect()));
+        text.push_str(&deliveries(&status.deliveries));
     }
     if let Some(event) = document.get("event") {
         text.push_str("\n\n");
         text.push_str(&serde_json::to_string_pretty(event).unwrap_or_default());
     }
     text
+}
+
+/// The event's identity and standing, and why it is not completed.
+fn head(found: &Found) -> String {
+    let EventStatus {
+        id,
+        kind,
+        status,
+        reason,
+        ..
+    } = &found.status;
+    let stored = found.stored.as_ref();
+    let publisher = stored.map(|it| it.publisher.clone());
+    let source = stored.map(|it| it.source.clone());
+    let mut text = pairs([
+        ("id", id.to_string()),
+        ("type", kind.clone().unwrap_or_default()),
+        ("status", status.to_string()),
+        ("publisher", publisher.unwrap_or_default()),
+        ("source", source.unwrap_or_default()),
+    ]);
+    if let Some(reason) = reason {
+        let error = |error: &FieldError| format!("\n  {}: {}", error.pointer, error.detail);
+        let errors: String = reason.errors.iter().map(error).collect();
+        let letter = reason.dead_letter.map(|id| id.to_string());
+        text.push_str(&pairs([
+            (
+                "reason",
+                format!("{} ({}){errors}", reason.code, reason.detail),
+            ),
+            ("dead letter", letter.unwrap_or_default()),
+        ]));
+    }
+    text
+}
+
+fn deliveries(deliveries: &[DeliveryStatus]) -> String {
+    let row = |delivery: &DeliveryStatus| {
+        let last = delivery.last_attempt_at.map(|at| moment(at.0));
+        vec![
+            delivery.destination.clone(),
+            state(&delivery.status),
+            delivery.attempts.to_string(),
+            delivery.generation.to_string(),
+            last.unwrap_or_default(),
+            delivery.error.clone().unwrap_or_default(),
+        ]
+    };
+    let header = [
+        "destination",
+        "status",
+        "attempts",
+        "generation",
+        "last attempt",
+        "error",
+    ];
+    table(&header, deliveries.iter().map(row).collect())
 }
 
 /// A state as it is written in JSON.

@@ -81,26 +81,9 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<(), Failure> {
     })
 }
 
-/// The "What to do" section of a code's page.
-pub(crate) fn what_to_do(code: ReasonCode) -> &'static str {
-    let page = code.page();
-    let Some((_, after)) = page.split_once("## What to do") else {
-        return page;
-    };
-    after.split("\n## ").next().unwrap_or(after).trim()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_page_says_what_to_do() {
-        for &code in ReasonCode::ALL {
-            let text = what_to_do(code);
-            assert!(!text.is_empty() && !text.contains("## "), "{code}: {text}");
-        }
-    }
 
     #[test]
     fn an_unknown_code_is_wrong_usage() {

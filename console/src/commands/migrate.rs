@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::app::App;
 
 pub(crate) async fn run(app: &App) -> Result<(), Failure> {
-    // Not through the app: an embedded database is made here, where it is not there.
+    // Not through the app: an embedded database that does not exist is created here.
     let store = bootstrap::store(&app.config)?;
     let migrated = store.migrate().await;
     store.close().await;

@@ -1,18 +1,23 @@
 //! `longshore replay`
 
+mod here;
 pub(crate) mod send;
+mod watch;
 
 use clap::{Args, Subcommand};
 use common::bootstrap::Failure;
-use common::store::{Progress, ReplayOutcome, ReplayPage, ReplayState, Store};
+use common::store::{
+    DeadFilter, DeadState, Moment, Progress, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
+    Store,
+};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::confirm::confirm;
-use crate::cursor::Cursor;
 use crate::output::{List, pairs, table};
+use operate::page::Cursor;
 use operate::words::{count, moment};
 use send::{SendArgs, Work, send};
 
@@ -26,11 +31,17 @@ pub enum ReplayCommand {
         /// The replay's id
         id: Uuid,
     },
+    /// Watch a replay until it has ended; Ctrl-C ends the watching, not the replay
+    Watch {
+        /// The replay's id
+        id: Uuid,
+    },
     /// Go on with a replay that was killed, paused or stopped
     #[command(after_help = "\
-What a killed one had in hand is sent once more, under the same generation, so nothing is done twice. For that \
-it first waits, where a destination has several workers, until what was sent is taken and written down. One of dead letters that was stopped goes on as a new replay of the same. One that is \
-paused in another terminal goes on there as well.")]
+A worker (longshore-archive) goes on with it, and it is watched here; --here runs it in this process. What a killed \
+one had in hand is sent once more, under the same generation, so nothing is done twice. For that it first waits, where \
+a destination has several workers, until what was sent is taken and written down. One of dead letters that was stopped \
+goes on as a new replay of the same.")]
     Resume {
         /// The replay's id
         id: Uuid,
@@ -60,7 +71,7 @@ pub struct ListArgs {
     after: Option<Cursor>,
 }
 
-/// A replay and what became of it.
+/// A replay and the fate of its messages.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -73,6 +84,7 @@ pub(crate) async fn run(app: &App, command: ReplayCommand) -> Result<(), Failure
     let done = match command {
         ReplayCommand::List(args) => list(app, store.as_ref(), &args).await,
         ReplayCommand::Show { id } => show(app, store.as_ref(), id).await,
+        ReplayCommand::Watch { id } => look_at(app, store.as_ref(), id).await,
         ReplayCommand::Resume { id, send } => resume(app, store.as_ref(), id, &send).await,
         ReplayCommand::Pause { id } => steer(app, store.as_ref(), id, ReplayState::Paused).await,
         ReplayCommand::Stop { id } => steer(app, store.as_ref(), id, ReplayState::Stopped).await,
@@ -86,7 +98,7 @@ async fn list(app: &App, store: &dyn Store, args: &ListArgs) -> Result<(), Failu
         after: args.after.map(|cursor| (cursor.at, cursor.id)),
         limit: args.limit,
     };
-    let items = store.replays(page).await?;
+    let items = store.operations().replays(page).await?;
     let full = items.len() == args.limit as usize;
     let last = items.last().filter(|_| full);
     let next = last.map(|last| {
@@ -118,14 +130,14 @@ async fn list(app: &App, store: &dyn Store, args: &ListArgs) -> Result<(), Failu
 }
 
 async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
-    let Some(progress) = store.replay(id).await? else {
+    let Some(progress) = store.operations().replay(id).await? else {
         return Err(unknown(id));
     };
-    let outcome = store.replay_outcome(id).await?;
+    let outcome = store.operations().replay_outcome(id).await?;
     app.output.show(&Shown { progress, outcome }, |shown| {
         let Shown { progress, outcome } = shown;
-        let maybe =
-            |at: Option<common::store::Moment>| at.map(|at| moment(at.0)).unwrap_or_default();
+        let maybe = |at: Option<Moment>| at.map(|at| moment(at.0)).unwrap_or_default();
+        let report = &progress.report;
         let rate = progress.rate.map(|rate| format!("{rate}/s"));
         let stop_when = progress
             .stop_when
@@ -158,10 +170,35 @@ async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
                     .map(|it| it.to_string())
                     .unwrap_or_default(),
             ),
+            ("goes on with", id_text(progress.resumes)),
             ("sent", progress.replayed.to_string()),
+            ("not sent", not_sent(report)),
+            ("waits for", report.waiting_for.clone().unwrap_or_default()),
+            ("stopped", report.why_stopped.clone().unwrap_or_default()),
             ("became", became(outcome)),
         ])
     })
+}
+
+/// Watches a replay that runs.
+async fn look_at(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
+    let Some(replay) = store.operations().replay(id).await? else {
+        return Err(unknown(id));
+    };
+    let left = left_to_send(store, &replay).await?;
+    watch::watch(app, store, id, replay.replayed, left).await
+}
+
+/// About how many messages a replay still has to send; 0 where that is not known.
+async fn left_to_send(store: &dyn Store, replay: &Progress) -> Result<u64, Failure> {
+    if replay.slice.is_some() {
+        return Ok(0);
+    }
+    let open = DeadFilter {
+        state: Some(DeadState::Open),
+        ..replay.filter.clone()
+    };
+    Ok(store.dead_count(&open).await?)
 }
 
 /// Goes on with a replay.
@@ -171,7 +208,7 @@ pub(crate) async fn resume(
     id: Uuid,
     args: &SendArgs,
 ) -> Result<(), Failure> {
-    let Some(replay) = store.replay(id).await? else {
+    let Some(replay) = store.operations().replay(id).await? else {
         return Err(Failure::Usage(format!(
             "expected a replay that `longshore replay list` shows, found none with id {id}"
         )));
@@ -180,21 +217,12 @@ pub(crate) async fn resume(
         &format!("go on with replay {id} ({})", replay.state),
         args.yes,
     )?;
-    let left = match replay.slice {
-        Some(_) => 0,
-        None => {
-            let open = common::store::DeadFilter {
-                state: Some(common::store::DeadState::Open),
-                ..replay.filter
-            };
-            store.dead_count(&open).await?
-        }
-    };
+    let left = left_to_send(store, &replay).await?;
     send(app, store, Work::Resume(id), left, args).await
 }
 
 async fn steer(app: &App, store: &dyn Store, id: Uuid, to: ReplayState) -> Result<(), Failure> {
-    let Some(state) = store.steer_replay(id, to).await? else {
+    let Some(state) = store.operations().steer_replay(id, to).await? else {
         return Err(unknown(id));
     };
     let document = json!({ "replay": id, "state": state });
@@ -215,7 +243,23 @@ fn unknown(id: Uuid) -> Failure {
     ))
 }
 
-/// What a replay sends, in a few words.
+fn id_text(id: Option<Uuid>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
+}
+
+/// The messages that a replay could not send or has left out, in a few words.
+fn not_sent(report: &ReplayReport) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    if report.left_open_count > 0 {
+        let letters = count(report.left_open_count, "dead letter");
+        parts.push(format!("{letters} left open"));
+    }
+    let skipped = report.skipped.iter();
+    parts.extend(skipped.map(|(why, number)| format!("{number} {why}")));
+    parts.join(", ")
+}
+
+/// The messages that a replay sends, in a few words.
 fn what(replay: &Progress) -> String {
     match &replay.slice {
         Some(slice) => format!(
@@ -235,7 +279,7 @@ fn what(replay: &Progress) -> String {
     }
 }
 
-/// What became of what a replay has sent, in a few words.
+/// The fate of the messages of a replay, in a few words.
 pub(crate) fn became(outcome: &ReplayOutcome) -> String {
     let mut parts = vec![format!("{} completed", outcome.completed)];
     for (number, what) in [

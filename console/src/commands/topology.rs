@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 use common::bootstrap::{self, Failure};
-use common::broker::{Broker, BrokerError, Difference, declare_anew};
+use common::broker::{Broker, Difference};
 use common::topology::{Queue, QueueKind, Target, Topology};
+use operate::words::count;
 use serde_json::json;
 
 use crate::app::App;
@@ -37,11 +38,6 @@ pub enum TopologyCommand {
 
 pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failure> {
     let topology = app.topology();
-    let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
-    let things = format!(
-        "{exchanges} exchanges and {queues} queues of {}",
-        app.config.namespace
-    );
     match command {
         TopologyCommand::Show { diagram: true } => {
             let diagram = topology.to_mermaid();
@@ -49,90 +45,77 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
                 .show(&json!({ "diagram": diagram }), |_| diagram.clone())
         }
         TopologyCommand::Show { diagram: false } => app.output.show(&topology, text),
-        TopologyCommand::Apply { yes } => {
-            // Not through the app: an embedded broker is made here, where it is not there.
-            let broker = bootstrap::broker(&app.config, "longshore")?;
-            let applied = apply(broker.as_ref(), &topology, yes).await;
-            broker.close().await;
-            let replaced = applied?;
-            let done =
-                json!({ "exchanges": exchanges, "queues": queues, "logins_before": replaced });
-            app.output.show(&done, |_| match &replaced {
-                None => format!("{things} are declared"),
-                Some(before) => format!(
-                    "{things} are declared\nThe trusted broker logins are {} now, they were {before}: start every \
-                     program with the new list",
-                    topology.trusted_logins()
-                ),
-            })
-        }
-        TopologyCommand::Verify => {
-            let broker = app.broker()?;
-            let differences = broker.verify(&topology).await;
-            broker.close().await;
-            let list = List::whole(differences?);
-            app.output
-                .show(&list, |list| differences_text(&list.items, &things))?;
-            match list.items.len() {
-                0 => Ok(()),
-                found => Err(Failure::Failed(anyhow::anyhow!(
-                    "the broker differs from the configuration in {}",
-                    operate::words::count(found as u64, "place")
-                ))),
-            }
-        }
+        TopologyCommand::Apply { yes } => apply(app, &topology, yes).await,
+        TopologyCommand::Verify => verify(app, &topology).await,
         TopologyCommand::Delete { yes } => {
             let broker = app.broker()?;
-            let mut messages = 0;
-            for queue in topology.queues.iter().filter(|queue| !is_stream(queue)) {
-                messages += broker
-                    .depth(&queue.name)
-                    .await?
-                    .map_or(0, |depth| depth.messages);
-            }
-            let waiting = operate::words::count(messages, "waiting message");
-            confirm(&format!("delete {things}, with {waiting}, for good"), yes)?;
-            let deleted = broker.delete(&topology).await;
+            let deleted = delete(app, broker.as_ref(), &topology, yes).await;
             broker.close().await;
-            deleted?;
-            let done = json!({ "exchanges": exchanges, "queues": queues, "messages": messages });
-            app.output
-                .show(&done, |_| format!("{things} are deleted, with {waiting}"))
+            deleted
         }
     }
 }
 
-/// Declares the topology. Where another list of trusted logins is declared, this one takes its place, and what
-/// the other one said is returned: unless somebody still works by it.
-async fn apply(
+/// The topology in a few words.
+fn things(app: &App, topology: &Topology) -> String {
+    let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
+    format!(
+        "{exchanges} exchanges and {queues} queues of {}",
+        app.config.namespace
+    )
+}
+
+async fn apply(app: &App, topology: &Topology, yes: bool) -> Result<(), Failure> {
+    // Not through the app: an embedded broker that does not exist is created here.
+    let broker = bootstrap::broker(&app.config, "longshore")?;
+    let applied = operate::topology::apply(broker.as_ref(), topology, yes).await;
+    broker.close().await;
+    let replaced = applied?;
+    let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
+    let done = json!({ "exchanges": exchanges, "queues": queues, "logins_before": replaced });
+    let things = things(app, topology);
+    app.output.show(&done, |_| match &replaced {
+        None => format!("{things} are declared"),
+        Some(before) => format!(
+            "{things} are declared\nThe trusted broker logins are {} now, they were {before}: start every \
+             program with the new list",
+            topology.trusted_logins()
+        ),
+    })
+}
+
+async fn verify(app: &App, topology: &Topology) -> Result<(), Failure> {
+    let broker = app.broker()?;
+    let differences = broker.verify(topology).await;
+    broker.close().await;
+    let list = List::whole(differences?);
+    app.output.show(&list, |list| {
+        differences_text(&list.items, &things(app, topology))
+    })?;
+    match list.items.len() {
+        0 => Ok(()),
+        found => Err(Failure::Failed(anyhow::anyhow!(
+            "the broker differs from the configuration in {}",
+            count(found as u64, "place")
+        ))),
+    }
+}
+
+async fn delete(
+    app: &App,
     broker: &dyn Broker,
     topology: &Topology,
     yes: bool,
-) -> Result<Option<String>, Failure> {
-    let before = match declare_anew(broker, topology).await {
-        Ok(()) => return Ok(None),
-        Err(BrokerError::Distrust { theirs, .. }) => theirs,
-        Err(error) => return Err(error.into()),
-    };
-    for queue in topology.work_queues().filter(|_| !yes) {
-        let depth = broker.depth(&queue.name).await?;
-        if depth.is_some_and(|depth| depth.consumers > 0) {
-            return Err(Failure::Failed(anyhow::anyhow!(
-                "workers run that trust the broker logins {before}, and {} is consumed by one: stop them before \
-                 their list is replaced by {}, or say --yes",
-                queue.name,
-                topology.trusted_logins()
-            )));
-        }
-    }
-    broker.delete(&topology.trust_alone()).await?;
-    declare_anew(broker, topology).await?;
-    Ok(Some(before))
-}
-
-/// Whether the queue is a stream: it keeps what was read, so its depth is no work that waits.
-pub(crate) fn is_stream(queue: &Queue) -> bool {
-    matches!(queue.kind, QueueKind::Stream { .. })
+) -> Result<(), Failure> {
+    let messages = operate::topology::count_waiting(broker, topology).await?;
+    let things = things(app, topology);
+    let waiting = count(messages, "waiting message");
+    confirm(&format!("delete {things}, with {waiting}, for good"), yes)?;
+    broker.delete(topology).await?;
+    let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
+    let done = json!({ "exchanges": exchanges, "queues": queues, "messages": messages });
+    app.output
+        .show(&done, |_| format!("{things} are deleted, with {waiting}"))
 }
 
 fn differences_text(differences: &[Difference], things: &str) -> String {

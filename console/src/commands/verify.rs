@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::survey::survey;
 use crate::when;
 
-/// Maximum of troubles that are shown to people; `--json` has up to 1,000.
+/// Maximum of troubles that people are shown; `--json` has up to 1,000.
 const MAX_SHOWN: usize = 20;
 
 /// Since when.
@@ -43,22 +43,7 @@ pub struct VerifyArgs {
 pub(crate) async fn run(app: &App, args: VerifyArgs) -> Result<(), Failure> {
     let show = async |_: &Surveyor<'_>, survey: Survey| {
         app.output.show(&survey, text)?;
-        if survey.balances {
-            return Ok(());
-        }
-        let troubles = [
-            (survey.stuck, "stuck"),
-            (survey.unknown, "unknown"),
-            (survey.forged, "forged"),
-        ];
-        let told = troubles.iter().filter(|(number, _)| *number > 0);
-        let told: Vec<String> = told
-            .map(|(number, what)| format!("{number} {what}"))
-            .collect();
-        Err(Failure::Failed(anyhow::anyhow!(
-            "the ledger does not balance: {}",
-            told.join(", ")
-        )))
+        survey.verdict()
     };
     survey(app, args.since, args.patience, show).await
 }

@@ -1,28 +1,28 @@
-//! What the demo sends: the committed example, and generated signups to top it up.
+//! The requests of the demo: the committed example, and generated signups to top it up.
 
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The committed example: a few hundred requests, good and bad, with what is to come of each.
+/// The committed example: a few hundred requests, good and bad, with the expected result of each.
 const EXAMPLE: &str = include_str!("../../../examples/demo.ndjson");
 
-/// One request, and what is to come of it.
+/// One request, and its expected result.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Line {
-    /// The path it is posted to.
+    /// The path that the request is posted to.
     pub(super) post: String,
     /// The body.
     pub(super) body: Value,
     /// `Idempotency-Key`.
     pub(super) key: Option<String>,
-    /// What is to come of it.
+    /// The expected result.
     pub(super) expect: Expect,
-    /// With which reason code.
+    /// The expected reason code.
     pub(super) code: Option<String>,
 }
 
-/// What is to come of a request.
+/// The expected result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Expect {
@@ -32,7 +32,7 @@ pub(super) enum Expect {
     Refused,
     /// Accepted, and then refused by a rule that only the pipeline can check.
     Rejected,
-    /// Given up by a receiver that has to be mended first.
+    /// Dead because of a receiver that has to be mended first.
     Dead,
 }
 

@@ -1,11 +1,11 @@
-//! The ledger: what was sent, what became of each of it, and whether that adds up.
+//! The ledger: the requests, the fate of each, and whether the sums add up.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeliveryState, EventStatus};
+use common::store::{DeliveryState, EventStatus, Standing};
 use serde::Serialize;
 
 use super::input::{Expect, Line};
@@ -13,11 +13,11 @@ use super::receiver::Seen;
 use super::send::Door;
 use crate::percentiles::{Percentiles, Samples};
 
-/// All that is known at the end.
+/// The facts that are known at the end.
 pub(super) struct Facts<'a> {
-    /// What was sent.
+    /// The requests.
     pub(super) lines: &'a [Line],
-    /// What came of each line at the door.
+    /// The answer of the door to each line.
     pub(super) doors: &'a [Door],
     /// Every event at rest, while the receivers were not mended.
     pub(super) before: &'a HashMap<EventId, EventStatus>,
@@ -25,20 +25,20 @@ pub(super) struct Facts<'a> {
     pub(super) after: &'a HashMap<EventId, EventStatus>,
     /// How often each id was refused as an `idempotency_conflict`.
     pub(super) conflicts: &'a HashMap<EventId, u64>,
-    /// What the receivers have seen.
+    /// The posts that the receivers have seen.
     pub(super) receivers: BTreeMap<&'static str, Seen>,
     /// Dead letters that were sent again.
     pub(super) replayed: u64,
-    /// What died of this was left dead on purpose.
+    /// Letters with this reason were left dead on purpose.
     pub(super) left_dead: Option<ReasonCode>,
 }
 
 /// The ledger. Counts of requests, unless said otherwise.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Ledger {
-    /// What carried the messages and kept the rows.
+    /// The engines that carried the messages and kept the rows.
     pub(super) engines: String,
-    /// Whether it adds up and everything came as expected.
+    /// Whether the sums add up and everything came as expected.
     pub(super) balances: bool,
     /// Requests sent.
     pub(super) sent: u64,
@@ -48,11 +48,11 @@ pub(super) struct Ledger {
     pub(super) accepted: u64,
     /// Stored and delivered everywhere.
     pub(super) completed: u64,
-    /// Sent again under an id that was there, with the same content: counted once.
+    /// Sent again under an existing id, with the same content: counted once.
     pub(super) repeats: u64,
     /// Refused by a rule of the pipeline, by code.
     pub(super) rejected: BTreeMap<String, u64>,
-    /// Given up, after the replay.
+    /// Dead, after the replay.
     pub(super) dead: u64,
     /// Events that died before the receivers were mended.
     pub(super) died: u64,
@@ -60,15 +60,15 @@ pub(super) struct Ledger {
     pub(super) replayed: u64,
     /// Deliveries made.
     pub(super) deliveries: u64,
-    /// Attempts they took, those of deliveries that died included.
+    /// Attempts of deliveries, those of deliveries that died included.
     pub(super) attempts: u64,
-    /// What each receiver has seen.
+    /// The posts that each receiver has seen.
     pub(super) receivers: BTreeMap<&'static str, Seen>,
-    /// From the door to the database.
+    /// Time from the door to the database.
     pub(super) to_stored: Option<Percentiles>,
-    /// From the door to each delivery, faults and waits included.
+    /// Time from the door to each delivery, faults and waits included.
     pub(super) to_delivered: Option<Percentiles>,
-    /// Everything that does not add up or came unexpected.
+    /// All differences in the sums, and all unexpected results.
     pub(super) problems: Vec<String>,
 }
 
@@ -119,18 +119,18 @@ impl Ledger {
             return;
         };
         match after.status {
-            "completed" => self.completed += 1,
-            "rejected" => {
+            Standing::Completed => self.completed += 1,
+            Standing::Rejected => {
                 let code = code(after).map_or_else(String::new, |code| code.to_string());
                 *self.rejected.entry(code).or_default() += 1;
             }
-            "dead" => self.dead += 1,
-            other => self
+            Standing::Dead => self.dead += 1,
+            moving @ (Standing::Stored | Standing::Delivering) => self
                 .problems
-                .push(format!("event {id} came to no rest: it is {other}")),
+                .push(format!("event {id} came to no rest: it is {moving}")),
         }
         let before = facts.before.get(&id);
-        if before.is_some_and(|before| before.status == "dead") {
+        if before.is_some_and(|before| before.status == Standing::Dead) {
             self.died += 1;
         }
         for delivery in &after.deliveries {
@@ -166,7 +166,7 @@ impl Ledger {
         self.to_delivered = since_received("delivered");
     }
 
-    /// Compares each line with what was to come of it.
+    /// Compares each line with its expected result.
     fn expectations(&mut self, facts: &Facts<'_>) {
         for (number, (line, door)) in facts.lines.iter().zip(facts.doors).enumerate() {
             let found = found(line, door, facts);
@@ -225,7 +225,7 @@ fn code(status: &EventStatus) -> Option<ReasonCode> {
     status.reason.as_ref().map(|reason| reason.code)
 }
 
-/// What came of a line, in the words of what was to come of it.
+/// The result of a line, in the terms of expected results.
 fn found(line: &Line, door: &Door, facts: &Facts<'_>) -> Option<(Expect, Option<String>)> {
     let id = match door {
         Door::Refused(code) => return Some((Expect::Refused, Some(code.clone()))),
@@ -239,17 +239,17 @@ fn found(line: &Line, door: &Door, facts: &Facts<'_>) -> Option<(Expect, Option<
     let (before, after) = (facts.before.get(id)?, facts.after.get(id)?);
     let code = |status| code(status).map(|code| code.to_string());
     match (before.status, after.status) {
-        // What died has to be completed in the end.
-        ("dead", "completed") => Some((Expect::Dead, code(before))),
-        ("dead", "dead")
+        // An event that died has to be completed in the end.
+        (Standing::Dead, Standing::Completed) => Some((Expect::Dead, code(before))),
+        (Standing::Dead, Standing::Dead)
             if facts
                 .left_dead
                 .is_some_and(|left| self::code(before) == Some(left)) =>
         {
             Some((Expect::Dead, code(before)))
         }
-        ("completed", "completed") => Some((Expect::Completed, None)),
-        ("rejected", "rejected") => Some((Expect::Rejected, code(after))),
+        (Standing::Completed, Standing::Completed) => Some((Expect::Completed, None)),
+        (Standing::Rejected, Standing::Rejected) => Some((Expect::Rejected, code(after))),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What the demo's receivers answer, on a plan: the same event meets the same faults in every run.
+//! The answers of the demo's receivers, on a plan: the same event meets the same faults in every run.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) enum Destination {
     Crm,
     /// Takes signups; now and then it does not answer in time.
     Email,
-    /// Takes processing events; what its events say of it, it does.
+    /// Takes processing events, and answers as the events say.
     Billing,
 }
 
@@ -27,7 +27,7 @@ impl Destination {
         }
     }
 
-    /// Which events are due here.
+    /// The types of events that are due at this destination.
     pub(super) fn types(self) -> &'static str {
         match self {
             Self::Crm => "#",
@@ -37,20 +37,20 @@ impl Destination {
     }
 }
 
-/// What a receiver does with a post.
+/// The answer of a receiver to a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It takes the event.
+    /// The receiver takes the event.
     Take,
-    /// It says no with this status.
+    /// The receiver refuses with this status.
     Status(u16),
-    /// It has too much to do: 429, and `Retry-After` in seconds.
+    /// The receiver is overloaded: 429, and `Retry-After` in seconds.
     Patience(u32),
-    /// It does not answer in time.
+    /// The receiver does not answer in time.
     Stall,
 }
 
-/// How long a delivery may take.
+/// Maximum time of a delivery.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The answer to post number `nth` (from 1) of one delivery.
@@ -70,7 +70,7 @@ pub(super) fn answer(to: Destination, event: &Value, nth: u32, mended: bool) -> 
     }
 }
 
-/// What the example's events ask of the receiver by name.
+/// The answer that the example's events ask of the receiver by name.
 fn billing(wish: Option<&str>, nth: u32, mended: bool) -> Answer {
     match (wish, nth) {
         (Some("fails-once"), 1) => Answer::Status(500),

@@ -1,4 +1,4 @@
-//! The demo's outside systems: a local HTTP server with a path a destination.
+//! The demo's outside systems: a local HTTP server with one path for each destination.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::plan::{Answer, Destination, TIMEOUT, answer};
 
-/// What one destination has seen.
+/// The posts that one destination has seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Seen {
     /// Posts in all.
@@ -73,17 +73,17 @@ impl Receivers {
         })
     }
 
-    /// Where a destination is posted to.
+    /// The URL of a destination.
     pub(super) fn url(&self, destination: Destination) -> String {
         format!("http://{}/{}", self.address, destination.as_str())
     }
 
-    /// From now on every receiver takes what it is given.
+    /// Lets every receiver take all posts from now on.
     pub(super) fn mend(&self) {
         self.inbox.mended.store(true, Ordering::Relaxed);
     }
 
-    /// What each destination has seen so far.
+    /// The posts that each destination has seen so far.
     pub(super) fn seen(&self) -> BTreeMap<&'static str, Seen> {
         self.inbox.lock().by_destination.clone()
     }
@@ -110,7 +110,7 @@ impl Inbox {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a post down and says what to answer.
+    /// Records a post and returns the answer to it.
     fn look(&self, to: Destination, id: &str, event: &serde_json::Value) -> Answer {
         let mended = self.mended.load(Ordering::Relaxed);
         let mut everything = self.lock();

@@ -1,4 +1,4 @@
-//! Sending requests to the producer.
+//! Sends requests to the producer.
 
 use anyhow::Context as _;
 use common::event::EventId;
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::input::Line;
 
-/// How many requests are under way at once.
+/// Maximum of requests under way at once.
 const CONCURRENCY: usize = 16;
 
-/// What came of a request at the door.
+/// The answer of the door to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Door {
     /// 202: the event has this id.
@@ -21,7 +21,7 @@ pub(super) enum Door {
     Failed(String),
 }
 
-/// Sends every line, several at once; answers in the order of the lines.
+/// Sends every line, several at once. Returns the answers in the order of the lines.
 ///
 /// # Errors
 /// The producer cannot be reached.

@@ -9,45 +9,43 @@ use crate::percentiles::Percentiles;
 
 /// The ledger for people.
 pub(super) fn text(ledger: &Ledger) -> String {
-    let mut lines = Vec::new();
-    let mut line = |number: u64, what: &str, note: String| {
-        lines.push(
-            format!("{number:>7}  {what:<22} {note}")
-                .trim_end()
-                .to_owned(),
-        );
-    };
+    format!(
+        "{}\n\n{}\n\n{}\n\n{}",
+        numbers(ledger),
+        receivers(ledger),
+        times(ledger),
+        verdict(ledger)
+    )
+}
+
+/// The requests, and the fate of them.
+fn numbers(ledger: &Ledger) -> String {
     let nothing = String::new;
-    line(ledger.sent, "sent", nothing());
-    line(
-        ledger.refused.values().sum(),
-        "= refused at the door",
-        codes(&ledger.refused),
-    );
-    line(ledger.accepted, "+ accepted", nothing());
-    line(ledger.accepted, "accepted", nothing());
     let died = format!("{} of them died first and were replayed", ledger.died);
-    line(
-        ledger.completed,
-        "= completed",
-        if ledger.died > 0 { died } else { nothing() },
-    );
-    line(
-        ledger.repeats,
-        "+ sent twice",
-        "the same again, counted once".to_owned(),
-    );
-    line(
-        ledger.rejected.values().sum(),
-        "+ rejected",
-        codes(&ledger.rejected),
-    );
-    line(ledger.dead, "+ dead", nothing());
-    line(
-        ledger.deliveries,
-        "deliveries",
-        format!("in {} attempts", ledger.attempts),
-    );
+    let died = if ledger.died > 0 { died } else { nothing() };
+    let refused = (ledger.refused.values().sum(), codes(&ledger.refused));
+    let rejected = (ledger.rejected.values().sum(), codes(&ledger.rejected));
+    let twice = "the same again, counted once".to_owned();
+    let attempts = format!("in {} attempts", ledger.attempts);
+    let lines = [
+        (ledger.sent, "sent", nothing()),
+        (refused.0, "= refused at the door", refused.1),
+        (ledger.accepted, "+ accepted", nothing()),
+        (ledger.accepted, "accepted", nothing()),
+        (ledger.completed, "= completed", died),
+        (ledger.repeats, "+ sent twice", twice),
+        (rejected.0, "+ rejected", rejected.1),
+        (ledger.dead, "+ dead", nothing()),
+        (ledger.deliveries, "deliveries", attempts),
+    ];
+    let lines = lines.map(|(number, what, note)| {
+        let line = format!("{number:>7}  {what:<22} {note}");
+        line.trim_end().to_owned()
+    });
+    lines.join("\n")
+}
+
+fn receivers(ledger: &Ledger) -> String {
     let row = |(name, seen): (&&str, &Seen)| {
         let mut row = vec![(*name).to_owned()];
         let numbers = [
@@ -61,7 +59,10 @@ pub(super) fn text(ledger: &Ledger) -> String {
         row
     };
     let header = ["receiver", "posts", "taken", "failed", "stalled", "twice"];
-    let receivers = table(&header, ledger.receivers.iter().map(row).collect());
+    table(&header, ledger.receivers.iter().map(row).collect())
+}
+
+fn times(ledger: &Ledger) -> String {
     let times = [
         ("to the database", ledger.to_stored),
         ("to a receiver", ledger.to_delivered),
@@ -69,27 +70,17 @@ pub(super) fn text(ledger: &Ledger) -> String {
     let times = times
         .into_iter()
         .filter_map(|(what, times)| Some(time_row(what, times?)));
-    let times = table(
-        &["from the door", "p50", "p95", "p99", "longest"],
-        times.collect(),
-    );
-    let verdict = if ledger.balances {
-        format!(
-            "It balances on {}: nothing is missing, nothing came twice.",
-            ledger.engines
-        )
-    } else {
-        let told: Vec<String> = ledger.problems.iter().map(|it| format!("  {it}")).collect();
-        format!(
-            "It does not balance on {}:\n{}",
-            ledger.engines,
-            told.join("\n")
-        )
-    };
-    format!(
-        "{}\n\n{receivers}\n\n{times}\n\n{verdict}",
-        lines.join("\n")
-    )
+    let header = ["from the door", "p50", "p95", "p99", "longest"];
+    table(&header, times.collect())
+}
+
+fn verdict(ledger: &Ledger) -> String {
+    let engines = &ledger.engines;
+    if ledger.balances {
+        return format!("It balances on {engines}: nothing is missing, nothing came twice.");
+    }
+    let told: Vec<String> = ledger.problems.iter().map(|it| format!("  {it}")).collect();
+    format!("It does not balance on {engines}:\n{}", told.join("\n"))
 }
 
 fn codes(codes: &BTreeMap<String, u64>) -> String {

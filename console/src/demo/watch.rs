@@ -1,24 +1,24 @@
-//! Waiting until every event is at rest.
+//! Waits until every event is at rest.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::event::EventId;
-use common::store::{EventStatus, Store};
+use common::store::{EventStatus, Statuses};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-/// How long nothing may change before it is given up.
+/// Maximum time without a change before the wait is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long to wait between two looks at the database.
+/// Time between two looks at the database.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Questions to the database at once.
+/// Maximum of questions to the database at once.
 const CONCURRENCY: usize = 4;
 
-/// How far it has come.
+/// The progress of the events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// Events in the database.
@@ -27,13 +27,13 @@ pub(super) struct Counts {
     pub(super) at_rest: u64,
 }
 
-/// Waits until all of `ids` are at rest, telling `progress` how far it is; what is then known of
-/// each. Events that come to no rest are left out where nothing is known of them.
+/// Waits until all of `ids` are at rest, and tells `progress` how far they are. Returns the status of each. Events
+/// that do not come to rest are left out where nothing is known of them.
 ///
 /// # Errors
 /// The database cannot say.
 pub(super) async fn until_at_rest(
-    store: &dyn Store,
+    store: &dyn Statuses,
     ids: &[EventId],
     progress: impl Fn(Counts),
 ) -> Result<HashMap<EventId, EventStatus>, Failure> {
@@ -49,7 +49,7 @@ pub(super) async fn until_at_rest(
                 .flatten()
                 .map(|status| (status.id, status)),
         );
-        waiting.retain(|id| !known.get(id).is_some_and(EventStatus::is_at_rest));
+        waiting.retain(|id| !known.get(id).is_some_and(|known| known.status.is_at_rest()));
         let counts = Counts {
             stored: known.values().filter(|status| is_stored(status)).count() as u64,
             at_rest: (ids.len() - waiting.len()) as u64,

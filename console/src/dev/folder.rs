@@ -14,17 +14,17 @@ use common::sqlite::{make_private, make_private_folder};
 /// The file that is locked; it holds the id of the process.
 const LOCK: &str = "dev.lock";
 
-/// Folders that are ours until this is dropped, or until the process ends, however it ends.
+/// Folders that are ours until this value is dropped, or until the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Held {
     _locks: Vec<File>,
 }
 
-/// Makes the folders of the embedded engines' files and locks them. Another program may use the
-/// files all the same (`longshore events show` does); another `longshore dev` may not.
+/// Creates the folders of the embedded engines' files and locks them. Another program may use the files all the
+/// same (`longshore events show` does). Another `longshore dev` may not.
 ///
 /// # Errors
-/// A folder cannot be written, or another process has it.
+/// A folder cannot be written, or another process holds it.
 pub(super) fn hold(config: &Config) -> Result<Held, Failure> {
     let files = [config.broker.url.file(), config.database.url.file()];
     let folders: BTreeSet<PathBuf> = files.into_iter().flatten().map(folder_of).collect();
@@ -55,7 +55,7 @@ fn lock(folder: &Path) -> Result<File, Failure> {
         make_private(folder);
     }
     let mut options = File::options();
-    // Not truncated: it may be another process's.
+    // Not truncated: the file may be another process's.
     let mut file = options
         .read(true)
         .write(true)
@@ -74,15 +74,15 @@ fn lock(folder: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Whether a folder is there for our data alone: we have worked in it before, or nothing is in it. Any other
-/// one stays open to whom it was, and only our files in it are not.
+/// Whether a folder is for our data alone: we have worked in it before, or it is empty. Any other folder keeps its
+/// permissions, and only our files in it are closed to others.
 fn is_ours(folder: &Path, lock: &Path) -> bool {
     lock.exists() || std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_none())
 }
 
 fn taken(folder: &Path, file: &mut File) -> Failure {
     let mut owner = String::new();
-    // Only to say more: what is locked is locked.
+    // Only for a fuller message: the lock is held either way.
     let _ = file.read_to_string(&mut owner);
     let process = match owner.trim() {
         "" => "another process".to_owned(),
@@ -134,7 +134,7 @@ mod tests {
         open(&new);
         drop(hold(&config(&new)).unwrap());
         assert_eq!(mode(&new), 0o700, "one that was there before");
-        // Somebody's folder for other things stays as it was.
+        // A folder with other files keeps its permissions.
         let theirs = folder.path().join("theirs");
         std::fs::create_dir(&theirs).unwrap();
         std::fs::write(theirs.join("notes"), "").unwrap();

@@ -1,4 +1,4 @@
-//! What is said at the start: where it is, and what to try.
+//! The message at the start: the addresses, and a first command to try.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,33 +9,34 @@ use serde::Serialize;
 use crate::data;
 use crate::shell::{called, quoted};
 
-/// Where everything is, and what to try.
+/// The addresses of the system, and a first command to try.
 #[derive(Debug, Serialize)]
 pub(super) struct Greeting {
-    /// The page, and where the API begins.
+    /// The URL of the page, where the API begins too.
     url: String,
-    /// A command that signs somebody up.
+    /// A command that makes a signup.
     curl: String,
-    /// What carries the messages and keeps the rows.
+    /// The engines that carry the messages and keep the rows.
     engines: String,
     broker: String,
     database: String,
     destinations: Vec<String>,
-    /// How this program was called, to be called beside it.
+    /// The command that started this program, for other commands beside it.
     #[serde(skip)]
     program: String,
-    /// What has to be set for that.
+    /// The variables that such a command needs.
     #[serde(skip)]
     beside: String,
-    /// The folder of the data, where it is in files.
+    /// The folder of the data, where the data is in files.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
 }
 
 impl Greeting {
-    pub(super) fn new(config: &Config, address: SocketAddr) -> Self {
+    /// `is_shared` says whether commands in this folder find everything by themselves.
+    pub(super) fn new(config: &Config, address: SocketAddr, is_shared: bool) -> Self {
         let url = format!("http://{address}");
-        // Nobody signs up twice with one address; each start suggests another.
+        // One address signs up once, so each start suggests another.
         let body = format!(
             "{{\"email\": \"ada.{:04x}@example.com\", \"name\": \"Ada Lovelace\"}}",
             rand::random::<u16>()
@@ -60,7 +61,11 @@ impl Greeting {
                 .map(|destination| destination.name.clone())
                 .collect(),
             program: called(),
-            beside: beside(config, configured),
+            beside: if is_shared {
+                HERE.to_owned()
+            } else {
+                beside(config, configured)
+            },
             data: folder.map(|folder| {
                 let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
                 whole.display().to_string()
@@ -99,12 +104,15 @@ impl Greeting {
     }
 }
 
-/// What a command beside it needs to find the same data. No URL with a password is printed.
+/// The place to run commands beside this program.
+const HERE: &str = "in another terminal, in this folder";
+
+/// The settings with which a command beside this program finds the same data. No URL with a password is printed.
 /// `configured` says whether this program was given any `LONGSHORE_*` variable.
 fn beside(config: &Config, configured: bool) -> String {
     let preset = Config::default();
     let urls = [&config.broker.url, &config.database.url];
-    let mut needs = "in another terminal, in this folder".to_owned();
+    let mut needs = HERE.to_owned();
     if configured {
         needs.push_str(", with the same LONGSHORE_* variables");
     }
@@ -125,7 +133,7 @@ mod tests {
     fn greeting(variables: &[(&str, &str)]) -> Greeting {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let config = common::config::load_from(variables.iter().map(owned)).unwrap();
-        Greeting::new(&config, "127.0.0.1:8080".parse().unwrap())
+        Greeting::new(&config, "127.0.0.1:8080".parse().unwrap(), false)
     }
 
     #[test]

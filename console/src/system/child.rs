@@ -12,16 +12,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-/// How long a program may take to be ready.
+/// Maximum time until a program is ready.
 const START: Duration = Duration::from_secs(30);
 
-/// How long a program may take to end before it is killed. Nothing is lost then either.
+/// Maximum time until a program has ended, before it is killed. Nothing is lost then either.
 const END: Duration = Duration::from_secs(15);
 
-/// How much of a log is shown where a program fails, in bytes.
+/// Maximum of a log that is shown where a program fails, in bytes.
 const TAIL: usize = 2000;
 
-/// A running program. Dropped, it is killed.
+/// A running program. When dropped, it is killed.
 pub(super) struct Child {
     name: &'static str,
     process: tokio::process::Child,
@@ -30,16 +30,15 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts this executable with `arguments`, the last of which names the program, and
-    /// with `environment` in the place of all `LONGSHORE_*` variables of this process; its log goes to a
-    /// file in `folder`.
+    /// Starts this executable with `arguments`, as the program `name`. `environment` takes the place of all
+    /// `LONGSHORE_*` variables of this process. The log goes to a file in `folder`.
     pub(super) fn spawn(
-        arguments: &[&'static str],
+        name: &'static str,
+        arguments: &[&str],
         number: usize,
         environment: &[(String, String)],
         folder: &Path,
     ) -> Result<Self, Failure> {
-        let name = arguments.last().copied().unwrap_or_default();
         let executable = std::env::current_exe().context("this executable cannot be found")?;
         let address = free_port().context("no free port on 127.0.0.1")?;
         let log = folder.join(format!("{name}-{number}.log"));
@@ -110,21 +109,21 @@ impl Child {
         self.address
     }
 
-    /// Its process id, while it runs.
+    /// The program's process id, while it runs.
     pub(super) fn id(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// Tells it to finish what is running and to end.
+    /// Tells the program to finish its work and to end.
     pub(super) fn terminate(&self) {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id.and_then(Pid::from_raw) {
-            // It may have ended by itself in the meantime.
+            // The program may have ended by itself in the meantime.
             let _ = kill_process(id, Signal::TERM);
         }
     }
 
-    /// Waits until it has ended, and helps where it does not.
+    /// Waits until the program has ended, and kills it where it does not end in time.
     pub(super) async fn ended(&mut self) {
         if timeout(END, self.process.wait()).await.is_err() {
             // A process that cannot be killed is gone already.
@@ -144,8 +143,8 @@ impl Child {
     }
 }
 
-/// A port that is free now. Somebody may take it before the program does; that is rare, and the
-/// program then says so.
+/// A port that is free now. Another process may take it before the program does. That is rare, and the program
+/// then says so.
 fn free_port() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

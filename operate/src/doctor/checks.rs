@@ -1,21 +1,21 @@
-//! What is looked at.
+//! The checks of broker, database, schema and standing watch.
 
 use std::time::Duration;
 
 use crate::finding;
 use common::broker::{Broker, BrokerError, Difference};
 use common::outcome::chain;
-use common::store::{DeadFilter, DeadState, Store, StoreError};
+use common::store::{DeadFilter, DeadLetters, DeadState, Store, StoreError};
 use common::topology::Topology;
 
 use super::{Finding, Verdict};
 use crate::queues::{self, Line};
 use crate::words::count;
 
-/// A queue is said to grow only from so many messages on: a few are always under way.
+/// From this many messages on, a queue is reported as growing: a few are always under way.
 const FEW: u64 = 100;
 
-/// The broker, what is declared on it, and its queues, watched for a while.
+/// The broker, its declarations, and its queues, watched for a while.
 pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -> Vec<Finding> {
     if let Err(error) = broker.ready().await {
         let advice = match error {
@@ -26,7 +26,7 @@ pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -
                 "check user, password, virtual host and permissions in broker.url"
             }
             _ => {
-                "start it (`scripts/services up` on a bare machine), mend what is said of it, or mend broker.url"
+                "start it (`scripts/services up` on a bare machine), mend the named problem, or mend broker.url"
             }
         };
         return vec![Finding::bad(
@@ -57,7 +57,7 @@ pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -
     findings
 }
 
-/// So many differences are told in full; a namespace where nothing is declared has dozens.
+/// Maximum of differences that are reported in full; an undeclared namespace has dozens.
 const MOST_TOLD: usize = 3;
 
 fn topology_finding(differences: &[Difference]) -> Finding {
@@ -69,8 +69,8 @@ fn topology_finding(differences: &[Difference]) -> Finding {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    let advice = "`longshore topology verify` lists them all, `longshore topology apply` declares what \
-                  is missing; what is there with other arguments must be drained and deleted first";
+    let advice = "`longshore topology verify` lists them all, `longshore topology apply` declares \
+                  missing ones; drain and delete those with other arguments first";
     Finding::bad(
         Verdict::Problem,
         "topology",
@@ -114,7 +114,8 @@ fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
             findings.push(Finding::bad(Verdict::Problem, &after.queue, detail, advice));
         } else if after.kind == "work" && is > was && is > FEW {
             let detail = format!("grows: {was} messages, then {is}");
-            let advice = "start more workers of this stage, or find what slows them in their logs";
+            let advice =
+                "start more workers of this stage, or find the cause of the delay in their logs";
             findings.push(Finding::bad(Verdict::Look, &after.queue, detail, advice));
         }
     }
@@ -124,18 +125,18 @@ fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
     findings
 }
 
-/// The database, its schema, and what waits there for a person.
+/// The database, its schema, and the letters that wait there for a person.
 pub async fn database(store: &dyn Store) -> Vec<Finding> {
     if let Err(error) = store.ready().await {
         let (verdict, advice) = match error {
             StoreError::Unavailable(_) => (
                 Verdict::Unreachable,
-                "start it (`scripts/services up` on a bare machine), mend what is said of it, or mend database.url",
+                "start it (`scripts/services up` on a bare machine), mend the named problem, or mend database.url",
             ),
             StoreError::Schema(ref why) if why.contains("longshore migrate") => {
                 (Verdict::Problem, "`longshore migrate`")
             }
-            StoreError::Schema(_) => (Verdict::Problem, "mend what is said of it"),
+            StoreError::Schema(_) => (Verdict::Problem, "mend the named problem"),
             _ => (
                 Verdict::Problem,
                 "check user, password and permissions in database.url",
@@ -143,14 +144,14 @@ pub async fn database(store: &dyn Store) -> Vec<Finding> {
         };
         return vec![Finding::bad(verdict, "database", chain(&error), advice)];
     }
-    let product = store.product().await.ok().flatten();
+    let product = store.product().await.ok();
     let reached = told(product, "reached, and its schema is up to date");
     let mut findings = vec![Finding::ok("database", reached), dead_letters(store).await];
     findings.extend(watch(store).await);
     findings
 }
 
-/// What the standing watch has found, and whether anybody keeps it.
+/// The findings of the standing watch, and whether any process keeps it.
 async fn watch(store: &dyn Store) -> Vec<Finding> {
     let asked = async {
         let lease = store.watching().lease(crate::finding::WATCH_LEASE).await?;
@@ -175,7 +176,7 @@ async fn watch(store: &dyn Store) -> Vec<Finding> {
             Finding::ok("watch", "kept, but it does not see everything")
         }
         Some(lease) if lease.is_held => {
-            Finding::ok("watch", "kept; what was lost is sent again by itself")
+            Finding::ok("watch", "kept; lost events and deliveries are sent again")
         }
         lease => {
             let detail = match lease {
@@ -185,8 +186,7 @@ async fn watch(store: &dyn Store) -> Vec<Finding> {
                 ),
                 None => "nobody has kept it yet".to_owned(),
             };
-            let advice =
-                "start `longshore-archive`, with `watch.enabled`: it finds and mends what is lost";
+            let advice = "start `longshore-archive`, with `watch.enabled`: it finds lost events and sends them again";
             Finding::bad(Verdict::Look, "watch", detail, advice)
         }
     }];
@@ -244,8 +244,8 @@ fn advice(of: &str) -> (Verdict, &'static str) {
     }
 }
 
-/// What was found of a dependency, with its name and version where it tells them. That it does not is
-/// no finding: it works.
+/// A finding about a dependency, with its name and version if known. An unknown version is not a finding: the
+/// dependency works.
 fn told(product: Option<String>, found: &str) -> String {
     match product {
         Some(product) => format!("{product}: {found}"),
@@ -253,7 +253,7 @@ fn told(product: Option<String>, found: &str) -> String {
     }
 }
 
-async fn dead_letters(store: &dyn Store) -> Finding {
+async fn dead_letters(store: &dyn DeadLetters) -> Finding {
     let open = DeadFilter {
         state: Some(DeadState::Open),
         ..DeadFilter::default()
@@ -277,8 +277,8 @@ async fn dead_letters(store: &dyn Store) -> Finding {
 mod tests {
     use common::namespace::Namespace;
     use common::sqlite::Location;
-    use common::store::Watching as _;
     use common::store::sqlite::SqliteStore;
+    use common::store::{Leases as _, WatchRecords as _};
 
     use super::*;
     use crate::testbed;

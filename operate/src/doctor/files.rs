@@ -11,8 +11,8 @@ use super::{Finding, Verdict};
 /// Less free space than this is worth a look, in bytes.
 const LITTLE: u64 = 1 << 30;
 
-/// The file behind `url`, where it leads to one: whether it is there, can be written, has room and is
-/// whole. `check` is what it is called, and `variable` what says where it is.
+/// The file behind `url`, if it leads to one: whether it exists, can be written, has room and is whole. `check` is its
+/// name, and `variable` is the setting of its path.
 pub async fn look(check: &str, variable: &str, url: &ServiceUrl) -> Vec<Finding> {
     let Some(file) = file(check, variable, url) else {
         return Vec::new();
@@ -54,7 +54,7 @@ fn file(check: &str, variable: &str, url: &ServiceUrl) -> Option<Finding> {
     }
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    // What was written last is beside the file until it is copied into it.
+    // The last writes are beside the file until they are copied into it.
     let log = std::fs::metadata(log).map_or(0, |log| log.len());
     let size = bytes(metadata.len() + log);
     let free = statvfs(folder).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));

@@ -1,5 +1,6 @@
 //! Whether a mended body will be taken by the stage that it goes to.
 
+use common::bootstrap::Failure;
 use common::event::{
     CloudEvent, EventType, Limits, Logins, Read, Refused, Types, decode, now, structured,
 };
@@ -12,7 +13,7 @@ use serde_json::Value;
 /// Why a body cannot be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
-    /// What was expected and what was found.
+    /// The expected and the found value.
     detail: String,
     /// Every wrong field of the data.
     errors: Vec<FieldError>,
@@ -28,8 +29,15 @@ impl std::fmt::Display for Unfit {
     }
 }
 
+impl Unfit {
+    /// The end of an edit that cannot be saved.
+    pub fn into_failure(self) -> Failure {
+        Failure::Failed(anyhow::anyhow!("nothing was saved: {self}"))
+    }
+}
+
 /// What is unfit as a whole, and why.
-pub fn unfit(detail: impl Into<String>) -> Unfit {
+pub(super) fn unfit(detail: impl Into<String>) -> Unfit {
     Unfit {
         detail: detail.into(),
         errors: Vec::new(),
@@ -38,7 +46,7 @@ pub fn unfit(detail: impl Into<String>) -> Unfit {
 
 /// Checks `after` in the place of the letter, as the stage that it goes to will, with all that validation
 /// demands of an event, and that an event of ours is still the same event.
-pub fn check(
+pub(super) fn check(
     letter: &DeadLetter,
     after: &Editable,
     types: &Types,
@@ -70,7 +78,7 @@ pub fn check(
     }
 }
 
-/// Behind validation only canonical events are taken, and what has been told of them cannot change.
+/// Behind validation only canonical events are accepted, and their known facts cannot change.
 fn canonical(
     letter: &DeadLetter,
     after: &Editable,
@@ -110,7 +118,7 @@ fn canonical(
     Ok((event.kind, data))
 }
 
-/// Before validation it is whatever its publisher has made of it.
+/// Before validation it has the form that its publisher gave it.
 fn foreign(
     letter: &DeadLetter,
     after: &Editable,

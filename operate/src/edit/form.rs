@@ -1,13 +1,14 @@
-//! What the editor shows of a letter that is no event yet: its settings a line each, and its body.
+//! The editor's view of a letter that is not an event yet: its settings a line each, and its body.
 
 use common::store::Editable;
 
-use super::envelope::{Field, Setting, get};
+use super::envelope::get;
+use super::setting::{Field, Setting};
 
 /// The line in the editor between the settings and the body.
 const BODY: &str = "--- body ---";
 
-/// What the editor shows: the settings a line each, and the body.
+/// The editor's view: the settings a line each, and the body.
 pub fn form(it: &Editable, body: &str) -> String {
     let mut form =
         String::from("# Lines that begin with # are left out. An empty value takes it away.\n");
@@ -21,7 +22,7 @@ pub fn form(it: &Editable, body: &str) -> String {
     form
 }
 
-/// What somebody has made of [`form`]: the settings that differ from `it`, and the body.
+/// The user's version of [`form`]: the settings that differ from `it`, and the body.
 ///
 /// # Errors
 /// A line says nothing that can be set.
@@ -37,7 +38,7 @@ pub fn read_form<'f>(it: &Editable, form: &'f str) -> Result<(Vec<Setting>, &'f 
         let (name, value) = line
             .split_once(':')
             .ok_or_else(|| format!("expected NAME: VALUE, found {line:?}"))?;
-        // What stays as it is may be what nobody could set.
+        // An unchanged value may be one that no user could set.
         let is_held = Field::ALL
             .iter()
             .any(|field| field.as_str() == name.trim() && get(it, field).trim() == value.trim());

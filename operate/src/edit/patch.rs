@@ -8,11 +8,11 @@ use serde_json::value::{RawValue, to_raw_value};
 /// An object's members, each as the text it is.
 type Members = BTreeMap<String, Box<RawValue>>;
 
-/// The document with the patch applied. Values that the patch leaves alone keep their bytes, so no number
-/// loses digits on the way, and a patch that changes nothing changes no byte.
+/// The document with the patch applied. Values outside the patch keep their bytes, so no number loses digits on the
+/// way, and a patch without changes changes no byte.
 ///
 /// # Errors
-/// One of the two is no JSON.
+/// One of the two is not JSON.
 pub fn patched(document: &str, patch: &str) -> Result<String, NoJson> {
     // Parsing it whole bounds how deep it is nested.
     let whole: Result<Value, _> = serde_json::from_str(patch);
@@ -23,12 +23,12 @@ pub fn patched(document: &str, patch: &str) -> Result<String, NoJson> {
     Ok(merged.get().to_owned())
 }
 
-/// What cannot be patched, or patched with.
+/// The document or the patch is unfit.
 #[derive(Debug, thiserror::Error)]
 pub enum NoJson {
     /// The body that is to be changed.
     #[error(
-        "expected JSON for a patch to change, found a body that is none ({0}); without --patch it can be edited as text"
+        "expected JSON for a patch to change, found a body that is not JSON ({0}); without --patch it can be edited as text"
     )]
     Document(serde_json::Error),
     /// The patch itself.
@@ -41,7 +41,7 @@ fn merge(target: Option<&RawValue>, patch: &RawValue) -> serde_json::Result<Box<
         return Ok(patch.to_owned());
     };
     let before = target.and_then(members);
-    // What is no object gives way to one.
+    // A value that is not an object gives way to one.
     let mut after = before.clone().unwrap_or_default();
     for (name, change) in changes {
         if change.get() == "null" {
@@ -144,7 +144,10 @@ mod tests {
     #[test]
     fn what_is_no_json_is_said_to_be_none() {
         let no_document = patched("hello", "{}").unwrap_err().to_string();
-        assert!(no_document.contains("body that is none"), "{no_document}");
+        assert!(
+            no_document.contains("body that is not JSON"),
+            "{no_document}"
+        );
         let deep = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
         for no_patch in ["", "{", &deep] {
             let error = patched("{}", no_patch).unwrap_err().to_string();
@@ -182,7 +185,7 @@ mod tests {
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                // Few names, so that patches meet what they change.
+                // Few names, so that patches hit existing members.
                 prop::collection::btree_map("[abc]", inner, 0..4)
                     .prop_map(|members| members.into_iter().collect()),
             ]

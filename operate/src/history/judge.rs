@@ -1,4 +1,4 @@
-//! What the validate worker makes of an entry of the history.
+//! The validate worker's verdict on an entry of the history.
 
 use common::bootstrap::Failure;
 use common::broker::HistoryEntry;
@@ -37,11 +37,11 @@ pub struct Entry {
     pub event: Option<EventId>,
     /// Its type, as far as it names one.
     pub kind: String,
-    /// What validation makes of it.
+    /// The verdict of validation.
     pub verdict: Verdict,
 }
 
-/// What an entry is known by.
+/// The keys of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Its place in the history.
@@ -50,11 +50,11 @@ pub struct Identity {
     pub at: Option<OffsetDateTime>,
     /// The event it is, where our id for it is known.
     pub event: Option<EventId>,
-    /// The dead letter that it became if it died before its event had an id of ours; for an event that had one
-    /// from the start, that id.
+    /// The dead letter of an entry that died before its event had an id of ours; for an event that had one from the
+    /// start, that id.
     pub letter: Uuid,
-    /// What a dead letter is known by whose entry the history has in another spelling ([`entry_key`]); `None` for
-    /// what came through our own door.
+    /// The key of a dead letter whose entry the history spells otherwise ([`entry_key`]); `None` for an entry from our
+    /// own door.
     pub entry_key: Option<Uuid>,
     /// Its type, as far as it names one.
     pub kind: String,
@@ -67,14 +67,14 @@ impl Identity {
     }
 }
 
-/// What the validate worker makes of an entry.
+/// The validate worker's verdict on an entry.
 #[derive(Debug)]
 pub enum Verdict {
     /// It goes on, in canonical form.
     Accepted(Box<Message>),
     /// A rule refuses it.
     Rejected(ReasonCode),
-    /// It is no event, or of no known type.
+    /// It is not an event, or of an unknown type.
     Dead(ReasonCode),
 }
 
@@ -126,7 +126,7 @@ impl Judge {
                 )
             }
             Outcome::Dead(failure) => {
-                // Of what is no event only our own door's word is known.
+                // For a message that is not an event, only our own door's word counts.
                 (Verdict::Dead(failure.code), (received.event(), None))
             }
             // Validating needs nothing and nobody, so it knows no other outcome.
@@ -154,7 +154,7 @@ impl Judge {
         &self.logins
     }
 
-    /// What an entry is known by. Where it came through our own door, nothing of its body is read.
+    /// The keys of an entry. The body of an entry from our own door is not read.
     pub fn identify(&self, entry: HistoryEntry) -> Identity {
         if self.logins.trusts(entry.message.user_id.as_deref())
             && let Some(event) = event_of(&entry.message, &Trail::read(&entry.message.headers))
@@ -180,7 +180,7 @@ impl Judge {
         }
     }
 
-    /// What the dead letter of an entry is known by, however the history spells it.
+    /// The key of an entry's dead letter, for any spelling of the history.
     pub fn entry_key_of(entry: &Entry) -> Uuid {
         let received = &entry.received;
         entry_key(&received.message, &received.trail, &received.routing_key)

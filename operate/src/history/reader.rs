@@ -83,8 +83,8 @@ impl Reader {
         })
     }
 
-    /// When an entry was received, by whoever is believed: our own door, which wrote it into the headers, or
-    /// the engine. A foreign `timestamp` says when something happened, as its publisher likes.
+    /// When an entry was received, from a trusted source: our own door, which wrote it into the headers, or the engine.
+    /// A foreign `timestamp` says when something happened, as its publisher likes.
     fn received_at(&self, entry: &HistoryEntry) -> Option<OffsetDateTime> {
         let ours = self.logins.trusts(entry.message.user_id.as_deref());
         ours.then(|| Trail::read(&entry.message.headers).received_at)
@@ -134,8 +134,8 @@ impl Reader {
         }
     }
 
-    /// The places of what was read so far and is not in the window, in order. Other places that were skipped have no
-    /// entry: a broker numbers more than entries.
+    /// The places read so far outside the window, in order. Other skipped places have no entry: a broker numbers more
+    /// than entries.
     pub fn passed_over(&self) -> &[Range<u64>] {
         &self.passed_over
     }

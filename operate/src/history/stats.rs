@@ -1,4 +1,4 @@
-//! What the history holds, counted.
+//! The content of the history, counted.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::{Reader, Window};
 
-/// So many types are counted apart; anybody may publish any routing key.
+/// Maximum of types that are counted separately: a publisher may invent any routing key.
 const TYPES: usize = 1000;
 
-/// What there is.
+/// The counts.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
     /// When the oldest entry was received, as far as it tells.

@@ -1,9 +1,9 @@
-//! Waiting until what a former run has sent is written down.
+//! Waits until the messages of a previous run are recorded.
 //!
-//! A run that was killed does not know what of its last batch was sent, so that is sent again. The second message of a
-//! delivery is recognised once the first one is recorded. While a worker has the first in hand, another worker would
-//! make the delivery a second time. So nothing is sent before the queues on its way were empty, and no attempt
-//! began, for as long as an attempt may take.
+//! A run that was killed does not know which messages of its last batch were sent, so the batch is sent again. The
+//! second message of a delivery is recognised once the first is recorded. While a worker has the first in hand,
+//! another worker would make the delivery a second time. So the replay waits for as long as an attempt may take.
+//! It sends nothing before the queues on the way were empty, and no attempt began, for that long.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use super::outcome::News;
 use super::run::Run;
 
-/// How often it is looked.
+/// Time between two looks at the queues.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The longest wait. Where others never cease to send to the same queues, they are never empty.
+/// Maximum wait. Where others never cease to send to the same queues, the queues are never empty.
 const LONGEST: Duration = Duration::from_secs(420);
 
-/// Waits until a former run's messages are out of the queues and of the workers' hands.
+/// Waits until the messages of a previous run are out of the queues and of the workers' hands.
 ///
 /// # Errors
 /// Broker or database were down for too long.
@@ -46,7 +46,7 @@ pub(super) async fn wait(run: &Run<'_>) -> Result<(), Failure> {
             empty_since = None;
         }
         if !std::mem::replace(&mut is_told, true) {
-            run.tell(News::Waiting(
+            run.report.tell(News::Waiting(
                 "what was sent before is waited for until it is written down, so that nothing is delivered twice",
             ));
         }
@@ -56,12 +56,12 @@ pub(super) async fn wait(run: &Run<'_>) -> Result<(), Failure> {
         }
     }
     if is_told {
-        run.tell(News::GoingOn);
+        run.report.tell(News::GoingOn);
     }
     Ok(())
 }
 
-/// The queue that a replay sends to, and those behind it.
+/// The queue that a replay sends to, and the queues behind it.
 fn queues_on_the_way(topology: &Topology, names: &Names, replay: &Progress) -> Vec<String> {
     let first = replay.to_queue.as_deref();
     let stage = first.and_then(|queue| names.stage_of(queue));
@@ -88,7 +88,9 @@ async fn has_one_worker_each(run: &Run<'_>, queues: &[String]) -> Result<bool, F
     let names = run.replayer.names;
     for queue in queues.iter().filter(|it| !Names::is_suspect(it)) {
         if let Some((Stage::Integrate, _)) = names.stage_of(queue) {
-            let depth = run.patiently(async || run.replayer.broker.depth(queue).await);
+            let depth = run
+                .patience
+                .outlast(async || run.replayer.broker.depth(queue).await);
             if depth.await?.is_some_and(|depth| depth.consumers != 1) {
                 return Ok(false);
             }
@@ -99,7 +101,9 @@ async fn has_one_worker_each(run: &Run<'_>, queues: &[String]) -> Result<bool, F
 
 async fn are_empty(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
     for queue in queues {
-        let depth = run.patiently(async || run.replayer.broker.depth(queue).await);
+        let depth = run
+            .patience
+            .outlast(async || run.replayer.broker.depth(queue).await);
         if depth.await?.is_some_and(|depth| depth.messages > 0) {
             return Ok(false);
         }
@@ -110,10 +114,10 @@ async fn are_empty(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
 /// Whether no attempt at the destinations began lately.
 async fn is_quiet(run: &Run<'_>, queues: &[String], lately: Duration) -> Result<bool, Failure> {
     let (store, names) = (run.replayer.store, run.replayer.names);
-    // What is sent again may have become due before the replay began.
+    // A delivery that is sent again may have become due before the replay began.
     let since = run.replay.started_at.0 - time::Duration::HOUR;
     let attempts = async || store.watching().last_attempts(since).await;
-    let attempts = run.patiently(attempts).await?;
+    let attempts = run.patience.outlast(attempts).await?;
     let is_ours = |name: &str| queues.contains(&names.integrate(name));
     let now = OffsetDateTime::now_utc();
     Ok(attempts

@@ -1,11 +1,11 @@
-//! Publishing many messages at once, and saying of each what became of it.
+//! Publishes many messages at once, and tells the fate of each.
 
 use common::broker::{Address, Broker, Publication, PublishError};
 use common::message::Message;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-/// A message and the queue it goes to.
+/// A message and its queue.
 #[derive(Debug, Clone)]
 pub struct Parcel {
     /// The queue.
@@ -14,20 +14,20 @@ pub struct Parcel {
     pub message: Message,
 }
 
-/// What became of a parcel.
+/// The fate of a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// The broker has it.
     Confirmed,
-    /// The broker will never take it so.
+    /// The broker will never take the parcel as it is.
     Refused(String),
-    /// It was not sent, or nobody knows: it may be sent again.
+    /// The parcel was not sent, or that is not known: it may be sent again.
     Unknown,
 }
 
-/// Publishes parcels, all of them at once: the engine bounds what is under way. Each waits for `turn` first,
-/// which says whether it shall go at all. Returns when the broker has answered for every one, with what kept
-/// the broker from taking some.
+/// Publishes parcels, all of them at once: the engine bounds how many are under way. Each parcel first waits for
+/// `turn`, which says whether it may go at all. Returns when the broker has answered for every parcel, with the
+/// fates and the last failure of the broker, if any.
 pub async fn publish_all(
     broker: &dyn Broker,
     parcels: &[Parcel],

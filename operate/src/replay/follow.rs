@@ -1,4 +1,4 @@
-//! Following what became of what a replay has sent.
+//! Follows the messages of a replay until they are at rest.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use common::store::{ReplayOutcome, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Outage;
+use super::patience::Outage;
 
-/// How often at most it is looked, and which part of the time that takes at most.
+/// Minimum time between two looks, and the part of the time that looking takes at most (a tenth).
 const EVERY: Duration = Duration::from_millis(250);
 const PART: u32 = 10;
 
-/// Waits until nothing that the replay has sent is under way any more, or until `stop` is cancelled; says how
-/// it stands then.
+/// Waits until no message of the replay is under way any more, or until `stop` is cancelled. Returns the outcome
+/// at that time.
 ///
 /// # Errors
 /// The database was down for longer than `patience`.
@@ -29,7 +29,7 @@ pub async fn follow(
     let mut last = ReplayOutcome::default();
     loop {
         let began = Instant::now();
-        let wait = match store.replay_outcome(replay).await {
+        let wait = match store.operations().replay_outcome(replay).await {
             Ok(outcome) => {
                 outage = None;
                 tell(&outcome);

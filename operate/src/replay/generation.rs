@@ -1,12 +1,14 @@
-//! Which generation an event of the history is sent with, so that dedupe lets it through on purpose, and lets
-//! it through once.
+//! The generation that an event of the history is sent with. It makes dedupe let the event through on purpose, and
+//! only once.
 
 use common::store::{DeliveryState, DeliveryStatus, Moment};
 
-/// The next generation after the newest delivery; the first where there is none. But a delivery that was written
-/// down or tried since the replay began, or is due as a repetition that nobody has tried, may be the replay's own:
-/// its generation is used again, and the second copy is dropped. That is so after a kill, and where the history
-/// holds an event twice. What was written down is told by the clock of the database alone, as the beginning is.
+/// The next generation after the newest delivery; the first generation where there is no delivery.
+///
+/// A delivery may be the replay's own if it was recorded or tried since the replay began. A repetition that is due
+/// and untried may also be its own. Then its generation is used again, and the second copy is dropped. That
+/// happens after a kill, and where the history holds an event twice. When a delivery was recorded is told by the
+/// clock of the database alone, as the beginning of the replay is.
 pub(super) fn next<'d>(
     deliveries: impl IntoIterator<Item = &'d DeliveryStatus>,
     began: Moment,
@@ -52,7 +54,7 @@ mod tests {
         assert_eq!(next(&delivery(1, delivered, 1, Some(began))), 1);
         assert_eq!(next(&delivery(1, DeliveryState::Due, 0, None)), 1);
         assert_eq!(next(&delivery(0, DeliveryState::Due, 0, None)), 1);
-        // The worker's clock is behind that of the database.
+        // The worker's clock is behind the database's clock.
         assert_eq!(next(&written(began, 0, delivered, 1, Some(before))), 0);
         assert_eq!(next(&written(began, 2, delivered, 1, Some(before))), 2);
         assert_eq!(super::next([], Moment(began)), 0);

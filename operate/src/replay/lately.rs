@@ -1,7 +1,7 @@
 //! The events that a replay of the history has sent lately.
 //!
-//! The history may hold an event several times. Sent twice in a row, it would be in two workers' hands at once, and none of
-//! them knows of the other. What comes much later finds the first recorded, and is dropped.
+//! The history may hold an event several times. Sent twice in a row, it would be in two workers' hands at once,
+//! and neither would know of the other. A copy that comes much later finds the first one recorded, and is dropped.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use common::event::EventId;
 /// Capacity of each half.
 const HALF: usize = 50_000;
 
-/// Events that were sent, at least the last 50,000 and at most twice as many.
+/// Events that were sent: at least the last 50,000, and at most twice as many.
 #[derive(Debug, Default)]
 pub(super) struct Lately {
     newer: HashSet<EventId>,
@@ -18,12 +18,12 @@ pub(super) struct Lately {
 }
 
 impl Lately {
-    /// Whether it was sent lately.
+    /// Whether an event was sent lately.
     pub(super) fn has(&self, event: EventId) -> bool {
         self.newer.contains(&event) || self.older.contains(&event)
     }
 
-    /// It is sent.
+    /// Adds an event that is sent.
     pub(super) fn add(&mut self, event: EventId) {
         if self.newer.len() >= HALF {
             self.older = std::mem::take(&mut self.newer);

@@ -2,12 +2,10 @@
 
 use common::event::{Logins, Publisher, Trail, header};
 use common::message::{Message, belongs_to_broker};
-use common::store::DeadLetter;
+use common::store::{DeadLetter, LeftOpen};
 use common::topology::Names;
 
-use super::outcome::LeftOpen;
-
-/// What a dead letter carried beside the event and its trail: the story of its end.
+/// The headers of a dead letter that tell the story of its end, beside the event and its trail.
 const STORY: [&str; 7] = [
     header::REASON,
     header::ERROR,
@@ -18,12 +16,12 @@ const STORY: [&str; 7] = [
     header::NOTE,
 ];
 
-/// The queue that a letter is sent to: `to`, else the one it died in. What no stage of ours has accepted goes
-/// through the door, like any foreign message, and nowhere else: so nothing of it is ever delivered that
-/// validation has not seen.
+/// The queue that a letter is sent to: `to`, else the queue where it died. A message that no stage of ours has
+/// accepted goes through the door, like any foreign message, and nowhere else. So validation sees every message
+/// before its delivery.
 ///
 /// # Errors
-/// It may not go there.
+/// The letter may not go to that queue.
 pub(super) fn goes_to(
     letter: &DeadLetter,
     logins: &Logins,
@@ -47,21 +45,21 @@ pub(super) fn goes_to(
     }
 }
 
-/// Whether the message is an event of ours: the archive has found it so, under a login that is believed.
+/// Whether the message is an event of ours: the archive has identified the event, and its login is believed.
 fn names_event(letter: &DeadLetter, logins: &Logins) -> bool {
     letter.event.is_some() && logins.trusts(letter.message.user_id.as_deref())
 }
 
-/// The message as it was, one generation on: attempts and crashes start over, and nothing is left of
-/// how it died.
+/// The message as it was, one generation on. Attempts and crashes start over, and the headers about its end are
+/// removed.
 pub(super) fn again(letter: &DeadLetter, logins: &Logins) -> Message {
     let mut message = letter.message.clone();
     let user = message.user_id.take();
     let mut trail = if logins.trusts(user.as_deref()) {
         Trail::read(&message.headers).onward()
     } else {
-        // We publish it now, so its headers will be believed: they must not say what an outsider
-        // wrote there.
+        // We publish the message now, so its headers will be believed: claims that an outsider wrote there are
+        // removed.
         message
             .headers
             .retain(|name| !name.starts_with(header::PREFIX));
@@ -75,14 +73,14 @@ pub(super) fn again(letter: &DeadLetter, logins: &Logins) -> Message {
     headers.retain(|name| !STORY.contains(&name) && !belongs_to_broker(name));
     trail.write(headers);
     if !letter.routing_key.is_empty() {
-        // Straight into a queue there is no other way to tell it, and a plain message may have its
-        // type from nowhere else.
+        // A message that goes straight into a queue has no other place for its routing key. A plain message may
+        // have its type from nowhere else.
         headers.set(header::ROUTING_KEY, letter.routing_key.as_str());
     }
     message
 }
 
-/// Why a letter cannot be sent again, if so: it is not the whole message.
+/// Why a letter cannot be sent again, if it is not the whole message.
 pub(super) fn incomplete(letter: &DeadLetter) -> Option<String> {
     let cut = letter.message.headers.text(header::CUT)?;
     Some(format!(

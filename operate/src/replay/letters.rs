@@ -1,46 +1,68 @@
-//! Sending dead letters: claimed, published, marked, a few batches side by side.
+//! Sends dead letters: they are claimed, published and marked, a few batches side by side.
 
 use std::collections::HashSet;
 
 use common::bootstrap::Failure;
 use common::event::header;
-use common::store::DeadLetter;
+use common::store::{DeadLetter, LeftOpen};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use uuid::Uuid;
 
-use super::courier::{Fate, Parcel, publish_all};
+use super::courier::Parcel;
+use super::dispatch::send_all;
 use super::letter;
-use super::outcome::{Ended, LeftOpen, News, Sent};
+use super::outcome::{Ended, Sent};
 use super::run::{Run, Supply, Wish};
 
-/// So many batches are in hand at once where no rate is set: while one is claimed, another is published
-/// and a third one marked.
+/// How many batches are in hand at once where no rate is set. While one is claimed, another is published and a
+/// third one marked.
 const SIDE_BY_SIDE: usize = 4;
 
-/// What one batch came to.
+/// The result of one batch.
 #[derive(Default)]
 struct Batch {
-    /// Whether nothing was there to be claimed.
+    /// Whether there was no letter to claim.
     nothing: bool,
     replayed: u64,
     left_open: Vec<LeftOpen>,
 }
 
+/// The result of all batches.
+#[derive(Default)]
+struct Tally {
+    replayed: u64,
+    /// The letters that could not be sent.
+    kept: HashSet<Uuid>,
+}
+
+impl Tally {
+    fn add(&mut self, run: &Run<'_>, batch: Batch) {
+        self.replayed += batch.replayed;
+        for left in batch.left_open {
+            self.kept.insert(left.letter);
+            run.report.leave(left);
+        }
+    }
+
+    fn sent(self, ended: Ended) -> Sent {
+        Sent {
+            replayed: self.replayed,
+            ended,
+        }
+    }
+}
+
 /// Sends every letter that the replay can claim.
-pub(super) async fn send(run: &Run<'_>, resumed: bool) -> Result<Sent, Failure> {
+pub(super) async fn send(run: &Run<'_>) -> Result<Sent, Failure> {
     let side_by_side = if run.replay.rate.is_some() {
         1
     } else {
         SIDE_BY_SIDE
     };
-    let mut sent = Sent::default();
-    let mut kept: HashSet<Uuid> = HashSet::new();
+    let mut tally = Tally::default();
     let mut failure = None;
     let mut in_hand = FuturesUnordered::new();
-    if resumed {
-        *run.supply.lock().await = Supply::LeftBehind(None);
-    }
     let mut more = true;
     loop {
         while more && !run.is_halted() && in_hand.len() < side_by_side {
@@ -49,9 +71,9 @@ pub(super) async fn send(run: &Run<'_>, resumed: bool) -> Result<Sent, Failure> 
         match in_hand.next().await {
             Some(Ok(batch)) => {
                 more &= !batch.nothing;
-                record(&mut sent, &mut kept, batch);
+                tally.add(run, batch);
             }
-            // What else is in hand is brought to its end.
+            // The other batches in hand are brought to their end.
             Some(Err(error)) => {
                 more = false;
                 failure.get_or_insert(error);
@@ -61,21 +83,19 @@ pub(super) async fn send(run: &Run<'_>, resumed: bool) -> Result<Sent, Failure> 
                     return Err(failure);
                 }
                 if run.is_halted() {
-                    sent.ended = Ended::Halted;
-                    return Ok(sent);
+                    return Ok(tally.sent(Ended::Halted));
                 }
-                // Nothing was to be claimed: all is sent, or somebody has paused or stopped it.
+                // There was no letter to claim: all are sent, or the replay was paused or stopped.
                 if run.wish().await? == Wish::Stop {
-                    sent.ended = Ended::Steered;
-                    return Ok(sent);
+                    return Ok(tally.sent(Ended::Steered));
                 }
-                if !send_forgotten(run, &mut sent, &mut kept).await? {
-                    // While it was paused, what was open was left.
+                if !send_forgotten(run, &mut tally).await? {
+                    // While the replay was paused, open letters were left.
                     let batch = batch(run).await?;
                     if batch.nothing && !run.is_halted() {
-                        return Ok(sent);
+                        return Ok(tally.sent(Ended::All));
                     }
-                    record(&mut sent, &mut kept, batch);
+                    tally.add(run, batch);
                 }
                 more = true;
             }
@@ -83,22 +103,10 @@ pub(super) async fn send(run: &Run<'_>, resumed: bool) -> Result<Sent, Failure> 
     }
 }
 
-/// Adds what a batch came to.
-fn record(sent: &mut Sent, kept: &mut HashSet<Uuid>, batch: Batch) {
-    sent.replayed += batch.replayed;
-    for left in batch.left_open {
-        kept.insert(left.letter);
-        sent.leave(left);
-    }
-}
-
-/// Sends letters that this replay has claimed without knowing it, because the answer to the claim was lost; and
-/// those that were left while it was paused. Says whether there were any, or it was told to end meanwhile.
-async fn send_forgotten(
-    run: &Run<'_>,
-    sent: &mut Sent,
-    kept: &mut HashSet<Uuid>,
-) -> Result<bool, Failure> {
+/// Sends letters that this replay has claimed without knowing it, because the answer to the claim was lost. It
+/// also sends letters that were left while the replay was paused. Returns whether there were any, or whether the
+/// run was told to end meanwhile.
+async fn send_forgotten(run: &Run<'_>, tally: &mut Tally) -> Result<bool, Failure> {
     let (mut any, mut after) = (false, None);
     loop {
         let mut letters = claimed(run, after).await?;
@@ -106,12 +114,12 @@ async fn send_forgotten(
             return Ok(any || run.is_halted());
         };
         after = Some(last.id);
-        letters.retain(|letter| !kept.contains(&letter.id));
+        letters.retain(|letter| !tally.kept.contains(&letter.id));
         if letters.is_empty() {
             continue;
         }
         any = true;
-        record(sent, kept, send_batch(run, letters).await?);
+        tally.add(run, send_batch(run, letters).await?);
         if run.is_halted() {
             return Ok(true);
         }
@@ -119,12 +127,12 @@ async fn send_forgotten(
 }
 
 async fn claimed(run: &Run<'_>, after: Option<Uuid>) -> Result<Vec<DeadLetter>, Failure> {
-    let (store, id, most) = (run.replayer.store, run.replay.id, run.most());
-    run.patiently(async || store.claimed_dead(id, after, most).await)
-        .await
+    let (operations, id, most) = (run.replayer.store.operations(), run.replay.id, run.most());
+    let claimed = async || operations.claimed_dead(id, after, most).await;
+    run.patience.outlast(claimed).await
 }
 
-/// The next letters: first what a killed run had claimed, then what is open.
+/// The next letters: first those that a previous run had claimed, then open ones.
 async fn claim(run: &Run<'_>) -> Result<Vec<DeadLetter>, Failure> {
     let mut supply = run.supply.lock().await;
     if let Supply::LeftBehind(after) = *supply {
@@ -135,9 +143,9 @@ async fn claim(run: &Run<'_>) -> Result<Vec<DeadLetter>, Failure> {
         }
         *supply = Supply::Open;
     }
-    let (store, id, most) = (run.replayer.store, run.replay.id, run.most());
-    run.patiently(async || store.claim_dead(id, most).await)
-        .await
+    let (operations, id, most) = (run.replayer.store.operations(), run.replay.id, run.most());
+    let claim = async || operations.claim_dead(id, most).await;
+    run.patience.outlast(claim).await
 }
 
 async fn batch(run: &Run<'_>) -> Result<Batch, Failure> {
@@ -151,92 +159,61 @@ async fn batch(run: &Run<'_>) -> Result<Batch, Failure> {
     send_batch(run, letters).await
 }
 
-/// Publishes letters until the broker has answered for each, and marks what it has confirmed.
+/// Publishes letters until the broker has answered for each, and marks the confirmed ones.
 async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Failure> {
     let mut batch = Batch::default();
-    let (mut ids, mut parcels) = (Vec::new(), Vec::new());
-    let logins = run.replayer.judge.logins();
-    for dead in letters {
-        let to = run.replay.to_queue.as_deref();
-        let queue = match letter::goes_to(&dead, logins, run.replayer.names, to) {
-            Ok(queue) => queue,
-            Err(left) => {
-                batch.left_open.push(left);
-                continue;
-            }
-        };
-        let problem = match letter::incomplete(&dead) {
-            None => run.routes.problem(run, &queue).await?,
-            problem => problem,
-        };
-        if let Some(problem) = problem {
-            let letter = dead.id;
-            batch.left_open.push(LeftOpen {
-                letter,
-                queue,
-                problem,
-            });
-            continue;
-        }
-        ids.push(dead.id);
-        let mut message = letter::again(&dead, logins);
-        if run.replay.new_ids {
-            let generation = dead.generation.saturating_add(1);
-            message.headers.set(header::NEW_ID, i64::from(generation));
-        }
-        parcels.push(Parcel { queue, message });
-    }
-    let mut outage = None;
-    while !parcels.is_empty() {
-        let turn = async || {
-            tokio::select! {
-                biased;
-                () = run.halted() => false,
-                () = run.pace.turn() => true,
-            }
-        };
-        let (fates, failure) = publish_all(run.replayer.broker, &parcels, turn, || {
-            run.tell(News::Sent(1));
-        })
-        .await;
-        let (mut confirmed, mut again) = (Vec::new(), (Vec::new(), Vec::new()));
-        for ((letter, parcel), fate) in ids.into_iter().zip(parcels).zip(fates) {
-            match fate {
-                Fate::Confirmed => confirmed.push(letter),
-                Fate::Refused(problem) => {
-                    let queue = parcel.queue;
-                    batch.left_open.push(LeftOpen {
-                        letter,
-                        queue,
-                        problem,
-                    });
-                }
-                Fate::Unknown => {
-                    again.0.push(letter);
-                    again.1.push(parcel);
-                }
-            }
-        }
-        (ids, parcels) = again;
-        if !confirmed.is_empty() {
-            let (store, id) = (run.replayer.store, run.replay.id);
-            run.patiently(async || store.mark_replayed(id, &confirmed).await)
-                .await?;
-            batch.replayed += confirmed.len() as u64;
-            if outage.take().is_some() {
-                run.tell(News::GoingOn);
-            }
-        }
-        if run.is_halted() {
-            if failure.is_some() {
-                run.leave_unsure();
-            }
-            break;
-        }
-        if let Some(error) = failure {
-            let why = Failure::from(error).in_one_line();
-            run.wait_out(&mut outage, why).await?;
+    let mut parcels = Vec::new();
+    for letter in letters {
+        match parcel(run, &letter).await? {
+            Ok(parcel) => parcels.push((letter.id, parcel)),
+            Err(left) => batch.left_open.push(left),
         }
     }
+    let (operations, id) = (run.replayer.store.operations(), run.replay.id);
+    let dispatched = send_all(run, parcels, async |confirmed: &[Uuid]| {
+        let mark = async || operations.mark_replayed(id, confirmed).await;
+        run.patience.outlast(mark).await?;
+        batch.replayed += confirmed.len() as u64;
+        Ok(())
+    })
+    .await?;
+    let refused = dispatched.refused.into_iter().map(|refused| LeftOpen {
+        letter: refused.key,
+        queue: refused.queue,
+        problem: refused.problem,
+    });
+    batch.left_open.extend(refused);
     Ok(batch)
+}
+
+/// The parcel of a letter, or why it cannot be sent.
+async fn parcel(run: &Run<'_>, dead: &DeadLetter) -> Result<Result<Parcel, LeftOpen>, Failure> {
+    let replayer = run.replayer;
+    let logins = replayer.judge.logins();
+    let to = run.replay.to_queue.as_deref();
+    let queue = match letter::goes_to(dead, logins, replayer.names, to) {
+        Ok(queue) => queue,
+        Err(left) => return Ok(Err(left)),
+    };
+    let problem = match letter::incomplete(dead) {
+        None => {
+            let (topology, broker) = (replayer.topology, replayer.broker);
+            let problem = run.routes.problem(&run.patience, topology, broker, &queue);
+            problem.await?
+        }
+        problem => problem,
+    };
+    if let Some(problem) = problem {
+        return Ok(Err(LeftOpen {
+            letter: dead.id,
+            queue,
+            problem,
+        }));
+    }
+    let mut message = letter::again(dead, logins);
+    if run.replay.new_ids {
+        let generation = dead.generation.saturating_add(1);
+        message.headers.set(header::NEW_ID, i64::from(generation));
+    }
+    Ok(Ok(Parcel { queue, message }))
 }

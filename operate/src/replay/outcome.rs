@@ -1,95 +1,92 @@
-//! What a replay tells, on its way and at its end.
+//! The news and the outcome of a replay.
 
 use std::collections::BTreeMap;
 
-use common::store::ReplayOutcome;
+use common::store::{LeftOpen, Progress, ReplayOutcome, ReplayReport, ReplayState};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// So many of those that could not be sent are named.
-const NAMED: usize = 100;
-
-/// What happens on the way.
+/// News of a replay on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News<'n> {
-    /// The broker has confirmed so many more.
+    /// The broker has confirmed this number of further messages.
     Sent(u64),
-    /// Something is down and waited for.
+    /// The replay waits for a broker or a database, for this reason.
     Waiting(&'n str),
-    /// Somebody has paused it.
+    /// The replay was paused.
     Paused,
-    /// It goes on.
+    /// The replay goes on.
     GoingOn,
 }
 
-/// What a replay came to.
+/// The outcome of a replay.
 #[derive(Debug, Default, Serialize)]
 pub struct Outcome {
     /// The replay; `longshore replay resume` takes it.
     pub replay: Uuid,
-    /// Messages that the broker has confirmed, in this run.
+    /// Messages that the broker has confirmed since this run or this watching began.
     pub replayed: u64,
-    /// How many letters could not be sent and are open still.
+    /// How many letters could not be sent and are still open.
     pub left_open_count: u64,
-    /// The first of them.
+    /// The first letters that could not be sent.
     pub left_open: Vec<LeftOpen>,
-    /// Events of the history that were not sent, by why.
+    /// Events of the history that were not sent, by reason, in all runs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped: BTreeMap<String, u64>,
-    /// Whether it was stopped before its end.
+    /// Whether the replay was stopped before its end.
     pub stopped: bool,
-    /// Why, where it was.
+    /// Why the replay was stopped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_stopped: Option<String>,
-    /// What became of what it has sent, in all its runs, where that was waited for.
+    /// The fate of the messages of all runs, where the program waited for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub became: Option<ReplayOutcome>,
 }
 
-/// A letter that could not be sent.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOpen {
-    /// Which.
-    pub letter: Uuid,
-    /// Where it should have gone.
-    pub queue: String,
-    /// Why it did not.
-    pub problem: String,
-}
-
-/// How the sending ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// Everything that matched was sent.
-    #[default]
-    All,
-    /// Somebody has ended it through its row.
-    Steered,
-    /// It was told to stop here, or too many have died again.
-    Halted,
-}
-
-/// What was sent.
-#[derive(Debug, Default)]
-pub(super) struct Sent {
-    pub(super) replayed: u64,
-    pub(super) left_open_count: u64,
-    pub(super) left_open: Vec<LeftOpen>,
-    pub(super) skipped: BTreeMap<String, u64>,
-    pub(super) ended: Ended,
-}
-
-impl Sent {
-    /// A letter stays open.
-    pub(super) fn leave(&mut self, left: LeftOpen) {
-        self.left_open_count += 1;
-        if self.left_open.len() < NAMED {
-            self.left_open.push(left);
+impl Outcome {
+    /// The outcome of a run that has confirmed `replayed` messages.
+    pub(super) fn of_run(replay: Uuid, replayed: u64, report: ReplayReport) -> Self {
+        Self {
+            replay,
+            replayed,
+            left_open_count: report.left_open_count,
+            left_open: report.left_open,
+            skipped: report.skipped,
+            stopped: report.why_stopped.is_some(),
+            why_stopped: report.why_stopped,
+            became: None,
         }
     }
 
-    /// An event is not sent.
-    pub(super) fn skip(&mut self, why: &str) {
-        *self.skipped.entry(why.to_owned()).or_default() += 1;
+    /// The outcome of a replay that has ended, counted from `before` sent messages on.
+    pub(super) fn of_row(replay: Progress, before: u64) -> Self {
+        let mut report = replay.report;
+        report.why_stopped = match (replay.state, report.why_stopped) {
+            (ReplayState::Stopped, None) => Some(STOPPED_ELSEWHERE.to_owned()),
+            (ReplayState::Stopped, why) => why,
+            _ => None,
+        };
+        Self::of_run(replay.id, replay.replayed.saturating_sub(before), report)
     }
+}
+
+/// The reason of a replay that was paused or stopped through its row.
+pub(super) const STOPPED_ELSEWHERE: &str = "stopped from elsewhere";
+
+/// How the sending ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Everything that matched was sent.
+    All,
+    /// The replay was paused or ended through its row.
+    Steered,
+    /// The run was told to stop here, or too many letters have died again.
+    Halted,
+}
+
+/// The result of the sending.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) replayed: u64,
+    pub(super) ended: Ended,
 }

@@ -1,28 +1,28 @@
-//! A rate that is kept to.
+//! Keeps the sending to a rate.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// Timers are no finer than some milliseconds: into how many bursts a second is divided.
+/// How many bursts a second is divided into: timers are not finer than some milliseconds.
 const BURSTS: u32 = 20;
 
-/// Gives turns at a rate, or at once. Whoever asks first has the first one: so what has had no turn when a
-/// replay is stopped is what comes last.
+/// Gives turns at a rate, or at once. The first to ask has the first turn. So when a replay is stopped, the
+/// messages without a turn are the last ones.
 pub(super) struct Pace(Option<Rate>);
 
 struct Rate {
-    /// Between two turns.
+    /// Time between two turns.
     interval: Duration,
-    /// How much earlier than its time a turn may be.
+    /// Maximum time by which a turn may be early.
     lead: Duration,
     /// The time of the next turn.
     next: Mutex<Instant>,
 }
 
 impl Pace {
-    /// At most `rate` turns a second.
+    /// Gives at most `rate` turns a second.
     pub(super) fn new(rate: Option<u32>) -> Self {
         Self(rate.filter(|rate| *rate > 0).map(|rate| {
             let interval = Duration::from_secs(1) / rate;
@@ -40,7 +40,7 @@ impl Pace {
             return;
         };
         let mut next = rate.next.lock().await;
-        // Turns that nobody has asked for are not kept.
+        // Unused turns are not kept.
         let time = (*next).max(Instant::now());
         sleep_until(time.checked_sub(rate.lead).unwrap_or(time)).await;
         *next = time + rate.interval;

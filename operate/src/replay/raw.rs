@@ -9,7 +9,7 @@ use crate::history::Entry;
 /// The message as it came through the door, for the validate worker to judge once more.
 pub(crate) fn raw(entry: &Entry, generation: u32) -> Message {
     let mut message = entry.received.message.clone();
-    // We publish it now, so its headers will be believed: they say what the worker at the door believed.
+    // We publish the message now, so its headers will be believed: they say what the worker at the door believed.
     message.user_id = None;
     message.headers.retain(|name| !belongs_to_broker(name));
     send_again(&mut message, &entry.received.trail, generation);
@@ -28,8 +28,8 @@ pub(crate) fn canonical(mut message: Message, generation: u32) -> Message {
     message
 }
 
-/// The event as it is stored, where the history makes another id of the entry than the event has. It has no password
-/// hash: that is stored already, and the one in the entry is sealed for the other id.
+/// The event as it is stored, where its id differs from the id that the history makes of the entry. It has no
+/// password hash: the hash is stored already, and the one in the entry is sealed for the other id.
 pub(crate) fn as_stored(accepted: &Message, record: &EventRecord) -> Message {
     let mut message = Message {
         body: record.body.clone().into(),
@@ -43,19 +43,19 @@ pub(crate) fn as_stored(accepted: &Message, record: &EventRecord) -> Message {
 fn send_again(message: &mut Message, trail: &Trail, generation: u32) {
     let trail = Trail {
         generation,
-        // It was there before: whoever takes it shall look whether its work is done.
+        // The message was there before, so its worker must look whether the work is done.
         again: true,
         ..trail.onward()
     };
     trail.write(&mut message.headers);
 }
 
-/// What the database knows of an event.
+/// The database's record of an event, if there is one.
 pub(crate) struct Knowledge<'k>(pub(crate) Option<&'k EventRecord>);
 
 impl Knowledge<'_> {
-    /// Why an accepted event may not go to a destination, if so: only what is stored is delivered, and only
-    /// the content that is stored.
+    /// Why an accepted event may not go to a destination, if so. Only stored events are delivered, and only with
+    /// the stored content.
     pub(crate) fn objection(&self, message: &Message) -> Option<&'static str> {
         match self.0 {
             None => Some("not_stored"),

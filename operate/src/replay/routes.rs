@@ -1,32 +1,34 @@
-//! Which queues may be sent to.
+//! The queues that a replay may send to.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use common::bootstrap::Failure;
+use common::broker::Broker;
 use common::topology::{Queue, QueueKind, Topology};
 
-use super::run::Run;
+use super::patience::Patience;
 
-/// Which queues letters may go to; the broker is asked once for each.
+/// The queues that letters may go to. The broker is asked once for each queue.
 #[derive(Default)]
 pub(super) struct Routes(Mutex<HashMap<String, Option<String>>>);
 
 impl Routes {
-    /// Why nothing may be sent to `queue`, if so: where no worker will ever take it, it would be lost
-    /// from sight.
+    /// Why nothing may be sent to `queue`, if so: a message that no worker will ever take would be lost from
+    /// sight.
     pub(super) async fn problem(
         &self,
-        run: &Run<'_>,
+        patience: &Patience<'_>,
+        topology: &Topology,
+        broker: &dyn Broker,
         queue: &str,
     ) -> Result<Option<String>, Failure> {
         if let Some(known) = self.known().get(queue) {
             return Ok(known.clone());
         }
-        let mut problem = configuration_problem(run.replayer.topology, queue);
+        let mut problem = configuration_problem(topology, queue);
         if problem.is_none() {
-            let broker = run.replayer.broker;
-            let depth = run.patiently(async || broker.depth(queue).await).await?;
+            let depth = patience.outlast(async || broker.depth(queue).await).await?;
             problem = depth.is_none().then(|| {
                 format!("the broker has no queue {queue:?}; `longshore topology apply` declares it")
             });
@@ -56,7 +58,7 @@ pub fn configuration_problem(topology: &Topology, queue: &str) -> Option<String>
     }
 }
 
-/// Whether the archive takes dead letters from this queue: what goes there is only archived again.
+/// Whether the archive takes dead letters from this queue: a message that goes there is only archived again.
 fn is_archives(queue: &Queue) -> bool {
     matches!(&queue.kind, QueueKind::Work { dead_letter_exchange, .. } if dead_letter_exchange.is_empty())
 }

@@ -1,10 +1,9 @@
-//! One run of a replay: what it needs on its way, and how it is steered.
+//! One run of a replay: its tools, and how it is steered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::bootstrap::Failure;
-use common::retry::Waits;
 use common::store::{Progress, ReplayState};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -12,116 +11,88 @@ use uuid::Uuid;
 
 use super::outcome::News;
 use super::pace::Pace;
+use super::patience::Patience;
+use super::report::Report;
 use super::routes::Routes;
-use super::{BATCH, Replayer};
+use super::{BATCH, Replayer, Runner};
 
-/// How often a paused replay looks whether it may go on.
+/// Time between two looks of a paused replay whether it may go on.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The waits for something that is down.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// One run of a replay.
 pub(super) struct Run<'a> {
     pub(super) replayer: &'a Replayer<'a>,
     pub(super) replay: &'a Progress,
+    pub(super) report: &'a Report<'a>,
+    pub(super) patience: Patience<'a>,
     pub(super) pace: Pace,
     pub(super) routes: Routes,
-    /// Where the next letters come from. One claim at a time: two of one replay would only wait for each
+    /// The source of the next letters. One claim at a time: two claims of one replay would only wait for each
     /// other's letters.
     pub(super) supply: Mutex<Supply>,
-    /// Cancelled when too many have died again, and when it goes on elsewhere.
+    /// Cancelled when too many letters have died again, and when the replay goes on elsewhere.
     enough: [&'a CancellationToken; 2],
-    tell: &'a dyn Fn(News<'_>),
-    /// Whether something may have been sent of which the broker did not tell.
+    /// Whether the broker may have taken a message without confirming it.
     unsure: AtomicBool,
 }
 
-/// Where the next letters come from.
+/// The source of the next letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Supply {
-    /// What a killed run had claimed and not marked, behind this one.
+    /// Letters that a previous run had claimed and not marked, after this letter.
     LeftBehind(Option<Uuid>),
-    /// What is open.
+    /// Open letters.
     Open,
 }
 
-/// What those who steer the replay want of it.
+/// The wish of those who steer the replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
     GoOn,
     Stop,
 }
 
-/// Something that has been down for a while.
-pub struct Outage {
-    since: Instant,
-    waits: Waits,
-}
-
-impl Outage {
-    /// One that begins now.
-    pub fn begins() -> Self {
-        Self {
-            since: Instant::now(),
-            waits: Waits::between(FIRST_WAIT, LONGEST_WAIT),
-        }
-    }
-
-    /// Waits before the next try. `false` once that would be longer than `patience`, or when `stop` is
-    /// cancelled.
-    pub async fn wait(&mut self, patience: Duration, stop: &CancellationToken) -> bool {
-        if self.since.elapsed() >= patience {
-            return false;
-        }
-        tokio::select! {
-            () = stop.cancelled() => false,
-            () = tokio::time::sleep(self.waits.next_wait()) => true,
-        }
-    }
-}
-
 impl<'a> Run<'a> {
     pub(super) fn new(
         replayer: &'a Replayer<'a>,
         replay: &'a Progress,
+        report: &'a Report<'a>,
         enough: [&'a CancellationToken; 2],
-        tell: &'a dyn Fn(News<'_>),
     ) -> Self {
         Self {
             replayer,
             replay,
+            report,
+            patience: Patience::new(replayer.patience, replayer.stop, report),
             pace: Pace::new(replay.rate),
             routes: Routes::default(),
-            supply: Mutex::new(Supply::Open),
+            supply: Mutex::new(Supply::LeftBehind(None)),
             enough,
-            tell,
             unsure: AtomicBool::new(false),
         }
     }
 
-    /// How many are taken at once: no more than a second's worth, so that whoever steers is heard in time.
+    /// Maximum taken at once: at most a second's worth, so that steering is heard in time.
     pub(super) fn most(&self) -> u32 {
         self.replay.rate.map_or(BATCH, |rate| rate.clamp(1, BATCH))
     }
 
-    /// Whether it shall end here.
+    /// Whether the run is to end here.
     pub(super) fn is_halted(&self) -> bool {
         self.replayer.stop.is_cancelled() || self.enough.iter().any(|it| it.is_cancelled())
     }
 
-    /// The run ends, and the broker may have taken something of which it did not tell.
+    /// Records that the run ends, and that the broker may have taken a message without confirming it.
     pub(super) fn leave_unsure(&self) {
         self.unsure.store(true, Ordering::Relaxed);
     }
 
-    /// Whether something may have been sent of which the broker did not tell.
+    /// Whether the broker may have taken a message without confirming it.
     pub(super) fn is_unsure(&self) -> bool {
         self.unsure.load(Ordering::Relaxed)
     }
 
-    /// Waits until it shall end here.
+    /// Waits until the run is to end here.
     pub(super) async fn halted(&self) {
         tokio::select! {
             () = self.replayer.stop.cancelled() => {}
@@ -130,75 +101,34 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn tell(&self, news: News<'_>) {
-        (self.tell)(news);
-    }
-
-    /// What the replay's row says; waits while it is paused.
+    /// The wish in the replay's row. While the replay is paused, an operator's run waits, and a worker's run ends.
+    /// Any worker goes on with the replay later.
     pub(super) async fn wish(&self) -> Result<Wish, Failure> {
         let mut paused = false;
         loop {
-            let (store, id) = (self.replayer.store, self.replay.id);
-            let known = self.patiently(async || store.replay(id).await).await?;
-            match known.map(|known| known.state) {
+            let (operations, id) = (self.replayer.store.operations(), self.replay.id);
+            let known = self.patience.outlast(async || operations.replay(id).await);
+            match known.await?.map(|known| known.state) {
                 Some(ReplayState::Running) => {
                     if paused {
-                        self.tell(News::GoingOn);
+                        self.report.tell(News::GoingOn);
                     }
                     return Ok(Wish::GoOn);
                 }
-                Some(ReplayState::Paused) => {
+                Some(ReplayState::Paused) if self.replayer.runner == Runner::Operator => {
                     if !paused {
-                        self.tell(News::Paused);
+                        self.report.tell(News::Paused);
                     }
                     paused = true;
                 }
-                Some(ReplayState::Stopped | ReplayState::Done) | None => return Ok(Wish::Stop),
+                Some(ReplayState::Paused | ReplayState::Stopped | ReplayState::Done) | None => {
+                    return Ok(Wish::Stop);
+                }
             }
             tokio::select! {
                 () = self.halted() => return Ok(Wish::GoOn),
                 () = tokio::time::sleep(LOOK) => {}
             }
-        }
-    }
-
-    /// Does something again for as long as what it needs is down, up to the patience there is.
-    pub(super) async fn patiently<T, E: Into<Failure>>(
-        &self,
-        call: impl AsyncFn() -> Result<T, E>,
-    ) -> Result<T, Failure> {
-        let mut outage: Option<Outage> = None;
-        loop {
-            match call().await.map_err(Into::into) {
-                Err(Failure::Unreachable(why)) => self.wait_out(&mut outage, why).await?,
-                done => {
-                    if outage.is_some() {
-                        self.tell(News::GoingOn);
-                    }
-                    return done;
-                }
-            }
-        }
-    }
-
-    /// Waits a little for what is down.
-    ///
-    /// # Errors
-    /// It has been down for too long, or nobody wants to wait any more.
-    pub(super) async fn wait_out(
-        &self,
-        outage: &mut Option<Outage>,
-        why: String,
-    ) -> Result<(), Failure> {
-        let outage = outage.get_or_insert_with(Outage::begins);
-        self.tell(News::Waiting(&why));
-        if outage
-            .wait(self.replayer.patience, self.replayer.stop)
-            .await
-        {
-            Ok(())
-        } else {
-            Err(Failure::Unreachable(why))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sending a part of the history to one queue.
+//! Sends a part of the history to one queue.
 
 use common::bootstrap::Failure;
 use common::event::{header, topic_matches};
@@ -7,7 +7,8 @@ use common::topology::Stage;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::courier::{Fate, Parcel, publish_all};
+use super::courier::Parcel;
+use super::dispatch::send_all;
 use super::generation;
 use super::lately::Lately;
 use super::outcome::{Ended, News, Sent};
@@ -15,7 +16,7 @@ use super::raw::{Knowledge, as_stored, canonical, raw};
 use super::run::{Run, Wish};
 use crate::history::{Entry, Reader, Verdict, Window};
 
-/// So many events are looked up at once.
+/// How many events are looked up at once.
 const LOOK_UPS: usize = 8;
 
 /// The queue that a replay of the history goes to.
@@ -25,8 +26,8 @@ struct Target<'t> {
     destination: Option<&'t str>,
 }
 
-/// Sends every event of the slice.
-pub(super) async fn send(run: &Run<'_>, slice: &HistorySlice) -> Result<Sent, Failure> {
+/// The target of the replay.
+async fn target<'t>(run: &'t Run<'_>) -> Result<Target<'t>, Failure> {
     let queue = run.replay.to_queue.as_deref().unwrap_or_default();
     let stage = run.replayer.names.stage_of(queue);
     let Some((stage @ (Stage::Validate | Stage::Store | Stage::Integrate), destination)) = stage
@@ -35,53 +36,76 @@ pub(super) async fn send(run: &Run<'_>, slice: &HistorySlice) -> Result<Sent, Fa
             "expected the queue of validate, store or a destination, found {queue:?}"
         )));
     };
-    if let Some(problem) = run.routes.problem(run, queue).await? {
-        return Err(Failure::Usage(problem));
+    let (topology, broker) = (run.replayer.topology, run.replayer.broker);
+    let problem = run
+        .routes
+        .problem(&run.patience, topology, broker, queue)
+        .await?;
+    match problem {
+        Some(problem) => Err(Failure::Usage(problem)),
+        None => Ok(Target {
+            queue,
+            stage,
+            destination,
+        }),
     }
-    let target = Target {
-        queue,
-        stage,
-        destination,
-    };
-    let mut sent = Sent::default();
+}
+
+/// Sends every event of the slice.
+pub(super) async fn send(run: &Run<'_>, slice: &HistorySlice) -> Result<Sent, Failure> {
+    let target = target(run).await?;
     let mut seen = Lately::default();
-    let mut position = run.replay.position;
+    let (mut replayed, mut position) = (0, run.replay.position);
     let mut reader = None;
     let mut outage = None;
     loop {
         if run.is_halted() {
-            sent.ended = Ended::Halted;
-            return Ok(sent);
+            let ended = Ended::Halted;
+            return Ok(Sent { replayed, ended });
         }
         if run.wish().await? == Wish::Stop {
-            sent.ended = Ended::Steered;
-            return Ok(sent);
+            let ended = Ended::Steered;
+            return Ok(Sent { replayed, ended });
         }
         let entries = match read(run, slice, &mut reader, position).await {
             Ok(entries) => entries,
             Err(Failure::Unreachable(why)) => {
                 reader = None;
-                run.wait_out(&mut outage, why).await?;
+                run.patience.wait_out(&mut outage, why).await?;
                 continue;
             }
             Err(failure) => return Err(failure),
         };
         if outage.take().is_some() {
-            run.tell(News::GoingOn);
+            run.report.tell(News::GoingOn);
         }
         let Some(last) = entries.last().map(|entry| entry.offset) else {
-            return Ok(sent);
+            let ended = Ended::All;
+            return Ok(Sent { replayed, ended });
         };
-        let parcels = prepare(run, &target, entries, &mut seen, &mut sent).await?;
-        let (confirmed, reached) = publish(run, parcels, last, &mut sent).await?;
-        sent.replayed += confirmed;
+        let batch = prepare(run, &target, entries, &mut seen).await?;
+        let (confirmed, reached) = publish(run, batch, last).await?;
+        replayed += confirmed;
         if let Some(reached) = reached {
-            let (store, id) = (run.replayer.store, run.replay.id);
-            run.patiently(async || store.advance_replay(id, confirmed, reached).await)
-                .await?;
+            let (operations, id) = (run.replayer.store.operations(), run.replay.id);
+            let report = run.report.so_far();
+            let advance = async || {
+                operations
+                    .advance_replay(id, confirmed, reached, &report)
+                    .await
+            };
+            run.patience.outlast(advance).await?;
             position = Some(reached);
         }
     }
+}
+
+/// Some entries of the history, each with its place.
+#[derive(Default)]
+struct Batch {
+    parcels: Vec<(u64, Parcel)>,
+    /// Entries that are not sent, and why.
+    skipped: Vec<(u64, &'static str)>,
 }
 
 /// The next entries of the slice.
@@ -119,24 +143,23 @@ async fn read(
     Ok(entries)
 }
 
-/// The messages to send, each with its place in the history.
+/// The messages to send.
 async fn prepare(
     run: &Run<'_>,
     target: &Target<'_>,
     entries: Vec<Entry>,
     seen: &mut Lately,
-    sent: &mut Sent,
-) -> Result<Vec<(u64, Parcel)>, Failure> {
+) -> Result<Batch, Failure> {
     let look_ups = entries.into_iter().map(async |entry| {
         let record = look_up(run, &entry).await?;
         Ok::<_, Failure>((entry, record))
     });
     let mut known = stream::iter(look_ups).buffered(LOOK_UPS);
-    let mut parcels = Vec::new();
+    let mut batch = Batch::default();
     while let Some(looked_up) = known.next().await {
         let (entry, record) = looked_up?;
         if entry.event.is_some_and(|event| seen.has(event)) {
-            sent.skip("repeated");
+            batch.skipped.push((entry.offset, "repeated"));
             continue;
         }
         match message(run, target, &entry, record.as_ref()) {
@@ -145,26 +168,35 @@ async fn prepare(
                     seen.add(event);
                 }
                 let queue = target.queue.to_owned();
-                parcels.push((entry.offset, Parcel { queue, message }));
+                batch
+                    .parcels
+                    .push((entry.offset, Parcel { queue, message }));
             }
-            Err(why) => sent.skip(why),
+            Err(why) => batch.skipped.push((entry.offset, why)),
         }
     }
-    Ok(parcels)
+    Ok(batch)
 }
 
-/// The event that an entry is, by its own id or by the one that the history makes of it.
+/// The stored event of an entry, by its own id or by the id that the history makes of it.
 async fn look_up(run: &Run<'_>, entry: &Entry) -> Result<Option<EventRecord>, Failure> {
     match entry.event {
         Some(event) => {
             let store = run.replayer.store;
-            let record = run.patiently(async || store.event(event).await).await?;
+            let record = run
+                .patience
+                .outlast(async || store.event(event).await)
+                .await?;
             if record.is_some() {
                 return Ok(record);
             }
             let of_stream = async || store.watching().events_of_stream(&[event]).await;
-            match run.patiently(of_stream).await?.pop().flatten() {
-                Some(event) => run.patiently(async || store.event(event).await).await,
+            match run.patience.outlast(of_stream).await?.pop().flatten() {
+                Some(event) => {
+                    run.patience
+                        .outlast(async || store.event(event).await)
+                        .await
+                }
                 None => Ok(None),
             }
         }
@@ -184,7 +216,7 @@ fn message(
     let deliveries = deliveries.iter().filter(|it| ours(&it.destination));
     let generation = generation::next(deliveries, run.replay.started_at);
     let named = |mut message: common::message::Message| {
-        // What was never sent there has its own id.
+        // An event that was never sent there keeps its own id.
         if run.replay.new_ids && generation > 0 {
             message.headers.set(header::NEW_ID, i64::from(generation));
         }
@@ -199,11 +231,11 @@ fn message(
     if target.stage == Stage::Validate
         && let Some(message) = renamed
     {
-        // An event of this source and id has the same id of ours again.
+        // An event with this source and id gets the same id of ours again.
         return Ok(named(canonical(message, generation)));
     }
     if target.stage == Stage::Validate {
-        // What was read of it is not what was published.
+        // The message that was read differs from the message that was published.
         return match entry.received.damage() {
             Some(damage) => Err(damage.code.as_str()),
             None => Ok(named(raw(entry, generation))),
@@ -220,11 +252,12 @@ fn message(
     }
     let mut message = canonical(accepted.clone(), generation);
     if target.stage == Stage::Integrate {
-        // To the byte: where the publisher gave no time, the entry was given another one just now.
+        // The stored body, to the byte: where the publisher gave no time, the entry was given another time just
+        // now.
         if let Some(record) = record {
             message.body = record.body.clone().into();
         }
-        // For the store stage alone.
+        // These headers are for the store stage alone.
         message.headers.remove(header::SEALED_PASSWORD_HASH);
         message.headers.remove(header::STREAM_ID);
         let replay = run.replay.id.to_string();
@@ -233,64 +266,30 @@ fn message(
     Ok(named(message))
 }
 
-/// Publishes until the broker has all of it, or it shall end. Says how many it has confirmed, and up to where
-/// in the history nothing is left.
-async fn publish(
-    run: &Run<'_>,
-    parcels: Vec<(u64, Parcel)>,
-    last: u64,
-    sent: &mut Sent,
-) -> Result<(u64, Option<u64>), Failure> {
-    let (mut places, mut parcels): (Vec<u64>, Vec<Parcel>) = parcels.into_iter().unzip();
-    let mut confirmed = 0;
+/// Publishes until the broker has the whole batch, or the run is to end. Returns how many messages were confirmed,
+/// and the place in the history up to which nothing is left. Entries that were skipped up to that place are
+/// reported.
+async fn publish(run: &Run<'_>, batch: Batch, last: u64) -> Result<(u64, Option<u64>), Failure> {
     let mut done: Vec<u64> = Vec::new();
-    let mut outage = None;
-    while !parcels.is_empty() {
-        let turn = async || {
-            tokio::select! {
-                biased;
-                () = run.halted() => false,
-                () = run.pace.turn() => true,
-            }
-        };
-        let (fates, failure) = publish_all(run.replayer.broker, &parcels, turn, || {
-            run.tell(News::Sent(1));
-        })
-        .await;
-        let mut again = (Vec::new(), Vec::new());
-        for ((place, parcel), fate) in places.into_iter().zip(parcels).zip(fates) {
-            match fate {
-                Fate::Confirmed => {
-                    confirmed += 1;
-                    done.push(place);
-                }
-                Fate::Refused(_) => {
-                    sent.skip("unroutable");
-                    done.push(place);
-                }
-                Fate::Unknown => {
-                    again.0.push(place);
-                    again.1.push(parcel);
-                }
-            }
-        }
-        (places, parcels) = again;
-        if run.is_halted() {
-            if failure.is_some() {
-                run.leave_unsure();
-            }
-            break;
-        }
-        if let Some(error) = failure {
-            let why = Failure::from(error).in_one_line();
-            run.wait_out(&mut outage, why).await?;
-        }
-    }
-    // What was confirmed behind the first one that was not is sent again, and dropped by its generation.
-    let reached = match places.iter().min() {
+    let dispatched = send_all(run, batch.parcels, async |confirmed: &[u64]| {
+        done.extend(confirmed);
+        Ok(())
+    })
+    .await?;
+    let confirmed = done.len() as u64;
+    let refused = dispatched.refused.iter().map(|it| it.key);
+    done.extend(refused.clone());
+    // Messages that were confirmed behind the first unsent one are sent again, and dropped by their generation.
+    let reached = match dispatched.unsent.iter().min() {
         None => Some(last),
         Some(&first) => done.into_iter().filter(|&place| place < first).max(),
     };
+    let unroutable = refused.map(|place| (place, "unroutable"));
+    for (place, why) in batch.skipped.into_iter().chain(unroutable) {
+        if reached.is_some_and(|reached| place <= reached) {
+            run.report.skip(why);
+        }
+    }
     Ok((confirmed, reached))
 }
 

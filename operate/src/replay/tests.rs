@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::config::Config;
 use common::namespace::Namespace;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadFilter, DeadState};
+use common::store::{DeadFilter, DeadLetters as _, DeadState, Deliveries as _};
 use futures_util::FutureExt as _;
 
 use super::*;
@@ -23,7 +23,7 @@ struct World {
 }
 
 impl World {
-    /// One with so many letters that died on their way to the CRM.
+    /// A world with this number of letters that died on their way to the CRM.
     async fn new(letters: usize) -> Self {
         let topology = testbed::topology(&["crm"]);
         let world = Self {
@@ -40,7 +40,7 @@ impl World {
         world
     }
 
-    /// One letter more, that died in `queue`.
+    /// Adds a letter that died in `queue`.
     async fn add(&self, queue: &str) -> Uuid {
         let letter = testbed::letter(queue);
         let id = letter.id;
@@ -66,6 +66,7 @@ impl World {
             stop: &self.stop,
             patience: self.patience,
             longest_attempt: Duration::ZERO,
+            runner: Runner::Operator,
         }
     }
 
@@ -80,13 +81,14 @@ impl World {
             stop_when: None,
             slice: None,
             new_ids: false,
+            resumes: None,
         }
     }
 }
 
 #[tokio::test]
 async fn an_unconfirmed_letter_is_never_marked() {
-    // What was cut off may have arrived all the same.
+    // A message whose confirm was cut off may have arrived all the same.
     for (failing, arrived) in [(Failing::Nack, 2), (Failing::Cut, 3)] {
         let world = World::new(3).await;
         world.broker.fail(1, failing);
@@ -168,7 +170,7 @@ async fn killed_between_confirm_and_mark_it_sends_those_letters_again_and_no_oth
 #[tokio::test]
 async fn a_letter_to_a_queue_that_is_gone_is_left_open_and_named() {
     let world = World::new(1).await;
-    // On the broker still, though no longer configured; and the other way round.
+    // The first queue is still on the broker, though no longer configured; the second one is the other way round.
     let earlier = testbed::topology(&["removed"]);
     world.broker.apply(&earlier).await.unwrap();
     let mut missing = world.topology.clone();
@@ -262,7 +264,7 @@ async fn a_rate_is_kept_to() {
     let began = std::time::Instant::now();
     let outcome = world.replayer().begin(&replay, |_| {}).await.unwrap();
     assert_eq!(outcome.replayed, 40);
-    // The first five may go at once.
+    // The first five letters may go at once.
     assert!(
         began.elapsed() >= Duration::from_millis(330),
         "{:?}",
@@ -287,7 +289,7 @@ async fn a_broker_that_is_down_for_a_while_is_waited_for() {
     assert_eq!((outcome.replayed, outcome.stopped), (300, false));
     assert!(waited.into_inner() >= 1);
     assert_eq!(world.count(DeadState::Replayed).await, 300);
-    // What was cut off had arrived, and is there twice, under one generation.
+    // Messages whose confirm was cut off had arrived. Each is there twice, under one generation.
     assert_eq!(world.broker.waiting(CRM).await.len(), 302);
 }
 
@@ -303,10 +305,10 @@ async fn two_replays_at_once_send_each_letter_once() {
     assert_eq!(world.broker.waiting(CRM).await.len(), 900);
 }
 
-/// Waits until a replay has sent something.
+/// Waits until a replay has sent a message.
 async fn sent_some(world: &World, replay: Uuid) -> u64 {
     loop {
-        let known = world.store.replay(replay).await.unwrap();
+        let known = world.store.operations().replay(replay).await.unwrap();
         match known.map(|known| known.replayed) {
             Some(sent @ 1..) => return sent,
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -332,6 +334,7 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
         sent_some(&world, replay.id).await;
         let state = world
             .store
+            .operations()
             .steer_replay(replay.id, ReplayState::Paused)
             .await;
         assert_eq!(state.unwrap(), Some(ReplayState::Paused));
@@ -345,6 +348,7 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
         assert!(open > 0);
         let state = world
             .store
+            .operations()
             .steer_replay(replay.id, ReplayState::Running)
             .await;
         assert_eq!(state.unwrap(), Some(ReplayState::Running));
@@ -366,6 +370,7 @@ async fn a_replay_stops_as_somebody_else_says() {
         sent_some(&world, replay.id).await;
         let stopped = world
             .store
+            .operations()
             .steer_replay(replay.id, ReplayState::Stopped)
             .await;
         assert_eq!(stopped.unwrap(), Some(ReplayState::Stopped));
@@ -375,7 +380,7 @@ async fn a_replay_stops_as_somebody_else_says() {
     assert!(outcome.stopped && outcome.replayed < 60, "{outcome:?}");
     assert_eq!(world.count(DeadState::Open).await + outcome.replayed, 60);
 
-    // Going on with it is a new replay of the rest.
+    // A new replay of the rest goes on with it.
     let next = replayer.resume(replay.id, |_| {}).await.unwrap();
     assert_ne!(next.replay, replay.id);
     assert_eq!(next.replayed + outcome.replayed, 60);
@@ -399,7 +404,7 @@ async fn a_replay_that_runs_elsewhere_is_not_resumed() {
     assert_eq!(world.broker.waiting(CRM).await.len(), 60);
 }
 
-/// A receiver that takes nothing: what is replayed dies again.
+/// A receiver that takes nothing: replayed letters die again.
 async fn die_again(world: &World, replay: Uuid, over: &CancellationToken) {
     let mut dead = std::collections::HashSet::new();
     while !over.is_cancelled() {
@@ -423,7 +428,15 @@ async fn die_again(world: &World, replay: Uuid, over: &CancellationToken) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(world.store.replay(replay).await.unwrap().is_some());
+    assert!(
+        world
+            .store
+            .operations()
+            .replay(replay)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -450,6 +463,7 @@ async fn a_replay_whose_letters_die_again_stops_by_itself() {
     );
     let state = world
         .store
+        .operations()
         .replay(replay.id)
         .await
         .unwrap()
@@ -502,4 +516,172 @@ async fn what_was_sent_is_followed_until_it_is_at_rest() {
         (outcome.completed, outcome.died_again, outcome.under_way),
         (2, 1, 0)
     );
+}
+
+/// Runs a replay as the workers run it.
+fn worker<'a>(world: &'a World, stop: &'a CancellationToken) -> Replayer<'a> {
+    Replayer {
+        stop,
+        runner: Runner::Worker,
+        ..world.replayer()
+    }
+}
+
+async fn state(world: &World, replay: Uuid) -> ReplayState {
+    let known = world.store.operations().replay(replay).await.unwrap();
+    known.unwrap().state
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_leaves_the_rest_to_the_next_one_at_once() {
+    let world = World::new(60).await;
+    let replay = Replay {
+        rate: Some(25),
+        ..World::all()
+    };
+    world
+        .store
+        .operations()
+        .begin_replay(&replay)
+        .await
+        .unwrap();
+    let stop = CancellationToken::new();
+    let first = worker(&world, &stop);
+    let end = async {
+        sent_some(&world, replay.id).await;
+        stop.cancel();
+    };
+    let (left, ()) = tokio::join!(first.take_up(replay.id, |_| {}), end);
+    let left = left.unwrap().expect("nobody else runs it");
+    assert!(left.replayed < 60, "{left:?}");
+    assert_eq!(state(&world, replay.id).await, ReplayState::Running);
+    assert!(!is_leased(&world.store, replay.id).await.unwrap());
+
+    let go_on = CancellationToken::new();
+    let second = worker(&world, &go_on);
+    let rest = second.take_up(replay.id, |_| {}).await.unwrap().unwrap();
+    assert_eq!((left.replayed + rest.replayed, rest.stopped), (60, false));
+    assert_eq!(world.broker.waiting(CRM).await.len(), 60, "none twice");
+    assert_eq!(world.count(DeadState::Replayed).await, 60);
+    assert_eq!(state(&world, replay.id).await, ReplayState::Done);
+    let over = second.take_up(replay.id, |_| {}).await.unwrap();
+    assert!(over.is_none(), "{over:?}");
+}
+
+#[tokio::test]
+async fn one_worker_at_a_time_runs_a_replay() {
+    let world = World::new(30).await;
+    let replay = Replay {
+        rate: Some(25),
+        ..World::all()
+    };
+    world
+        .store
+        .operations()
+        .begin_replay(&replay)
+        .await
+        .unwrap();
+    let worker = worker(&world, &world.stop);
+    let others = async {
+        sent_some(&world, replay.id).await;
+        let other = worker.take_up(replay.id, |_| {}).await.unwrap();
+        assert!(other.is_none(), "{other:?}");
+        let operator = world.replayer().resume(replay.id, |_| {}).await;
+        assert!(operator.is_err_and(|failure| failure.code() == 2));
+        let again = hand_over(&world.store, replay.id).await;
+        assert!(again.is_err_and(|failure| failure.code() == 2));
+    };
+    let (outcome, ()) = tokio::join!(worker.take_up(replay.id, |_| {}), others);
+    assert_eq!(outcome.unwrap().unwrap().replayed, 30);
+    assert_eq!(world.broker.waiting(CRM).await.len(), 30);
+}
+
+#[tokio::test]
+async fn a_worker_lets_go_of_a_replay_that_is_paused() {
+    let world = World::new(60).await;
+    let replay = Replay {
+        rate: Some(25),
+        ..World::all()
+    };
+    let operations = world.store.operations();
+    operations.begin_replay(&replay).await.unwrap();
+    let worker = worker(&world, &world.stop);
+    let pause = async {
+        sent_some(&world, replay.id).await;
+        let paused = operations.steer_replay(replay.id, ReplayState::Paused);
+        paused.await.unwrap();
+    };
+    let (before, ()) = tokio::join!(worker.take_up(replay.id, |_| {}), pause);
+    let before = before.unwrap().unwrap();
+    assert!(before.replayed < 60, "{before:?}");
+    assert!(worker.take_up(replay.id, |_| {}).await.unwrap().is_none());
+    assert_eq!(world.count(DeadState::Replaying).await, 0);
+    assert_eq!(hand_over(&world.store, replay.id).await.unwrap(), replay.id);
+    let rest = worker.take_up(replay.id, |_| {}).await.unwrap().unwrap();
+    assert_eq!(before.replayed + rest.replayed, 60);
+    assert_eq!(world.broker.waiting(CRM).await.len(), 60);
+}
+
+#[tokio::test]
+async fn a_worker_leaves_what_is_down_to_the_next_one_and_says_so_in_the_row() {
+    let world = World::new(3).await;
+    world.broker.fail(1, Failing::Nack);
+    let replay = World::all();
+    let operations = world.store.operations();
+    operations.begin_replay(&replay).await.unwrap();
+    let worker = worker(&world, &world.stop);
+    let failed = worker.take_up(replay.id, |_| {}).await;
+    assert!(failed.is_err_and(|failure| failure.code() == 3));
+    let known = operations.replay(replay.id).await.unwrap().unwrap();
+    assert_eq!((known.state, known.replayed), (ReplayState::Running, 2));
+    assert!(known.report.waiting_for.is_some(), "{known:?}");
+    let rest = worker.take_up(replay.id, |_| {}).await.unwrap().unwrap();
+    assert_eq!((rest.replayed, rest.stopped), (1, false));
+    let known = operations.replay(replay.id).await.unwrap().unwrap();
+    assert_eq!(known.state, ReplayState::Done);
+    assert_eq!(known.report.waiting_for, None);
+}
+
+#[tokio::test]
+async fn who_watches_sees_what_the_worker_came_to() {
+    let world = World::new(2).await;
+    let removed = world.add("longshore.integrate.removed").await;
+    let replay = World::all();
+    let operations = world.store.operations();
+    operations.begin_replay(&replay).await.unwrap();
+    let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {});
+    let worker = worker(&world, &world.stop);
+    let (watched, run) = tokio::join!(watched, worker.take_up(replay.id, |_| {}));
+    let run = run.unwrap().unwrap();
+    let Watched::Ended(seen) = watched.unwrap() else {
+        panic!("it has ended");
+    };
+    assert_eq!((seen.replayed, seen.left_open_count), (2, 1));
+    assert_eq!(seen.left_open[0].letter, removed);
+    assert_eq!(format!("{seen:?}"), format!("{run:?}"));
+
+    // Stopped before any worker has taken it up.
+    let replay = World::all();
+    operations.begin_replay(&replay).await.unwrap();
+    let stopped = operations.steer_replay(replay.id, ReplayState::Stopped);
+    stopped.await.unwrap();
+    let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {}).await;
+    let Watched::Ended(seen) = watched.unwrap() else {
+        panic!("it has ended");
+    };
+    assert_eq!(seen.why_stopped.as_deref(), Some("stopped from elsewhere"));
+}
+
+#[tokio::test]
+async fn who_watches_may_leave_and_is_told_where_nobody_runs_it() {
+    let world = World::new(1).await;
+    let replay = World::all();
+    let operations = world.store.operations();
+    operations.begin_replay(&replay).await.unwrap();
+    let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {}).await;
+    assert!(matches!(watched, Ok(Watched::Unclaimed)), "{watched:?}");
+    world.stop.cancel();
+    let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {}).await;
+    assert!(matches!(watched, Ok(Watched::Left)), "{watched:?}");
+    assert_eq!(state(&world, replay.id).await, ReplayState::Running);
 }

@@ -1,25 +1,25 @@
-//! Watching whether what a replay sends dies again.
+//! Watches whether the letters of a replay die again.
 
 use std::time::{Duration, Instant};
 
 use common::store::{Progress, ReplayOutcome, Store};
 use tokio_util::sync::CancellationToken;
 
-/// How often at most it is looked.
+/// Minimum time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// So many of the letters are looked at: their share is that of all, to some points of a hundred, and a look
-/// takes some milliseconds however many were sent.
+/// Maximum of letters in a look. Their share equals the share of all letters to within some percentage points. A
+/// look takes some milliseconds, however many letters were sent.
 const SAMPLE: u32 = 1000;
 
-/// Looking takes no more than this part of the time.
+/// Looking takes at most this part of the time (a tenth).
 const PART: u32 = 10;
 
-/// Of so few nothing is concluded.
+/// How many known fates are needed before anything is concluded.
 const FEW: u64 = 20;
 
-/// Cancels `enough` once more than the replay's `stop_when` of a hundred have died again, of those whose
-/// fate is known, and says how it stood. Ends when `over` is cancelled.
+/// Cancels `enough` once more than the replay's `stop_when` of a hundred letters have died again, of those whose
+/// fate is known. Returns the outcome at that time. Ends when `over` is cancelled.
 pub(super) async fn watch(
     store: &dyn Store,
     replay: &Progress,
@@ -34,8 +34,8 @@ pub(super) async fn watch(
             () = tokio::time::sleep(wait) => {}
         }
         let began = Instant::now();
-        // A database that cannot say now is asked again.
-        if let Ok(outcome) = store.replay_sample(replay.id, SAMPLE).await
+        // A database that cannot be reached now is asked again.
+        if let Ok(outcome) = store.operations().replay_sample(replay.id, SAMPLE).await
             && too_many(&outcome, limit)
         {
             enough.cancel();

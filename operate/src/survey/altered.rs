@@ -14,8 +14,8 @@ use super::places::Place;
 use super::spill::{Buckets, Line, Spill, sorted_by_entry};
 use super::{BATCH, Surveyor, no_room};
 
-/// How much earlier than its entry a letter may be dated: by another machine's clock, or where the time of the
-/// entry is that of the one before it.
+/// How much earlier than its entry a letter may be dated: by another machine's clock, or if the entry has the time of
+/// the previous one.
 const SLACK: Duration = Duration::minutes(2);
 
 /// The entries of a window that did not come through our own door, by their entry keys.
@@ -75,7 +75,7 @@ fn note(died: &mut Spill, line: &Line, place: &Place) -> Result<(), Failure> {
     died.push(line).map_err(no_room)
 }
 
-/// What is in one bucket, each sorted by entry key and key.
+/// The content of one bucket, each sorted by entry key and key.
 struct Part {
     lines: Vec<Line>,
     entries: Vec<Line>,
@@ -126,7 +126,7 @@ impl Part {
     }
 }
 
-/// Where so many entries have come to, that are one line. Their letters stand for no others any more.
+/// The place of `entries` entries that are one line. Their letters stand for no others any more.
 fn take(deaths: &mut Deaths, entries: u64) -> Place {
     if deaths.all() < entries {
         return Place::Nowhere(None);

@@ -1,4 +1,4 @@
-//! Counting what may wait in queues that cannot be looked into.
+//! Counting the messages that may wait in queues that no look can show.
 
 use std::collections::HashMap;
 
@@ -18,10 +18,10 @@ use super::spill::{Spill, sorted};
 use super::{BATCH, Survey, Surveyor, no_room};
 use crate::history::{Reader, Window};
 
-/// How often the messages are counted anew while others come in.
+/// How often the messages are counted again while others arrive.
 const TRIES: u32 = 20;
 
-/// What may be on its way to the tables beside the window's events.
+/// The messages that may be on their way to the tables beside the window's events.
 pub(super) struct Census {
     window: Window,
     /// The entries that are the window's.
@@ -30,7 +30,7 @@ pub(super) struct Census {
     counted_to: Option<u64>,
     /// How many were received behind the window, as far as they were counted.
     later: u64,
-    /// What was received before it and is at rest nowhere, once that was asked for.
+    /// The events received before the window that are at rest nowhere, once counted.
     earlier: Option<(Spill, Foreign)>,
 }
 
@@ -46,11 +46,11 @@ impl Census {
         }
     }
 
-    /// The places for events on their way to the tables; `offsets` are the places in the history of those that no
-    /// message of was seen, each as often as it was received.
+    /// The places for events on their way to the tables. `offsets` are the places in the history of the events without
+    /// a seen message, each as often as it was received.
     ///
-    /// They and all others are counted before the messages are, but for what comes in meanwhile: what leaves the
-    /// queues while all this is counted makes fewer messages, and never more.
+    /// They and all others are counted before the messages, except for later arrivals. So messages that leave the
+    /// queues during the count make fewer messages, and never more.
     pub(super) async fn before(
         &mut self,
         surveyor: &Surveyor<'_>,
@@ -66,15 +66,15 @@ impl Census {
         let asked = offsets.len() as u64;
         let (mut messages, mut others) = self.count(surveyor, asked, mended).await?;
         if messages >= asked + others.at_most && self.window.from.is_some() {
-            // There is room for what was received before as well: whether it is there decides.
+            // There is room for earlier events as well: their presence decides.
             let earlier = self.count_earlier(surveyor, scene).await?;
             (messages, others) = self.count(surveyor, asked, mended + earlier).await?;
         }
         Ok(Room::new(messages, others, offsets, passed))
     }
 
-    /// Counts the messages, again where others came in meanwhile, for so many events that are `asked` for. `known` are
-    /// others that may be among them.
+    /// Counts the messages, again if others arrived meanwhile, for the `asked` events. `known` are others that may be
+    /// among them.
     async fn count(
         &mut self,
         surveyor: &Surveyor<'_>,
@@ -84,7 +84,7 @@ impl Census {
         let mut best: Option<(u64, Others)> = None;
         for _ in 0..TRIES {
             let at_least = self.later;
-            // The later stage first: what goes from one to the other meanwhile is not counted twice.
+            // The later stage first: a message that moves from one to the other meanwhile is not counted twice.
             let mut messages = 0;
             for queue in [surveyor.names.store(), surveyor.names.validate()] {
                 let depth = surveyor.broker.depth(&queue).await?;
@@ -107,7 +107,7 @@ impl Census {
         Ok(best.unwrap_or_default())
     }
 
-    /// Goes on counting what was received behind the window.
+    /// Goes on counting the events received after the window.
     async fn count_later(&mut self, surveyor: &Surveyor<'_>) -> Result<(), Failure> {
         let (broker, logins) = (surveyor.broker, surveyor.judge.logins());
         let everything = Window::default();
@@ -119,7 +119,7 @@ impl Census {
         Ok(())
     }
 
-    /// How many messages of what was received before the window may be on their way to the tables.
+    /// How many messages of events received before the window may be on their way to the tables.
     async fn count_earlier(
         &mut self,
         surveyor: &Surveyor<'_>,
@@ -170,11 +170,11 @@ impl Census {
     }
 }
 
-/// The places for deliveries; `offsets` are, by destination, the places in the history of the events of which no
-/// message was seen that is due there. `queues` are theirs.
+/// The places for deliveries. `offsets` are, by destination, the places in the history of the events that are due there
+/// and have no seen message. `queues` are theirs.
 ///
-/// Where nobody consumes, messages come from delays and from the store stage, and none goes. They were counted before
-/// it was looked into the delays, and what is due is counted last.
+/// In a queue without consumers, messages come from delays and from the store stage, and none goes. They were counted
+/// before the look into the delays, and the due deliveries are counted last.
 pub(super) async fn at_destinations(
     surveyor: &Surveyor<'_>,
     scene: &Scene,
@@ -210,15 +210,15 @@ pub(super) async fn at_destinations(
     let names: Vec<String> = counted.iter().map(|(name, ..)| name.clone()).collect();
     let due = match surveyor.store.watching().count_due(&names).await {
         Ok(due) => Some(due),
-        // There are too many to count; or there is no database, which the next question will tell.
+        // There are too many to count; or there is no database, which the next question will show.
         Err(StoreError::Unavailable(_)) => None,
         Err(error) => return Err(error.into()),
     };
     for (destination, messages, offsets) in counted {
         let room = match &due {
-            None => {
-                Room::uncounted("messages wait there, and what is due cannot be counted in time")
-            }
+            None => Room::uncounted(
+                "messages wait there, and the due deliveries cannot be counted in time",
+            ),
             Some(due) => {
                 let all = due.get(&destination).copied().unwrap_or_default();
                 let found =

@@ -10,9 +10,9 @@ use super::no_room;
 use super::spill::{Buckets, Line, NO_KEY, micros};
 use crate::history::Identity;
 
-/// What was read of the history.
+/// The entries read from the history.
 pub(super) struct Entries {
-    /// By what tells them apart.
+    /// By their keys.
     pub(super) all: Buckets,
     /// Those that did not come through our own door, once more.
     pub(super) foreign: Foreign,
@@ -51,8 +51,8 @@ impl Entries {
     }
 }
 
-/// Places in the history: from a first one to a last one, but for some between them. Entries are nearly in the order
-/// of their times, and not all of them tell theirs, so no time divides a window from what came before it.
+/// Places in the history: from a first one to a last one, without some between them. Entries are nearly in the order of
+/// their times, and some have none, so no time divides a window from earlier entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Extent {
     span: Option<(u64, u64)>,
@@ -65,7 +65,7 @@ impl Extent {
         self.span = Some((first.min(offset), last.max(offset)));
     }
 
-    /// Leaves out what its reader passed over between its entries.
+    /// Leaves out the places that the reader passed over between its entries.
     pub(super) fn leave_out(&mut self, passed_over: &[Range<u64>]) {
         let Some((first, last)) = self.span else {
             return;

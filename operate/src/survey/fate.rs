@@ -1,4 +1,4 @@
-//! What to make of an event that is at rest nowhere.
+//! The judgement on an event that is at rest nowhere.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use super::batches::Batches;
 use super::census;
-use super::room::Seat;
+use super::room::{Room, Seat};
 use super::scene::{Ready, Scene, unseen};
-use super::spill::Line;
+use super::spill::{Line, Spill};
 use super::{MAX_NAMED, Open, Surveyor};
 
-/// What is wrong with an event.
+/// The problem of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
@@ -28,7 +28,7 @@ pub enum Trouble {
     Forged,
 }
 
-/// What to make of an event.
+/// The judgement on an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It waits in a queue.
@@ -57,13 +57,13 @@ impl Fate {
     }
 }
 
-/// What was made of all of them.
+/// The judgements on all of them.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     pub(super) under_way: u64,
     pub(super) stuck: u64,
     pub(super) unknown: u64,
-    /// What is stuck or unknown, the first of it.
+    /// The first stuck or unknown events.
     pub(super) named: Vec<(Line, Option<Standing>, Fate)>,
 }
 
@@ -110,7 +110,8 @@ fn was_seen_at(scene: &Scene, line: &Line, destination: &str) -> bool {
     scene.look.has_delivery(event, destination)
 }
 
-/// Destinations that are configured no more. Their queues may hold what was due there.
+/// Destinations that are no longer configured. Their queues may hold deliveries that were due
+/// there.
 #[derive(Default)]
 struct Former {
     queues: HashMap<String, Ready>,
@@ -160,6 +161,129 @@ impl Altered {
     }
 }
 
+/// What is open, by the queue that it may wait in: only as many as that holds have room there.
+struct Claims {
+    /// The places of those that are not stored, each as often as it was received.
+    before: Vec<u64>,
+    /// The places of those that are due at a destination.
+    at: HashMap<String, Vec<u64>>,
+    altered: Altered,
+    is_due: bool,
+}
+
+impl Claims {
+    async fn count(
+        surveyor: &Surveyor<'_>,
+        lines: &mut Spill,
+        scene: &Scene,
+    ) -> Result<Self, Failure> {
+        let mut claims = Self {
+            before: Vec::new(),
+            at: HashMap::new(),
+            altered: Altered(scene.look.entries()),
+            is_due: false,
+        };
+        let mut batches = Batches::of(lines)?;
+        while let Some(batch) = batches.next(surveyor).await? {
+            for (line, due) in batch {
+                claims.add(scene, &line, due);
+            }
+        }
+        Ok(claims)
+    }
+
+    fn add(&mut self, scene: &Scene, line: &Line, due: Vec<String>) {
+        self.is_due |= !due.is_empty();
+        if due.is_empty() {
+            if scene.look.has(line) {
+                // It is one of these itself.
+                self.altered.take(line);
+            } else {
+                // Each time that it was received it became a message.
+                let each = std::iter::repeat_n(line.offset, line.copies as usize);
+                self.before.extend(each);
+            }
+        }
+        for destination in due {
+            if !was_seen_at(scene, line, &destination) {
+                self.at.entry(destination).or_default().push(line.offset);
+            }
+        }
+    }
+}
+
+/// The room that the queues have for what is open.
+struct Rooms<'a> {
+    scene: &'a Scene,
+    before: Room,
+    at: HashMap<String, Room>,
+    queues: HashMap<String, Ready>,
+    /// Why something may be at a former destination, where nobody looked.
+    hidden: HashMap<String, String>,
+    altered: Altered,
+}
+
+impl Rooms<'_> {
+    fn fate(&mut self, line: &Line, due: &[String]) -> Fate {
+        if !due.is_empty() {
+            let fates = due
+                .iter()
+                .map(|destination| self.fate_at(line, destination));
+            return fates.max_by_key(Fate::rank).unwrap_or(Fate::UnderWay);
+        }
+        if self.scene.look.has(line) {
+            return Fate::UnderWay;
+        }
+        let seat = self.before.seat(line.offset);
+        let is_consumed = self.scene.before.is_consumed;
+        let fate = not_stored(seat, is_consumed, self.scene.hidden(None));
+        fate.or_under_way(|| self.altered.take(line))
+    }
+
+    fn fate_at(&self, line: &Line, destination: &str) -> Fate {
+        if was_seen_at(self.scene, line, destination) {
+            return Fate::UnderWay;
+        }
+        let seat = self.at.get(destination).map(|room| room.seat(line.offset));
+        let queue = self.queues.get(destination);
+        let hidden = self.scene.hidden(Some(destination));
+        let hidden = hidden.or_else(|| self.hidden.get(destination).cloned());
+        not_delivered(
+            destination,
+            seat.unwrap_or(Seat::None),
+            queue.is_some_and(|it| it.is_consumed),
+            hidden,
+        )
+    }
+}
+
+impl Verdicts {
+    fn add(&mut self, line: Line, fate: Fate) {
+        match &fate {
+            Fate::UnderWay => self.under_way += 1,
+            Fate::Stuck(_) => self.stuck += 1,
+            Fate::Unknown(_) => self.unknown += 1,
+        }
+        if fate != Fate::UnderWay && self.named.len() < MAX_NAMED {
+            self.named.push((line, None, fate));
+        }
+    }
+
+    /// Looks up where those stand that are named, in the order in which they were received.
+    async fn look_up(&mut self, surveyor: &Surveyor<'_>) -> Result<(), Failure> {
+        self.named.sort_by_key(|(line, ..)| line.offset);
+        let named = self.named.iter().filter_map(|(line, ..)| line.event());
+        let events: Vec<EventId> = named.collect();
+        let mut standings = surveyor.store.standings(&events).await?.into_iter();
+        for (line, standing, _) in &mut self.named {
+            if line.event().is_some() {
+                *standing = standings.next().flatten();
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Judges every line that is open.
 pub(super) async fn judge(
     surveyor: &Surveyor<'_>,
@@ -170,81 +294,30 @@ pub(super) async fn judge(
     if open.lines.len() == 0 {
         return Ok(verdicts);
     }
-    // First how many there are of each kind: only so many have room in a queue.
-    let mut before = Vec::new();
-    let mut altered = Altered(scene.look.entries());
-    let mut at: HashMap<String, Vec<u64>> = HashMap::new();
-    let mut is_due = false;
-    let mut batches = Batches::of(&mut open.lines)?;
-    while let Some(batch) = batches.next(surveyor).await? {
-        for (line, due) in batch {
-            if due.is_empty() {
-                if scene.look.has(&line) {
-                    // It is one of these itself.
-                    altered.take(&line);
-                } else {
-                    // Each time that it was received it became a message.
-                    before.extend(std::iter::repeat_n(line.offset, line.copies as usize));
-                }
-            }
-            is_due |= !due.is_empty();
-            for destination in due {
-                if !was_seen_at(scene, &line, &destination) {
-                    at.entry(destination).or_default().push(line.offset);
-                }
-            }
-        }
-    }
+    let claims = Claims::count(surveyor, &mut open.lines, scene).await?;
     let census = &mut open.census;
-    let before = census.before(surveyor, scene, before, open.passed).await?;
-    let former = Former::look(surveyor, scene, at.keys()).await?;
+    let before = census
+        .before(surveyor, scene, claims.before, open.passed)
+        .await?;
+    let former = Former::look(surveyor, scene, claims.at.keys()).await?;
     let mut queues = scene.destinations.clone();
     queues.extend(former.queues);
-    let at = census::at_destinations(surveyor, scene, &queues, at).await?;
-    let mut fate = |line: &Line, due: &[String]| {
-        if due.is_empty() {
-            let is_consumed = scene.before.is_consumed;
-            let fate = || not_stored(before.seat(line.offset), is_consumed, scene.hidden(None));
-            return match scene.look.has(line) {
-                true => Fate::UnderWay,
-                false => fate().or_under_way(|| altered.take(line)),
-            };
-        }
-        let fates = due.iter().map(|destination| {
-            if was_seen_at(scene, line, destination) {
-                return Fate::UnderWay;
-            }
-            let seat = at.get(destination).map(|room| room.seat(line.offset));
-            let is_consumed = queues.get(destination).is_some_and(|it| it.is_consumed);
-            let hidden = scene.hidden(Some(destination));
-            let hidden = hidden.or_else(|| former.hidden.get(destination).cloned());
-            not_delivered(destination, seat.unwrap_or(Seat::None), is_consumed, hidden)
-        });
-        fates.max_by_key(Fate::rank).unwrap_or(Fate::UnderWay)
+    let mut rooms = Rooms {
+        scene,
+        before,
+        at: census::at_destinations(surveyor, scene, &queues, claims.at).await?,
+        queues,
+        hidden: former.hidden,
+        altered: claims.altered,
     };
-    let mut batches = Batches::of(&mut open.lines)?.due_somewhere(is_due);
+    let mut batches = Batches::of(&mut open.lines)?.due_somewhere(claims.is_due);
     while let Some(batch) = batches.next(surveyor).await? {
         for (line, due) in batch {
-            let fate = fate(&line, &due);
-            match &fate {
-                Fate::UnderWay => verdicts.under_way += 1,
-                Fate::Stuck(_) => verdicts.stuck += 1,
-                Fate::Unknown(_) => verdicts.unknown += 1,
-            }
-            if fate != Fate::UnderWay && verdicts.named.len() < MAX_NAMED {
-                verdicts.named.push((line, None, fate));
-            }
+            let fate = rooms.fate(&line, &due);
+            verdicts.add(line, fate);
         }
     }
-    verdicts.named.sort_by_key(|(line, ..)| line.offset);
-    let named = verdicts.named.iter().filter_map(|(line, ..)| line.event());
-    let events: Vec<EventId> = named.collect();
-    let mut standings = surveyor.store.at_rest(&events).await?.into_iter();
-    for (line, standing, _) in &mut verdicts.named {
-        if line.event().is_some() {
-            *standing = standings.next().flatten();
-        }
-    }
+    verdicts.look_up(surveyor).await?;
     Ok(verdicts)
 }
 

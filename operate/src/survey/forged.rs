@@ -1,4 +1,4 @@
-//! What the tables hold although nobody received it.
+//! Events in the tables that were not received.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::spill::{self, Buckets, Line, NO_KEY, micros};
 use super::{MAX_NAMED, Missing, Survey, Surveyor, no_room};
 use crate::history::{Reader, Window};
 
-/// Maximum of strangers that are looked for in the history before the window.
+/// Maximum of strangers that are searched in the history before the window.
 const MAX_STRANGERS: usize = 10_000;
 
 /// Maximum of entries before the window that are read for them.
@@ -27,7 +27,7 @@ const MAX_UNTOLD: u64 = 10_000;
 /// How much earlier than it says an event may stand in the history.
 const SLACK: Duration = Duration::minutes(2);
 
-/// What no entry of the window is about.
+/// Rows without an entry in the window.
 pub(super) struct Strangers {
     /// The first of them.
     lines: Vec<Line>,
@@ -129,8 +129,8 @@ impl Left {
     }
 }
 
-/// Looks for strangers in the history before and behind the window, and among the dead letters that were sent
-/// again; what is in none of them is forged. `last` is the last entry of the window.
+/// Searches strangers in the history before and after the window, and among the dead letters that were sent again; the
+/// rest is forged. `last` is the last entry of the window.
 pub(super) async fn judge(
     surveyor: &Surveyor<'_>,
     window: Window,
@@ -143,31 +143,48 @@ pub(super) async fn judge(
     if left.lines.is_empty() {
         return Ok(Vec::new());
     }
-    // Received while the survey was taken.
-    let behind = Window::default();
-    let mut reader = match last {
-        Some(last) => {
-            Reader::open(surveyor.broker, surveyor.judge.logins(), behind, Some(last)).await?
-        }
-        None => Reader::open(surveyor.broker, surveyor.judge.logins(), window, None).await?,
+    look_behind(surveyor, window, last, &mut left).await?;
+    let all = left.lines.len();
+    let earliest = left.lines.values().filter_map(Line::moment).min();
+    if let Some((from, earliest)) = window.from.zip(earliest) {
+        let before = Window {
+            from: Some(earliest.min(from) - SLACK),
+            to: Some(from + SLACK),
+        };
+        look_before(surveyor, before, &mut left).await?;
+    }
+    survey.earlier = (all - left.lines.len()) as u64;
+    name_all(surveyor, &left, kinds, survey).await
+}
+
+/// Takes out what was received while the survey was taken.
+async fn look_behind(
+    surveyor: &Surveyor<'_>,
+    window: Window,
+    last: Option<u64>,
+    left: &mut Left,
+) -> Result<(), Failure> {
+    let window = match last {
+        Some(_) => Window::default(),
+        None => window,
     };
+    let logins = surveyor.judge.logins();
+    let mut reader = Reader::open(surveyor.broker, logins, window, last).await?;
     while !left.lines.is_empty()
         && let Some(entry) = reader.next().await?
     {
         left.take(surveyor.judge.identify(entry).key().as_u128());
     }
-    let all = left.lines.len();
-    if let Some(from) = window.from {
-        let earliest = left.lines.values().filter_map(Line::moment).min();
-        if let Some(earliest) = earliest {
-            let before = Window {
-                from: Some(earliest.min(from) - SLACK),
-                to: Some(from + SLACK),
-            };
-            look_before(surveyor, before, &mut left).await?;
-        }
-    }
-    survey.earlier = (all - left.lines.len()) as u64;
+    Ok(())
+}
+
+/// Counts and names what is left, but for what became of dead letters.
+async fn name_all(
+    surveyor: &Surveyor<'_>,
+    left: &Left,
+    kinds: &Kinds,
+    survey: &mut Survey,
+) -> Result<Vec<Missing>, Failure> {
     let beginning = beginning(surveyor).await?;
     let mut named = Vec::new();
     for line in left.lines.values() {
@@ -197,8 +214,8 @@ pub(super) async fn judge(
     Ok(named)
 }
 
-/// When the oldest entry of the history was received, in microseconds: it may have been deleted, or have forgotten
-/// what is older. `None` where it is empty; 0 where nobody who is believed tells.
+/// When the oldest entry of the history was received, in microseconds: the history may have been deleted, or have
+/// forgotten older entries. `None` if it is empty; 0 without a trusted time.
 async fn beginning(surveyor: &Surveyor<'_>) -> Result<Option<u64>, Failure> {
     let all = Window::default();
     let mut reader = Reader::open(surveyor.broker, surveyor.judge.logins(), all, None).await?;
@@ -239,7 +256,7 @@ async fn name(
     surveyor: &Surveyor<'_>,
     kinds: &Kinds,
 ) -> Result<Missing, Failure> {
-    let standing = surveyor.store.at_rest(&[event]).await?;
+    let standing = surveyor.store.standings(&[event]).await?;
     let kind = match line.kind {
         DELIVERED_ONLY => String::new(),
         kind => kinds.name(kind).to_owned(),
@@ -270,7 +287,7 @@ async fn name(
     })
 }
 
-/// What to do about a forged event.
+/// The advice for a forged event.
 const RIGHTS: &str = "find the broker login that may write to inner exchanges, and take that right from it (docs/operations.md, Rights)";
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// How many types are told apart. Anybody may publish any routing key.
+/// Maximum of types that are told apart: a publisher may invent any routing key.
 const MAX_KINDS: usize = 1_000;
 
 /// The types that were met.

@@ -14,21 +14,21 @@ pub(super) enum Place {
     Completed,
     Rejected(String),
     Dead,
-    /// It was no event, and was sent again since.
+    /// It was not an event, and was sent again since.
     Mended,
-    /// At rest nowhere; with what is known of it.
+    /// At rest nowhere; with its known standing.
     Nowhere(Option<Standing>),
 }
 
 /// The place of each, in order.
 pub(super) async fn of(surveyor: &Surveyor<'_>, lines: &[Line]) -> Result<Vec<Place>, Failure> {
     let ids: Vec<EventId> = lines.iter().filter_map(Line::event).collect();
-    let mut known = surveyor.store.at_rest(&ids).await?.into_iter();
+    let mut known = surveyor.store.standings(&ids).await?.into_iter();
     let standings: Vec<Option<Standing>> = lines
         .iter()
         .map(|it| it.event().and_then(|_| known.next().flatten()))
         .collect();
-    // Of what nothing is known under an id of ours: the dead letter that it may have become in its first queue.
+    // For lines that are unknown under an id of ours: the dead letter that each may have become in its first queue.
     let unknown = lines.iter().zip(&standings);
     let unknown = unknown.filter(|(_, standing)| standing.is_none());
     let letters: Vec<Uuid> = unknown.map(|(line, _)| line.letter()).collect();
@@ -62,7 +62,7 @@ fn letter(state: Option<DeadState>) -> Place {
     match state {
         None => Place::Nowhere(None),
         Some(DeadState::Open | DeadState::Discarded | DeadState::Replaying) => Place::Dead,
-        // What it became has an id of its own.
+        // The new event has an id of its own.
         Some(DeadState::Replayed | DeadState::Superseded) => Place::Mended,
     }
 }

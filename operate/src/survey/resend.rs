@@ -1,4 +1,4 @@
-//! Sending on its way again what is stuck: harmless, whatever it was.
+//! Sending stuck events on their way again: harmless for every event.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use serde::Serialize;
 use super::{Missing, Surveyor};
 use crate::history::{Entry, Reader, Window};
 
-/// The message as it came through the door, for the validate worker to judge once more. It says of itself that
-/// it may have come before, so whoever takes it looks whether its work is done.
+/// The message as it came through the door, for the validate worker to judge once more. It says that it may have come
+/// before, so each stage looks whether its work is done.
 pub fn as_received(received: &Received) -> Message {
     let mut message = received.message.clone();
-    // We publish it now, so its headers will be believed: they say what the worker at the door believed.
+    // We publish it now, so its headers will be believed: they hold the facts that the worker at the door believed.
     message.user_id = None;
     let trail = Trail {
         again: true,
@@ -61,7 +61,7 @@ pub fn as_stored(
     }
 }
 
-/// What was sent on its way again.
+/// The events sent on their way again.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Requeued {
     /// Messages that the broker has confirmed.
@@ -70,8 +70,8 @@ pub struct Requeued {
     pub left: Vec<(u64, String)>,
 }
 
-/// Sends what is missing on its way again: to `validate` what is not stored, and what is stored to the
-/// destinations where it is due, as the delivery that is due there.
+/// Sends missing events on their way again: events that are not stored to `validate`, stored ones to the destinations
+/// where a delivery is due, as that delivery.
 ///
 /// # Errors
 /// Broker or database are out of reach.

@@ -1,16 +1,16 @@
 //! Whether a queue that cannot be looked into has a place for each event that no message of was seen.
 //!
-//! A broker tells how many messages wait, and not which. So whatever may be in a queue is counted: the open events of
-//! the window, what was received before and behind it, what was sent again. Only where there is a message for each of
-//! these, and none beside them, each is known to be there. Where there are fewer, some are gone or in somebody's
-//! hand: by the order of a queue these are the oldest. Where there are more, nobody can say whose they are.
+//! A broker tells how many messages wait, and not which. So all messages that may be in a queue are counted: the open
+//! events of the window, events received before and after it, messages sent again. If the number of messages equals
+//! that count, each event is known to be there. With fewer, some are gone or in a worker's hand: by the order of a
+//! queue, the oldest. With more, their owner cannot be known.
 
-/// What may wait in a queue beside the events that are asked for.
+/// The messages that may wait in a queue beside the events in question.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Others {
-    /// So many at least.
+    /// Minimum.
     pub(super) at_least: u64,
-    /// And at most so many.
+    /// Maximum.
     pub(super) at_most: u64,
 }
 
@@ -22,7 +22,8 @@ pub(super) struct Room {
     messages: u64,
     /// All that may be in it.
     claims: u64,
-    /// The oldest event that has a place whatever the others have; `None` where none has.
+    /// The oldest event that certainly has a place, however many the others have; `None` without
+    /// one.
     sure: Option<u64>,
     /// The oldest that has one if the others have as few as they can.
     possible: Option<u64>,
@@ -30,7 +31,7 @@ pub(super) struct Room {
     passed: Option<u64>,
 }
 
-/// What a queue has for one event.
+/// A queue's answer about one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seat {
     /// A place.
@@ -44,8 +45,8 @@ pub(super) enum Seat {
 }
 
 impl Room {
-    /// For a queue with so many messages. `offsets` are the places in the history of the events that are asked for,
-    /// each as often as it has messages.
+    /// For a queue with `messages` messages. `offsets` are the places in the history of the events in question, each as
+    /// often as it has messages.
     pub(super) fn new(
         messages: u64,
         others: Others,
@@ -82,7 +83,7 @@ impl Room {
         }
     }
 
-    /// What it has for an event that was asked for.
+    /// The queue's answer about an event in question.
     pub(super) fn seat(&self, offset: u64) -> Seat {
         let reaches = |oldest: Option<u64>| oldest.is_some_and(|oldest| offset >= oldest);
         let Self {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is gone: where all are said to be there, all are.
+        /// For any loss: if all are reported there, all are.
         #[test]
         fn nothing_that_is_gone_is_covered_by_others(
             present in prop::collection::vec(any::<bool>(), 1..40),
@@ -176,7 +177,7 @@ mod tests {
             let room = Room::new(there + others_there, others, offsets.clone(), passed);
             let all_sure = offsets.iter().all(|offset| room.seat(*offset) == Seat::Sure);
             prop_assert!(!all_sure || present.iter().all(|it| *it));
-            // And where the others are known, and nothing is gone, that is said.
+            // And if the others are known, and nothing is lost, all are reported there.
             prop_assert!(slack > 0 || !present.iter().all(|it| *it) || all_sure);
         }
     }

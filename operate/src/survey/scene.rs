@@ -1,4 +1,4 @@
-//! What waits in the queues, and which of it was looked at.
+//! The messages in the queues, and the part of them that was looked at.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::history::Judge;
 /// Maximum of messages that one look at all queues sees, where a look leaves a trace.
 const MAX_LOOKED: usize = 20_000;
 
-/// The same where it leaves none.
+/// Maximum of messages that one look at all queues sees, where a look leaves no trace.
 const MAX_LOOKED_FREELY: usize = 200_000;
 
 /// How long a look is good for: each one counts as giving out every message it sees.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What was seen in queues, message by message.
+/// The messages seen in queues, one by one.
 #[derive(Debug, Default)]
 pub struct Look {
     /// Events and letters, each with the destination whose queue it waits in or comes back to.
@@ -129,14 +129,14 @@ impl Look {
     }
 }
 
-/// What looking needs.
+/// The dependencies of a look.
 struct Parts<'p> {
     broker: &'p dyn Broker,
     names: &'p Names,
     judge: &'p Judge,
 }
 
-/// Looks at what waits out a delay or is parked, message by message. Nobody consumes these queues.
+/// Looks at delayed and parked messages one by one. These queues have no consumers.
 ///
 /// # Errors
 /// The broker cannot be asked.
@@ -163,7 +163,7 @@ pub async fn look_into_delays(
         .iter()
         .chain(&former_levels(topology, names))
     {
-        // An engine without levels keeps what waits in the queue that it comes back to.
+        // An engine without levels keeps a delayed message in the queue that it comes back to.
         let waits = match queue.kind {
             QueueKind::Delay { .. } => !freely,
             QueueKind::Work { .. } => freely,
@@ -186,7 +186,7 @@ pub(super) struct Ready {
     pub(super) is_consumed: bool,
 }
 
-/// What was seen of all queues.
+/// The state of all queues.
 #[derive(Debug, Default)]
 pub(super) struct Scene {
     /// The queues that are not empty.
@@ -197,8 +197,8 @@ pub(super) struct Scene {
     pub(super) destinations: HashMap<String, Ready>,
     /// Messages that were looked at.
     pub(super) look: Look,
-    /// Queues out of all order that hold messages which were not looked at; with the destination that they
-    /// belong to, where they belong to one alone.
+    /// Queues that hold messages which were not looked at, in no order; each with its destination, if it belongs to one
+    /// alone.
     pub(super) hidden: Vec<(Option<String>, String)>,
     /// Whether it was looked into them, and not only asked how full they are.
     pub(super) is_fresh: bool,
@@ -214,8 +214,8 @@ enum Sight {
 }
 
 impl Scene {
-    /// Asks how full every queue is, and looks into those where that harms nothing: at the last look in any case.
-    /// What was found waiting once counts as found.
+    /// Asks for the depth of every queue, and looks into those where that harms nothing, always at the last look. A
+    /// message found waiting once counts as found.
     pub(super) async fn look(
         &mut self,
         surveyor: &Surveyor<'_>,
@@ -245,7 +245,7 @@ impl Scene {
             scene.look.delayed.clear();
             scene.looked_at = Some(Instant::now());
         }
-        // First how full all are: what leaves a delay meanwhile is then not counted in its queue as well.
+        // First the depth of all: a message that leaves a delay meanwhile is then not counted in its queue as well.
         let former = former_levels(surveyor.topology, surveyor.names);
         let queues = surveyor.topology.queues.iter().chain(&former);
         let queues = queues.filter(|queue| !matches!(queue.kind, QueueKind::Stream { .. }));
@@ -329,7 +329,7 @@ pub(super) fn unseen(queues: &[&str]) -> String {
     )
 }
 
-/// Delay levels that the topology does not have: what was configured to wait longer, once, may still wait there.
+/// Delay levels that the topology does not have: messages of a formerly longer wait may still be there.
 fn former_levels(topology: &Topology, names: &Names) -> Vec<Queue> {
     let levels = (0..LEVELS).map(|level| Queue {
         name: names.delay_level(level),

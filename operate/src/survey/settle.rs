@@ -1,4 +1,4 @@
-//! Counting what is at rest, and keeping what is not.
+//! Counting events at rest, and keeping the others.
 
 use common::bootstrap::Failure;
 use common::event::EventId;
@@ -8,7 +8,7 @@ use super::places::{self, Place};
 use super::spill::{Buckets, Line, NO_KEY, Spill};
 use super::{BATCH, Survey, Surveyor, no_room};
 
-/// Counts lines into a survey; what is not at rest is open.
+/// Counts lines into a survey; a line that is not at rest is open.
 pub(super) struct Ledger<'a> {
     surveyor: &'a Surveyor<'a>,
     survey: &'a mut Survey,
@@ -46,7 +46,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Looks once more at what was open.
+    /// Looks once more at the open lines.
     pub(super) async fn count_again(&mut self, open: &mut Spill) -> Result<(), Failure> {
         let mut lines = open.lines().map_err(no_room)?;
         loop {
@@ -62,8 +62,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// What is open, and the newest entry that has come as far as a table. First what is known nowhere by its own
-    /// ids is looked up by its entry key; `foreign` are all entries of the window that have one.
+    /// The open lines, and the newest entry that has come as far as a table. First, lines that are unknown by their own
+    /// ids are looked up by their entry keys; `foreign` are all entries of the window that have one.
     pub(super) async fn finish(
         mut self,
         foreign: &mut Foreign,
@@ -127,8 +127,8 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Lines that are known nowhere by their own ids: those whose events have another id than the history makes of them,
-/// under that id; and the others.
+/// Lines that are unknown by their own ids: first those whose events have another id than in the history, under that
+/// id; then the others.
 async fn renamed(
     surveyor: &Surveyor<'_>,
     unknown: Vec<Line>,

@@ -1,4 +1,4 @@
-//! What is known of entries, in files without a name: their size does not count as memory.
+//! The facts of entries, in files without a name: their size does not count as memory.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
@@ -16,13 +16,13 @@ const BYTES: usize = 16 + 16 + 16 + 8 + 8 + 4 + 4 + 1;
 /// No time is known.
 const NEVER: i64 = i64::MIN;
 
-/// The entry key of what has none.
+/// The entry key of a line without one.
 pub(super) const NO_KEY: u128 = 0;
 
 /// One entry of the history, or one row of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
-    /// What tells it apart.
+    /// Its key.
     pub(super) key: u128,
     /// Its place in the history; of a row of a table, when that was written, in microseconds.
     pub(super) offset: u64,
@@ -155,7 +155,7 @@ impl Buckets {
         Ok(Self(buckets?))
     }
 
-    /// Adds a line to the bucket of its key. Ids are random at their end, whatever their version.
+    /// Adds a line to the bucket of its key. The end of an id is random, in every version.
     pub(super) fn push(&mut self, line: &Line) -> io::Result<()> {
         self.push_by(line.key, line)
     }
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(before.len(), 3);
         assert_eq!(before[1], line(u128::MAX - 1, 7));
         assert_eq!(before[1].moment(), Some(OffsetDateTime::UNIX_EPOCH));
-        // Reading moves the place of writing; writing goes on behind what was read.
+        // Reading moves the place of writing; writing goes on after the last line read.
         spill.push(&line(5, 8)).unwrap();
         assert_eq!(read(&mut spill).len(), 4);
         assert_eq!(read(&mut spill)[3], line(5, 8));

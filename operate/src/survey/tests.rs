@@ -1,7 +1,7 @@
 use common::broker::{Address, Broker as _, Publication};
 use common::event::now;
 use common::message::{CLOUDEVENTS_JSON, Message};
-use common::store::Store as _;
+use common::store::{DeadLetters as _, Statuses as _};
 
 use crate::survey::{Missing, Trouble, requeue};
 use common::event::EventId;
@@ -22,7 +22,7 @@ async fn everything_that_is_accounted_for_balances() {
     let pipeline = Pipeline::new(&["crm"]).await;
     let done = pipeline.signup("ada").await;
     pipeline.work(&["crm"]).await;
-    let ids = pipeline.store.at_rest(&[]).await.unwrap();
+    let ids = pipeline.store.standings(&[]).await.unwrap();
     assert_eq!(ids, []);
     let (under_way, stuck) = survey(&pipeline).await;
     assert_eq!(
@@ -129,7 +129,7 @@ async fn repetitions_count_once_and_what_is_on_its_way_is_given_time() {
     assert!(survey.balances);
 }
 
-/// What differs for its queue, but not for a history that keeps less of it.
+/// Messages that differ in their queue, but not in a history that keeps less of them.
 #[tokio::test]
 async fn a_letter_of_another_spelling_stands_for_as_many_entries_as_it_has_copies() {
     let pipeline = Pipeline::new(&[]).await;

@@ -6,19 +6,20 @@ use common::config::{Config, Destination};
 use common::event::{Trail, header, now};
 use common::message::{CLOUDEVENTS_JSON, HeaderValue, Message};
 use common::outcome::Outcome;
-use common::runtime::{Claim, Handler as _, Received};
+use common::runtime::{Claim, Received, call_handler};
 use common::store::sqlite::SqliteStore;
-use common::store::{Attempt, DeliveryKey, Store};
+use common::store::{Attempt, Deliveries as _, DeliveryKey, Store};
 use common::topology::{Fact, Names, Topology};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use workers::store::StoreEvents;
 
 use super::FailingBroker;
 use crate::history::{Judge, Verdict};
 
-/// Broker, store, and what the workers know.
+/// Broker, store, and the knowledge of the workers.
 pub(crate) struct Pipeline {
     pub(crate) broker: FailingBroker,
     pub(crate) store: Arc<SqliteStore>,
@@ -50,7 +51,7 @@ impl Pipeline {
             topology: &self.topology,
             names: &self.names,
             judge: &self.judge,
-            patience: std::time::Duration::ZERO,
+            patience: Duration::ZERO,
         }
     }
 
@@ -163,7 +164,8 @@ impl Pipeline {
             claim: Claim::default(),
             message,
         };
-        for outcome in worker.handle(&[received]).await {
+        let outcomes = call_handler(&worker, &[received], Duration::from_secs(60)).await;
+        for outcome in outcomes {
             assert!(
                 matches!(outcome, Outcome::Next(_) | Outcome::Done),
                 "{outcome:?}"

@@ -15,7 +15,7 @@ const MOST_ERRORS: usize = 200;
 /// Reads all events of a batch.
 ///
 /// # Errors
-/// It is no batch, holds too many events, or any of them is not fit: the errors of all of them.
+/// It is not a batch, holds too many events, or has invalid ones: the errors of all of them.
 pub(super) fn read(door: &Door, origin: &Origin, whole: &Bytes) -> Result<Vec<Admitted>, Problem> {
     let most = door.config.limits.batch_events;
     let Some(elements) =

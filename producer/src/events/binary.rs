@@ -1,10 +1,13 @@
 //! Binary events: attributes in `ce-*` headers, the data in the body (CloudEvents HTTP binding
 //! 1.0.2).
 
+use std::borrow::Cow;
+
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use common::event::media::MediaType;
 use common::event::{Attribute, binary};
+use percent_encoding::percent_decode;
 use serde_json::Value;
 
 use super::complete;
@@ -62,25 +65,22 @@ pub(super) fn read(
 /// The text a header value stands for: unquoted, then percent-decoded, then read as UTF-8.
 fn decode(value: &[u8]) -> Result<String, String> {
     let value = unquote(value)?;
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = &value[..];
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if !(byte.is_ascii_graphic() || byte == b' ') {
-            return Err("expected printable ASCII, everything else percent-encoded".to_owned());
-        }
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |at: usize| rest.get(at).and_then(|&b| char::from(b).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err("expected two hexadecimal digits after each '%'".to_owned());
-        };
-        bytes.extend(u8::try_from(high * 16 + low));
-        rest = &rest[2..];
+    let is_printable = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    if !value.iter().all(is_printable) {
+        return Err("expected printable ASCII, everything else percent-encoded".to_owned());
     }
-    String::from_utf8(bytes).map_err(|_| "expected percent-encoded UTF-8".to_owned())
+    let mut behind_percents = value.split(|byte| *byte == b'%').skip(1);
+    if !behind_percents.all(begins_with_two_digits) {
+        return Err("expected two hexadecimal digits after each '%'".to_owned());
+    }
+    let text = percent_decode(&value).decode_utf8();
+    text.map(Cow::into_owned)
+        .map_err(|_| "expected percent-encoded UTF-8".to_owned())
+}
+
+fn begins_with_two_digits(text: &[u8]) -> bool {
+    text.get(..2)
+        .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// A quoted string without its quotes, as older publishers send it; anything else as it is.
@@ -119,7 +119,9 @@ mod tests {
         ] {
             assert_eq!(decode(value.as_bytes()).as_deref(), Ok(expected), "{value}");
         }
-        for bad in ["%", "%4", "%zz", "%ff", "\"open", "\"a\"b\"", "\"\\\"", "ü"] {
+        for bad in [
+            "%", "%4", "%zz", "%%41", "%4%41", "%ff", "\"open", "\"a\"b\"", "\"\\\"", "ü",
+        ] {
             assert!(decode(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -1,4 +1,4 @@
-//! Bounds on the API: so many requests at once, each so long.
+//! Bounds on the API: the number of concurrent requests, and the duration of each.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::body::Deadline;
 use crate::door::Door;
 use crate::problem::{Code, Problem};
 
-/// Answers 503 to requests beyond what may be under way, and to those that take too long.
+/// Answers 503 to requests beyond the limit, and to requests that take too long.
 pub(crate) async fn bound(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let Ok(_place) = Arc::clone(&door.requests).try_acquire_owned() else {
         return Problem::new(

@@ -1,5 +1,5 @@
-//! Bounds on the head of a request. The server has wider ones of its own, and answers those without
-//! a body; these are where callers are told what is wrong.
+//! Bounds on the head of a request. The server has wider bounds of its own, and answers those
+//! without a body; these answers tell the caller the problem.
 
 use axum::extract::Request;
 use axum::middleware::Next;

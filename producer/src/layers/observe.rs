@@ -28,7 +28,7 @@ const ROUTES: [&str; 10] = [
     "/readyz",
     "/metrics",
 ];
-/// What stands for every path that is no route: paths are without end.
+/// The label of every path that is not a route: the number of such paths has no limit.
 const NO_ROUTE: &str = "(none)";
 
 /// Gives the request an id, or takes its own, and records how it was answered.

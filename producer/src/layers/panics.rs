@@ -9,9 +9,9 @@ use futures_util::FutureExt as _;
 
 use crate::problem::{Code, Problem};
 
-/// Answers 500 where the handler panicked. What the panic said is logged by its hook and told to nobody.
+/// Answers 500 after a panic of the handler. The panic's message goes to the log only, by its hook.
 pub(crate) async fn answer_panics(request: Request, next: Next) -> Response {
-    // What was under way is dropped with the request, and nothing of it is looked at again.
+    // The unfinished work is dropped with the request, and its state is never used again.
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     answered.unwrap_or_else(|_| {
         let detail = "a fault of ours; the event may or may not have been taken";

@@ -1,5 +1,5 @@
-// The form: what was typed goes to the door as it is, and what the door finds wrong is shown where
-// it is wrong. The door has the rules; none of them is repeated here.
+// The form: sends the typed values to the door unchanged, and shows the door's errors at their
+// fields. The door has the rules; none of them is repeated here.
 
 /** How long the door may take to answer, in milliseconds. It gives up itself before that. */
 const PATIENCE = 30_000;

@@ -1,4 +1,4 @@
-// The page: a form, and behind it the way of what was sent.
+// The page: a form, and then the steps of the signup.
 
 import { startForm } from "./form.js";
 import { startProgress } from "./progress.js";
@@ -20,7 +20,7 @@ function leave(show) {
   show();
 }
 
-// What the address says: the way of a signup, or the form.
+// The view of the address: the steps of a signup, or the form.
 function follow() {
   const id = location.hash.slice(1);
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) {

@@ -18,9 +18,10 @@ export function startProgress(section, { change, another }) {
   let source = null;
   let timer = 0;
   let wait = WAITS[0];
-  // Which steps were said to be in which state.
+  // The announced state of each step.
   let said = new Map();
-  // Of whoever signed up on this page just now: what was typed can be changed and sent again.
+  // Of the person who signed up on this page just now: the typed values can be changed and sent
+  // again.
   let name = "";
 
   find("change").addEventListener("click", change);
@@ -59,7 +60,7 @@ export function startProgress(section, { change, another }) {
       if (JSON.parse(data).reason === "at_rest") stop();
     });
     source.addEventListener("error", () => {
-      // A stream that says its end is no broken one, and the browser comes back by itself.
+      // A stream that ends with its reason is not broken, and the browser comes back by itself.
       if (!ended) remark("The connection broke. Your signup goes on; looking again in a moment.");
       ended = false;
       if (source?.readyState !== EventSource.CLOSED) return;
@@ -113,7 +114,7 @@ export function startProgress(section, { change, another }) {
       document.title = "Your signup · Longshore";
       reference.textContent = signup.id;
       section.hidden = false;
-      // Behind a 202 the first step is done. What is known beyond it, the stream tells.
+      // Behind a 202 the first step is done. The stream brings the others.
       draw(name ? { status: "accepted", timeline: [], deliveries: [] } : null);
       title.focus();
       listen(signup.id);

@@ -1,4 +1,4 @@
-// What a status document means in words. Pure: from a document to what is shown.
+// A status document in words. Pure: from a document to the view.
 
 /**
  * The steps of a signup: `{title, text, state, at}`, where `state` is `done`, `busy`, `todo` or

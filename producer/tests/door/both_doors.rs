@@ -122,7 +122,7 @@ fn setup() -> Setup {
     setup
 }
 
-/// What the validate worker says of a message.
+/// The validate worker's verdict on a message.
 fn amqp(sent: &Sent) -> Result<(Decoded, Result<(), Refused>), Undecodable> {
     let config = setup().config;
     let limits = config.limits.events();
@@ -138,8 +138,8 @@ fn amqp(sent: &Sent) -> Result<(Decoded, Result<(), Refused>), Undecodable> {
     Ok((decoded, verdict))
 }
 
-/// The members of an event as they are written, without what the door adds. Data may be nested as deep as a reader
-/// of values goes, and the event is a level more.
+/// The members of an event as they are written, without the door's additions. Data may be nested as deep as a reader of
+/// values goes, and the event is a level more.
 fn content(body: &[u8]) -> BTreeMap<String, String> {
     let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).unwrap();
     let members = members.into_iter().filter(|(name, _)| name != "time");

@@ -130,7 +130,7 @@ async fn bodies_that_fill_the_memory_for_them_are_told_to_come_back() {
     let large = "x".repeat(6_401);
     let answer = bed.post("/v1/signups", &[JSON], large).await;
     assert_eq!(answer.code(), "overloaded");
-    // What was read is free again.
+    // The memory of a finished body is free again.
     let answer = bed.post("/v1/signups", &[JSON], "x".repeat(6_000)).await;
     assert_eq!(answer.code(), "malformed_json");
     let answer = bed.post("/v1/signups", &[JSON], "x".repeat(6_000)).await;

@@ -1,4 +1,4 @@
-//! What workers write about an event.
+//! The workers' writes about an event.
 
 use common::event::{EventId, now};
 use common::message::Message;
@@ -6,12 +6,12 @@ use common::outcome::FieldError;
 use common::reason::ReasonCode;
 use common::store::sqlite::SqliteStore;
 use common::store::{
-    Attempt, DeadLetter, DeadState, DeliveryKey, Details, NewEvent, NewRejection, Store as _,
-    StoreError,
+    Attempt, DeadLetter, DeadLetters as _, DeadState, Deliveries as _, DeliveryKey, Details,
+    Events as _, NewEvent, NewRejection, Rejections as _, StoreError,
 };
 use uuid::Uuid;
 
-/// What happens to a store before somebody looks at an event.
+/// A change of the store before a look at an event.
 #[derive(Debug, Clone, Copy)]
 pub enum Change {
     /// Nothing.
@@ -32,7 +32,7 @@ pub enum Change {
     Hangs,
 }
 
-/// Makes a change that is about rows; what has to come before it, as well.
+/// Makes a change of rows, and the changes that have to come before it.
 pub async fn change(store: &SqliteStore, id: EventId, change: Change) -> Result<(), StoreError> {
     match change {
         Change::Nothing | Change::Fails | Change::Hangs => Ok(()),

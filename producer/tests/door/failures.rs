@@ -1,4 +1,4 @@
-//! What is not confirmed is never answered with 202.
+//! An unconfirmed event is never answered with 202.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn unroutable() -> PublishError {
 #[case::unroutable(unroutable())]
 #[tokio::test]
 async fn whatever_the_broker_does_not_confirm_is_503_with_retry_after(#[case] error: PublishError) {
-    // What only the history would take is known after the first, and published no more.
+    // After the first event that only the history would take, no further one is published.
     let published = match &error {
         PublishError::Unroutable { .. } => 1,
         _ => 4,

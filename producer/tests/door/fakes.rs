@@ -1,5 +1,5 @@
-//! The door under test, on the embedded engines in memory, each behind a thin wrapper that watches it and
-//! fails, waits or changes where a test asks for that.
+//! The door under test, on the embedded engines in memory. Each is behind a thin wrapper that watches it, and fails,
+//! waits or changes on a test's demand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,36 +13,30 @@ use common::broker::{
     PublishError, Subscription,
 };
 use common::config::Config;
+use common::dependency::EngineKind;
 use common::event::{Decoded, EventId, Types, decode, now};
+use common::health::Health;
 use common::namespace::Namespace;
 use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{
-    Attempt, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadStory, DeadSummary,
-    DeliveryKey, DeliveryRecord, Discard, Edited, EventRecord, EventStatus, NewEvent, NewRejection,
-    Progress, RejectionRecord, Replay, ReplayOutcome, ReplayPage, ReplayState, Standing, Store,
-    StoreError, Stored, Watching,
-};
-use common::telemetry::health::Health;
+use common::store::{EventStatus, Schema, Standing, Statuses, StoreError};
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Binding, Fact, Names, Topology};
 use futures_util::stream::BoxStream;
 use producer::{Door, router};
-use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
-use uuid::Uuid;
 
 use crate::changes::{Change, change};
 
 type Fails = Box<dyn Fn(usize) -> Option<PublishError> + Send + Sync>;
 
-/// The embedded broker, which holds whatever it is handed to what the validate worker would say of it,
-/// and does not take it where a test says so.
+/// The embedded broker. It checks every publication against the validate worker's verdict, and refuses it where a test
+/// says so.
 pub struct TestBroker {
     real: EmbeddedBroker,
-    /// Declares everything, unless nothing shall be declared.
+    /// Declares everything, unless the test wants nothing declared.
     declared: OnceCell<()>,
     taken: Mutex<BTreeMap<usize, (Publication, Decoded)>>,
     /// Told the number of the publish (from 0), says how it fails.
@@ -54,8 +48,7 @@ pub struct TestBroker {
 }
 
 impl TestBroker {
-    /// What the engine has confirmed, in the order it was handed over in, with what the validate worker
-    /// reads in it.
+    /// The confirmed publications, in the order of their arrival, each with the validate worker's reading.
     pub fn taken(&self) -> Vec<(Publication, Decoded)> {
         self.taken.lock().unwrap().values().cloned().collect()
     }
@@ -88,7 +81,7 @@ impl TestBroker {
         &self.real
     }
 
-    /// What the validate worker reads in a publication: an event, and the same one.
+    /// The validate worker's reading of a publication: an event, with equal content.
     fn read(&self, publication: &Publication) -> Decoded {
         let Address::Fact { fact, routing_key } = &publication.to else {
             panic!("expected a fact, found {:?}", publication.to);
@@ -137,6 +130,10 @@ impl Broker for TestBroker {
         }
     }
 
+    fn engine(&self) -> EngineKind {
+        self.real.engine()
+    }
+
     fn user(&self) -> Option<&str> {
         self.real.user()
     }
@@ -181,8 +178,8 @@ fn unasked() -> BrokerError {
     BrokerError::Refused("the door has no business asking this".to_owned())
 }
 
-/// The embedded store, which changes before each look, fails or hangs as a test asks for, and panics
-/// where it is asked what the door has no business asking.
+/// The embedded store, which changes before each look, fails or hangs as a test asks for. It has the roles that
+/// the door asks, and no other.
 pub struct TestStore {
     real: SqliteStore,
     changes: Mutex<Box<dyn Iterator<Item = Change> + Send>>,
@@ -226,7 +223,7 @@ impl TestStore {
         self.looks.load(Ordering::SeqCst)
     }
 
-    /// What it has said, each status once in a row.
+    /// Its answers, without repetitions in a row.
     pub fn said(&self) -> Vec<EventStatus> {
         self.said.lock().unwrap().clone()
     }
@@ -261,67 +258,43 @@ impl TestStore {
     }
 }
 
-macro_rules! never_asked {
-    ($(fn $name:ident($($type:ty),*) -> $ok:ty;)+) => {
-        #[async_trait]
-        impl Store for TestStore {
-            async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
-                self.look(id).await
-            }
+#[async_trait]
+impl Statuses for TestStore {
+    async fn status(&self, id: EventId) -> Result<Option<EventStatus>, StoreError> {
+        self.look(id).await
+    }
 
-            async fn ready(&self) -> Result<(), StoreError> {
-                self.real.migrate().await?;
-                self.real.ready().await
-            }
-
-            fn watching(&self) -> &dyn Watching {
-                self.real.watching()
-            }
-
-            async fn close(&self) {
-                self.real.close().await;
-            }
-
-            $(async fn $name(&self, $(_: $type),*) -> Result<$ok, StoreError> {
-                panic!("the door has no business asking {}", stringify!($name))
-            })+
+    async fn standings(&self, ids: &[EventId]) -> Result<Vec<Option<Standing>>, StoreError> {
+        let mut standings = Vec::new();
+        for &id in ids {
+            standings.push(self.look(id).await?.map(|status| status.status));
         }
-    };
+        Ok(standings)
+    }
 }
 
-never_asked! {
-    fn migrate() -> ();
-    fn remove_schema() -> ();
-    fn store(Arc<[NewEvent]>) -> Vec<Stored>;
-    fn rejections(EventId) -> Vec<RejectionRecord>;
-    fn deliveries(&[DeliveryKey]) -> Vec<Option<DeliveryRecord>>;
-    fn discard_due(&[DeliveryKey]) -> ();
-    fn record_attempts(&[Attempt]) -> ();
-    fn keep_dead(&[DeadLetter]) -> ();
-    fn keep_rejections(&[NewRejection]) -> ();
-    fn event(EventId) -> Option<EventRecord>;
-    fn dead_page(&DeadFilter, DeadPage) -> Vec<DeadSummary>;
-    fn dead_count(&DeadFilter) -> u64;
-    fn dead_letter(Uuid) -> Option<DeadLetter>;
-    fn begin_replay(&Replay) -> ();
-    fn replay(Uuid) -> Option<Progress>;
-    fn claim_dead(Uuid, u32) -> Vec<DeadLetter>;
-    fn claimed_dead(Uuid, Option<Uuid>, u32) -> Vec<DeadLetter>;
-    fn mark_replayed(Uuid, &[Uuid]) -> ();
-    fn end_replay(Uuid, ReplayState) -> ();
-    fn at_rest(&[EventId]) -> Vec<Option<Standing>>;
-    fn dead_story(Uuid) -> Option<DeadStory>;
-    fn dead_stats(&DeadFilter, u32) -> Vec<DeadGroup>;
-    fn edit_dead(&DeadEdit) -> Edited;
-    fn discard_dead(&Discard, u32) -> u64;
-    fn restore_dead(&DeadFilter, u32) -> u64;
-    fn purge_dead(OffsetDateTime, u32) -> u64;
-    fn replays(ReplayPage) -> Vec<Progress>;
-    fn advance_replay(Uuid, u64, u64) -> ();
-    fn reopen_replay(Uuid) -> ();
-    fn steer_replay(Uuid, ReplayState) -> Option<ReplayState>;
-    fn replay_outcome(Uuid) -> ReplayOutcome;
-    fn replay_sample(Uuid, u32) -> ReplayOutcome;
+#[async_trait]
+impl Schema for TestStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.real.migrate().await
+    }
+
+    async fn remove_schema(&self) -> Result<(), StoreError> {
+        self.real.remove_schema().await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.real.migrate().await?;
+        self.real.ready().await
+    }
+
+    async fn product(&self) -> Result<String, StoreError> {
+        self.real.product().await
+    }
+
+    async fn close(&self) {
+        self.real.close().await;
+    }
 }
 
 /// A producer under test.
@@ -373,11 +346,11 @@ impl Setup {
             declared: Arc::new(true.into()),
             queues: vec!["longshore.validate".to_owned()],
             workers: Vec::new(),
-            store: Some(self.store),
+            store: Some(Arc::clone(&self.store) as _),
             store_needed: false,
             metrics: MetricsPage::start(),
         };
-        let door = Door::new(config, health, seal()).unwrap();
+        let door = Door::new(config, health, self.store, seal()).unwrap();
         Testbed {
             broker,
             router: router(door.clone()),
@@ -386,7 +359,7 @@ impl Setup {
     }
 }
 
-/// What the door seals with.
+/// The door's seal.
 pub fn seal() -> Seal {
     Seal::new(["a secret of the tests"])
 }

@@ -1,4 +1,4 @@
-//! Whatever is sent, the answer is a 202 or the sender's fault, and nothing panics.
+//! For any request, the answer is a 202 or the sender's fault, and nothing panics.
 
 use std::path::Path;
 
@@ -92,7 +92,8 @@ async fn nesting_of_any_depth_is_answered() {
                     ),
                 ] {
                     let answer = bed.post(route, &headers, body).await;
-                    // The fake broker panics over what the validate worker could not read.
+                    // The fake broker panics over a message that the validate worker could not
+                    // read.
                     assert!(
                         answer.status.as_u16() < 500,
                         "{depth} at {route}: {answer:?}"

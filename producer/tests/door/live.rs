@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use common::event::EventId;
+use common::store::Standing;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -18,7 +19,7 @@ use crate::request::Answer;
 /// How many may watch at once.
 pub const STREAMS: usize = 512;
 
-/// Begins to watch some event; the refusal where there is no place.
+/// Begins to watch some event; the refusal if there is no place.
 pub async fn watch(bed: &Testbed) -> Result<Response<Body>, StatusCode> {
     let request = Request::get(path(EventId::born())).body(Body::empty());
     let response = bed.router.clone().oneshot(request.unwrap()).await.unwrap();
@@ -40,7 +41,7 @@ fn with(store: &Arc<TestStore>) -> Testbed {
     .build()
 }
 
-/// What is told of an event of which `store` says where it stands.
+/// The events of a stream over `store`.
 async fn told(store: &Arc<TestStore>) -> Vec<(String, Value)> {
     let answer = with(store).get(&path(EventId::born())).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -82,8 +83,11 @@ async fn each_change_is_told_once_until_the_event_is_at_rest() {
     ]);
     let events = told(&store).await;
     let said = store.said();
-    let words: Vec<_> = said.iter().map(|status| status.status).collect();
-    assert_eq!(words, ["stored", "delivering", "completed"]);
+    let standings: Vec<_> = said.iter().map(|status| status.status).collect();
+    assert_eq!(
+        standings,
+        [Standing::Stored, Standing::Delivering, Standing::Completed]
+    );
     assert_eq!(
         events,
         [
@@ -99,15 +103,15 @@ async fn each_change_is_told_once_until_the_event_is_at_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_at_rest_already_is_told_at_once() {
-    for (change, word) in [
-        (Change::Delivered, "completed"),
-        (Change::Rejected, "rejected"),
-        (Change::Dead, "dead"),
+    for (change, standing) in [
+        (Change::Delivered, Standing::Completed),
+        (Change::Rejected, Standing::Rejected),
+        (Change::Dead, Standing::Dead),
     ] {
         let (begun, store) = (Instant::now(), TestStore::changing([change]));
         let events = told(&store).await;
         let said = store.said();
-        assert_eq!(said[0].status, word);
+        assert_eq!(said[0].status, standing);
         assert_eq!(
             events,
             [

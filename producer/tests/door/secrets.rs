@@ -15,8 +15,8 @@ use crate::request::{BATCH, EVENT, JSON, event};
 
 const PASSWORD: &str = "Tr0ub4dor-and-3-horses";
 
-/// Everything that this process logs. One log for all tests: a subscriber of one thread alone would
-/// miss what other threads have met first.
+/// All log lines of this process. One log serves all tests: a subscriber of one thread alone would
+/// miss call sites that other threads have reached first.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Log;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use common::event::EventId;
+use common::store::Standing;
 use serde_json::json;
 
 use crate::changes::Change;
@@ -71,7 +72,7 @@ async fn the_status_is_what_the_store_says() {
     let answer = with(&store).get(&format!("/v1/events/{id}")).await;
     assert_eq!(answer.status, StatusCode::OK);
     let said = store.said();
-    assert_eq!((said[0].id, said[0].status), (id, "delivering"));
+    assert_eq!((said[0].id, said[0].status), (id, Standing::Delivering));
     assert_eq!(answer.json(), json!(said[0].clone().public()));
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(!text.contains("found 500"), "{text}");

@@ -112,7 +112,7 @@ async fn heads_that_are_too_large_are_refused() {
             .await
             .starts_with("HTTP/1.1 431")
     );
-    // Within what the server reads, the answer says what is wrong.
+    // Within the server's bounds, the answer names the problem.
     let large = signup(&format!(
         "x-large: {}\r\nconnection: close\r\n",
         "a".repeat(20_000)

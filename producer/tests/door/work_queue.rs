@@ -20,7 +20,7 @@ fn validate() -> String {
     Names::new(Namespace::default()).validate()
 }
 
-/// What leads from the door to its work queue.
+/// The way from the door to its work queue.
 fn work() -> Topology {
     let names = Names::new(Namespace::default());
     let mut work = Topology::new(&Config::default().plan()).around(&names.exchange(Fact::Received));
@@ -38,7 +38,7 @@ async fn a_history_that_takes_an_event_does_not_make_it_accepted() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.code(), "not_confirmed");
     assert_eq!(answer.header("retry-after"), "5");
-    // What is known to be missing is published to no more.
+    // Nothing more is published to a queue known to be missing.
     let published = bed.broker.taken().len();
     let batch = serde_json::json!([event("1"), event("2")]).to_string();
     let answer = bed.post("/v1/events", &[BATCH], batch).await;
@@ -84,7 +84,7 @@ async fn a_queue_that_is_made_anew_is_bound_before_anything_is_accepted() {
     engine.delete(&work()).await.unwrap();
     let answer = bed.post("/v1/signups", &[JSON], SIGNUP.to_owned()).await;
     assert_eq!(answer.code(), "not_confirmed", "{answer:?}");
-    // Whoever makes it anew declares first and binds later: a moment in which only the history is bound.
+    // The program that creates the queue declares first and binds later: for a moment only the history is bound.
     let unbound = Topology {
         bindings: Vec::new(),
         ..work()

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{
+use serde_json::json;
+use testkit::{
     broker::{Message, Outsider, Published},
     services::Services,
 };
-use serde_json::json;
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(10);

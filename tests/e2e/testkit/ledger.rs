@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{ledger::Ledger, namespace::Namespace, scratch::Scratch, services::Services};
 use sqlx::AssertSqlSafe;
+use testkit::{ledger::Ledger, namespace::Namespace, scratch::Scratch, services::Services};
 use uuid::Uuid;
 
 const TABLES: &str = "

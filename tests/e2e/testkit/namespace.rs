@@ -3,7 +3,13 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{
+use lapin::{
+    Connection, ConnectionProperties,
+    options::QueueDeclareOptions,
+    types::{AMQPValue, FieldTable},
+};
+use sqlx::AssertSqlSafe;
+use testkit::{
     broker::{Message, Outsider, Published},
     ledger::Ledger,
     namespace::Namespace,
@@ -11,12 +17,6 @@ use e2e::{
     services::Services,
     wait::eventually,
 };
-use lapin::{
-    Connection, ConnectionProperties,
-    options::QueueDeclareOptions,
-    types::{AMQPValue, FieldTable},
-};
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 async fn declare(queue: &str) -> Result<()> {

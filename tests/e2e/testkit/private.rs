@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{
-    broker::{Message, Outsider, Published},
-    private::{postgres::PrivatePostgres, rabbit::PrivateRabbit},
-    wait::eventually,
-};
 use lapin::{
     Connection, ConnectionProperties,
     options::QueueDeclareOptions,
     types::{AMQPValue, FieldTable},
 };
 use sqlx::{Connection as _, PgConnection};
+use testkit::{
+    broker::{Message, Outsider, Published},
+    private::{postgres::PrivatePostgres, rabbit::PrivateRabbit},
+    wait::eventually,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use e2e::{
+use testkit::{
     process::{Process, Program},
     scratch::Scratch,
     wait::eventually,

@@ -1,9 +1,12 @@
 //! The TCP proxy.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{proxy::Proxy, wait::eventually};
+use testkit::{
+    proxy::{Protocol, Proxy},
+    wait::eventually,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -12,7 +15,7 @@ use tokio::{
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A server that sends back what it gets.
+/// A server that echoes.
 async fn echo() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
@@ -131,6 +134,59 @@ async fn the_proxy_goes_before_any_url() -> Result<()> {
     ensure!(
         postgres == format!("postgres://longshore:x@127.0.0.1:{port}/longshore"),
         "{postgres}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn connections_of_a_stalled_link_can_be_left_silent_for_good() -> Result<()> {
+    let proxy = Proxy::start(echo().await?).await?;
+    let mut old = TcpStream::connect(proxy.address()).await?;
+    say(&mut old).await?;
+    proxy.stall();
+    old.write_all(b"hello").await?;
+    proxy.heal_for_new();
+    say(&mut TcpStream::connect(proxy.address()).await?).await?;
+    let silent = timeout(Duration::from_millis(200), old.read(&mut [0; 1])).await;
+    ensure!(silent.is_err(), "an old connection speaks: {silent:?}");
+    ensure!(proxy.accepted() == 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_answer_can_be_swallowed() -> Result<()> {
+    let proxy = Proxy::start(echo().await?).await?;
+    proxy.swallow_answer(b"COMMIT");
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    say(&mut stream).await?;
+    ensure!(proxy.is_to_swallow());
+    stream.write_all(b"now COMMIT").await?;
+    let broken = timeout(LIMIT, stream.read(&mut [0; 1]))
+        .await
+        .context("the end was not felt")?;
+    ensure!(broken.is_err(), "it was answered: {broken:?}");
+    ensure!(!proxy.is_to_swallow());
+    say(&mut TcpStream::connect(proxy.address()).await?).await
+}
+
+#[tokio::test]
+async fn what_the_proxy_says_stands_between_whole_frames() -> Result<()> {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let proxy = Proxy::start_at(local, echo().await?, Protocol::Amqp).await?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    // A frame of two bytes in two pieces, and in between the proxy speaks.
+    stream.write_all(&[1, 0, 0, 0, 0, 0, 2, 7]).await?;
+    eventually(LIMIT, "somebody to be connected", || async {
+        proxy.block("no")
+    })
+    .await?;
+    stream.write_all(&[8, 0xCE]).await?;
+    let mut heard = [0; 25];
+    timeout(LIMIT, stream.read_exact(&mut heard)).await??;
+    let whole: &[u8] = &[1, 0, 0, 0, 0, 0, 2, 7, 8, 0xCE];
+    ensure!(
+        heard.starts_with(whole) || heard.ends_with(whole),
+        "a frame was torn: {heard:?}"
     );
     Ok(())
 }

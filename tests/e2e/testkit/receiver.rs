@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{
+use reqwest::Method;
+use testkit::{
     client::Client,
     receiver::{Answer, Receiver},
 };
-use reqwest::Method;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

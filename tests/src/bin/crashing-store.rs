@@ -1,5 +1,5 @@
-//! The store worker with a weak spot: an event that holds `kill the worker` ends the process at
-//! once, in the middle of its handler, as a stack overflow or the kernel would. One that holds
+//! The store worker with a weak spot. An event that holds `kill the worker` ends the process at
+//! once, in the middle of its handler, like a stack overflow or the kernel. An event that holds
 //! `kill a task` lets a background task panic. Everything around the handler is the product's own.
 
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use common::bootstrap::{self, Failure, Program};
 use common::outcome::Outcome;
-use common::runtime::{Handler, Received, Spec, Worker};
+use common::runtime::{Batch, Handler, Outcomes, Spec};
 use common::seal::Seal;
 use common::tasks;
 use common::topology::{Names, Stage};
@@ -21,7 +21,7 @@ struct Crashing(StoreEvents);
 
 #[async_trait]
 impl Handler for Crashing {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
         let holds = |text: &[u8]| {
             let bodies = batch.iter().map(|received| &received.message.body);
             let mut windows = bodies.flat_map(|body| body.windows(text.len()));
@@ -37,8 +37,8 @@ impl Handler for Crashing {
         self.0.handle(batch).await
     }
 
-    async fn probe(&self, dependency: &'static str) -> Result<(), String> {
-        self.0.probe(dependency).await
+    async fn probe(&self) -> Result<(), String> {
+        self.0.probe().await
     }
 }
 
@@ -48,18 +48,13 @@ fn main() -> ExitCode {
 
 async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
-    workers::serve(program, Some(Arc::clone(&store)), |program, broker| {
+    workers::serve(program, Some(Arc::clone(&store) as _), |program, broker| {
         let seal = Seal::of(&program.config)?;
         let destinations = program.config.destinations.clone();
         let handler = Crashing(StoreEvents::new(store, destinations, seal));
         let queue = Names::new(program.config.namespace.clone()).store();
         let spec = Spec::new(queue, program.config.stage(Stage::Store));
-        Ok(vec![Worker::new(
-            program,
-            Arc::clone(broker),
-            Arc::new(handler),
-            spec,
-        )])
+        Ok(vec![program.worker(broker, Arc::new(handler), spec)])
     })
     .await
 }

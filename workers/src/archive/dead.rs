@@ -1,4 +1,4 @@
-//! From a message on the dead queue to a dead letter. Whatever it is, it becomes one.
+//! From a message on the dead queue to a dead letter. Every message becomes one.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use common::topology::{Names, Stage, Topology};
 use operate::history::Judge;
 use time::OffsetDateTime;
 
-/// What stands for every queue that is not ours, where each would be one more label.
+/// The label of every queue that is not ours, as each would be one more label.
 const OTHER: &str = "other";
 
 /// The queues that a message can have died in.
@@ -19,6 +19,23 @@ pub(super) struct Places {
     names: Names,
     ours: HashSet<String>,
     judge: Judge,
+}
+
+/// Takes from a message what the archive has in columns of its own.
+fn strip(message: &mut Message) {
+    if let Some(body) = message.damage.take().and_then(|damage| damage.body) {
+        message.headers.set(header::CUT, body);
+    }
+    for name in [
+        header::REASON,
+        header::ERROR,
+        header::QUEUE,
+        header::FAILED_AT,
+        header::ROUTING_KEY,
+        header::DEATH,
+    ] {
+        message.headers.remove(name);
+    }
 }
 
 /// What is known of a death: from our own headers where a worker gave up, from the broker's where
@@ -40,7 +57,7 @@ impl Places {
         }
     }
 
-    /// The queue of a letter as a metric may have it: what outsiders write makes no label.
+    /// The queue of a letter as a metric's label: outsiders' texts never become labels.
     pub(super) fn label<'q>(&self, queue: &'q str) -> &'q str {
         if self.ours.contains(queue) {
             queue
@@ -57,19 +74,12 @@ impl Places {
             routing_key,
             ..
         } = received;
-        let death = self
-            .by_worker(received)
-            .or_else(|| self.by_broker(received))
-            .unwrap_or_else(|| self.by_nobody());
-        let death = self.with_damage(death, received);
+        let death = self.death(received);
         let (stage, destination) = self
             .names
             .stage_of(&death.queue)
             .unwrap_or((Stage::Archive, None));
-        let kind = message.kind.clone().or_else(|| {
-            let is_type = !routing_key.is_empty() && self.names.stage_of(routing_key).is_none();
-            is_type.then(|| routing_key.clone())
-        });
+        let mut kind = self.kind(received);
         let mut original = message.clone();
         if let Some(expiration) = expired_after(message) {
             original.expiration.get_or_insert(expiration);
@@ -79,30 +89,16 @@ impl Places {
             && trail.generation == 0
             && death.queue == self.names.validate();
         let entry_key = is_entry.then(|| entry_key(&original, trail, routing_key));
-        if let Some(body) = original.damage.take().and_then(|damage| damage.body) {
-            original.headers.set(header::CUT, body);
-        }
-        // What the archive has in columns of its own is not the message's.
-        for name in [
-            header::REASON,
-            header::ERROR,
-            header::QUEUE,
-            header::FAILED_AT,
-            header::ROUTING_KEY,
-            header::DEATH,
-        ] {
-            original.headers.remove(name);
-        }
+        strip(&mut original);
         let mut error = death.error;
         let mut routing_key = routing_key.clone();
-        let mut kind = kind;
         if was_refused(death.reason) || self.would_be_refused(received) {
             secrets::mask_message(&mut original);
             error = secrets::mask_text(&error);
             routing_key = secrets::mask_text(&routing_key);
             kind = kind.map(|kind| secrets::mask_text(&kind));
         }
-        // What came back, or was in hand when a worker died, may have been written and counted before.
+        // A message that came back, or was in hand when a worker died, may have been written and counted before.
         let is_counted = received.redelivered || trail.crashes > 0;
         DeadLetter {
             id,
@@ -127,12 +123,29 @@ impl Places {
         }
     }
 
+    /// What is known of the death of a message.
+    fn death(&self, received: &Received) -> Death {
+        let death = self
+            .by_worker(received)
+            .or_else(|| self.by_broker(received))
+            .unwrap_or_else(|| self.by_nobody());
+        self.with_damage(death, received)
+    }
+
+    /// The type of a message: its own word for it, or its routing key, unless that is a queue of ours.
+    fn kind(&self, received: &Received) -> Option<String> {
+        let key = &received.routing_key;
+        let is_type = !key.is_empty() && self.names.stage_of(key).is_none();
+        let kind = received.message.kind.clone();
+        kind.or_else(|| is_type.then(|| key.clone()))
+    }
+
     /// Whether validation has not seen it, and would refuse it: it expired at its door, say.
     fn would_be_refused(&self, received: &Received) -> bool {
         received.event().is_none() && !self.judge.would_take(received)
     }
 
-    /// What a worker tells. Nobody else's headers have come this far.
+    /// The death that a worker reports. Only our own headers come this far.
     fn by_worker(&self, received: &Received) -> Option<Death> {
         let headers = &received.message.headers;
         let queue = headers.text(header::QUEUE)?;
@@ -184,7 +197,7 @@ impl Places {
         })
     }
 
-    /// A death with what could not be read of its message, which is the reason where there is no other.
+    /// A death with the unreadable parts of its message, which are the reason if there is no other.
     fn with_damage(&self, death: Death, received: &Received) -> Death {
         let Some(damage) = received.damage() else {
             return death;

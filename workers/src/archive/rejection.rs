@@ -13,7 +13,7 @@ use common::canonical::stream_id;
 /// The rejection that a message is.
 ///
 /// # Errors
-/// It is none: only an outsider can have published it. It becomes a dead letter.
+/// It is not a rejection: only an outsider can have published it. It becomes a dead letter.
 pub(super) fn read(received: &Received, names: &Names) -> Result<NewRejection, Failure> {
     let none =
         |detail: &str| Failure::new(ReasonCode::Undecodable, format!("no rejection: {detail}"));
@@ -68,7 +68,7 @@ pub(super) fn read(received: &Received, names: &Names) -> Result<NewRejection, F
     })
 }
 
-/// What tells two rejections of one event apart: its data, not the moment it was sent at.
+/// The part that distinguishes two rejections of one event: its data, not its time.
 fn content(message: &Message) -> &[u8] {
     #[derive(serde::Deserialize)]
     struct Data<'d> {

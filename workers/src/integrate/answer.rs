@@ -1,4 +1,4 @@
-//! What a receiver's answer means.
+//! The meaning of a receiver's answer.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use common::reason::ReasonCode;
 use http::StatusCode;
 use time::OffsetDateTime;
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
     /// The receiver has it.
@@ -16,24 +16,24 @@ pub(super) enum Verdict {
     Later {
         /// Not before this long, because the receiver asked for it.
         after: Option<Duration>,
-        /// What failed.
+        /// The failure.
         failure: Failure,
     },
     /// No later attempt can succeed.
     Never(Failure),
 }
 
-/// What an HTTP status means.
+/// The meaning of an HTTP status.
 ///
 /// | status | means |
 /// |--|--|
 /// | 2xx | delivered |
 /// | 410 | the receiver is gone: never again |
 /// | 400, 405, 406, 411, 413, 414, 415, 417, 422, 431, 451, 501, 505 | it refuses this very request: never |
-/// | anything else: 3xx (never followed), 401, 403, 404, 408, 409, 429, 5xx … | it may take it later |
+/// | anything else: 3xx (never followed), 401, 403, 404, 408, 409, 429, 5xx … | may succeed later |
 ///
-/// 401, 403 and 404 are in the last row because that is what a receiver says while it is deployed
-/// or its keys are changed, which a retry outlives.
+/// 401, 403 and 404 are in the last row: receivers give these answers while they are deployed or
+/// their keys change, and a retry outlives that.
 pub(super) fn verdict(
     status: StatusCode,
     retry_after: Option<&str>,
@@ -55,8 +55,8 @@ pub(super) fn verdict(
     }
 }
 
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date in any of the three forms of section 5.6.7.
-/// What is neither asks for nothing, and neither does a date that has passed.
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date in any of the three forms of section 5.6.7. Any other
+/// text, or a date in the past, asks for nothing.
 fn wait_asked_for(text: &str, now: OffsetDateTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! One chain of attempts for one delivery, whatever becomes of links and processes.
+//! One chain of attempts for one delivery, over lost links and dead processes.
 //!
 //! An attempt is a message. Handling it takes four steps, and the process may die, or its link be lost, between
 //! any two of them:
@@ -8,30 +8,29 @@
 //! 3. the message of the next attempt is published (or the dead letter),
 //! 4. the message is acknowledged.
 //!
-//! Only a message that is acknowledged is gone, so there is always at least one message for a delivery that is
-//! not at rest. There may be more: the broker gives out a message again whose acknowledgement it did not get. What
-//! a copy does is decided by the number of its attempt and by the highest number that is recorded:
+//! Only an acknowledged message is gone, so there is always at least one message for a delivery that is not at rest.
+//! There may be more: the broker redelivers a message whose acknowledgement it did not get. The number of a copy's
+//! attempt and the highest recorded number decide its treatment:
 //!
-//! | its number | it came back | what happened before | it |
+//! | its number | it came back | the past | it |
 //! |--|--|--|--|
 //! | above the recorded one | either | step 2 was not reached | sends |
 //! | the recorded one | yes | the end came after step 2, maybe before step 3 | does step 3 again, without a request |
 //! | the recorded one | no | another message made this attempt, and has yet to do steps 3 and 4 | is dropped |
 //! | below the recorded one | either | another message made this attempt and step 3 | is dropped |
 //!
-//! - The end came before step 1 or 2: the first row. The receiver may get the request twice, under one
-//!   `webhook-id`: that is what *at least once* means.
+//! - The end came before step 1 or 2: the first row. The receiver may get the request twice, under one `webhook-id`:
+//!   that is the meaning of *at least once*.
 //! - The end came between 2 and 3: the second row. Without it the chain would end here.
 //! - The end came between 3 and 4: the second row as well, so there are two messages of the next attempt. The
 //!   first to arrive makes it. The other finds its number recorded, did not come back, and is dropped.
 //! - A message whose link is lost while its request is under way comes back while the first copy still runs. The
 //!   first one records its attempt, finds that the message is no longer its own and leaves step 3 to the copy.
 //!
-//! *Came back* is more than the broker's mark of a redelivery. A message that was put aside to be handled alone, or
-//! that a worker gave back as a copy, is a new message to the broker: its `crashes` or its `again` tell. `again` may
-//! come from the stage before as well, at the first attempt: then a second message goes on, to be dropped at the
-//! next. What makes a new message of a delivery that is on no queue at all gives it the recorded number of attempts,
-//! as if the last of them had failed just now.
+//! *Came back* is more than the broker's mark of a redelivery. A suspect, or a copy that a worker gave back, is a new
+//! message to the broker; its `crashes` or its `again` tell. `again` may also come from the stage before, at the first
+//! attempt: then a second message goes on, to be dropped at the next. A program that makes a new message for a delivery
+//! on no queue gives it the recorded number of attempts, as if the last of them had failed just now.
 
 use common::outcome::Failure;
 use common::reason::ReasonCode;
@@ -42,7 +41,7 @@ use time::OffsetDateTime;
 
 use super::answer::{Verdict, verdict};
 
-/// What a message asks for, in view of what is recorded of its delivery.
+/// The action for a message, in view of the recorded attempts of its delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     /// Send the request.
@@ -84,7 +83,7 @@ pub(super) fn step(
     }
 }
 
-/// What came of the last attempt. What the receiver asked for with `Retry-After` is not recorded.
+/// The result of the last attempt. The receiver's `Retry-After` is not recorded.
 fn recorded(record: &DeliveryRecord, now: OffsetDateTime) -> Verdict {
     let status = record
         .last_status_code

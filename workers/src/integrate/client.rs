@@ -43,7 +43,7 @@ pub(super) struct Client {
     fresh: Pool,
 }
 
-/// What came back.
+/// The answer of a receiver.
 pub(super) enum Answer {
     /// An answer whose head could be read.
     Whole(Response<Incoming>),
@@ -51,7 +51,7 @@ pub(super) enum Answer {
     StatusOnly(StatusCode),
 }
 
-/// An answer, and what it took.
+/// An answer, and its cost.
 pub(super) struct Answered {
     pub(super) answer: Answer,
     /// The request was sent twice: the first time over a connection that was kept too long.
@@ -99,14 +99,14 @@ impl Client {
         Ok(Self { kept, fresh })
     }
 
-    /// Sends what `request` makes. It is sent again, once, over a new connection, where the receiver had given the
-    /// first one up just then ([`is_given_up`]). The receiver may have got the request all the same, and would know
-    /// it by its `webhook-id`.
+    /// Sends the request that `request` makes. If the receiver had just closed the connection ([`is_given_up`]), the
+    /// request is sent once more over a new one. The receiver may have got the first request, and would know the second
+    /// by its `webhook-id`.
     ///
     /// Dropped before the answer is there, it leaves a connection that is not used again.
     ///
     /// # Errors
-    /// There is no answer.
+    /// No answer came.
     pub(super) async fn send(
         &self,
         request: impl Fn() -> Request<Full<Bytes>>,
@@ -127,7 +127,7 @@ impl Client {
     }
 }
 
-/// What had come over a connection before the answer to a request.
+/// The bytes that came over a connection before the answer to a request.
 #[derive(Clone, Copy, Default)]
 struct Before {
     /// The answer to another request.
@@ -188,8 +188,8 @@ fn is_given_up(answer: &Result<Answer, legacy::Error>, before: Before) -> bool {
     }
 }
 
-/// A request whose answer is waited for. A connection that let it wait in vain is not used again: what is silent
-/// for one request is silent for the next, and over HTTP/2 all of them share it.
+/// A request that waits for its answer. A connection that let it wait in vain is not used again: a connection silent
+/// for one request is silent for the next, and over HTTP/2 all requests share it.
 struct UnderWay {
     capture: CaptureConnection,
     is_over: bool,
@@ -223,7 +223,7 @@ fn is_refused(error: &legacy::Error) -> bool {
     })
 }
 
-/// Whether it was the connection that ended, and not what came over it.
+/// Whether the connection itself ended, rather than sending a bad answer.
 fn is_broken_off(error: &legacy::Error) -> bool {
     !error.is_connect()
         && causes(error).any(|cause| {

@@ -1,4 +1,4 @@
-//! What delivering means: check, wait for a turn, send, write down, say what came of it.
+//! Making a delivery: check, wait for a turn, send, record, return the outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use common::config::Destination;
 use common::event::{Trail, header, now};
 use common::outcome::{Failure, Outcome};
 use common::retry;
-use common::runtime::{Handler, Received};
+use common::runtime::{Batch, Handler, Outcomes, Received};
 use common::store::{Attempt, DeliveryKey, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
 use ipnet::IpNet;
@@ -24,12 +24,12 @@ use super::webhook::{UnusableWebhook, Webhook};
 use crate::database::refused;
 use common::canonical::passed_on;
 
-/// How long a delivery of which there was no copy may wait for its turn. After that the database is asked: a link may
-/// have been lost meanwhile, or the process frozen, and another process may have delivered it.
+/// How long a delivery without a copy may wait for its turn before the database is asked. In a longer wait the link may
+/// have been lost, or the process frozen, and another process may have made the delivery.
 const KNOWN_FOR: Duration = Duration::from_secs(5);
 
-/// The same where there may be a copy: as long as it takes to get a place that is free. The database is asked again
-/// right before the request if it was longer, since the process that has the copy may have recorded it.
+/// How long a delivery that may have a copy may wait: the time to take a free place. After a longer wait the database
+/// is asked again right before the request, since the process that has the copy may have recorded it.
 const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// How long a delivery that found no place in time is put off.
@@ -110,9 +110,9 @@ impl Deliver {
         }
         let prepared = tokio::select! {
             biased;
-            // What has not begun when the program is told to stop, somebody else does.
+            // Another process makes the deliveries that have not begun when this program must stop.
             () = received.claim.called_back() => return Ok(Outcome::GiveBack),
-            // Waiting is no attempt, and the broker does not let a message be in hand for ever.
+            // Waiting is not an attempt, and the broker bounds how long a message may be in hand.
             prepared = tokio::time::timeout(LONGEST_TURN, self.prepare(&key, received)) => {
                 prepared.unwrap_or(Ok(Prepared::Over(Outcome::Snooze(NO_PLACE))))?
             }
@@ -126,15 +126,15 @@ impl Deliver {
         drop(place);
         self.recorder.record(attempt).await?;
         drop(turn);
-        // Its copy finds what is recorded, and goes on from there: two would make two chains of retries.
+        // Its copy finds the recorded attempt, and goes on from there: two would make two chains of retries.
         if verdict != Verdict::Delivered && !received.claim.holds().await {
             return Ok(Outcome::GiveBack);
         }
         Ok(outcome_of(verdict))
     }
 
-    /// Waits until it is the delivery's turn, and makes sure right before it that there is still a request to send,
-    /// that it is ours to send, and that it can be recorded.
+    /// Waits for the delivery's turn. Right before it, makes sure that the request is still due, that it is ours, and
+    /// that it can be recorded.
     async fn prepare(
         &self,
         key: &DeliveryKey,
@@ -142,8 +142,8 @@ impl Deliver {
     ) -> Result<Prepared<'_>, StoreError> {
         let over = |outcome| Ok(Prepared::Over(outcome));
         let turn = self.turns.take(key).await;
-        // Of a fresh event there can be no copy from before this process began to remember. Of any other the
-        // database knows, and it is asked for any while it may be down: what cannot be recorded is not sent.
+        // A fresh event cannot have a copy from before this process began to remember. The database knows the copies of
+        // any other event. It is also asked while it may be down: an attempt that cannot be recorded is not made.
         let is_first = received.is_fresh() && !turn.is_tried();
         if !(is_first && self.recorder.is_sure())
             && let Some(outcome) = self.look_up(key, received).await?
@@ -174,7 +174,7 @@ impl Deliver {
         Ok(Prepared::Ready { turn, place })
     }
 
-    /// Asks the database what is left to do. `None` is a request to send.
+    /// Asks the database for the rest of the delivery. `None` is a request to send.
     async fn look_up(
         &self,
         key: &DeliveryKey,
@@ -221,7 +221,7 @@ impl Deliver {
     }
 }
 
-/// What follows from what came of an attempt.
+/// The outcome of an attempt.
 fn outcome_of(verdict: Verdict) -> Outcome {
     match verdict {
         Verdict::Delivered => Outcome::Done,
@@ -230,9 +230,8 @@ fn outcome_of(verdict: Verdict) -> Outcome {
     }
 }
 
-/// What the receiver knows the delivery by: the same in every attempt and every replay, so that a receiver that
-/// did take it can tell. Another one only where an operator asked for that. Holds no dot, as Standard Webhooks
-/// asks.
+/// The receiver's key for the delivery: equal in every attempt and every replay, so that a receiver can recognise an
+/// earlier delivery. Only an operator's choice makes another one. It holds no dot, as Standard Webhooks asks.
 fn webhook_id(key: &DeliveryKey, trail: &Trail) -> String {
     match trail.new_id {
         0 => key.event.to_string(),
@@ -242,15 +241,15 @@ fn webhook_id(key: &DeliveryKey, trail: &Trail) -> String {
 
 #[async_trait]
 impl Handler for Deliver {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for received in batch {
-            outcomes.push(self.deliver(received).await.unwrap_or_else(refused));
-        }
-        outcomes
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
+        let outcomes = batch.answer_one_by_one(|received| async move {
+            let delivered = self.deliver(received).await;
+            delivered.unwrap_or_else(refused)
+        });
+        Ok(outcomes.await)
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         // What was sent is recorded before anything else is taken in hand.
         let caught_up = self.recorder.catch_up().await;
         caught_up.map_err(|error| error.to_string())?;

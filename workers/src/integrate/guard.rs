@@ -19,7 +19,7 @@ use url::{Host, Url};
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     allow: Arc<[IpNet]>,
-    /// Plain `http`: only what the operator names.
+    /// Plain `http`: only to addresses that the operator names.
     named_only: bool,
 }
 
@@ -132,7 +132,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    // Global unicast is 2000::/3; what else there is, is for some special purpose.
+    // Global unicast is 2000::/3; all other ranges have a special purpose.
     let global = segments[0] & 0xe000 == 0x2000;
     let special = match segments[0] {
         // Protocol assignments such as Teredo, and documentation.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Gives turns, one every interval. There is no burst: a burst would be all that the rate is there to prevent.
+/// Gives turns, one every interval. There are no bursts: the rate is there to prevent them.
 pub(super) struct Pace {
     interval: Duration,
     /// The earliest moment of the next turn.
@@ -51,7 +51,7 @@ mod tests {
         let taken: Vec<_> = (0..4).map(|_| pace.take(LONGEST)).collect();
         let at = |seconds| Ok(began + Duration::from_secs(seconds));
         assert_eq!(taken, [at(0), at(2), at(4), Err(Duration::from_secs(6))]);
-        // What was refused has taken nothing.
+        // A refused caller has taken nothing.
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(pace.take(LONGEST), at(6));
         // A pause saves up no turns.

@@ -1,8 +1,8 @@
-//! Writing attempts down: what was sent is never forgotten for want of a database.
+//! Recording attempts: no attempt is forgotten during an outage of the database.
 //!
-//! A request that was made and is not recorded would be made again. So nothing is sent while it is uncertain
-//! whether it could be recorded, and what could not be recorded is kept here until it is: the worker holds
-//! meanwhile, and goes on only when the database has it.
+//! A request that was made and is not recorded would be made again. So nothing is sent while it is uncertain whether
+//! the database takes the record. An attempt that could not be recorded is kept here until it is. Meanwhile the worker
+//! holds.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use common::retry::Waits;
 use common::store::{Attempt, DeliveryKey, DeliveryRecord, Store, StoreError};
 
 use super::together::Together;
+use crate::database::is_for_later;
 
 /// How long attempts gather under load before they are written down. No receiver waits for it, and an
 /// attempt that is not yet recorded takes no place from another.
@@ -34,7 +35,7 @@ pub(super) struct Recorder {
     known: Together<DeliveryKey, Option<DeliveryRecord>>,
     recorded: Together<Attempt, ()>,
     discarded: Together<DeliveryKey, ()>,
-    /// When the database has last done what it was asked for; `None` after it did not.
+    /// When the database last answered; `None` after a failure.
     answered: Mutex<Option<Instant>>,
     /// Attempts that were made and could not be written down yet.
     unrecorded: Mutex<Vec<Attempt>>,
@@ -82,7 +83,7 @@ impl Recorder {
         open(&self.answered).is_some_and(|at| at.elapsed() < TRUSTED)
     }
 
-    /// What is recorded of a delivery. What was not written down yet is written down before.
+    /// The record of a delivery. Records that were kept here are written first.
     ///
     /// # Errors
     /// The database cannot say.
@@ -107,7 +108,7 @@ impl Recorder {
     /// # Errors
     /// It is not recorded. Where the database is not available, the attempt is kept for [`Recorder::catch_up`].
     pub(super) async fn record(&self, attempt: Attempt) -> Result<(), StoreError> {
-        // It is not forgotten, whatever becomes of the caller.
+        // The attempt is kept even if the caller is dropped.
         let kept = Kept::new(self, attempt);
         let recorded = self
             .noted(self.recorded.request(kept.attempt.clone()))
@@ -132,7 +133,7 @@ impl Recorder {
         Err(error)
     }
 
-    /// Writes down what could not be written down before.
+    /// Writes the attempts down that could not be recorded before.
     ///
     /// # Errors
     /// The database is still not available.
@@ -157,7 +158,7 @@ impl Recorder {
                     return Err(error);
                 }
                 Err(error) => {
-                    // It is refused for what it is: it would be refused for ever.
+                    // The database refuses the record itself, and always would.
                     tracing::error!(
                         event.id = %kept.attempt.key.event,
                         destination.name = kept.attempt.key.destination,
@@ -210,11 +211,6 @@ impl Drop for Kept<'_> {
             open(&self.recorder.unrecorded).push(self.attempt.clone());
         }
     }
-}
-
-/// Whether recording may succeed when the database is there again, as it should be.
-fn is_for_later(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unavailable(_) | StoreError::Schema(_))
 }
 
 fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

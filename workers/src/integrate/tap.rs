@@ -1,5 +1,5 @@
-//! What went over a connection, seen from below the HTTP client: whether it was used before, and how an answer
-//! began that the client cannot read to the end of its head.
+//! The traffic of a connection, seen from below the HTTP client. It shows whether the connection was used before, and
+//! the beginning of an answer whose head the client cannot read to the end.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// How many bytes of an answer's beginning are kept: enough for `HTTP/1.1 200 `.
 const BEGINNING: usize = 16;
 
-/// What is known of one connection. The client hands it out with the connection's other properties.
+/// The facts of one connection. The client hands them out with the connection's other properties.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<State>>);
 
@@ -30,14 +30,14 @@ struct State {
     line: usize,
     /// Something came since the last request was begun.
     has_come: bool,
-    /// What is written next belongs to the next request.
+    /// The next bytes written belong to the next request.
     is_answered: bool,
-    /// Many requests share it, and what comes does not tell for which.
+    /// Many requests share the connection, and bytes do not show their request.
     is_shared: bool,
 }
 
 impl Seen {
-    /// What is known of the connection that a request went over; `None` where there was none.
+    /// The facts of the connection that a request went over; `None` without a connection.
     pub(super) fn of(capture: &CaptureConnection) -> Option<Self> {
         let mut extras = Extensions::new();
         let connection = capture.connection_metadata();
@@ -59,7 +59,7 @@ impl Seen {
         self.state().answers > 0
     }
 
-    /// Whether nothing has come for the request that is under way. What comes over HTTP/2 may be for others.
+    /// Whether no byte has come for the request under way. Bytes over HTTP/2 may be for others.
     pub(super) fn is_silent(&self) -> bool {
         let state = self.state();
         state.is_shared || state.is_answered || !state.has_come

@@ -1,6 +1,11 @@
 //! Many small requests to the database made as one: whoever comes while a batch is on its way is in
 //! the next one. What nobody waits for gathers a little longer under load; alone, nobody waits for
 //! company.
+//!
+//! The batches of the runtime will not do. It batches events, and a delivery is asked about, sent and recorded when
+//! its own turn comes and its own receiver answers. In a batch of events all would wait for the slowest, and where
+//! one of them fails the batch, the runtime would handle, and so send, each of them again. What can be batched is
+//! what the database is asked and told around each request.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,11 +15,13 @@ use common::store::StoreError;
 use common::tasks;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::database::is_for_later;
+
 /// Maximum of requests in one batch.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// How many requests in a batch mean load: the next one may gather.
-const BUSY: usize = 8;
+const BUSY_BATCH: usize = 8;
 
 /// The answer to one request.
 type Answer<O> = Result<O, StoreError>;
@@ -37,7 +44,7 @@ where
         F: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
         I: Clone,
     {
-        let (requests, queue) = mpsc::channel(4 * BATCH);
+        let (requests, queue) = mpsc::channel(4 * MAX_BATCH);
         tasks::spawn("requests to the database", work(gather, make, queue));
         Self(requests)
     }
@@ -60,21 +67,21 @@ where
 {
     loop {
         let mut requests = Vec::new();
-        if queue.recv_many(&mut requests, BATCH).await == 0 {
+        if queue.recv_many(&mut requests, MAX_BATCH).await == 0 {
             return;
         }
-        let busy = requests.len() >= BUSY;
+        let busy = requests.len() >= BUSY_BATCH;
         let (inputs, askers): (Vec<I>, Vec<_>) = requests.into_iter().unzip();
         let inputs = Arc::new(inputs);
         match make(Arc::clone(&inputs)).await {
             Ok(outputs) => {
                 for (asker, output) in askers.into_iter().zip(outputs) {
-                    // Whoever is gone was called off.
+                    // An asker that is gone was cancelled.
                     let _ = asker.send(Ok(output));
                 }
             }
             // One of them may be to blame: each for itself then.
-            Err(StoreError::Data(_) | StoreError::Fault(_)) if inputs.len() > 1 => {
+            Err(error) if inputs.len() > 1 && !is_for_later(&error) => {
                 for (asker, input) in askers.into_iter().zip(inputs.iter()) {
                     let answer = make(Arc::new(vec![input.clone()])).await;
                     let _ = asker.send(answer.and_then(|outputs| {

@@ -1,4 +1,4 @@
-//! Turns: two copies of one delivery are never under way at once in one process, and a copy that
+//! Turns: two copies of one delivery are never under way at once in one process. A copy that
 //! follows soon after is known here as one.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -8,7 +8,7 @@ use common::event::EventId;
 use common::store::DeliveryKey;
 use tokio::sync::OwnedMutexGuard;
 
-/// What tells deliveries to one destination apart: the event, and how often it has been replayed.
+/// The key of a delivery to one destination: the event, and how often it has been replayed.
 type Key = (EventId, u32);
 
 /// How many deliveries are remembered once they were tried.
@@ -19,7 +19,7 @@ const REMEMBERED: usize = 4096;
 struct Book {
     under_way: HashMap<Key, Arc<tokio::sync::Mutex<()>>>,
     tried: HashSet<Key>,
-    /// What is in `tried`, the oldest first.
+    /// The keys in `tried`, the oldest first.
     order: VecDeque<Key>,
 }
 

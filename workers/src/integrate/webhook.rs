@@ -1,4 +1,4 @@
-//! One webhook: a signed `POST`, bounded in time and in what is read of the answer.
+//! One webhook: a signed `POST`, bounded in time and in the length of the answer.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use super::answer::{Verdict, verdict};
 use super::client::{Answer, Client};
 use super::guard::{Forbidden, Guard};
 
-/// Maximum of an answer's body that is read, in bytes; what is over that is left unread.
+/// Maximum of an answer's body that is read, in bytes; the rest is left unread.
 const MOST_READ: usize = 16 * 1024;
 /// How long the body of an answer is waited for once its status is there.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ pub(super) struct Webhook {
 #[error("the webhook cannot be used: {0}")]
 pub struct UnusableWebhook(String);
 
-/// What came of one call.
+/// The result of one call.
 pub(super) struct Sent {
     pub(super) verdict: Verdict,
     pub(super) status: Option<u16>,
@@ -209,7 +209,7 @@ impl Webhook {
             (TRACEPARENT, context.parent.as_deref()),
             (TRACESTATE, context.state.as_deref()),
         ] {
-            // Only a trace's context, which is a publisher's, can be no header: then it stays behind.
+            // Only a trace context can fail to be a header, as it is a publisher's: then it is left out.
             if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
                 headers.insert(name, value);
             }

@@ -19,7 +19,7 @@ use common::canonical::{Canonical, read, stream_id};
 /// The rows of an event.
 ///
 /// # Errors
-/// It is no event that validation can have let through: a dead letter.
+/// Validation cannot have let this event through: a dead letter.
 pub(super) fn rows(
     received: &Received,
     destinations: &[Destination],
@@ -62,7 +62,7 @@ pub(super) fn rows(
     })
 }
 
-/// What a signup's row is made of. What has no column of its own is kept as it was written.
+/// The parts of a signup's row. Parts without a column of their own are kept as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SignupData<'d> {
@@ -76,7 +76,7 @@ struct SignupData<'d> {
     attributes: Option<&'d RawValue>,
 }
 
-/// What the row of a request for processing is made of.
+/// The parts of a processing request's row.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProcessingData<'d> {

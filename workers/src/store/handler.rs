@@ -1,17 +1,17 @@
-//! What storing means.
+//! The store stage's handler.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::broker::Publication;
 use common::config::Destination;
 use common::event::{Trail, header};
 use common::message::Message;
 use common::outcome::{Failure, FieldError, Outcome, Rejection};
+use common::publication::Publication;
 use common::reason::ReasonCode;
-use common::runtime::{Handler, Received};
+use common::runtime::{Batch, Handler, Outcomes, Received};
 use common::seal::Seal;
-use common::store::{NewEvent, Store, StoreError, Stored};
+use common::store::{NewEvent, Store, Stored};
 use common::topology::Fact;
 
 use super::details::rows;
@@ -34,32 +34,11 @@ impl StoreEvents {
             seal,
         }
     }
-
-    /// Stores a batch; where the database refuses somebody's data, one by one, so that a poisoned
-    /// event never fails its neighbours.
-    async fn store(&self, events: &Arc<[NewEvent]>) -> Vec<Result<Stored, StoreError>> {
-        match self.store.store(Arc::clone(events)).await {
-            Ok(stored) => stored.into_iter().map(Ok).collect(),
-            Err(StoreError::Data(_) | StoreError::Fault(_)) if events.len() > 1 => {
-                let mut each = Vec::with_capacity(events.len());
-                for one in events.iter() {
-                    each.push(match self.store.store([one.clone()].into()).await {
-                        Ok(stored) => stored.first().copied().ok_or_else(|| {
-                            StoreError::Fault("nothing said of the event".to_owned())
-                        }),
-                        Err(error) => Err(error),
-                    });
-                }
-                each
-            }
-            Err(error) => events.iter().map(|_| Err(error.clone())).collect(),
-        }
-    }
 }
 
 #[async_trait]
 impl Handler for StoreEvents {
-    async fn handle(&self, batch: &[Received]) -> Vec<Outcome> {
+    async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
         let mut events = Vec::with_capacity(batch.len());
         let readable: Vec<Result<(), Failure>> = batch
             .iter()
@@ -70,56 +49,53 @@ impl Handler for StoreEvents {
         let stored = if events.is_empty() {
             Vec::new()
         } else {
-            self.store(&events).await
+            let stored = self.store.store(Arc::clone(&events)).await;
+            stored.map_err(refused)?
         };
+        let mut readable = readable.into_iter();
         let mut stored = events.iter().zip(stored);
-        batch
-            .iter()
-            .zip(readable)
-            .map(|(received, readable)| match readable {
-                Err(failure) => Outcome::Dead(failure),
-                Ok(()) => match stored.next() {
-                    Some((event, stored)) => outcome(received, event, stored),
-                    None => unanswered(),
-                },
-            })
-            .collect()
+        Ok(batch.answer(|received| match readable.next() {
+            Some(Err(failure)) => Outcome::Dead(failure),
+            _ => match stored.next() {
+                Some((event, stored)) => outcome(received, event, stored),
+                None => unanswered(),
+            },
+        }))
     }
 
-    async fn probe(&self, _: &'static str) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), String> {
         self.store.ready().await.map_err(|error| error.to_string())
     }
 }
 
-fn outcome(received: &Received, event: &NewEvent, stored: Result<Stored, StoreError>) -> Outcome {
+fn outcome(received: &Received, event: &NewEvent, stored: Stored) -> Outcome {
     let next = || Outcome::Next(vec![stored_event(received, event, received.onward())]);
     match stored {
-        Ok(Stored::New) => next(),
+        Stored::New => next(),
         // Sent twice: the message that brought the row in has the duty to hand it on, and it will,
         // in this life or when it is given out again. This one has it only if it may be that one.
-        Ok(Stored::Before) if received.is_fresh() => Outcome::Done,
-        Ok(Stored::Before) => next(),
+        Stored::Before if received.is_fresh() => Outcome::Done,
+        Stored::Before => next(),
         // It may have gone on long ago, or it has to go on now: later stages ask.
-        Ok(Stored::NewOrBefore) => {
+        Stored::NewOrBefore => {
             let trail = Trail {
                 again: true,
                 ..received.onward()
             };
             Outcome::Next(vec![stored_event(received, event, trail)])
         }
-        Ok(Stored::Conflict) => rejected(
+        Stored::Conflict => rejected(
             passed_on(received, event),
             ReasonCode::IdempotencyConflict,
             "",
             "expected the content that came first under this id or key, found another",
         ),
-        Ok(Stored::EmailTaken) => rejected(
+        Stored::EmailTaken => rejected(
             passed_on(received, event),
             ReasonCode::EmailTaken,
             "/email",
             "expected an address that nobody has signed up with, found one that is taken",
         ),
-        Err(error) => refused(error),
     }
 }
 

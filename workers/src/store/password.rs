@@ -8,8 +8,8 @@ use common::outcome::Failure;
 use common::seal::Seal;
 use secrecy::ExposeSecret as _;
 
-/// The hash of an event, and its canonical form without it. What stands in the data was put there by a
-/// program of an earlier version, or by an operator who mended the event: it counts.
+/// The hash of an event, and its canonical form without it. A hash in the data was put there by a program of an earlier
+/// version, or by an operator who mended the event: it counts.
 ///
 /// # Errors
 /// It is sealed and does not open: a dead letter, which can be replayed once the key is there.
@@ -27,7 +27,7 @@ pub(super) fn open<'m>(
                 PasswordHash::Given(hash) => Some(hash.expose_secret().to_owned()),
                 _ => None,
             };
-            // What was read a moment ago can be written.
+            // A value that was read a moment ago can be written.
             return Ok((hash, serde_json::to_vec(event).unwrap_or_default().into()));
         }
     };

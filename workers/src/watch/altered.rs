@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Post;
 
-/// Capacity for entry keys. Beyond it the count begins anew: then a letter from before may stand for an entry once
+/// Capacity for entry keys. Beyond it the count starts again: then a letter from before may stand for an entry once
 /// more, unless it is clearly older.
 const MAX_KEYS: usize = 50_000;
 

@@ -11,13 +11,13 @@ use super::found;
 /// A clock that is kept right by small steps moves less than this between two looks.
 const JUMP: time::Duration = time::Duration::seconds(3);
 
-/// How long a jump is told of.
+/// How long a jump is reported.
 const TOLD: Duration = Duration::from_secs(600);
 
 /// How far ahead of the wall clock the broker's file may be.
 const AHEAD: Duration = Duration::from_secs(60);
 
-/// What the clocks showed at the last look.
+/// The clocks at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     before: Option<(Instant, OffsetDateTime)>,

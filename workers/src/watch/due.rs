@@ -28,7 +28,7 @@ const MAX_SENT: usize = 500;
 /// How long an attempt takes beside the receiver's own time, until it is recorded.
 const BESIDE: Duration = Duration::from_secs(5);
 
-/// How far the watch has come with what is due.
+/// The watch's position in the due deliveries.
 #[derive(Debug)]
 pub(super) struct DueWatch {
     /// Nothing that became due before is due still.
@@ -47,7 +47,7 @@ impl Default for DueWatch {
 }
 
 impl DueWatch {
-    /// Looks at the next page of what is due, and sends again what is lost of it.
+    /// Looks at the next page of due deliveries, and sends the lost ones again.
     pub(super) async fn look(
         &mut self,
         post: &Post,
@@ -100,7 +100,7 @@ impl DueWatch {
         due: &[DueDelivery],
         now: OffsetDateTime,
     ) -> Result<Vec<(&'p Destination, Vec<DueDelivery>)>, Failure> {
-        // First by what costs nothing to know.
+        // First by the facts that cost nothing to know.
         let mut suspected = Vec::new();
         let mut last_attempts = None;
         for destination in &post.config.destinations {
@@ -207,25 +207,32 @@ async fn send_again(
         .into_iter()
         .map(|repair| (repair.key.clone(), repair))
         .collect();
-    let key = |it: &DueDelivery| RepairKey {
-        subject: it.key.event.uuid(),
-        destination: Some(it.key.destination.clone()),
-        generation: it.key.generation,
-    };
     let may_go = |it: &&DueDelivery| {
-        repairs.get(&key(it)).is_none_or(|repair| {
+        repairs.get(&repair_key(it)).is_none_or(|repair| {
             let ago = OffsetDateTime::now_utc() - repair.last_at;
             may_send_again(repair.sent, ago.try_into().unwrap_or_default())
         })
     };
     let sent_before = lost
         .iter()
-        .filter(|it| repairs.contains_key(&key(it)))
+        .filter(|it| repairs.contains_key(&repair_key(it)))
         .count();
     if !queues.exists(&queue) {
         return Ok(sent_before);
     }
     let now: Vec<&DueDelivery> = lost.iter().filter(may_go).take(MAX_SENT).collect();
+    publish_again(post, &queue, destination, now).await?;
+    Ok(sent_before)
+}
+
+/// Sends those of which the database still has the event.
+async fn publish_again(
+    post: &Post,
+    queue: &str,
+    destination: &Destination,
+    now: Vec<&DueDelivery>,
+) -> Result<(), Failure> {
+    let watching = post.store.watching();
     let events: Vec<EventId> = now.iter().map(|it| it.key.event).collect();
     let bodies: HashMap<EventId, StoredBody> = watching
         .stored_bodies(&events)
@@ -239,13 +246,13 @@ async fn send_again(
         .filter_map(|it| Some((it, bodies.get(&it.key.event)?)))
         .collect();
     if ready.is_empty() {
-        return Ok(sent_before);
+        return Ok(());
     }
     // Before they are sent: killed in between they wait a minute, and are never sent in a loop.
-    let keys: Vec<RepairKey> = ready.iter().map(|(it, _)| key(it)).collect();
+    let keys: Vec<RepairKey> = ready.iter().map(|(it, _)| repair_key(it)).collect();
     watching.record_repairs(&keys).await?;
     let publications = ready.iter().map(|(it, body)| Publication {
-        to: Address::Queue(queue.clone()),
+        to: Address::Queue(queue.to_owned()),
         message: as_stored(body, it, &new_ids),
     });
     let answers = post.broker.publish_all(publications.collect()).await;
@@ -257,7 +264,16 @@ async fn send_again(
         "deliveries that were due and in no queue are on their way again"
     );
     match answers.into_iter().find_map(Result::err) {
-        None | Some(PublishError::Unroutable { .. } | PublishError::Invalid(_)) => Ok(sent_before),
+        None | Some(PublishError::Unroutable { .. } | PublishError::Invalid(_)) => Ok(()),
         Some(error) => Err(Failure::Unreachable(error.to_string())),
+    }
+}
+
+/// What the repairs of a delivery are counted by.
+fn repair_key(due: &DueDelivery) -> RepairKey {
+    RepairKey {
+        subject: due.key.event.uuid(),
+        destination: Some(due.key.destination.clone()),
+        generation: due.key.generation,
     }
 }

@@ -1,4 +1,4 @@
-//! Following the history: what was accepted and is nowhere goes on its way again.
+//! Following the history: accepted events that are nowhere go on their way again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -33,7 +33,7 @@ const MAX_OPEN: usize = 1_000;
 /// How long one round reads at most.
 const READING: Duration = Duration::from_secs(3);
 
-/// From so many waiting messages on workers are behind, and one round reads no more than so many entries: they need
+/// From this many waiting messages on, workers are behind, and one round reads at most `READ_BEHIND` entries: they need
 /// the processor more.
 const BEHIND: u64 = 2_000;
 const READ_BEHIND: usize = 1_000;
@@ -52,13 +52,13 @@ struct Open {
     overtaken_at: Option<Instant>,
 }
 
-/// How far the history was followed, and what is open of it.
+/// The position in the history, and its open events.
 #[derive(Debug)]
 pub(super) struct Follower {
     /// The last entry that was read.
     read: Option<u64>,
     open: BTreeMap<u64, Open>,
-    /// What died under another spelling.
+    /// The letters whose entry has another spelling.
     altered: Altered,
     /// The newest entry that a table knows.
     settled: Option<u64>,
@@ -83,7 +83,7 @@ impl Follower {
         }
     }
 
-    /// Reads on, looks up what is open, and sends again what is lost. `queues` were looked at before.
+    /// Reads on, looks open events up, and sends lost ones again. `queues` were looked at before.
     pub(super) async fn look(
         &mut self,
         post: &Post,
@@ -165,7 +165,7 @@ impl Follower {
                 };
                 self.open.insert(offset, open);
             }
-            // Only now: what was not looked up is read again.
+            // Only now: entries that were not looked up are read again.
             self.read = if is_gone { None } else { read.or(self.read) };
             if ended && left > 0 {
                 return Ok(true);
@@ -206,7 +206,7 @@ impl Follower {
         Ok(())
     }
 
-    /// The places of what is lost.
+    /// The places of the lost events.
     async fn lost(&self, post: &Post, queues: &Queues, now: Instant) -> Result<Vec<u64>, Failure> {
         let names = &post.names;
         let on_the_way = [
@@ -246,7 +246,7 @@ impl Follower {
         Ok(lost.iter().map(|open| open.identity.offset).collect())
     }
 
-    /// Sends what is lost to validation again, each now and then; says how many were sent before.
+    /// Sends lost events to validation again, each now and then; returns how many were sent before.
     async fn send_again(
         &self,
         post: &Post,
@@ -354,7 +354,7 @@ async fn known(
         if completed { &mut done } else { &mut rest }.push(event);
     }
     known.extend(done.iter().map(|(offset, _)| *offset));
-    let standings = post.store.at_rest(&ids(&rest)).await?;
+    let standings = post.store.standings(&ids(&rest)).await?;
     let stand = rest.iter().zip(standings);
     known.extend(stand.filter_map(|((offset, _), standing)| standing.map(|_| *offset)));
     Ok(known)

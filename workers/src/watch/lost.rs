@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use common::retry::RetryPolicy;
 
-/// How often one thing is sent again at most, and how long after the first time the second comes; each further
-/// time takes four times as long.
+/// Maximum number of times that one thing is sent again, and the wait before the second time. Each further wait is four
+/// times as long.
 const MAX_SENT: u32 = 5;
 const SECOND: Duration = Duration::from_secs(60);
 
-/// What is known of an event that no table knows.
+/// The facts of an event that no table knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EventSigns {
     /// How long it is known to be in the history.
@@ -32,7 +32,7 @@ impl EventSigns {
     }
 }
 
-/// What is known of a delivery that is due.
+/// The facts of a due delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DeliverySigns {
     /// How long ago it became due, or was last tried.
@@ -41,20 +41,20 @@ pub(super) struct DeliverySigns {
     pub(super) empty_for: Option<Duration>,
     /// Whether a worker consumes the queue.
     pub(super) is_consumed: bool,
-    /// How long ago the last attempt at the destination began; `None` where there was none lately.
+    /// How long ago the last attempt at the destination began; `None` without a recent one.
     pub(super) quiet_for: Option<Duration>,
-    /// How long at most there is no attempt while a worker has deliveries in hand.
+    /// Maximum pause between attempts while a worker has deliveries in hand.
     pub(super) longest_pause: Duration,
     /// How long at most a worker has one delivery in hand.
     pub(super) longest_in_hand: Duration,
-    /// What is known of messages that wait out a delay.
+    /// The messages that wait out a delay.
     pub(super) delays: Delays,
 }
 
-/// What is known of messages that wait out a delay.
+/// A view of the messages that wait out a delay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delays {
-    /// All of them were seen, and it is none of them.
+    /// All of them were seen, and the delivery is not among them.
     Seen,
     /// It is one of them.
     Found,
@@ -71,8 +71,8 @@ impl DeliverySigns {
         if self.due_for < lag {
             return false;
         }
-        // A worker that has deliveries in hand makes attempts; one that makes none has none. Where others never cease,
-        // what was in no queue for longer than a worker may keep it is in nobody's hand either.
+        // A worker that has deliveries in hand makes attempts; a worker that makes none has none. If others never
+        // cease, a delivery that was in no queue for longer than a worker may keep it is in no hand either.
         let in_hand = self.is_consumed
             && empty_for.min(self.due_for) < self.longest_in_hand + lag
             && empty_for.min(self.quiet_for.unwrap_or(Duration::MAX)) < self.longest_pause + lag;
@@ -88,7 +88,7 @@ impl DeliverySigns {
     }
 }
 
-/// Whether something that was sent again so often, the last time so long ago, is sent once more.
+/// Whether something that was sent again `sent` times, the last time `ago`, is sent once more.
 pub(super) fn may_send_again(sent: u32, ago: Duration) -> bool {
     sent == 0 || (sent < MAX_SENT && ago >= SECOND * 4_u32.saturating_pow(sent.saturating_sub(1)))
 }

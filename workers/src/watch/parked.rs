@@ -15,13 +15,13 @@ use super::queues::Queues;
 /// How many come back in one round.
 const MAX_MOVED: u16 = 100;
 
-/// How often one comes back at most; then it is left for people.
+/// Maximum number of times that one letter comes back; then it is left for people.
 const MAX_RETURNS: i64 = 20;
 
-/// The archive has enough to do from so many messages on.
+/// From this many messages on, the archive has enough to do.
 const BUSY: u64 = 1_000;
 
-/// The longest wait between two rounds, where what comes back is parked again.
+/// Maximum wait between two rounds, while letters that come back are parked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// When to bring back the next ones.
@@ -41,7 +41,7 @@ impl Default for Parked {
 }
 
 impl Parked {
-    /// Brings some back, where the database takes what is written, as it has just done for the lease.
+    /// Brings some back, if the database accepts writes, as it has just done for the lease.
     pub(super) async fn bring_back(&mut self, post: &Post, queues: &Queues) -> Result<(), Failure> {
         let (parked, dead) = (post.names.parked(), post.names.dead());
         let ready = queues.messages(&parked) > 0
@@ -77,8 +77,8 @@ impl Parked {
     }
 }
 
-/// The letter, once more. What it tells of its own death stays, also what the broker told of it; that workers
-/// died over it does not count again.
+/// The letter, once more. Its report of its own death stays, also the broker's. Deaths of workers over it do not count
+/// again.
 fn once_more(message: &mut Message, dead: &str, returns: i64) {
     carry_death(&mut message.headers, dead);
     message.headers.remove(header::CRASHES);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Post, found};
 
-/// What was seen of all queues, look by look.
+/// The state of all queues, look by look.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     depths: HashMap<String, Option<Depth>>,
@@ -75,7 +75,7 @@ impl Queues {
         })
     }
 
-    /// What is wrong with queues.
+    /// The problems of the queues.
     pub(super) fn findings(&self, post: &Post) -> Vec<WatchFinding> {
         let each = post.topology.queues.iter();
         each.filter_map(|queue| self.finding(queue, post.lag()))
@@ -85,7 +85,7 @@ impl Queues {
     fn finding(&self, queue: &Queue, lag: Duration) -> Option<WatchFinding> {
         let name = queue.name.as_str();
         if !self.exists(name) {
-            let detail = "there is no such queue: what is published to it is refused or lost";
+            let detail = "the queue is missing: messages published to it are refused or lost";
             return Some(found(finding::MISSING_QUEUE, name, 1, detail));
         }
         let messages = self.messages(name);

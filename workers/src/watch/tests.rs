@@ -9,7 +9,7 @@ use common::broker::{Address, Publication};
 use common::config::Config;
 use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Message};
-use common::runtime::{Handler as _, carry};
+use common::runtime::carry;
 use common::sqlite::Location;
 use common::store::{DeadFilter, DeadLetter, DeliveryKey, Replay};
 use common::topology::Fact;
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::*;
 use crate::store::StoreEvents;
-use crate::testbed::{self, CRM, signup};
+use crate::testbed::{self, CRM, handle, signup};
 
 mod altered;
 
@@ -114,7 +114,7 @@ async fn what_waits_is_left_alone_and_what_is_gone_is_sent_to_validation_once() 
         .unwrap();
     assert_eq!((events, deliveries), (1, 0));
 
-    // It is gone again: that is told, and it is not sent in a loop.
+    // The event is gone again: that is reported, and it is not sent in a loop.
     let gone = carry(&*post.broker, &validate, &elsewhere, 9, |_| true).await;
     assert_eq!(gone.unwrap().moved, 1);
     let mut findings = Vec::new();
@@ -142,9 +142,8 @@ async fn what_is_overtaken_is_sent_again_although_queues_are_full() {
         receive(&post, &name).await;
         let publisher = common::event::Publisher::amqp(Some("longshore"));
         let id = EventId::derived(&publisher, "/test", &name);
-        worker
-            .handle(&[signup(id, &format!("{name}@example.com"))])
-            .await;
+        let event = signup(id, &format!("{name}@example.com"));
+        handle(&worker, &[event]).await;
         follow(&post, &mut queues, &mut follower).await;
     }
     let sent = waiting(&post, &validate).await;
@@ -163,7 +162,7 @@ async fn a_delivery_in_no_queue_is_sent_once_and_one_in_a_delay_is_not() {
     );
     let [gone, later] = [EventId::born(), EventId::born()];
     for (id, email) in [(gone, "ada@example.com"), (later, "bob@example.com")] {
-        worker.handle(&[signup(id, email)]).await;
+        handle(&worker, &[signup(id, email)]).await;
     }
     let message = Message {
         message_id: Some(later.to_string()),
@@ -212,7 +211,7 @@ async fn a_delivery_that_was_replayed_under_a_new_id_is_sent_again_under_it() {
         testbed::seal(),
     );
     let event = EventId::born();
-    worker.handle(&[signup(event, "ada@example.com")]).await;
+    handle(&worker, &[signup(event, "ada@example.com")]).await;
     let letter = DeadLetter {
         entry_key: None,
         event: Some(event),
@@ -234,12 +233,19 @@ async fn a_delivery_that_was_replayed_under_a_new_id_is_sent_again_under_it() {
         stop_when: None,
         slice: None,
         new_ids: true,
+        resumes: None,
     };
-    post.store.begin_replay(&replay).await.unwrap();
-    let claimed = post.store.claim_dead(replay.id, 10).await.unwrap();
+    post.store.operations().begin_replay(&replay).await.unwrap();
+    let claimed = post
+        .store
+        .operations()
+        .claim_dead(replay.id, 10)
+        .await
+        .unwrap();
     assert_eq!(claimed.len(), 1);
     // It says that it was sent, and the message is nowhere.
     post.store
+        .operations()
         .mark_replayed(replay.id, &[letter.id])
         .await
         .unwrap();

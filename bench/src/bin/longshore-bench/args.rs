@@ -1,4 +1,4 @@
-//! What can be asked on the command line.
+//! The command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -8,21 +8,20 @@ use crate::measure::replay::ReplayArgs;
 
 const ABOUT: &str = "\
 On RabbitMQ and PostgreSQL each measurement has a namespace of its own and removes it again.
-Twin (a program written by hand that does the same hops, inserts and POSTs and nothing else)
-and pipeline take turns over the same number of events of 1 kB; the median of the rounds
-counts. The pipeline runs twice in each round: as a program for each worker, as in production,
-and with all of them in one process, as the twin is one.
+The twin is a hand-written program that makes the same hops, inserts and POSTs and nothing else.
+Twin and pipeline take turns over the same number of events of 1 kB; the median of the rounds
+counts. The pipeline runs twice in each round: with a program for each worker, as in production,
+and with all workers in one process, like the twin.
 
 On the embedded engine the whole pipeline runs in one process, as `longshore dev` runs it, in a
-temporary folder: events come over HTTP in batches of 100, each answered when it is on the
-disk, and the clock runs from the first request until the last event is stored and handed on.
-Beside it stands a bare SQLite loop with the same durability that inserts each event once, 256
-in a transaction, and does nothing else. Memory is watched over ten times as many events, after
-half as many again.
+temporary folder. Events come over HTTP in batches of 100, each answered when it is on the
+disk. The clock runs from the first request until the last event is stored and published. The
+yardstick is a bare SQLite loop with the same durability: it inserts each event once, 256 in a
+transaction. Memory is measured over ten times as many events, after half as many to warm up.
 
 Build with --release: the figures of a debug build mean little. Figures with a goal say whether
-it is met; a busy machine misses what a quiet one meets, so that changes no exit code without
---check.
+it is met. A busy machine may miss a goal that a quiet one meets, so a missed goal changes the
+exit code only with --check.
 
 Examples:
   longshore-bench
@@ -45,7 +44,7 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// What to measure on [default: what LONGSHORE_BROKER_URL leads to; embedded without it]
+    /// The engine to measure [default: that of LONGSHORE_BROKER_URL; embedded without it]
     #[arg(long)]
     pub(crate) engine: Option<Engine>,
     /// Exit with 1 when a goal is missed
@@ -65,7 +64,7 @@ pub(crate) struct Cli {
     pub(crate) only: Vec<What>,
 }
 
-/// What is measured by itself.
+/// The measurements that run by themselves.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Measure a bulk replay of dead letters beside raw publishing
@@ -76,7 +75,7 @@ pub(crate) enum Command {
     Flood(FloodArgs),
 }
 
-/// What can be measured on.
+/// The engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
     /// SQLite files in a temporary folder
@@ -85,14 +84,14 @@ pub(crate) enum Engine {
     Rabbitmq,
 }
 
-/// What can be measured.
+/// The measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum What {
     /// Pipeline and twin over a backlog, from `received` to a receiver
     Pipeline,
-    /// The same, only as far as the database; on the embedded engine beside a bare insert loop
+    /// Pipeline and twin as far as the database; on the embedded engine beside a bare insert loop
     Store,
-    /// What the producer accepts, beside raw publishing
+    /// The producer's rate, beside raw publishing
     Producer,
     /// From the door to a receiver at 500 events a second; memory and processor time while idle
     Latency,

@@ -5,6 +5,8 @@ mod measure;
 
 use std::process::ExitCode;
 
+use common::bootstrap::Failure;
+use common::config::Sources;
 use longshore::output::Output;
 use longshore::{app, system};
 
@@ -22,6 +24,12 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let output = Output::new(cli.json);
-    let done = app::start(NAME, output, async |app| measure::run(&app, &cli).await);
+    let done = Sources::of_process()
+        .map_err(Failure::from)
+        .and_then(|sources| {
+            app::start(NAME, output, &sources, async |app| {
+                measure::run(&app, &cli).await
+            })
+        });
     app::exit_code(NAME, done)
 }

@@ -1,4 +1,4 @@
-//! What is measured, and on which engine.
+//! The measurements, and the engine of each.
 
 mod door;
 mod embedded;
@@ -7,7 +7,6 @@ mod lab;
 mod latency;
 pub(crate) mod letters;
 mod pipeline;
-mod plan;
 pub(crate) mod replay;
 mod text;
 
@@ -25,7 +24,7 @@ use crate::args::{Cli, Command, Engine, What};
 use lab::{EVENT_BYTES, Lab, median};
 use pipeline::{Run, Shape};
 
-/// Measures what was asked for and prints the figures.
+/// Makes the chosen measurements and prints the figures.
 pub(crate) async fn run(app: &App, args: &Cli) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         stderr::say("this is a debug build: its figures mean little (cargo run --release)");
@@ -130,8 +129,8 @@ const PROCESSES: [(&str, &str); 3] = [
     ("own", "longshore"),
 ];
 
-/// Twin and pipeline in turn, so that whatever else the machine does meets both. Beside the rates
-/// stands what each event cost in processor time: on a busy machine that is the steadier figure.
+/// Twin and pipeline in turn, so that other load on the machine meets both. Beside the rates is the
+/// processor time of each event: on a busy machine that is the steadier figure.
 async fn compare(lab: &Lab, args: &Cli, deliver: bool, report: &mut Report) -> Result<(), Failure> {
     let mut of = [Vec::new(), Vec::new(), Vec::new()];
     for round in 1..=args.rounds {

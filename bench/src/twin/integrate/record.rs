@@ -14,8 +14,8 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(pool: PgPool, namespace: &Namespace) -> Self {
-        // `any` and no join with the batch: a join is planned while the table is empty, and then compares every delivery there
-        // is with every one of the batch.
+        // `any` and no join with the batch: a join is planned while the table is empty, and then compares every
+        // delivery with every one of the batch.
         let sql = format!(
             "with batch as materialized (
                  select * from unnest($1::uuid[], $2::int[], $3::int[]) as t(id, status_code, duration_ms)

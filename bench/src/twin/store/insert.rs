@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::Namespace;
 
-/// Writes a batch of signups with what is due for them: one statement, so one transaction and one round trip.
+/// Writes a batch of signups with their due deliveries: one statement, so one transaction and one round trip.
 pub(super) struct Insert {
     pool: PgPool,
     sql: SqlStr,
@@ -82,7 +82,8 @@ impl Insert {
         let mut bodies = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
             let body = std::str::from_utf8(&delivery.data).context("an event is not UTF-8")?;
-            let signup: Signup<'_> = serde_json::from_str(body).context("an event is no signup")?;
+            let signup: Signup<'_> =
+                serde_json::from_str(body).context("an event is not a signup")?;
             bodies.push(body);
             signups.push(signup);
         }

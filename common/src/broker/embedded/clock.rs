@@ -1,8 +1,7 @@
 //! Time as the file counts it: microseconds since 1970.
 //!
-//! The clock on the wall says when a message is due, and may be set. Ids never go back whatever it does: see
-//! `state` in the schema. So once it was ahead, ids run ahead of it until it has caught up, and nothing that is
-//! about time may be told from them.
+//! The wall clock decides when a message is due, and may be set. Ids never go back in any case: see `state` in the
+//! schema. So once the clock was ahead, ids run ahead of it until it has caught up, and ids do not tell the time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -71,7 +70,7 @@ pub(super) fn micros_at(moment: OffsetDateTime) -> i64 {
     i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// The moment of so many microseconds.
+/// The moment `micros` microseconds after 1970.
 pub(super) fn moment_of(micros: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
 }

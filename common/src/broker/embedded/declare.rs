@@ -9,7 +9,7 @@ use crate::broker::{Difference, bounds, differences};
 use crate::sqlite::Error;
 use crate::topology::{Binding, Queue, Target, Topology};
 
-/// Declares what is not there yet, if nothing is there otherwise. Returns what is.
+/// Declares the missing parts, unless an existing part differs. Returns the differences.
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
     topology: &Topology,
@@ -47,7 +47,7 @@ pub(super) async fn apply(
             changed = true;
         }
     }
-    // What an earlier configuration has bound. The file is ours alone: no binding in it is another's.
+    // The bindings of an earlier configuration. The file is ours alone: every binding in it is ours.
     for (exchange, pattern, queue) in superfluous(&routes, topology) {
         sqlx::query(UNBIND)
             .bind(exchange.to_owned())
@@ -63,7 +63,7 @@ pub(super) async fn apply(
     Ok(Vec::new())
 }
 
-/// Binds what is not bound yet.
+/// Makes the missing bindings.
 pub(super) async fn bind(
     connection: &mut SqliteConnection,
     bindings: &[Binding],
@@ -91,7 +91,7 @@ async fn insert(connection: &mut SqliteConnection, binding: &Binding) -> Result<
     Ok(())
 }
 
-/// Exchange, pattern and queue of what leads to the topology's queues without being in it.
+/// Exchange, pattern and queue of bindings that lead to the topology's queues without being in it.
 fn superfluous<'r>(
     routes: &'r Routes,
     topology: &'r Topology,
@@ -166,7 +166,7 @@ pub(super) fn compare(routes: &Routes, topology: &Topology) -> Vec<Difference> {
     found
 }
 
-/// What a queue that is there was declared with that it should not have been.
+/// The differences between a queue's declared arguments and the right ones.
 fn otherwise(routes: &Routes, queue: &Queue) -> Vec<String> {
     let Some(found) = routes.queue(&queue.name) else {
         return Vec::new();
@@ -189,7 +189,7 @@ fn otherwise(routes: &Routes, queue: &Queue) -> Vec<String> {
         .collect()
 }
 
-/// Deletes queues and exchanges with all that is in them; what is not there is fine.
+/// Deletes queues and exchanges with their messages; missing ones are skipped.
 pub(super) async fn delete(
     connection: &mut SqliteConnection,
     topology: &Topology,

@@ -1,4 +1,4 @@
-//! A file that is open: the database, who we are in it, and what we know of its topology.
+//! An open file: the database, our own part in it, and our copy of its topology.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ const VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// What makes a file of the version before one of this.
+/// Upgrades a file of the previous version.
 const UPGRADE: &str = include_str!("upgrade.sql");
 
 /// A file that is open.
@@ -40,7 +40,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens a file, new or not, and gives back what others held there who have ended.
+    /// Opens a file, new or not, and gives the messages of ended programs back.
     pub(super) async fn open(
         database: Database,
         wakes: Arc<Wakes>,
@@ -85,7 +85,7 @@ impl Engine {
         matches!(self.database.location(), Location::Memory { .. })
     }
 
-    /// The log beside the file, which every write changes; there is none in memory.
+    /// The log beside the file, which every write changes; `None` in memory.
     pub(super) fn log(&self) -> Option<&Path> {
         self.log.as_deref()
     }
@@ -185,8 +185,7 @@ impl Engine {
         other.is_gone(self.database.location())
     }
 
-    /// Gives back what another instance holds; with `beat`, only if it still stands still. Says whether
-    /// it did.
+    /// Gives another instance's messages back; with `beat`, only if it still stands still. Returns whether it did.
     pub(super) async fn take_over(
         &self,
         other: &Owner,
@@ -205,14 +204,14 @@ impl Engine {
             tracing::info!(
                 broker.address = %self.database.location(),
                 broker.other = other.name,
-                "gave back what another program held that {why}"
+                "gave back the messages of another program that {why}"
             );
             self.wakes.wake_all();
         }
         Ok(ended)
     }
 
-    /// Ends a consumer; what it holds goes back, now or as soon as the file can be written.
+    /// Ends a consumer; its messages go back, now or as soon as the file can be written.
     pub(super) async fn end_consumer(&self, consumer: i64, queue: i64) {
         let now = self.clock.now();
         let ended =
@@ -247,7 +246,7 @@ impl Engine {
         }
     }
 
-    /// Says goodbye: whatever is still ours goes back.
+    /// Leaves the file: all our messages go back.
     pub(super) async fn close(&self) {
         let (owner, now) = (self.owner.id, self.clock.now());
         let ended =
@@ -287,7 +286,7 @@ async fn install(connection: &mut SqliteConnection) -> Result<(), Error> {
     Ok(())
 }
 
-/// What an error of the file means to whoever uses the broker.
+/// The meaning of an error of the file for users of the broker.
 pub(super) fn explain(error: Error) -> BrokerError {
     match error {
         Error::Unavailable(text) => BrokerError::Blocked(text),
@@ -296,7 +295,7 @@ pub(super) fn explain(error: Error) -> BrokerError {
     }
 }
 
-/// What such an error means to whoever publishes.
+/// The meaning of such an error for publishers.
 pub(super) fn publish_error(error: BrokerError) -> PublishError {
     match error {
         BrokerError::Blocked(reason) => PublishError::Blocked(reason),

@@ -1,4 +1,4 @@
-//! What streams keep: read again, and forgotten when it is old.
+//! The content of streams: read again, and forgotten when it is old.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::engine::Engine;
 use super::routes::Routes;
-use super::{clock, consumer};
+use super::{clock, properties};
 use crate::broker::{BrokerError, HistoryEntry, HistoryStart};
 use crate::sqlite::Error;
 
 /// How many entries are read, or forgotten, at once.
 const PAGE: i64 = 256;
 
-/// The entries of `stream` from `from` to what is its end now.
+/// The entries of `stream` from `from` to its present end.
 pub(super) async fn read(
     engine: Arc<Engine>,
     name: String,
@@ -93,14 +93,14 @@ async fn page(
             offset: u64::try_from(id).unwrap_or_default(),
             time: clock::moment_of(row.try_get(4)?),
             routing_key: row.try_get(1)?,
-            message: consumer::message(row.try_get(2)?, body),
+            message: properties::message(row.try_get(2)?, body),
         };
         Ok((id, entry))
     };
     rows.iter().map(entry).collect()
 }
 
-/// Whether a stream holds what is older than it should.
+/// Whether a stream holds entries beyond their time.
 pub(super) async fn is_overdue(
     connection: &mut SqliteConnection,
     routes: &Routes,
@@ -119,7 +119,7 @@ pub(super) async fn is_overdue(
     Ok(false)
 }
 
-/// Forgets some of what is older than it should be.
+/// Forgets some of the entries beyond their time.
 pub(super) async fn trim(
     connection: &mut SqliteConnection,
     routes: &Routes,

@@ -54,7 +54,7 @@ pub(super) async fn keep(engine: Arc<Engine>, closing: CancellationToken) {
             _ = jump.tick() => {
                 if let Some(jump) = jumps.look() {
                     tell_of_jump(jump);
-                    // What waits for its time may be due, or has to wait by another clock.
+                    // Delayed messages may be due, or have to wait by another clock.
                     engine.wakes.wake_all();
                 }
                 continue;
@@ -89,12 +89,12 @@ fn tell_of_jump(jump: i64) {
     let seconds = jump.abs() / 1_000_000;
     if jump > 0 {
         tracing::warn!(
-            "the clock of this machine was set forward by {seconds} s: what waits for its time may come early"
+            "the clock of this machine was set forward by {seconds} s: delayed messages may come early"
         );
     } else {
         tracing::warn!(
-            "the clock of this machine was set back by {seconds} s: what waits for its time may come later, by \
-             as long again as it was to wait at most"
+            "the clock of this machine was set back by {seconds} s: delayed messages may come later, by \
+             their own delay at most"
         );
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::consumer;
 use super::engine::Engine;
+use super::properties;
 use crate::broker::{BrokerError, Waiting};
 use crate::message::Message;
 use crate::sqlite::Error;
@@ -76,7 +76,7 @@ async fn page(
         .await?;
     let message = |row: &sqlx::sqlite::SqliteRow| {
         let body = row.try_get::<Vec<u8>, _>(4)?.into();
-        let message = consumer::message(row.try_get(3)?, body);
+        let message = properties::message(row.try_get(3)?, body);
         let place = (row.try_get(0)?, row.try_get(1)?);
         Ok((place, (row.try_get(2)?, message)))
     };

@@ -116,7 +116,7 @@ fn write<'m>(
 /// The message that was written down as `properties`, with its body.
 pub(super) fn read(properties: &str, body: Bytes) -> Result<Message, String> {
     let read: Properties<'_> = serde_json::from_str(properties).map_err(|error| {
-        format!("expected a message's properties, found what is none ({error}): {properties:.100}")
+        format!("expected a message's properties, found another text ({error}): {properties:.100}")
     })?;
     let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
     Ok(Message {
@@ -201,6 +201,18 @@ fn header(value: Value<'_>) -> Result<HeaderValue, String> {
             HeaderValue::List(held.into_iter().map(header).collect::<Result<_, _>>()?)
         }
         Value::Table(held) => HeaderValue::Table(headers(held)?),
+    })
+}
+
+/// A message as it was written down. What cannot be read is given out all the same, for whoever gets
+/// it to make a dead letter of it.
+pub(super) fn message(properties: &str, body: Bytes) -> Message {
+    read(properties, body.clone()).unwrap_or_else(|problem| {
+        tracing::error!(problem, "the properties of a message are damaged");
+        Message {
+            body,
+            ..Message::default()
+        }
     })
 }
 

@@ -1,4 +1,4 @@
-//! What happens to messages in a queue, each within a transaction: taken, acked, given back, given up.
+//! The steps of messages in a queue, each within a transaction: taken, acked, given back, given up.
 
 use std::sync::Arc;
 
@@ -97,8 +97,8 @@ async fn ripen(
     most: i64,
     now: i64,
 ) -> Result<(), Error> {
-    // What was told to wait at a moment that is yet to come was told so by a clock that has been set back
-    // since: it begins to wait now.
+    // A wait that begins at a future moment was written while a clock was ahead that has been set back since: it begins
+    // now.
     const SET_BACK: &str = "
         UPDATE waiting SET due = ?2 + delay
         WHERE queue = (SELECT queue FROM consumers WHERE id = ?1) AND due > 0 AND due - delay > ?2";
@@ -190,7 +190,7 @@ pub(super) async fn give_back(
     Ok(held.len() == messages.len())
 }
 
-/// Whether a consumer is known: what it holds is its own then.
+/// Whether a consumer is known: then its messages are its own.
 pub(super) async fn is_consumer(
     connection: &mut SqliteConnection,
     consumer: i64,
@@ -202,7 +202,7 @@ pub(super) async fn is_consumer(
         .await?)
 }
 
-/// Ends a consumer; what it holds goes back.
+/// Ends a consumer; its messages go back.
 pub(super) async fn end_consumer(
     connection: &mut SqliteConnection,
     consumer: i64,
@@ -220,7 +220,7 @@ pub(super) async fn end_consumer(
     Ok(())
 }
 
-/// Ends an owner with all its consumers; what they hold goes back. With `beat`, only if it has not
+/// Ends an owner with all its consumers; their messages go back. With `beat`, only if it has not
 /// shown a sign of life since.
 pub(super) async fn end_owner(
     connection: &mut SqliteConnection,
@@ -246,7 +246,7 @@ pub(super) async fn end_owner(
     Ok(true)
 }
 
-/// Puts messages back in their places, as returned once more. What has come back too often is given up.
+/// Puts messages back in their places, as returned once more. Messages that have come back too often are given up.
 async fn release(
     connection: &mut SqliteConnection,
     messages: &[i64],
@@ -326,13 +326,13 @@ async fn dead_letter(
         tracing::warn!(
             queue.name = name,
             "a message came back too often, but nothing takes the dead letters of this queue: it \
-             stays; `longshore topology apply` declares what is missing"
+             stays; `longshore topology apply` declares the missing parts"
         );
     }
     Ok(())
 }
 
-/// Writes into the headers what RabbitMQ would: the newest death first.
+/// Writes RabbitMQ's header of a death: the newest death first.
 fn tell_of_death(message: &mut Message, queue: &str, routing_key: &str, now: i64) {
     const DEATHS: &str = "x-death";
     let seconds = u64::try_from(now / 1_000_000).unwrap_or_default();
@@ -353,7 +353,7 @@ fn tell_of_death(message: &mut Message, queue: &str, routing_key: &str, now: i64
     message.headers.set(DEATHS, HeaderValue::List(deaths));
 }
 
-/// How many messages wait in a queue and how many programs consume it; `None` where there is none.
+/// How many messages wait in a queue and how many programs consume it; `None` if it does not exist.
 pub(super) async fn depth(
     connection: &mut SqliteConnection,
     routes: &Routes,

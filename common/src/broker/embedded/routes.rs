@@ -25,7 +25,7 @@ pub(super) struct Routes {
 pub(super) struct Queue {
     /// Its row.
     pub(super) id: i64,
-    /// What it was declared with.
+    /// The arguments of its declaration.
     pub(super) arguments: Arguments,
 }
 
@@ -44,11 +44,11 @@ pub(super) enum Place {
     Stream(i64),
 }
 
-/// A delay level. Here nothing waits in it: what is delayed waits in its queue for its time. It stands
-/// for the messages that wait about as long as its name says.
+/// A delay level. Here nothing waits in it: a delayed message waits in its own queue. The level stands for the messages
+/// that wait about as long as its name says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Level {
-    /// What the names of its queues begin with.
+    /// The prefix of its queues' names.
     pub(super) namespace: String,
     /// In microseconds from now.
     pub(super) longer_than: i64,
@@ -71,12 +71,12 @@ impl Queue {
         self.text("x-queue-type") == Some("stream")
     }
 
-    /// How long a stream keeps what it has, in seconds.
+    /// How long a stream keeps its entries, in seconds.
     pub(super) fn max_age(&self) -> Option<i64> {
         self.text("x-max-age")?.strip_suffix('s')?.parse().ok()
     }
 
-    /// The exchange and the routing key of what is given up, where that goes anywhere.
+    /// The exchange and the routing key of its dead letters, if they go anywhere.
     pub(super) fn dead_letters(&self) -> Option<(&str, Option<&str>)> {
         let exchange = self.text("x-dead-letter-exchange")?;
         Some((exchange, self.text("x-dead-letter-routing-key")))

@@ -52,7 +52,7 @@ impl Inserts {
     }
 }
 
-/// A list of numbers for `json_each`: one value to bind, whatever its length.
+/// A list of numbers for `json_each`: one value to bind, for any length.
 pub(super) fn list(numbers: &[i64]) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(2 + 17 * numbers.len());

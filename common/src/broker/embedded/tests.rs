@@ -1,4 +1,4 @@
-//! What can only be seen from inside: a full disk, a program that stands still, old history.
+//! States that only show from inside: a full disk, a program that stands still, old history.
 
 use std::path::Path;
 use std::time::Duration;
@@ -125,7 +125,7 @@ async fn a_program_that_stands_still_loses_what_it_held_and_can_begin_again() {
         let owners = engine.owners().await.expect("known");
         let owner = owners.iter().find(|owner| owner.id != engine.owner.id);
         let owner = owner.expect("there are two").clone();
-        // One that has said that it lives in the meantime keeps what it has.
+        // A program with a sign of life in the meantime keeps its messages.
         let stale = engine.take_over(&owner, Some(owner.beat - 1)).await;
         assert!(!stale.expect("looked at"));
         assert_eq!(count(&other, "SELECT count(*) FROM held").await, 1);
@@ -138,7 +138,7 @@ async fn a_program_that_stands_still_loses_what_it_held_and_can_begin_again() {
     assert!(again.redelivered);
     assert_eq!(again.returns, 1);
 
-    // It wakes up: what it settles is in vain, and it is told so.
+    // It wakes up: its settlements fail, and it learns so.
     held.control.settle(delivery.tag, Settlement::Ack);
     assert!(held.control.flush().await.is_err());
     let lost = next(&mut held).await.expect_err("lost");

@@ -1,25 +1,24 @@
 //! Which publish was returned as unroutable: the bookkeeping that lapin gets wrong.
 //!
-//! RabbitMQ sends `basic.return` before the confirm of the same message. lapin keeps returned
-//! messages in one line per channel and hands the oldest to whichever confirm is resolved next, also
-//! if that belongs to another message (`acknowledgement.rs`, `complete_pending`). What remains true,
-//! and what this relies on:
+//! RabbitMQ sends `basic.return` before the confirm of the same message. lapin keeps returned messages in one line per
+//! channel and hands the oldest to the confirm that is resolved next, even if that belongs to another message
+//! (`acknowledgement.rs`, `complete_pending`). These facts remain true, and this module relies on them:
 //!
-//! - A confirm that comes *without* a returned message was resolved when the line was empty: its own
-//!   return, had there been one, was handed to a confirm resolved before it.
-//! - A confirm that comes with *somebody else's* return may have its own still waiting in line. It is
-//!   undecided until a confirm that was resolved later comes with none, or nothing is in flight: the
-//!   line is never longer than there are returned messages without confirm.
+//! - A confirm that comes *without* a returned message was resolved when the line was empty: its own return, if it had
+//!   one, was handed to a confirm resolved before it.
+//! - A confirm that comes with *another message's* return may have its own still waiting in line. It is undecided until
+//!   a confirm that was resolved later comes with none, or nothing is in flight. The line is never longer than the
+//!   number of returned messages without confirm.
 //!
 //! Confirms are therefore fed in batches. A batch holds every confirm that was resolved when it was
-//! closed, so what a later batch holds was resolved later.
+//! closed, so the confirms of a later batch were resolved later.
 
 use std::collections::HashMap;
 
 use lapin::types::ShortString;
 
-/// What tells published messages apart. Two in flight with equal keys are interchangeable: they are
-/// the same event on the same way.
+/// The key of a published message. Two in flight with equal keys are interchangeable: they are the
+/// same event on the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     /// The exchange.
@@ -30,7 +29,7 @@ pub(super) struct Key {
     pub(super) message_id: Option<ShortString>,
 }
 
-/// What the broker said to a publish.
+/// The broker's answer to a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It has it.
@@ -39,7 +38,7 @@ pub(super) enum Answer {
     Nack,
 }
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The broker has it and routed it.
@@ -55,11 +54,11 @@ pub(super) enum Verdict {
 pub(super) struct Returned {
     /// Which message it is.
     pub(super) key: Key,
-    /// What the broker said.
+    /// The broker's words.
     pub(super) reason: String,
 }
 
-/// The confirms of one channel. `P` is whatever the owner needs to finish a publish.
+/// The confirms of one channel. `P` is the owner's own data to finish a publish.
 #[derive(Debug)]
 pub(super) struct Confirms<P> {
     /// Confirmed in this batch, without a return.

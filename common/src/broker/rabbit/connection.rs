@@ -1,16 +1,14 @@
 //! A connection that is kept up: opened on first use, watched, and opened again when it breaks.
 //!
-//! lapin's own recovery stays off: after its attempts are used up it waits for ever, and it does not
-//! bring back channels that the broker closed.
+//! lapin's own recovery stays off: after its last attempt it waits forever, and it does not bring back channels that
+//! the broker closed.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lapin::types::LongString;
-use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -18,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::explain::{Fault, within, words};
+use super::settings::{FRAME_MAX, Settings};
 use super::wire::{self, BodyLimits};
 use crate::broker::BrokerError;
-use crate::config;
 use crate::retry::Waits;
 use crate::tasks;
 use crate::telemetry::metrics;
@@ -33,81 +31,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often to look whether a connection still says that it is up, in case the news was missed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The largest frame we ask for, in bytes: RabbitMQ's own default, so it changes nothing but this: lapin
-/// then makes its buffers (2 x 32 frames a connection) in one piece from untouched memory. Where it learns
-/// the size from the broker it grows them, which touches all 8 MiB of each connection.
-const FRAME_MAX: u32 = 131_072;
-
 /// How many bytes of a header frame are not properties: frame, class, weight, size of the body, flags.
 const FRAME_OVERHEAD: usize = 8 + 2 + 2 + 8 + 2;
-
-/// How and as whom to connect.
-pub(super) struct Settings {
-    pub(super) uri: AMQPUri,
-    /// Host and port, for people.
-    pub(super) address: String,
-    /// Whom the broker vouches for; unknown where it takes the name from a certificate and nobody says it.
-    pub(super) user: Option<String>,
-    name: String,
-    /// How long to wait for any one answer.
-    pub(super) patience: Duration,
-    /// How large a body that is delivered may be, where its queue has no lower limit.
-    body_limit: usize,
-}
-
-impl Settings {
-    /// Reads the configuration. `name` is what operators see.
-    pub(super) fn new(
-        config: &config::Broker,
-        name: &str,
-        body_limit: usize,
-    ) -> Result<Self, BrokerError> {
-        let address = config.url.address();
-        // What lapin says of a URL that it cannot read repeats parts of it.
-        let mut uri: AMQPUri =
-            config
-                .url
-                .expose()
-                .parse()
-                .map_err(|_: String| {
-                    BrokerError::Unreachable {
-                address: address.clone(),
-                detail:
-                    "expected an AMQP URL such as amqp://user:password@host:5672/%2f?heartbeat=10, \
-                             found another one"
-                        .to_owned(),
-            }
-                })?;
-        // The AMQP URL parser takes IPv6 addresses for no host at all, which means localhost.
-        if let Some(host) = config.url.parts().host_str() {
-            host.trim_matches(['[', ']'])
-                .clone_into(&mut uri.authority.host);
-        }
-        let heartbeat = u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX);
-        // Zero would take whatever the broker prefers.
-        uri.query.heartbeat = Some(heartbeat.max(1));
-        uri.query.frame_max.get_or_insert(FRAME_MAX);
-        Ok(Self {
-            uri,
-            address,
-            user: config.own_login(),
-            name: name.to_owned(),
-            patience: config.connect_timeout,
-            body_limit,
-        })
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Everything but the URI, which holds the password.
-        f.debug_struct("Settings")
-            .field("address", &self.address)
-            .field("user", &self.user)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
 
 /// How a connection stands.
 #[derive(Debug, Clone)]
@@ -131,7 +56,7 @@ enum State {
 pub(super) struct Link {
     /// How it connects.
     pub(super) settings: Arc<Settings>,
-    /// What it is for, as operators see it.
+    /// Its purpose, for operators.
     purpose: &'static str,
     state: watch::Sender<State>,
     started: AtomicBool,
@@ -163,7 +88,8 @@ impl Link {
         })
     }
 
-    /// The connection, or why there is none. Waits for the first attempt, but for no later one.
+    /// The connection, or the reason for its absence. Waits for the first attempt, but for no later
+    /// one.
     async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, BrokerError> {
         // The usual case, and asked for each message: no need to wait for anything.
         if let State::Up { connection, .. } = &*self.state.borrow() {
@@ -189,11 +115,11 @@ impl Link {
         }
     }
 
-    /// How many bytes of properties and headers a message may have that is published on it: what fits into one
-    /// frame of the agreed size, with room for what the broker adds when it dead-letters.
+    /// Maximum bytes of properties and headers of a message published on it: the room in one frame of the agreed size,
+    /// less the broker's additions when it dead-letters.
     ///
     /// # Errors
-    /// There is no connection, so no size was agreed on.
+    /// There is no connection, so no agreed size.
     pub(super) async fn header_room(self: &Arc<Self>) -> Result<usize, BrokerError> {
         self.connection().await?;
         let frame = match self.frame_max.load(Ordering::Relaxed) {
@@ -314,6 +240,11 @@ impl Link {
                 () = tokio::time::sleep(waits.next_wait()) => {}
             }
         }
+        self.say_goodbye().await;
+    }
+
+    /// Closes the connection, if it is there, for good.
+    async fn say_goodbye(&self) {
         let closed = State::Down(self.unreachable("this program has closed the connection"));
         if let State::Up { connection, .. } = self.state.send_replace(closed) {
             let close = connection.close(200, "closing".into());
@@ -321,8 +252,8 @@ impl Link {
                 within(self.settings.patience, "closing the connection", close).await
             {
                 tracing::debug!(
-                    broker.address = address,
-                    broker.connection = purpose,
+                    broker.address = self.settings.address.as_str(),
+                    broker.connection = self.purpose,
                     error = fault.words(),
                     "could not say goodbye to the broker"
                 );

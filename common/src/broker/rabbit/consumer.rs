@@ -84,7 +84,7 @@ pub(super) async fn subscribe(
     })
 }
 
-/// What the stream, the control and the task that sends settlements share.
+/// The state that the stream, the control and the settling task share.
 struct Shared {
     channel: Channel,
     consumer_tag: ShortString,
@@ -207,7 +207,7 @@ fn deliveries(
 
 /// How long settlements gather before they are written.
 const GATHER: Duration = Duration::from_millis(5);
-/// After so many rounds of gathering, acks that lie behind a gap no longer wait for it to close.
+/// How many rounds of gathering acks behind a gap wait for it to close.
 const ROUNDS: u32 = 10;
 /// From this prefetch on: with fewer in hand, the next delivery may wait for this very ack.
 const GATHER_FROM: u16 = 32;
@@ -261,7 +261,7 @@ async fn send_settlements(shared: Arc<Shared>, ended: CancellationToken) {
 
 async fn send(shared: &Shared, frames: Vec<Frame>) -> Result<(), Fault> {
     let channel = &shared.channel;
-    // An ack that covers several must not overtake what is given back among them.
+    // An ack that covers several must not overtake returned messages among them.
     let (back, acks): (Vec<_>, Vec<_>) = frames
         .into_iter()
         .partition(|frame| matches!(frame, Frame::GiveBack(_)));
@@ -308,7 +308,7 @@ impl SubscriptionControl for Control {
         {
             let mut ledger = self.shared.ledger();
             if !ledger.settlements.settle(tag.0, settlement) {
-                tracing::debug!(tag = tag.0, "settled what is not there to be settled");
+                tracing::debug!(tag = tag.0, "settled a message that is not in hand");
                 return;
             }
             ledger.settled += 1;

@@ -12,8 +12,8 @@ use crate::message::{HeaderValue, Message};
 /// AMQP's delivery mode for messages that survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-/// The address at which a broker answers requests of the very channel that publishes: it refuses the channel
-/// that asks for it without waiting for an answer.
+/// The address at which a broker answers requests of the publishing channel itself: it closes a channel that asks for
+/// it without waiting for an answer.
 const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 
 /// A text as AMQP's short string, or why it cannot be one.
@@ -22,9 +22,8 @@ pub(super) fn short(what: &str, text: &str) -> Result<ShortString, String> {
     ShortString::try_new(text).map_err(|error| error.to_string())
 }
 
-/// The AMQP properties of a message that we publish as `user`: persistent, without what the broker itself had
-/// added, and with what would be in force in our own queues put aside. The error says what cannot be written
-/// down.
+/// The AMQP properties of a message that we publish as `user`: persistent, without the broker's own additions, and with
+/// properties put aside that would be in force in our own queues. The error names a part that cannot be written down.
 pub(super) fn to_amqp(message: &Message, user: Option<&str>) -> Result<BasicProperties, String> {
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
     let mut table = FieldTable::default();

@@ -1,29 +1,26 @@
 //! The topology on the broker: declared, compared, deleted.
 
+mod desk;
 mod trust;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
-};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, ExchangeKind};
+use lapin::Channel;
+use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{FieldTable, ShortString};
 
-use super::connection::{Link, channel_is_gone, close_channel};
+use self::desk::Desk;
+use self::words::{Bound, bind, exchange_declare, name, names, queue_declare, queues, unbind};
+use super::connection::Link;
 use super::convert::short;
 use super::explain::{ACCESS_REFUSED, Fault, NOT_FOUND, PRECONDITION_FAILED, mismatch, within};
 use crate::broker::{BrokerError, Depth, Difference, differences};
-use crate::topology::{Argument, Binding, Queue, Target, Topology};
+use crate::topology::{Binding, Topology};
 
-/// How many declarations are under way at once.
-const AT_ONCE: usize = 16;
-
-/// Declares everything. Two programs may do so at the same time. What this user may not declare is there
-/// already, or it is an error; says what else had to be taken as given.
+/// Declares everything. Two programs may do so at the same time. A part that this user may not declare exists already,
+/// or it is an error. Returns the other parts that were taken as given.
 pub(super) async fn apply(
     link: &Arc<Link>,
     topology: &Topology,
@@ -67,8 +64,8 @@ async fn declare_all(link: &Arc<Link>, topology: &Topology) -> Result<(), Broker
     Ok(())
 }
 
-/// Takes away what an earlier configuration has bound. That is no reason to fail: the worker of a destination asks
-/// for itself what it takes.
+/// Removes the bindings of an earlier configuration. A failure here does not count: a destination's worker checks the
+/// types itself.
 async fn unbind_former(desk: &mut Desk<'_>, topology: &Topology) -> Result<(), BrokerError> {
     let former = topology
         .former
@@ -81,8 +78,8 @@ async fn unbind_former(desk: &mut Desk<'_>, topology: &Topology) -> Result<(), B
     Ok(())
 }
 
-/// Declares what this user may declare and makes sure that the rest is there. AMQP lets everybody ask that, but
-/// neither for arguments nor for bindings.
+/// Declares the parts that this user may declare and makes sure that the rest exists. AMQP lets every user ask that,
+/// but neither for arguments nor for bindings.
 async fn take_as_given(link: &Arc<Link>, topology: &Topology) -> Result<String, BrokerError> {
     let mut desk = Desk::new(link);
     let mut given = 0;
@@ -146,7 +143,7 @@ pub(super) async fn verify(
     let mut desk = Desk::new(link);
     let mut differences = Vec::new();
     for name in names(topology.exchanges.iter())? {
-        // Declaring what is there changes nothing, and says whether it is what we mean.
+        // Declaring an existing part changes nothing, and shows whether it is the right one.
         for passive in [true, false] {
             let found = desk
                 .one("looking at an exchange", |channel| {
@@ -179,7 +176,7 @@ pub(super) async fn verify(
     Ok(differences)
 }
 
-/// Deletes every queue and exchange; what is not there is fine.
+/// Deletes every queue and exchange; missing ones are skipped.
 pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
     let mut desk = Desk::new(link);
     let queues = names(topology.queues.iter().map(|queue| &queue.name))?;
@@ -206,7 +203,7 @@ pub(super) async fn delete(link: &Arc<Link>, topology: &Topology) -> Result<(), 
     Ok(())
 }
 
-/// How full a queue is; `None` where there is none.
+/// The depth of a queue; `None` if it does not exist.
 pub(super) async fn depth(link: &Arc<Link>, queue: &str) -> Result<Option<Depth>, BrokerError> {
     let Ok(name) = short("queue name", queue) else {
         // No queue can be called so.
@@ -267,114 +264,6 @@ pub(super) async fn bind_all(
     Ok(true)
 }
 
-/// A channel to ask the broker things on; a new one whenever an answer has cost the last.
-struct Desk<'l> {
-    link: &'l Arc<Link>,
-    channel: Option<Channel>,
-}
-
-impl<'l> Desk<'l> {
-    fn new(link: &'l Arc<Link>) -> Self {
-        Self {
-            link,
-            channel: None,
-        }
-    }
-
-    async fn channel(&mut self) -> Result<Channel, BrokerError> {
-        match &self.channel {
-            Some(channel) if channel.status().connected() => Ok(channel.clone()),
-            _ => {
-                let channel = self.link.channel().await?;
-                self.channel = Some(channel.clone());
-                Ok(channel)
-            }
-        }
-    }
-
-    /// Asks one thing. The outer error is that it cannot be asked at all.
-    async fn one<T, F>(
-        &mut self,
-        what: &'static str,
-        ask: impl FnOnce(Channel) -> F,
-    ) -> Result<Result<T, Fault>, BrokerError>
-    where
-        F: Future<Output = lapin::Result<T>>,
-    {
-        let channel = self.channel().await?;
-        let answer = within(self.link.settings.patience, what, ask(channel.clone())).await;
-        if let Err(fault) = &answer
-            && channel_is_gone(&channel, fault)
-        {
-            self.channel = None;
-        }
-        Ok(answer)
-    }
-
-    /// Declares one thing, or finds it where this user may not declare it. Says whether it was only found.
-    async fn declare_or_find<F, A>(
-        &mut self,
-        thing: &str,
-        name: &ShortString,
-        declare: impl Fn(bool) -> A,
-    ) -> Result<bool, BrokerError>
-    where
-        A: FnOnce(Channel) -> F,
-        F: Future<Output = lapin::Result<()>>,
-    {
-        let Err(fault) = self.one("declaring", declare(false)).await? else {
-            return Ok(false);
-        };
-        match fault.code() {
-            Some(ACCESS_REFUSED) => {}
-            Some(PRECONDITION_FAILED) => {
-                return Err(BrokerError::Mismatch(mismatch(&fault.words())));
-            }
-            _ => return Err(fault.into()),
-        }
-        match self.one("looking", declare(true)).await? {
-            Ok(()) => Ok(true),
-            Err(found) if found.code() == Some(NOT_FOUND) => Err(BrokerError::Refused(format!(
-                "the {thing} {:?} is not there, and this user may not declare it: {}",
-                name.as_str(),
-                fault.words()
-            ))),
-            Err(found) => Err(found.into()),
-        }
-    }
-
-    /// Asks the same about many things, several at once; the first problem ends it.
-    async fn all<I: Clone, F>(
-        &mut self,
-        what: &'static str,
-        items: &[I],
-        ask: impl Fn(Channel, I) -> F,
-    ) -> Result<(), BrokerError>
-    where
-        F: Future<Output = lapin::Result<()>>,
-    {
-        for items in items.chunks(AT_ONCE) {
-            let channel = self.channel().await?;
-            let asks = items.iter().map(|item| ask(channel.clone(), item.clone()));
-            let answers = within(self.link.settings.patience, what, try_join_all(asks)).await;
-            if let Err(fault) = answers {
-                close_channel(&channel, self.link.settings.patience).await;
-                return Err(match fault.code() {
-                    Some(PRECONDITION_FAILED) => BrokerError::Mismatch(mismatch(&fault.words())),
-                    _ => fault.into(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    async fn close(self) {
-        if let Some(channel) = self.channel {
-            close_channel(&channel, self.link.settings.patience).await;
-        }
-    }
-}
-
 /// What a refused look says about the thing, or that it cannot be said. `None` where this user may only see that
 /// it is there.
 fn problem(thing: &str, fault: &Fault) -> Result<Option<String>, BrokerError> {
@@ -391,116 +280,4 @@ fn difference(name: &ShortString, problem: String) -> Difference {
         name: name.to_string(),
         problem,
     }
-}
-
-async fn exchange_declare(channel: Channel, name: ShortString, passive: bool) -> lapin::Result<()> {
-    let options = ExchangeDeclareOptions {
-        passive,
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    channel
-        .exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default())
-        .await
-}
-
-async fn queue_declare(
-    channel: Channel,
-    (name, arguments): (ShortString, FieldTable),
-    passive: bool,
-) -> lapin::Result<()> {
-    let options = QueueDeclareOptions {
-        passive,
-        ..QueueDeclareOptions::durable()
-    };
-    channel
-        .queue_declare(name, options, arguments)
-        .await
-        .map(|_| ())
-}
-
-async fn bind(channel: Channel, binding: Bound) -> lapin::Result<()> {
-    let Bound {
-        exchange,
-        pattern,
-        to,
-        to_queue,
-    } = binding;
-    let arguments = FieldTable::default();
-    if to_queue {
-        let options = QueueBindOptions::default();
-        channel
-            .queue_bind(to, exchange, pattern, options, arguments)
-            .await
-    } else {
-        let options = ExchangeBindOptions::default();
-        channel
-            .exchange_bind(to, exchange, pattern, options, arguments)
-            .await
-    }
-}
-
-/// Unbinds a queue. What is not bound is fine.
-async fn unbind(channel: Channel, binding: Bound) -> lapin::Result<()> {
-    let Bound {
-        exchange,
-        pattern,
-        to,
-        ..
-    } = binding;
-    let arguments = FieldTable::default();
-    channel.queue_unbind(to, exchange, pattern, arguments).await
-}
-
-/// A binding whose names fit AMQP.
-#[derive(Clone)]
-struct Bound {
-    exchange: ShortString,
-    pattern: ShortString,
-    to: ShortString,
-    to_queue: bool,
-}
-
-impl Bound {
-    fn new(binding: &Binding) -> Result<Self, BrokerError> {
-        let (to, to_queue) = match &binding.to {
-            Target::Queue(name) => (name, true),
-            Target::Exchange(name) => (name, false),
-        };
-        Ok(Self {
-            exchange: name(&binding.exchange)?,
-            pattern: name(&binding.pattern)?,
-            to: name(to)?,
-            to_queue,
-        })
-    }
-}
-
-fn name(text: &str) -> Result<ShortString, BrokerError> {
-    short("name", text).map_err(BrokerError::Refused)
-}
-
-fn names<'t>(texts: impl Iterator<Item = &'t String>) -> Result<Vec<ShortString>, BrokerError> {
-    texts.map(|text| name(text)).collect()
-}
-
-fn queues(topology: &Topology) -> Result<Vec<(ShortString, FieldTable)>, BrokerError> {
-    topology
-        .queues
-        .iter()
-        .map(|queue| Ok((name(&queue.name)?, arguments(queue))))
-        .collect()
-}
-
-fn arguments(queue: &Queue) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in queue.arguments() {
-        let value = match value {
-            Argument::Text(text) => AMQPValue::LongString(text.into()),
-            Argument::Int(number) => AMQPValue::LongLongInt(number),
-        };
-        // Argument names are constants of ours.
-        table.insert(name.into(), value);
-    }
-    table
 }

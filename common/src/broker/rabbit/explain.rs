@@ -11,7 +11,7 @@ use crate::broker::{BrokerError, differences};
 pub(super) enum Fault {
     /// No answer in time.
     Silent {
-        /// What was asked.
+        /// The question.
         what: &'static str,
         /// How long we waited.
         limit: Duration,
@@ -24,9 +24,9 @@ pub(super) enum Fault {
 pub(super) const NOT_FOUND: u16 = 404;
 /// AMQP's reply code for something that is there, but otherwise.
 pub(super) const PRECONDITION_FAILED: u16 = 406;
-/// AMQP's reply code for what the user may not do.
+/// AMQP's reply code for an act without the right to it.
 pub(super) const ACCESS_REFUSED: u16 = 403;
-/// AMQP's reply code for what nobody may do, such as opening a virtual host that is not there.
+/// AMQP's reply code for a forbidden act, such as opening a missing virtual host.
 const NOT_ALLOWED: u16 = 530;
 
 impl Fault {
@@ -38,7 +38,7 @@ impl Fault {
         }
     }
 
-    /// What happened.
+    /// The error in words.
     pub(super) fn words(&self) -> String {
         match self {
             Self::Silent { what, limit } => {
@@ -70,7 +70,7 @@ pub(super) fn code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-/// What happened: the broker's own text where it gave one.
+/// The error in words: the broker's own text if it gave one.
 pub(super) fn words(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(reply) => reply.get_message().to_string(),
@@ -98,7 +98,7 @@ pub(super) fn missing_exchange(text: &str) -> Option<&str> {
     rest.split_once('\'').map(|(name, _)| name)
 }
 
-/// What RabbitMQ says when something is there with other arguments.
+/// RabbitMQ's answer for a part that exists with other arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Inequivalence<'t> {
     /// Which argument, such as `x-delivery-limit`.
@@ -107,15 +107,14 @@ pub(super) struct Inequivalence<'t> {
     pub(super) thing: &'t str,
     /// Its name.
     pub(super) name: &'t str,
-    /// What we asked for.
+    /// Our value.
     pub(super) expected: &'t str,
-    /// What is there.
+    /// The broker's value.
     pub(super) found: &'t str,
 }
 
-/// Reads "inequivalent arg 'x-delivery-limit' for queue 'q' in vhost '/': received the value '20' of
-/// type 'signedint' but current is the value '10' of type 'signedint'", in the wordings that
-/// RabbitMQ has had for it. `None` where it says something else.
+/// Reads "inequivalent arg 'x-delivery-limit' for queue 'q' in vhost '/': received the value '20' of type 'signedint'
+/// but current is the value '10' of type 'signedint'", in all wordings of RabbitMQ so far. `None` for any other text.
 pub(super) fn inequivalence(text: &str) -> Option<Inequivalence<'_>> {
     let (_, rest) = text.split_once("inequivalent arg '")?;
     let (argument, rest) = rest.split_once("' for ")?;
@@ -142,7 +141,7 @@ fn value(text: &str) -> &str {
     }
 }
 
-/// A mismatch in plain words, with what to do about it.
+/// A mismatch in plain words, with the remedy.
 pub(super) fn mismatch(text: &str) -> String {
     let Some(found) = inequivalence(text) else {
         return format!(

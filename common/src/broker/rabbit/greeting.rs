@@ -1,4 +1,4 @@
-//! What the broker says of itself before it asks who we are: its product and version.
+//! The broker's greeting before it asks for a login: its product and version.
 //!
 //! lapin reads this at each connection and keeps it to itself, so it is asked for over a connection that
 //! goes no further.
@@ -9,20 +9,20 @@ use lapin::uri::AMQPScheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::connection::Settings;
+use super::settings::Settings;
 use crate::broker::BrokerError;
 
-/// What every AMQP 0-9-1 client says first.
+/// The first bytes of every AMQP 0-9-1 client.
 const HELLO: &[u8] = b"AMQP\x00\x00\x09\x01";
-/// The frame type (1: a method) and the channel (0) of what the broker answers.
+/// The frame type (1: a method) and the channel (0) of the broker's answer.
 const METHOD: &[u8] = &[1, 0, 0];
 /// `connection.start`, class 10 and method 10.
 const START: &[u8] = &[0, 10, 0, 10];
 /// A greeting is a few hundred bytes; a longer one is not from a broker.
 const LONGEST: u32 = 64 * 1024;
 
-/// Product and version, such as "RabbitMQ 3.13.7"; `None` where the broker does not tell, and over TLS,
-/// where asking would need a handshake of its own.
+/// Product and version, such as "RabbitMQ 3.13.7"; `None` if the broker does not tell, and over TLS, where asking would
+/// need a handshake of its own.
 pub(super) async fn product(settings: &Settings) -> Result<Option<String>, BrokerError> {
     if settings.uri.scheme == AMQPScheme::AMQPS {
         return Ok(None);
@@ -48,7 +48,9 @@ async fn ask(host: &str, port: u16) -> std::io::Result<Vec<u8>> {
     broker.read_exact(&mut frame).await?;
     let length = broker.read_u32().await?;
     if frame != METHOD || length > LONGEST {
-        return Err(std::io::Error::other("what listens there speaks no AMQP"));
+        return Err(std::io::Error::other(
+            "the server there does not speak AMQP",
+        ));
     }
     let mut method = Vec::new();
     broker.take(length.into()).read_to_end(&mut method).await?;

@@ -1,9 +1,8 @@
-//! Reading the history: a stream, consumed from somewhere on to what was its end when asked.
+//! Reading the history: a stream, consumed from some entry on to its end at the time of the call.
 //!
-//! AMQP does not tell where a stream ends. Two consumers find out, whatever the traffic: to one that asks
-//! for `next` the broker gives what comes after the end, so the entry before its first one is the end; to
-//! one that asks for `last` it gives the last chunk of entries. Where nothing new comes, the end is the last
-//! entry of that chunk, once nothing more comes of it.
+//! AMQP does not tell where a stream ends. Two consumers find out, under any traffic. One asks for `next` and gets the
+//! entries after the end, so the entry before its first one is the end. One asks for `last` and gets the last chunk of
+//! entries. Without new entries, the end is the last entry of that chunk, once nothing more comes of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,13 +71,13 @@ pub(super) async fn read(
     Ok(rest.boxed())
 }
 
-/// The offset of the last entry that is there now; `None` where there is none.
+/// The offset of the present last entry; `None` without entries.
 async fn end_of(
     link: &Arc<Link>,
     name: &str,
     body_limit: usize,
 ) -> Result<Option<u64>, BrokerError> {
-    // First this one: what it gets is behind everything that was there when it asked.
+    // First this one: its entries are behind everything that was there when it asked.
     let mut news = Reader::open(link, name, text("next"), body_limit).await?;
     let mut tail = Reader::open(link, name, text("last"), body_limit).await?;
     let mut end = None;

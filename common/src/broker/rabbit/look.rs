@@ -11,8 +11,8 @@ use super::wire;
 use crate::broker::{BrokerError, Waiting};
 use crate::topology::DelayRoute;
 
-/// Gets up to `most` messages of `queue` and gives all of them back at the end. Says whether
-/// there are no more. One after the other, for the broker says so when there is none; a consumer would wait.
+/// Gets up to `most` messages of `queue` and gives all of them back at the end. Returns whether there are no more. One
+/// after the other, because the broker then says when there is none; a consumer would wait.
 pub(super) async fn look(
     link: &Arc<Link>,
     queue: &str,
@@ -31,7 +31,7 @@ pub(super) async fn look(
             Ok(Some(got)) => {
                 let delivery = got.delivery;
                 last = Some(delivery.delivery_tag);
-                // The library is not shown the properties, and of the key only what it can read.
+                // The library sees no properties, and of the key only the readable part.
                 if let Some((key, message)) = wire::open(delivery.data) {
                     seen(Waiting {
                         queue: DelayRoute::target(&key).unwrap_or(queue).to_owned(),

@@ -1,6 +1,6 @@
 //! Publishing with confirms: a few lanes, each the sole owner of one channel.
 //!
-//! A lane must be one task: lapin numbers a publish and writes it under two different locks, so two
+//! A lane must be one task. lapin numbers a publish and writes it under two different locks, so two
 //! threads on one channel could swap each other's confirms.
 
 mod batch;
@@ -49,7 +49,7 @@ struct Job {
     look: Option<Look>,
 }
 
-/// What publishes for everybody in this process.
+/// The publisher of this process.
 #[derive(Debug)]
 pub(super) struct Publisher {
     link: Arc<Link>,
@@ -67,7 +67,7 @@ pub(super) struct Pace {
 }
 
 impl Publisher {
-    /// Starts `lanes` tasks in `tasks`. On `draining` they finish what is under way and end.
+    /// Starts `lanes` tasks in `tasks`. On `draining` they finish their running publishes and end.
     pub(super) fn start(
         link: &Arc<Link>,
         lanes: usize,
@@ -141,7 +141,7 @@ impl Publisher {
     }
 }
 
-/// Takes back what only a confirm speaks for. That a queue is missing is what matters about the rest as well.
+/// Revokes answers that rest on a confirm alone. For the other errors too, the missing queue is the one that matters.
 fn deny(answers: &mut [Answer], error: &PublishError) {
     let is_missing = matches!(error, PublishError::Unroutable { .. });
     for answer in answers {

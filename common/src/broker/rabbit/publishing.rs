@@ -1,4 +1,4 @@
-//! What becomes of publications: written down for AMQP, published, counted.
+//! The way of publications: written down for AMQP, published, counted.
 
 use std::time::Instant;
 
@@ -68,7 +68,8 @@ impl RabbitBroker {
         }
         let took = began.elapsed();
         for answer in &answers {
-            metrics::published(answer, took);
+            let failed = answer.as_ref().err().map(PublishError::name);
+            metrics::published(failed, took);
             if let Err(PublishError::Unroutable { .. }) = answer {
                 self.missed.notify_one();
             }

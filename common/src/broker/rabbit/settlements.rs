@@ -1,8 +1,8 @@
-//! Which acks to send for what has been settled: as few frames as is safe.
+//! The acks for settled messages: as few frames as is safe.
 //!
-//! Delivery tags of a channel count up from 1, and a subscription has a channel of its own. What is
-//! settled without a gap from the first tag on takes one ack frame; what lies behind a gap is acked
-//! by itself.
+//! Delivery tags of a channel count up from 1, and a subscription has a channel of its own. Tags
+//! settled without a gap from the first one on take one ack frame; a tag behind a gap is acked by
+//! itself.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ pub(super) enum Frame {
     GiveBack(u64),
 }
 
-/// What of one channel has been delivered and settled.
+/// The delivered and settled tags of one channel.
 #[derive(Debug, Default)]
 pub(super) struct Settlements {
     /// The highest tag delivered.
     delivered: u64,
     /// Every tag up to this one is settled and sent.
     floor: u64,
-    /// What is settled above the floor.
+    /// The settled tags above the floor.
     above: BTreeMap<u64, Status>,
     /// Whether anything in `above` is to be sent.
     dirty: bool,
@@ -44,8 +44,8 @@ impl Settlements {
         self.delivered = self.delivered.max(tag);
     }
 
-    /// A delivery is settled. Returns whether that is news: a tag that was never handed out or is
-    /// settled already is left alone, for the broker closes the channel over it.
+    /// A delivery is settled. Returns whether that is news. A tag that was never handed out or is
+    /// settled already is left alone, because the broker closes the channel over it.
     pub(super) fn settle(&mut self, tag: u64, settlement: Settlement) -> bool {
         if tag <= self.floor || tag > self.delivered || self.above.contains_key(&tag) {
             return false;
@@ -55,9 +55,8 @@ impl Settlements {
         true
     }
 
-    /// The frames that say what was settled since the last call, in the order to send them. Acks that
-    /// lie behind a gap are among them only if `all` is to be said: gaps mostly close soon, and then
-    /// one frame says what otherwise takes many.
+    /// The frames for all settlements since the last call, in the order to send them. Acks behind a gap are among them
+    /// only with `all`: gaps mostly close soon, and then one frame replaces many.
     pub(super) fn take(&mut self, all: bool) -> Vec<Frame> {
         let mut frames = Vec::new();
         if !std::mem::take(&mut self.dirty) {
@@ -162,7 +161,7 @@ mod tests {
         ) {
             let mut settlements = delivered(25);
             let mut expected = BTreeMap::new();
-            // What the broker holds as unsettled, and what it was told.
+            // The tags that the broker holds as unsettled, and the frames that it got.
             let mut unsettled: Vec<u64> = (1..=25).collect();
             let mut told = BTreeMap::new();
             let send = |settlements: &mut Settlements,

@@ -1,10 +1,10 @@
-//! Between the library and the socket: what the broker sends, made fit for the library to read.
+//! Between the library and the socket: the broker's bytes, made fit for the library.
 //!
 //! lapin reads short strings as UTF-8, bounds header frames by the negotiated frame size, and drops the whole
-//! connection over a message that is otherwise. RabbitMQ takes such messages from anybody. So the library is
-//! shown no properties at all: [`filter::Filter`] moves routing key and properties of each delivery to the
-//! front of its body ([`envelope`]), where the library does not look, and [`fields`] reads them leniently. A
-//! publisher cannot forge what stands there, since it is written on this side of the socket.
+//! connection over any other message. RabbitMQ accepts such messages from every publisher. So the library sees no
+//! properties at all. [`filter::Filter`] moves routing key and properties of each delivery to the front of its body
+//! ([`envelope`]), where the library does not look, and [`fields`] reads them leniently. A publisher cannot forge this
+//! part, since it is written on this side of the socket.
 //!
 //! The filter sits above TLS: the library is given it as if it were a plain socket.
 
@@ -51,7 +51,7 @@ impl BodyLimits {
         })
     }
 
-    /// Sets the limit of what is delivered on `channel` from now on.
+    /// Sets the size limit of deliveries on `channel` from now on.
     pub(super) fn set(&self, channel: u16, limit: usize) {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels.insert(channel, limit);

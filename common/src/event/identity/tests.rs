@@ -66,7 +66,7 @@ fn of(message: &Message) -> Uuid {
     letter_id(message, &foreign(None), "key", "longshore.validate")
 }
 
-/// What RabbitMQ 3.10 keeps of a message in a stream.
+/// The parts of a message that RabbitMQ 3.10 keeps in a stream.
 fn in_a_stream(message: &Message) -> Message {
     let mut kept = message.clone();
     kept.cluster_id = None;
@@ -94,7 +94,7 @@ fn in_a_stream(message: &Message) -> Message {
     }
     kept.headers
         .retain(|name| !lost.iter().any(|it| it == name));
-    // What was wrong with it may be lost with it; of a body that was cut it is told in any case.
+    // Its fault may be lost with it; the fault of a cut body stays in any case.
     kept.damage = kept.damage.take_if(|damage| damage.body.is_some());
     kept
 }

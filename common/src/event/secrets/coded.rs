@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 
 /// Minimum length of a text that is tried as base64 or hexadecimal, in bytes.
 const MIN_CODED: usize = 16;
-/// Maximum size of what something compressed is unpacked to, in bytes.
+/// Maximum size of unpacked data, in bytes.
 const MAX_UNPACKED: u64 = 4 * 1024 * 1024;
 
 const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -22,7 +22,7 @@ const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true);
 const UNPADDED: GeneralPurposeConfig = ANY_PADDING.with_encode_padding(false);
 
-/// What is escaped in a value of a form; the mask shows.
+/// The characters that are escaped in a value of a form; the mask stays readable.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*');
 
 /// How a unit of UTF-16 is read and written, in either order of its bytes.
@@ -37,8 +37,7 @@ enum Packing {
     Deflate,
 }
 
-/// What a text looks like once it is masked by `mask` as what it stands for; `None` where it stands for nothing or
-/// there is nothing to mask in that.
+/// A coded text whose decoded form was masked by `mask`. `None` if it is not coded, or if there is nothing to mask.
 pub(super) fn masked<'t>(
     text: &'t [u8],
     mask: impl for<'d> Fn(&'d [u8]) -> Cow<'d, [u8]>,
@@ -110,7 +109,8 @@ pub(super) fn masked_percent(
     }
 }
 
-/// The same of something compressed. Nobody can search what unpacks to too much: then all of it is masked.
+/// A compressed text whose unpacked form was masked. Data that unpacks to too much cannot be searched: then all of it
+/// is masked.
 pub(super) fn masked_packed(
     text: &[u8],
     mask: impl for<'d> Fn(&'d [u8]) -> Cow<'d, [u8]>,
@@ -138,7 +138,7 @@ pub(super) fn is_binary(text: &[u8]) -> bool {
 }
 
 impl Packing {
-    /// As far as it can be: what was cut still tells its beginning.
+    /// As far as possible: cut data still shows its beginning.
     fn unpack(self, packed: &[u8]) -> Option<Vec<u8>> {
         let mut unpacked = Vec::new();
         let read = match self {
@@ -179,8 +179,8 @@ fn read(unpacker: impl Read, into: &mut Vec<u8>) -> bool {
     unpacker.take(MAX_UNPACKED + 1).read_to_end(into).is_ok()
 }
 
-/// UTF-16 of either order, told by its mark or by the zeros between ASCII letters: the text as UTF-8, and how it is
-/// written again.
+/// UTF-16 of either order, recognised by its mark or by the zeros between ASCII letters: the text as UTF-8, and the way
+/// to write it again.
 pub(super) fn utf16(text: &[u8]) -> Option<(String, WriteUnit)> {
     let (read, write): (ReadUnit, WriteUnit) = match text {
         [0xff, 0xfe, ..] | [1..=255, 0, 1..=255, 0, ..] => (u16::from_le_bytes, u16::to_le_bytes),

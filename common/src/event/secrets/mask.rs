@@ -1,5 +1,5 @@
-//! Masking secrets in bytes of any kind: JSON, broken or cut JSON, forms, YAML, XML, header lines, and any of
-//! them inside a JSON text, in base64 or compressed.
+//! Masking secrets in bytes of any kind: JSON, broken or cut JSON, forms, YAML, XML, header lines, and any of them
+//! inside a JSON text, in base64 or compressed.
 //!
 //! One scan without a grammar ([`scan`]): wherever a name stands before a value, and the name is that of a
 //! secret, the value is replaced. Everything else stays as it is, to the byte.
@@ -19,7 +19,7 @@ const MAX_LAYERS: usize = 8;
 /// Maximum number of scans over a text in which there are secrets.
 const MAX_SCANS: usize = 16;
 
-/// What a search has come across.
+/// The findings of a search.
 #[derive(Default)]
 struct Found {
     /// The name of a secret before a value, masked already or not.
@@ -28,9 +28,9 @@ struct Found {
     mask: Cell<bool>,
 }
 
-/// Masks every secret in `text`. What holds none is returned as it is. Masking again changes nothing: where
-/// quotes and brackets do not match, a mask lets the rest be read in another way, so it is scanned until nothing
-/// more is found.
+/// Masks every secret in `text`. A text without secrets is returned unchanged. Masking again changes nothing. Where
+/// quotes and brackets do not match, a mask changes the reading of the rest, so the text is scanned until nothing more
+/// is found.
 pub fn mask(text: &[u8]) -> Cow<'_, [u8]> {
     let found = Found::default();
     let mut masked = mask_layer(text, 0, &found);
@@ -43,7 +43,7 @@ pub fn mask(text: &[u8]) -> Cow<'_, [u8]> {
     masked
 }
 
-/// Whether a mask stands in the place of a secret somewhere in `text`: what was kept of a refused message.
+/// Whether `text` has a mask in the place of a secret: then it is the stored copy of a refused message.
 pub fn holds_mask(text: &[u8]) -> bool {
     let found = Found::default();
     let _ = mask_layer(text, 0, &found);
@@ -79,7 +79,7 @@ fn mask_layer<'t>(text: &'t [u8], layer: usize, found: &Found) -> Cow<'t, [u8]> 
     }
 }
 
-/// Masks all of what is not searched, if the name of a secret is in it.
+/// Masks the whole of an unsearched text, if the name of a secret is in it.
 fn mask_unsearched(text: &[u8]) -> Cow<'_, [u8]> {
     if names::names_one(text) {
         Cow::Owned(MASK.into())

@@ -1,8 +1,8 @@
-//! Which names are those of secrets: by their words, in whatever case, separators and language they are written.
+//! The names of secrets: recognised by their words, in any case, separators and language.
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// A name is a secret's if it holds one of these, whatever case and separators it is written with.
+/// A name is a secret's if it holds one of these, in any case and with any separators.
 pub const IN_NAMES: [&str; 40] = [
     "password",
     "passwd",
@@ -58,7 +58,7 @@ pub const WORDS: [&str; 14] = [
 /// Or if it is one of these.
 pub const WHOLE_NAMES: [&str; 5] = ["pass", "pw", "bearer", "cookie", "setcookie"];
 
-/// What ends with one of these is told apart from a secret: a place in a list.
+/// A name that ends with one of these is not a secret's: a position in a list.
 pub const HARMLESS_TOKENS: [&str; 7] = [
     "pagetoken",
     "nexttoken",
@@ -97,7 +97,7 @@ pub const ABOUT_SECRETS: [&str; 24] = [
     "version",
 ];
 
-/// Maximum length of a name, in bytes; what is longer does not name a field.
+/// Maximum length of a name, in bytes; longer text does not name a field.
 const MAX_NAME: usize = 256;
 
 /// Whether a field of this name holds a secret, by its name.
@@ -144,7 +144,7 @@ fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;
     for letter in name.chars() {
-        // What nobody sees separates nothing.
+        // Invisible characters separate nothing.
         if matches!(
             letter,
             '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}'
@@ -166,8 +166,7 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// Whether a text that is not scanned for names, because it is not written in a form that has them, holds the name
-/// of a secret somewhere.
+/// Whether an unscanned text, whose form has no names, holds the name of a secret somewhere.
 pub(super) fn names_one(text: &[u8]) -> bool {
     let letters = text.iter().filter(|byte| byte.is_ascii_alphanumeric());
     let letters: String = letters

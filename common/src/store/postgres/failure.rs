@@ -1,4 +1,4 @@
-//! What an error of the database means to us: decided here and nowhere else.
+//! The meaning of the database's errors: decided here and nowhere else.
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
@@ -6,10 +6,10 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
 
-/// What to do about an error.
+/// The kind of an error, by its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The connection is of no more use; another one may be.
+    /// The connection is broken; another one may work.
     Broken,
     /// Another transaction was in the way: the same again may succeed at once.
     Clash,
@@ -17,13 +17,13 @@ pub(super) enum Kind {
     Unavailable,
     /// The schema is not the one this program knows.
     Schema,
-    /// It is the data.
+    /// The data is at fault.
     Data,
-    /// It is us.
+    /// Our program is at fault.
     Fault,
 }
 
-/// What an error means.
+/// The kind of an error.
 pub(super) fn kind(error: &sqlx::Error) -> Kind {
     if is_of_statement_pooling(error) {
         return Kind::Schema;
@@ -53,7 +53,7 @@ fn of_database(error: &dyn DatabaseError) -> Kind {
 /// row or an index entry that is too large has the same code.
 const LIMIT_EXCEEDED: &str = "54000";
 
-/// Whether a limit was exceeded by a row. The functions of the server that say so, in any language.
+/// Whether a row exceeded a limit. The functions of the server that say so, in any language.
 fn is_of_a_row(error: &dyn DatabaseError) -> bool {
     const BY_A_ROW: [&str; 7] = [
         "RelationGetBufferForTuple",
@@ -70,8 +70,8 @@ fn is_of_a_row(error: &dyn DatabaseError) -> bool {
     error.constraint().is_some() || routine.is_some_and(|routine| BY_A_ROW.contains(&routine))
 }
 
-/// What an SQLSTATE means. Only what the data itself causes is `Data`: everything that an operator can mend
-/// is waited for.
+/// The kind of an SQLSTATE. Only errors that the data itself causes are `Data`: everything that an operator can
+/// mend is waited for.
 fn of_code(code: &str) -> Kind {
     match code {
         // Ended for standing idle in a transaction; the transaction failed before; a plan or a statement
@@ -108,7 +108,7 @@ fn of_code(code: &str) -> Kind {
     }
 }
 
-/// The error as the rest of the program sees it. It never repeats what was in a row.
+/// The error for the rest of the program. It never repeats the content of a row.
 pub(super) fn classify(error: &sqlx::Error) -> StoreError {
     if is_of_statement_pooling(error) {
         return StoreError::Schema(
@@ -152,7 +152,7 @@ pub(super) fn classify_migration(error: MigrateError) -> StoreError {
 
 fn in_words(error: &sqlx::Error) -> String {
     match error {
-        // The message alone: the detail may hold what is in a row.
+        // The message alone: the detail may hold the content of a row.
         sqlx::Error::Database(error) => match error.code() {
             Some(code) => format!("{} (SQLSTATE {code})", error.message()),
             None => error.message().to_owned(),
@@ -162,7 +162,7 @@ fn in_words(error: &sqlx::Error) -> String {
     }
 }
 
-/// What is wrong with the data, without the data: even the message may hold that.
+/// The fault of the data, without the data: even the message may hold that.
 fn about_data(error: &dyn DatabaseError) -> String {
     let code = error.code().unwrap_or_default();
     let what = match code.as_ref() {

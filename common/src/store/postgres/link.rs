@@ -1,5 +1,5 @@
-//! The way to the database: connections, and running work over them so that nothing that happens to a
-//! caller or to the network can leave a connection in an unknown state.
+//! The way to the database: connections, and work over them. Whatever happens to a caller or to the network, no
+//! connection is left in an unknown state.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,30 +14,31 @@ use tokio::time::timeout;
 
 use super::failure::{Kind, classify, kind};
 use super::session::{Begin, Settings, Way};
+use super::work::{AnyValue, AnyWork, of_any_type, of_type};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::store::StoreError;
 use crate::tasks;
 
-/// After so many waits for a connection in a row that were in vain, the pool is suspected.
-const SUSPICIOUS: u32 = 3;
+/// How many failed waits for a connection in a row make the pool suspect.
+const SUSPECT_WAITS: u32 = 3;
 
-/// How often work that another transaction was in the way of is tried.
-const CLASHES: u32 = 8;
+/// How many clashes with other transactions are survived by trying again.
+const MAX_CLASHES: u32 = 8;
 
 /// How often a caller that waits for a new connection looks for a free one.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const FREE_POLL: Duration = Duration::from_millis(20);
 
-/// How long a connection that nobody uses is kept. Shorter than the time between two rounds of the standing watch and
-/// of whatever else looks at intervals: the database may have fewer connections than there are programs, and one
-/// that is used now and then would otherwise be kept from the others for ever.
-const IDLE: Duration = Duration::from_secs(3);
+/// How long an unused connection is kept. Shorter than the time between two rounds of the standing watch and other
+/// periodic work. The database may have fewer connections than there are programs, and an occasional user would
+/// otherwise keep a connection from the others for ever.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A connection that stood idle for longer than this is asked whether it still lives.
-const FRESH: Duration = Duration::from_secs(2);
+/// Maximum idle time of a connection that is used without a ping.
+const MAX_UNCHECKED_IDLE: Duration = Duration::from_secs(2);
 
-/// How long it has for its answer.
-const ANSWER: Duration = Duration::from_secs(5);
+/// Maximum time of a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The way to the database. Opens connections when they are needed, none before.
 #[derive(Clone)]
@@ -47,16 +48,16 @@ struct Inner {
     settings: Arc<Settings>,
     max_connections: u32,
     connect_timeout: Duration,
-    /// How long one piece of work may take in all. The server ends a statement before that; this ends
-    /// the wait for a server that vanished without a word.
+    /// Maximum time of one piece of work in all. The server ends a statement before that; this limit ends the wait
+    /// for a server that vanished without a word.
     work_timeout: Duration,
-    /// How long a lock is waited for that somebody else holds.
+    /// Maximum wait for a lock that somebody else holds.
     lock_timeout: Duration,
     /// Made when it is first needed, and again when it has lost its connections.
     pool: Mutex<Option<Pool>>,
     /// No pool is made any more.
     closed: AtomicBool,
-    /// Waits for a connection in vain since the last one that was not.
+    /// How many waits for a connection were in vain since the last successful one.
     in_vain: AtomicU32,
 }
 
@@ -87,10 +88,9 @@ impl Link {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Runs `work` on a connection, in a task of its own: a caller that goes away half-way does not
-    /// leave a connection behind in the middle of something. Work that another transaction or a
-    /// broken connection got in the way of is done again, so it must be something that may be done
-    /// twice.
+    /// Runs `work` on a connection, in a task of its own: a caller that goes away half-way does not leave a
+    /// connection behind in the middle of something. After a clash with another transaction or a broken
+    /// connection, `work` is done again. So it must be safe to do twice.
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -114,18 +114,6 @@ impl Link {
         self.begun(Begin::Transaction, work).await
     }
 
-    /// Like [`Link::run`], and all that is read is of one moment.
-    pub(super) async fn snapshot<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.begun(Begin::Snapshot, work).await
-    }
-
     async fn begun<T, F>(&self, begin: Begin, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -135,26 +123,30 @@ impl Link {
             + 'static,
     {
         let inner = Arc::clone(&self.0);
-        spawned(async move { inner.run(begin, &work).await }).await
+        let work = of_any_type(work);
+        let done = spawned(async move { inner.run(begin, &work).await }).await?;
+        of_type(done)
     }
 
     /// Runs `work` on a connection that does not come from the pool, within the time for connecting.
     pub(super) async fn direct<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
             + Send
+            + Sync
             + 'static,
     {
         let inner = Arc::clone(&self.0);
+        let work = of_any_type(work);
         let answer = timeout(inner.connect_timeout, async {
             let settings = &inner.settings;
             let (mut connection, way) = settings.connect().await?;
-            let done = settings.perform(&mut connection, way, Begin::Statement, work);
+            let done = settings.perform(&mut connection, way, Begin::Statement, &work);
             let done = done.await.map_err(|error| classify(&error))?;
-            // It is over either way.
+            // The connection is over either way.
             let _ = connection.close().await;
-            Ok(done)
+            of_type(done)
         });
         answer.await.unwrap_or_else(|_| Err(inner.no_answer()))
     }
@@ -178,7 +170,7 @@ impl Link {
         .await
     }
 
-    /// How long [`Link::patiently`] waits for a lock that somebody else holds.
+    /// Maximum wait of [`Link::patiently`] for a lock that somebody else holds.
     pub(super) fn lock_timeout(&self) -> Duration {
         self.0.lock_timeout
     }
@@ -195,13 +187,10 @@ impl Link {
 }
 
 impl Inner {
-    async fn run<T, F>(self: &Arc<Self>, begin: Begin, work: &F) -> Result<T, StoreError>
-    where
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
-    {
+    async fn run(self: &Arc<Self>, begin: Begin, work: &AnyWork) -> Result<AnyValue, StoreError> {
         // Each broken connection is thrown away, so this many tries get past all of them.
         let mut broken_left = self.max_connections;
-        let mut clashes_left = CLASHES;
+        let mut clashes_left = MAX_CLASHES;
         loop {
             let (mut connection, way) = self.acquire().await?;
             let done = self.settings.perform(&mut connection, way, begin, work);
@@ -241,7 +230,7 @@ impl Inner {
                 if pool.is_wrong.load(Ordering::Relaxed) {
                     self.lock_pool().take();
                 } else if matches!(error, sqlx::Error::PoolTimedOut)
-                    && self.in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPICIOUS
+                    && self.in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPECT_WAITS
                 {
                     self.replace_lost_pool().await;
                 }
@@ -258,7 +247,7 @@ impl Inner {
             return;
         };
         drop(connection);
-        if self.in_vain.swap(0, Ordering::Relaxed) < SUSPICIOUS {
+        if self.in_vain.swap(0, Ordering::Relaxed) < SUSPECT_WAITS {
             // Somebody else has replaced it, or it has recovered.
             return;
         }
@@ -267,7 +256,7 @@ impl Inner {
         );
         let lost = self.lock_pool().replace(self.lazy_pool(way));
         if let Some(lost) = lost {
-            // What it still has closes as it comes back; what never comes back is not waited for.
+            // Its other connections close as they come back; lost ones are not waited for.
             tasks::spawn("closing a lost pool", async move {
                 lost.connections.close().await;
             });
@@ -283,7 +272,7 @@ impl Inner {
             return Ok(pool.clone());
         }
         let (connection, way) = self.connect().await?;
-        // It is over either way.
+        // The connection is over either way.
         let _ = timeout(self.connect_timeout, connection.close()).await;
         if way == Way::Pooled {
             tracing::info!(
@@ -315,7 +304,7 @@ impl Inner {
         let connections = PgPoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.connect_timeout)
-            .idle_timeout(IDLE)
+            .idle_timeout(IDLE_TIMEOUT)
             .after_connect(move |connection, _| {
                 let (settings, wrong) = (Arc::clone(&settings), Arc::clone(&wrong));
                 Box::pin(async move {
@@ -333,8 +322,8 @@ impl Inner {
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
-                    if meta.idle_for > FRESH {
-                        let alive = timeout(ANSWER, connection.ping()).await;
+                    if meta.idle_for > MAX_UNCHECKED_IDLE {
+                        let alive = timeout(PING_TIMEOUT, connection.ping()).await;
                         return Ok(matches!(alive, Ok(Ok(()))));
                     }
                     Ok(true)
@@ -349,8 +338,8 @@ impl Inner {
     }
 }
 
-/// A connection of the pool. Where the database has none to spare, opening one takes long: one that is open already
-/// may be free before.
+/// A connection of the pool. If the database has none to spare, opening one takes long, and an open one may be
+/// free before.
 async fn one_of(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
     let opened = pool.acquire();
     tokio::pin!(opened);
@@ -358,7 +347,7 @@ async fn one_of(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> 
         tokio::select! {
             biased;
             opened = &mut opened => return opened,
-            () = tokio::time::sleep(LOOK_AGAIN) => {
+            () = tokio::time::sleep(FREE_POLL) => {
                 if let Some(free) = pool.try_acquire() {
                     return Ok(free);
                 }

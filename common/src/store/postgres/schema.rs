@@ -3,28 +3,30 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use uuid::Uuid;
 
+use super::PostgresStore;
 use super::failure::{classify, classify_migration};
 use super::link::Link;
 use super::session::quoted;
 use crate::fingerprint::fingerprint;
 use crate::namespace::Namespace;
-use crate::store::StoreError;
+use crate::store::{Schema, StoreError};
 
 /// Every migration this program knows, compiled in.
 static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/postgres");
 
 /// How many letters get their fingerprints in one transaction.
-const PRINTED_AT_ONCE: i64 = 1000;
+const PRINT_BATCH: i64 = 1000;
 
-/// How often it is looked whether a lock is free.
-const LOOK: Duration = Duration::from_millis(250);
+/// The wait between two tries to take the lock.
+const LOCK_POLL: Duration = Duration::from_millis(250);
 
-/// Ours and not sqlx's own lock: that one is for the whole database, this one for the namespace, and it covers
+/// A lock of ours and not sqlx's own, which is for the whole database. This lock is for the namespace, and covers
 /// making the schema too. It goes with the transaction, also where a pooler gives the session to somebody else.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
 
@@ -39,7 +41,7 @@ const HOLDER: &str = "SELECT format('process %s (%s, %s) for %s s', activity.pid
 
 const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
 
-/// What was applied, as sqlx writes it down.
+/// The applied migrations, as sqlx writes them down.
 const HAS_APPLIED: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
 const MAKE_APPLIED: &str = "CREATE TABLE _sqlx_migrations (
     version        bigint      NOT NULL PRIMARY KEY,
@@ -53,14 +55,98 @@ const APPLIED: &str = "SELECT version, checksum, success FROM _sqlx_migrations";
 const WRITE_DOWN: &str = "INSERT INTO _sqlx_migrations
     (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)";
 
-/// Brings the schema up to date: all in one transaction, so that it is never half done.
-pub(super) async fn migrate(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let (known, patience) = (namespace.clone(), link.lock_timeout());
-    link.patiently(move |connection| {
-        Box::pin(async move { bring_up(connection, &known, patience).await })
-    })
-    .await?;
-    print_fingerprints(link).await
+/// A write that changes nothing, committed: a database that can only be read, that is full or that protects
+/// itself refuses it.
+const TOUCH: &str = "UPDATE _sqlx_migrations SET success = success WHERE version = $1";
+
+const VERSIONS: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+
+const PRODUCT: &str = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+
+const UNPRINTED: &str = "SELECT dead_letter_id, error FROM dead_letters
+    WHERE fingerprint = '' AND dead_letter_id > $1
+    ORDER BY dead_letter_id LIMIT $2";
+
+const PRINT: &str = "UPDATE dead_letters SET fingerprint = given.fingerprint
+    FROM UNNEST($1::uuid[], $2::text[]) AS given (dead_letter_id, fingerprint)
+    WHERE dead_letters.dead_letter_id = given.dead_letter_id";
+
+#[async_trait]
+impl Schema for PostgresStore {
+    /// Brings the schema up to date: all in one transaction, so that it is never half done.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let (known, patience) = (self.namespace.clone(), self.link.lock_timeout());
+        self.link
+            .patiently(move |connection| {
+                Box::pin(async move { bring_up(connection, &known, patience).await })
+            })
+            .await?;
+        print_fingerprints(&self.link).await
+    }
+
+    /// Removes the schema and everything in it.
+    async fn remove_schema(&self) -> Result<(), StoreError> {
+        let (schema, patience) = (quoted(&self.namespace), self.link.lock_timeout());
+        self.link
+            .patiently(move |connection| {
+                Box::pin(async move {
+                    connection
+                        .execute(AssertSqlSafe(format!(
+                            "DROP SCHEMA IF EXISTS {schema} CASCADE"
+                        )))
+                        .await
+                        .map_err(|error| failure(&error, patience))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Whether the database can be reached, takes writes, and its schema is one this program can work with:
+    /// every migration it knows is applied. One that it does not know is fine: migrations never break the
+    /// program before them, so that a new release can migrate while the old one runs.
+    async fn ready(&self) -> Result<(), StoreError> {
+        let newest = MIGRATIONS.iter().map(|known| known.version).max();
+        let applied: Vec<i64> = self
+            .link
+            .direct(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(TOUCH)
+                        .bind(newest)
+                        .execute(&mut *connection)
+                        .await?;
+                    sqlx::query_scalar(VERSIONS).fetch_all(connection).await
+                })
+            })
+            .await?;
+        let missing = MIGRATIONS
+            .iter()
+            .filter(|known| !applied.contains(&known.version))
+            .count();
+        if missing == 0 {
+            return Ok(());
+        }
+        Err(StoreError::Schema(format!(
+            "the schema {namespace:?} lacks {missing} of the {} migrations this program needs: run `longshore migrate`",
+            MIGRATIONS.iter().count(),
+            namespace = self.namespace.as_str(),
+        )))
+    }
+
+    /// The product and its version, without the additions of a distribution.
+    async fn product(&self) -> Result<String, StoreError> {
+        let version: String = self
+            .link
+            .direct(|connection| {
+                Box::pin(async move { sqlx::query_scalar(PRODUCT).fetch_one(connection).await })
+            })
+            .await?;
+        Ok(format!("PostgreSQL {version}"))
+    }
+
+    async fn close(&self) {
+        self.link.close().await;
+    }
 }
 
 async fn bring_up(
@@ -97,7 +183,7 @@ async fn bring_up(
     if let Some((version, ..)) = applied.iter().find(|(_, _, success)| !success) {
         return Err(classify_migration(MigrateError::Dirty(*version)));
     }
-    // A newer program may have been here: what it has applied and we do not know is fine.
+    // A newer program may have been here: applied migrations that we do not know are fine.
     for known in MIGRATIONS.iter() {
         match applied
             .iter()
@@ -128,7 +214,7 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> Result<(
     Ok(())
 }
 
-/// Takes the lock that lets one migrate at a time, or says who has it.
+/// Takes the lock that lets one program migrate at a time, or names its holder.
 async fn lock(
     connection: &mut PgConnection,
     namespace: &Namespace,
@@ -162,7 +248,7 @@ async fn lock(
         if !std::mem::replace(&mut is_told, true) && !holders.is_empty() {
             tracing::warn!("waiting for another session that migrates: {holders}");
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(LOCK_POLL).await;
     }
 }
 
@@ -187,22 +273,18 @@ fn failure(error: &sqlx::Error, patience: Duration) -> StoreError {
     ))
 }
 
-/// Gives letters their fingerprints that a program of before there were any has kept.
+/// Fills in the fingerprints of letters that were kept by versions without fingerprints.
 async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
     let mut after = Uuid::nil();
     loop {
         let without: Vec<(Uuid, String)> = link
             .run(move |connection| {
                 Box::pin(async move {
-                    sqlx::query_as(
-                        "SELECT dead_letter_id, error FROM dead_letters
-                        WHERE fingerprint = '' AND dead_letter_id > $1
-                        ORDER BY dead_letter_id LIMIT $2",
-                    )
-                    .bind(after)
-                    .bind(PRINTED_AT_ONCE)
-                    .fetch_all(connection)
-                    .await
+                    sqlx::query_as(UNPRINTED)
+                        .bind(after)
+                        .bind(PRINT_BATCH)
+                        .fetch_all(connection)
+                        .await
                 })
             })
             .await?;
@@ -218,83 +300,14 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
         link.run(move |connection| {
             let given = Arc::clone(&given);
             Box::pin(async move {
-                sqlx::query(
-                    "UPDATE dead_letters SET fingerprint = given.fingerprint
-                    FROM UNNEST($1::uuid[], $2::text[]) AS given (dead_letter_id, fingerprint)
-                    WHERE dead_letters.dead_letter_id = given.dead_letter_id",
-                )
-                .bind(&given.0)
-                .bind(&given.1)
-                .execute(connection)
-                .await?;
+                sqlx::query(PRINT)
+                    .bind(&given.0)
+                    .bind(&given.1)
+                    .execute(connection)
+                    .await?;
                 Ok(())
             })
         })
         .await?;
     }
-}
-
-/// The product and its version, without what a distribution has added to it.
-pub(super) async fn product(link: &Link) -> Result<String, StoreError> {
-    let version: String = link
-        .direct(|connection| {
-            Box::pin(async move {
-                sqlx::query_scalar("SELECT split_part(current_setting('server_version'), ' ', 1)")
-                    .fetch_one(connection)
-                    .await
-            })
-        })
-        .await?;
-    Ok(format!("PostgreSQL {version}"))
-}
-
-/// Whether the database can be reached, takes writes, and its schema is one this program can work with:
-/// every migration it knows is applied. One that it does not know is fine: migrations never break the
-/// program before them, so that a new release can migrate while the old one runs.
-pub(super) async fn ready(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let newest = MIGRATIONS.iter().map(|known| known.version).max();
-    let applied: Vec<i64> = link
-        .direct(move |connection| {
-            Box::pin(async move {
-                // A write that changes nothing, committed: a database that can only be read, that is full
-                // or that protects itself refuses it.
-                sqlx::query("UPDATE _sqlx_migrations SET success = success WHERE version = $1")
-                    .bind(newest)
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
-                    .fetch_all(connection)
-                    .await
-            })
-        })
-        .await?;
-    let missing = MIGRATIONS
-        .iter()
-        .filter(|known| !applied.contains(&known.version))
-        .count();
-    if missing == 0 {
-        return Ok(());
-    }
-    Err(StoreError::Schema(format!(
-        "the schema {namespace:?} lacks {missing} of the {} migrations this program needs: run `longshore migrate`",
-        MIGRATIONS.iter().count(),
-        namespace = namespace.as_str(),
-    )))
-}
-
-/// Removes the schema and everything in it.
-pub(super) async fn remove(link: &Link, namespace: &Namespace) -> Result<(), StoreError> {
-    let (schema, patience) = (quoted(namespace), link.lock_timeout());
-    link.patiently(move |connection| {
-        Box::pin(async move {
-            connection
-                .execute(AssertSqlSafe(format!(
-                    "DROP SCHEMA IF EXISTS {schema} CASCADE"
-                )))
-                .await
-                .map_err(|error| failure(&error, patience))?;
-            Ok(())
-        })
-    })
-    .await
 }

@@ -1,10 +1,10 @@
-//! What a session with the database needs, and how it gets that where a pooler stands in between.
+//! The needs of a session with the database, also where a pooler stands in between.
 //!
-//! Every statement names its tables without their schema, and counts on settings. Connected directly, a session
-//! has all of this as start-up parameters, which it is asked for. A pooler drops or refuses these, may give each
-//! transaction to another session of the server, and gives our prepared statements to strangers with it. So
-//! behind one, every piece of work is a transaction that begins with its settings and leaves no prepared statement
-//! behind. That works with any kind of pooling, and costs some round trips.
+//! Every statement names its tables without their schema, and counts on settings. A direct session gets all of
+//! this from start-up parameters. A pooler drops or refuses these. It may give each transaction to another session
+//! of the server, and with it our prepared statements to strangers. So behind a pooler, every piece of work is a
+//! transaction that begins with its settings and leaves no prepared statement behind. That works with any kind of
+//! pooling, and costs some round trips.
 
 use std::net::IpAddr;
 use std::str::FromStr as _;
@@ -17,11 +17,12 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use url::Url;
 
 use super::failure::classify;
+use super::work::{AnyValue, AnyWork};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::store::StoreError;
 
-/// Oldest major version of PostgreSQL that has all that the schema uses.
+/// Oldest major version of PostgreSQL that has all the features of the schema.
 const OLDEST_VERSION: u32 = 13;
 
 /// Parameters of a database's URL that sqlx knows, and `options[NAME]`.
@@ -49,11 +50,11 @@ const PARAMETERS: [&str; 18] = [
 /// A setting of ours that says whether the others have arrived.
 const MARK: &str = "longshore.namespace";
 
-/// How a transaction begins that writes. The lock of a migration is waited for within one, which then has to see what
-/// its holder has made.
+/// The beginning of a transaction that writes. The lock of a migration is waited for within such a transaction,
+/// which then has to see the changes of the lock's holder.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// What a session has. Asked in the simple protocol, which prepares nothing.
+/// The state of a session. Asked in the simple protocol, which prepares nothing.
 const LOOK: &str = "SELECT coalesce(current_setting('longshore.namespace', true), ''),
     current_setting('server_encoding'), current_setting('server_version_num')";
 
@@ -73,11 +74,9 @@ pub(super) enum Begin {
     Statement,
     /// With a transaction.
     Transaction,
-    /// With a transaction that sees one moment and changes nothing.
-    Snapshot,
 }
 
-/// How sessions are opened, and what they need.
+/// The options that sessions are opened with, and the settings that they need.
 pub(super) struct Settings {
     direct: PgConnectOptions,
     pooled: PgConnectOptions,
@@ -117,7 +116,7 @@ impl Settings {
         settings.direct = settings.direct.clone().options(settings.all());
         settings.direct = settings.direct.options([
             (MARK, namespace.as_str()),
-            // Statements see what was committed before them, whatever the database or the role presets.
+            // Statements see all that was committed before them, whatever the database or the role presets.
             ("default_transaction_isolation", "read committed"),
         ]);
         Ok(settings)
@@ -137,7 +136,7 @@ impl Settings {
         ]
     }
 
-    /// How to open more sessions like the one that was opened first.
+    /// The options for more sessions like the first.
     pub(super) fn options(&self, way: Way) -> &PgConnectOptions {
         match way {
             Way::Direct => &self.direct,
@@ -145,7 +144,7 @@ impl Settings {
         }
     }
 
-    /// Opens a session, and finds out how that is connected and whether the database is one that we can use.
+    /// Opens a session, and finds out the way of its connection and whether we can use the database.
     pub(super) async fn connect(&self) -> Result<(PgConnection, Way), StoreError> {
         let opened = match PgConnection::connect_with(&self.direct).await {
             Err(error) if is_of_start_up_parameters(&error) => {
@@ -173,27 +172,23 @@ impl Settings {
         Ok(look(connection).await?.mark == self.namespace.as_str())
     }
 
-    /// What a transaction for `begin` begins with; nothing where there need not be one.
+    /// The beginning of a transaction for `begin`; `None` if there need not be a transaction.
     fn beginning(&self, way: Way, begin: Begin) -> Option<String> {
-        let first = match begin {
-            Begin::Statement | Begin::Transaction => BEGIN,
-            Begin::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        };
         match (way, begin) {
             (Way::Direct, Begin::Statement) => None,
-            (Way::Direct, _) => Some(first.to_owned()),
-            (Way::Pooled, _) => Some(with_settings(first, &self.all())),
+            (Way::Direct, Begin::Transaction) => Some(BEGIN.to_owned()),
+            (Way::Pooled, _) => Some(with_settings(BEGIN, &self.all())),
         }
     }
 
     /// Does `work` on a session.
-    pub(super) async fn perform<T>(
+    pub(super) async fn perform(
         &self,
         connection: &mut PgConnection,
         way: Way,
         begin: Begin,
-        work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+        work: &AnyWork,
+    ) -> Result<AnyValue, sqlx::Error> {
         let Some(beginning) = self.beginning(way, begin) else {
             return work(connection).await;
         };
@@ -214,7 +209,7 @@ impl Settings {
         Ok(done)
     }
 
-    /// Does `work` in one transaction, however long it takes; but a lock that somebody else holds is waited for no
+    /// Does `work` in one transaction, however long it takes. The wait for a lock that somebody else holds is no
     /// longer than a statement may take.
     pub(super) async fn perform_patiently<T>(
         &self,
@@ -248,7 +243,7 @@ impl Settings {
     }
 }
 
-/// What a session has.
+/// The state of a session.
 struct Found {
     mark: String,
     encoding: String,
@@ -304,7 +299,7 @@ fn known_parameters(url: &Url) -> (Url, usize) {
     (url, others.len())
 }
 
-/// What sqlx says of a URL that it cannot read, without the value that it quotes.
+/// The message of sqlx about a URL that it cannot read, without the value that it quotes.
 fn without_quoted(text: &str) -> String {
     let parts = text.split('"').enumerate();
     let told: Vec<&str> = parts
@@ -322,8 +317,8 @@ fn is_of_start_up_parameters(error: &sqlx::Error) -> bool {
     message.contains("startup parameter") || message.contains("startup packet")
 }
 
-/// Whether the database refuses to speak UTF-8: it cannot turn that into what it keeps. As a session begins, nothing
-/// else has this code.
+/// Whether the database refuses to speak UTF-8, because it cannot convert that into its own encoding. As a session
+/// begins, nothing else has this code.
 fn is_of_encoding(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
@@ -339,9 +334,9 @@ fn another_encoding(found: &str) -> StoreError {
     ))
 }
 
-/// Leaves TLS out where it is only preferred and nothing leaves the machine. It would cost more than
-/// its ciphers: sqlx 0.9.0 does not set `TCP_NODELAY` (issue 4335, mended in the release after it), so
-/// each batch that needs two TLS records would wait 40 ms for a delayed acknowledgement in between.
+/// Leaves TLS out if it is only preferred and nothing leaves the machine. It would cost more than its ciphers:
+/// sqlx 0.9.0 does not set `TCP_NODELAY` (issue 4335, mended in the release after it). So each batch that needs
+/// two TLS records would wait 40 ms for a delayed acknowledgement in between.
 fn without_needless_tls(options: PgConnectOptions) -> PgConnectOptions {
     let host = options.get_host();
     let stays_here = host == "localhost"
@@ -360,7 +355,7 @@ pub(super) fn quoted(namespace: &Namespace) -> String {
     format!("\"{namespace}\"")
 }
 
-/// Who we are in `pg_stat_activity`: program and namespace.
+/// Our name in `pg_stat_activity`: program and namespace.
 fn application_name(namespace: &Namespace) -> String {
     let program = std::env::current_exe()
         .ok()
@@ -380,7 +375,7 @@ mod tests {
         assert_eq!(settings.beginning(Way::Direct, Begin::Statement), None);
         let direct = settings.beginning(Way::Direct, Begin::Transaction);
         assert_eq!(direct.as_deref(), Some(BEGIN));
-        for begin in [Begin::Statement, Begin::Transaction, Begin::Snapshot] {
+        for begin in [Begin::Statement, Begin::Transaction] {
             let pooled = settings.beginning(Way::Pooled, begin).unwrap();
             assert!(pooled.starts_with("BEGIN"), "{pooled}");
             assert!(

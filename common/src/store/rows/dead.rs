@@ -1,4 +1,4 @@
-//! Dead letters: what is kept of them, and what operators ask and do.
+//! Dead letters: their records, and the questions and commands of operators.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,13 +13,13 @@ use crate::reason::{Cause, ReasonCode};
 /// A dead letter, whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
-    /// Its id ([`letter_id`](crate::event::letter_id)), made from what tells two messages apart, so that
-    /// keeping one twice keeps one.
+    /// Its id ([`letter_id`](crate::event::letter_id)), made from the differences between messages, so that
+    /// keeping a letter twice keeps one.
     pub id: Uuid,
-    /// The key of its entry in the history ([`entry_key`](crate::event::entry_key)), where the message died at the
-    /// door and was no event of ours.
+    /// The key of its entry in the history ([`entry_key`](crate::event::entry_key)), if the message died at the
+    /// door and was not an event of ours.
     pub entry_key: Option<Uuid>,
-    /// The event, where the message was one.
+    /// The event, if the message was one.
     pub event: Option<EventId>,
     /// Its type, where known.
     pub kind: Option<String>,
@@ -31,7 +31,7 @@ pub struct DeadLetter {
     pub stage: String,
     /// The destination, in the integrate stage.
     pub destination: Option<String>,
-    /// Why.
+    /// The reason.
     pub reason: ReasonCode,
     /// The error chain.
     pub error: String,
@@ -47,28 +47,28 @@ pub struct DeadLetter {
     pub routing_key: String,
     /// The message: body, properties and headers as they were in the queue it died in.
     pub message: Message,
-    /// What has been done about it.
+    /// Its state.
     pub state: DeadState,
     /// The replay that has claimed it or sent it again.
     pub replay: Option<Uuid>,
-    /// How often the message came at least. On its way into the store: 1, or 0 where it may have been counted
+    /// How many times the message came at least. On its way into the store: 1, or 0 if it may have been counted
     /// before.
     pub copies: u32,
 }
 
-/// What has been done about a dead letter.
+/// The state of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadState {
-    /// Nothing yet.
+    /// Nothing was done about it yet.
     Open,
-    /// A replay has claimed it and not yet marked it.
+    /// A replay has claimed the letter and not yet marked it.
     Replaying,
-    /// It was sent again.
+    /// The letter was sent again.
     Replayed,
-    /// It was given up for good.
+    /// The letter was given up for good.
     Discarded,
-    /// A later generation died or was delivered: there is nothing to do about this one.
+    /// A later generation died or was delivered: nothing is left to do about this letter.
     Superseded,
 }
 
@@ -77,7 +77,7 @@ pub enum DeadState {
 pub struct DeadSummary {
     /// Its id.
     pub id: Uuid,
-    /// The event, where the message was one.
+    /// The event, if the message was one.
     pub event: Option<EventId>,
     /// Its type, where known.
     #[serde(rename = "type")]
@@ -86,7 +86,7 @@ pub struct DeadSummary {
     pub queue: String,
     /// The destination, in the integrate stage.
     pub destination: Option<String>,
-    /// Why.
+    /// The reason.
     pub reason: ReasonCode,
     /// The error chain.
     pub error: String,
@@ -96,17 +96,17 @@ pub struct DeadSummary {
     pub generation: u32,
     /// When it was given up.
     pub last_failed_at: Moment,
-    /// What has been done about it.
+    /// Its state.
     pub state: DeadState,
-    /// How often the message came at least.
+    /// How many times the message came at least.
     pub copies: u32,
 }
 
-/// Which dead letters. Every condition that is set must hold.
+/// A filter of dead letters. Every condition that is set must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadFilter {
-    /// These alone.
+    /// Only letters with these ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<Uuid>>,
     /// Died in this queue.
@@ -136,35 +136,33 @@ pub struct DeadFilter {
     /// Given up before this moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Moment>,
-    /// With this in common with others: the [`fingerprint`](crate::fingerprint::fingerprint) of their
-    /// error, as groups have it.
+    /// With this [`fingerprint`](crate::fingerprint::fingerprint) of the error, as groups have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// With this text anywhere in the error. A to Z are as good as a to z; every other character is
-    /// itself.
+    /// With this text anywhere in the error. A to Z count as a to z; every other character is itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// Which page of a list: keyset pages, newest first.
+/// A page of a list: keyset pages, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadPage {
-    /// After this one: moment and id of the last one of the page before.
+    /// The moment and id of the last letter of the page before.
     pub after: Option<(OffsetDateTime, Uuid)>,
-    /// At most so many.
+    /// Maximum length of the page.
     pub limit: u32,
 }
 
-/// Dead letters that have died of the same.
+/// A group of dead letters that died of the same error.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeadGroup {
     /// The queue they died in.
     pub queue: String,
-    /// Why.
+    /// The reason.
     pub reason: ReasonCode,
     /// The destination, in the integrate stage.
     pub destination: Option<String>,
-    /// What their errors have in common: [`fingerprint`](crate::fingerprint::fingerprint).
+    /// The common [`fingerprint`](crate::fingerprint::fingerprint) of their errors.
     pub fingerprint: String,
     /// How many there are.
     pub letters: u64,
@@ -180,12 +178,12 @@ pub struct DeadGroup {
     pub history: Vec<Hourly>,
 }
 
-/// How many in one hour.
+/// The count of one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Hourly {
     /// When the hour began, in UTC.
     pub hour: Moment,
-    /// How many.
+    /// How many letters were given up in the hour.
     pub letters: u64,
 }
 
@@ -194,17 +192,17 @@ pub struct Hourly {
 pub struct DeadStory {
     /// The letter, as it would be sent again now.
     pub letter: DeadLetter,
-    /// What its error has in common with others.
+    /// The fingerprint of its error, which it shares with others.
     pub fingerprint: String,
     /// When it was sent again.
     pub replayed_at: Option<Moment>,
-    /// Who discarded it, where somebody did.
+    /// The record of its discarding, if it was discarded.
     pub discarded: Option<DiscardRecord>,
     /// Every attempt at its event's delivery to its destination, of every generation, the oldest first.
     pub attempts: Vec<AttemptRecord>,
     /// The other letters of its event, the newest first.
     pub others: Vec<DeadSummary>,
-    /// Who has changed it, the oldest change first: what was before the first one is the original.
+    /// Its edits, the oldest first: the content before the first edit is the original.
     pub edits: Vec<EditRecord>,
     /// The replays that have claimed or sent it or another letter of its event, the newest first.
     pub replays: Vec<Progress>,
@@ -215,21 +213,21 @@ pub struct DeadStory {
 pub struct AttemptRecord {
     /// The generation of the delivery.
     pub generation: u32,
-    /// Which attempt, 1 is the first.
+    /// The number of the attempt; 1 is the first.
     pub attempt: u32,
     /// When it began.
     pub started_at: Moment,
     /// How long it took, in milliseconds.
     pub duration_ms: u32,
-    /// The HTTP status, where there was an answer.
+    /// The HTTP status, if there was an answer.
     pub status_code: Option<u16>,
-    /// What failed; `None` where it was delivered.
+    /// The failure; `None` if it was delivered.
     pub error: Option<String>,
     /// The beginning of the answer.
     pub response_excerpt: Option<String>,
 }
 
-/// What can be mended of a dead letter. Two are equal where what is kept of them is.
+/// The parts of a dead letter that can be mended. Two are equal if their kept forms are.
 #[derive(Debug, Clone)]
 pub struct Editable {
     /// The routing key it had.
@@ -254,7 +252,7 @@ impl PartialEq for Editable {
 }
 
 impl Editable {
-    /// The letter with this in the place of its own.
+    /// The letter with these parts in place of its own.
     pub fn in_place_of(&self, letter: &DeadLetter) -> DeadLetter {
         let mut mended = letter.clone();
         if self.message.kind != letter.message.kind || self.routing_key != letter.routing_key {
@@ -271,64 +269,64 @@ impl Editable {
 /// A change of a dead letter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadEdit {
-    /// Which letter.
+    /// The letter's id.
     pub letter: Uuid,
-    /// What was edited: the letter's, unless somebody else was faster.
+    /// The content that was edited: the letter's, unless somebody else was faster.
     pub before: Editable,
-    /// What is to be in its place.
+    /// The content to put in its place.
     pub after: Editable,
     /// Who edited it.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub why: Option<String>,
 }
 
-/// What became of an edit.
+/// The outcome of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edited {
-    /// The letter is changed; what was before is kept.
+    /// The letter is changed; its content from before is kept.
     Saved,
     /// The letter is not open, but in this state.
     NotOpen(DeadState),
     /// There is no such letter.
     NoSuchLetter,
-    /// It is not as it was when it was edited: somebody else has changed it in between.
+    /// The letter is not as it was when it was edited: somebody else has changed it in between.
     Changed,
 }
 
 /// One edit that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EditRecord {
-    /// When.
+    /// The moment.
     pub at: Moment,
     /// Who.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub why: Option<String>,
     /// The body that it replaced.
     pub before: Bytes,
-    /// Routing key, properties and headers that it replaced; `None` where it changed only the body.
+    /// Routing key, properties and headers that it replaced; `None` if it changed only the body.
     pub envelope: Option<serde_json::Value>,
 }
 
-/// Which dead letters to give up for good.
+/// A command to give dead letters up for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discard {
-    /// Only open ones are ever discarded, whatever the filter says of the state.
+    /// The letters. Only open ones are ever discarded, whatever the filter says of the state.
     pub filter: DeadFilter,
     /// Who decided it.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// Who has discarded a dead letter.
+/// The record of a discarding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DiscardRecord {
-    /// When.
+    /// The moment.
     pub at: Moment,
     /// Who.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }

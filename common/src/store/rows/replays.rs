@@ -1,4 +1,6 @@
-//! Replays: what they send, and how they stand.
+//! Replays: their orders, progress and outcomes.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -11,23 +13,25 @@ use super::{DeadFilter, Moment};
 pub struct Replay {
     /// Its id.
     pub id: Uuid,
-    /// What it sends. Only open letters are ever claimed, whatever the filter says of the state.
+    /// The letters it sends. Only open letters are ever claimed, whatever the filter says of the state.
     pub filter: DeadFilter,
-    /// Where it sends them; each to the queue it died in unless set.
+    /// The queue it sends them to; each to the queue it died in unless set.
     pub to_queue: Option<String>,
     /// Who began it.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub why: Option<String>,
-    /// At most so many a second; as fast as the broker takes them unless set.
+    /// Maximum letters or events a second; as fast as the broker takes them unless set.
     pub rate: Option<u32>,
-    /// It stops by itself when more than so many of a hundred letters it has sent die again.
+    /// Maximum percentage of sent letters that may die again before the replay stops by itself.
     pub stop_when: Option<u8>,
     /// The part of the history it sends, for a replay of the history: it claims no dead letters, and
     /// its filter is empty.
     pub slice: Option<HistorySlice>,
-    /// Receivers get what it sends under another `webhook-id` than before.
+    /// Whether receivers get its events under another `webhook-id` than before.
     pub new_ids: bool,
+    /// The stopped replay of dead letters that it goes on with.
+    pub resumes: Option<Uuid>,
 }
 
 /// A part of the history.
@@ -43,7 +47,7 @@ pub struct HistorySlice {
     pub kind: Option<String>,
 }
 
-/// How a replay stands.
+/// The state of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayState {
@@ -62,23 +66,23 @@ pub enum ReplayState {
 pub struct Progress {
     /// Its id.
     pub id: Uuid,
-    /// What it sends.
+    /// The letters it sends.
     pub filter: DeadFilter,
-    /// Where to.
+    /// The queue it sends them to; each to the queue it died in unless set.
     pub to_queue: Option<String>,
     /// Who began it.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub why: Option<String>,
-    /// How it stands.
+    /// Its state.
     pub state: ReplayState,
-    /// At most so many a second.
+    /// Maximum letters or events a second.
     pub rate: Option<u32>,
-    /// How many of a hundred may die again before it stops by itself.
+    /// Maximum percentage of sent letters that may die again before the replay stops by itself.
     pub stop_when: Option<u8>,
     /// The part of the history it sends, for a replay of the history.
     pub slice: Option<HistorySlice>,
-    /// Whether receivers get what it sends under another `webhook-id` than before.
+    /// Whether receivers get its events under another `webhook-id` than before.
     pub new_ids: bool,
     /// How many letters or events it has sent.
     pub replayed: u64,
@@ -88,29 +92,64 @@ pub struct Progress {
     pub started_at: Moment,
     /// When it ended.
     pub ended_at: Option<Moment>,
+    /// When it was handed over to the workers; `None` if a program of before runs its replays itself.
+    pub handed_over_at: Option<Moment>,
+    /// The stopped replay of dead letters that it goes on with.
+    pub resumes: Option<Uuid>,
+    /// The report of its runs, beside the counts.
+    pub report: ReplayReport,
 }
 
-/// Which page of the replays: keyset pages, newest first.
+/// The report of a replay's runs, beside the number that they have sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplayReport {
+    /// The dependency it waits for at the moment, if one is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// Why it has stopped by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why_stopped: Option<String>,
+    /// How many letters could not be sent by the last run and are open still.
+    pub left_open_count: u64,
+    /// The first of the letters left open.
+    pub left_open: Vec<LeftOpen>,
+    /// How many events of the history were not sent, by reason.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+/// A letter that could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOpen {
+    /// The letter's id.
+    pub letter: Uuid,
+    /// The queue it should have gone to.
+    pub queue: String,
+    /// The reason that it was not sent.
+    pub problem: String,
+}
+
+/// A page of the list of replays: keyset pages, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayPage {
-    /// After this one: beginning and id of the last one of the page before.
+    /// The beginning and id of the last replay of the page before.
     pub after: Option<(OffsetDateTime, Uuid)>,
-    /// At most so many.
+    /// Maximum length of the page.
     pub limit: u32,
 }
 
-/// What became of what a replay has sent: `sent` is the sum of the others.
+/// The outcome of the letters or events a replay has sent: `sent` is the sum of the other counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayOutcome {
     /// How many letters or events it has sent.
     pub sent: u64,
-    /// How many of them are done: delivered, or, where they went to another queue, at rest otherwise.
+    /// How many of them are done: delivered, or, if they went to another queue, at rest otherwise.
     pub completed: u64,
     /// How many of them are dead letters again.
     pub died_again: u64,
     /// How many of them are neither yet.
     pub under_way: u64,
-    /// How many of them cannot be followed: letters that are no event, letters that were purged since,
-    /// and events sent out of the history.
+    /// How many of them cannot be followed: letters that are not events, letters that were purged since, and
+    /// events sent out of the history.
     pub untraced: u64,
 }

@@ -6,20 +6,24 @@ pub(super) mod superseded;
 
 use std::collections::{BTreeMap, HashSet};
 
+use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub(super) use self::filter::matching;
-pub(super) use self::groups::stats;
+use super::SqliteStore;
 use super::link::{Link, document, now};
+use super::story::story_of;
 use crate::sqlite::Error;
 use crate::store::tables::letters::{INTEGRATE, LetterRow, NewLetterRow, SummaryRow};
 use crate::store::tables::text::{comparable, moment};
-use crate::store::{DeadFilter, DeadLetter, DeadPage, DeadSummary, StoreError};
+use crate::store::{
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadStory, DeadSummary, StoreError,
+};
 
-/// Keeps those that are not kept yet, and says which they were.
+/// Keeps the letters that are not kept yet, and returns them.
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.dead_letters"
     (dead_letter_id, event_id, type, source, queue, stage, destination, generation, reason, error,
      fingerprint, attempts, first_failed_at, last_failed_at, routing_key, content_type, properties,
@@ -35,7 +39,7 @@ const INSERT: &str = r#"INSERT INTO "NAMESPACE.dead_letters"
     ON CONFLICT (dead_letter_id) DO NOTHING
     RETURNING dead_letter_id"#;
 
-/// Counts what came again of those that are kept already.
+/// Counts the new copies of letters that are kept already.
 const COUNT_COPIES: &str = r#"UPDATE "NAMESPACE.dead_letters" SET copies = copies + given.more
     FROM (SELECT unhex(value ->> 'id', '-') AS id, value ->> 'copies' AS more FROM jsonb_each($1)) AS given
     WHERE dead_letter_id = given.id AND given.more > 0"#;
@@ -60,35 +64,100 @@ const SUMMARIES: &str = r#"SELECT dead_letter_id, event_id, type, queue, destina
 
 const COUNT: &str = r#"SELECT count(*) FROM "NAMESPACE.dead_letters" WHERE "#;
 
-pub(super) async fn keep(link: &Link, batch: &[DeadLetter]) -> Result<(), StoreError> {
-    if batch.is_empty() {
-        return Ok(());
+#[async_trait]
+impl DeadLetters for SqliteStore {
+    async fn keep_dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let rows = NewLetterRow::of(batch);
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let letters = document(&rows)?;
+                    sqlx::query(link.sql(COUNT_COPIES))
+                        .bind(&letters)
+                        .execute(&mut *connection)
+                        .await?;
+                    let new: Vec<Uuid> = sqlx::query_scalar(link.sql(INSERT))
+                        .bind(letters)
+                        .bind(now()?)
+                        .fetch_all(&mut *connection)
+                        .await?;
+                    let new: HashSet<Uuid> = new.into_iter().collect();
+                    mark_deliveries(
+                        connection,
+                        link,
+                        rows.iter().filter(|row| new.contains(&row.id)),
+                    )
+                    .await?;
+                    let events: Vec<Uuid> = rows.iter().filter_map(|row| row.event).collect();
+                    superseded::of_events(connection, link, &events).await
+                })
+            })
+            .await
     }
-    let rows = NewLetterRow::of(batch);
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let letters = document(&rows)?;
-            sqlx::query(link.sql(COUNT_COPIES))
-                .bind(&letters)
-                .execute(&mut *connection)
-                .await?;
-            let new: Vec<Uuid> = sqlx::query_scalar(link.sql(INSERT))
-                .bind(letters)
-                .bind(now()?)
-                .fetch_all(&mut *connection)
-                .await?;
-            let new: HashSet<Uuid> = new.into_iter().collect();
-            mark_deliveries(
-                connection,
-                link,
-                rows.iter().filter(|row| new.contains(&row.id)),
-            )
+
+    async fn dead_page(
+        &self,
+        filter: &DeadFilter,
+        page: DeadPage,
+    ) -> Result<Vec<DeadSummary>, StoreError> {
+        let mut query = matching(self.link.in_namespace(SUMMARIES), filter, filter.state)?;
+        if let Some((at, id)) = page.after {
+            let at = comparable(at);
+            query.push(" AND (last_failed_at, dead_letter_id) < (");
+            query.push_bind(at).push(", ").push_bind(id).push(")");
+        }
+        query.push(" ORDER BY last_failed_at DESC, dead_letter_id DESC LIMIT ");
+        query.push_bind(i64::from(page.limit));
+        let rows: Vec<SummaryRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move { Ok(query.build_query_as().fetch_all(connection).await?) })
+            })
             .await?;
-            let events: Vec<Uuid> = rows.iter().filter_map(|row| row.event).collect();
-            superseded::of_events(connection, link, &events).await
-        })
-    })
-    .await
+        rows.into_iter().map(DeadSummary::try_from).collect()
+    }
+
+    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
+        let mut query = matching(self.link.in_namespace(COUNT), filter, filter.state)?;
+        let count: i64 = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move { Ok(query.build_query_scalar().fetch_one(connection).await?) })
+            })
+            .await?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
+        let query = self.link.sql(LETTER);
+        let row: Option<LetterRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(id)
+                        .fetch_optional(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        row.map(DeadLetter::try_from).transpose()
+    }
+
+    async fn dead_story(&self, id: Uuid) -> Result<Option<DeadStory>, StoreError> {
+        story_of(&self.link, id).await
+    }
+
+    async fn dead_stats(
+        &self,
+        filter: &DeadFilter,
+        most: u32,
+    ) -> Result<Vec<DeadGroup>, StoreError> {
+        groups::stats(&self.link, filter, most).await
+    }
 }
 
 /// A delivery that was given up.
@@ -103,8 +172,8 @@ struct Death<'a> {
     error: &'a str,
 }
 
-/// Marks the due delivery of each letter that died on its way to a destination as dead. Where two are
-/// about one delivery, the last word counts.
+/// Marks the due delivery of each letter that died on its way to a destination as dead. Of two letters about one
+/// delivery, the last one counts.
 async fn mark_deliveries(
     connection: &mut SqliteConnection,
     link: &Link,
@@ -138,50 +207,4 @@ async fn mark_deliveries(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-pub(super) async fn page(
-    link: &Link,
-    filter: &DeadFilter,
-    page: DeadPage,
-) -> Result<Vec<DeadSummary>, StoreError> {
-    let mut query = matching(link.in_namespace(SUMMARIES), filter, filter.state)?;
-    if let Some((at, id)) = page.after {
-        let at = comparable(at);
-        query.push(" AND (last_failed_at, dead_letter_id) < (");
-        query.push_bind(at).push(", ").push_bind(id).push(")");
-    }
-    query.push(" ORDER BY last_failed_at DESC, dead_letter_id DESC LIMIT ");
-    query.push_bind(i64::from(page.limit));
-    let rows: Vec<SummaryRow> = link
-        .read(move |connection| {
-            Box::pin(async move { Ok(query.build_query_as().fetch_all(connection).await?) })
-        })
-        .await?;
-    rows.into_iter().map(DeadSummary::try_from).collect()
-}
-
-pub(super) async fn count(link: &Link, filter: &DeadFilter) -> Result<u64, StoreError> {
-    let mut query = matching(link.in_namespace(COUNT), filter, filter.state)?;
-    let count: i64 = link
-        .read(move |connection| {
-            Box::pin(async move { Ok(query.build_query_scalar().fetch_one(connection).await?) })
-        })
-        .await?;
-    Ok(count.unsigned_abs())
-}
-
-pub(super) async fn letter(link: &Link, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-    let query = link.sql(LETTER);
-    let row: Option<LetterRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(id)
-                    .fetch_optional(connection)
-                    .await?)
-            })
-        })
-        .await?;
-    row.map(DeadLetter::try_from).transpose()
 }

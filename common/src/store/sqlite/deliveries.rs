@@ -1,13 +1,15 @@
-//! What is due where, and what was tried.
+//! Deliveries that are due, and the attempts at them.
 
+use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::SqliteStore;
 use super::dead::superseded;
-use super::link::{Link, document, now};
+use super::link::{document, now};
 use crate::store::tables::deliveries::{
     AttemptRow, KeyRow, OutcomeRow, in_order, may_have_letters, outcomes,
 };
-use crate::store::{Attempt, DeliveryKey, DeliveryRecord, StoreError};
+use crate::store::{Attempt, Deliveries, DeliveryKey, DeliveryRecord, StoreError};
 
 const RECORDS: &str = r#"SELECT event_id, destination, generation, status, attempts, last_status_code,
            last_error
@@ -50,67 +52,73 @@ const RECORD: &str = r#"INSERT INTO "NAMESPACE.deliveries" AS known
                           THEN known.last_error
                           ELSE excluded.last_error END"#;
 
-pub(super) async fn records(
-    link: &Link,
-    keys: &[DeliveryKey],
-) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
-    let events: Vec<Uuid> = keys.iter().map(|key| key.event.uuid()).collect();
-    let (query, events) = (link.sql(RECORDS), document(&events)?);
-    let rows = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(events)
-                    .fetch_all(connection)
-                    .await?)
+#[async_trait]
+impl Deliveries for SqliteStore {
+    async fn deliveries(
+        &self,
+        keys: &[DeliveryKey],
+    ) -> Result<Vec<Option<DeliveryRecord>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let events: Vec<Uuid> = keys.iter().map(|key| key.event.uuid()).collect();
+        let (query, events) = (self.link.sql(RECORDS), document(&events)?);
+        let rows = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(events)
+                        .fetch_all(connection)
+                        .await?)
+                })
             })
-        })
-        .await?;
-    in_order(rows, keys)
-}
-
-pub(super) async fn discard(link: &Link, keys: &[DeliveryKey]) -> Result<(), StoreError> {
-    if keys.is_empty() {
-        return Ok(());
+            .await?;
+        in_order(rows, keys)
     }
-    let keys: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
-    let keys = document(&keys)?;
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            sqlx::query(link.sql(DISCARD))
-                .bind(keys)
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    })
-    .await
-}
 
-pub(super) async fn record(link: &Link, batch: &[Attempt]) -> Result<(), StoreError> {
-    if batch.is_empty() {
-        return Ok(());
+    async fn discard_due(&self, keys: &[DeliveryKey]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
+        let keys = document(&keys)?;
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(DISCARD))
+                        .bind(keys)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
     }
-    let attempts: Vec<AttemptRow> = batch.iter().map(AttemptRow::from).collect();
-    let outcomes: Vec<OutcomeRow> = outcomes(batch);
-    let may_have_letters = may_have_letters(&outcomes);
-    let (attempts, outcomes) = (document(&attempts)?, document(&outcomes)?);
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            sqlx::query(link.sql(INSERT_ATTEMPTS))
-                .bind(attempts)
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(link.sql(RECORD))
-                .bind(outcomes)
-                .bind(now()?)
-                .execute(&mut *connection)
-                .await?;
-            superseded::of_events(connection, link, &may_have_letters).await
-        })
-    })
-    .await
+
+    async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let attempts: Vec<AttemptRow> = batch.iter().map(AttemptRow::from).collect();
+        let outcomes: Vec<OutcomeRow> = outcomes(batch);
+        let may_have_letters = may_have_letters(&outcomes);
+        let (attempts, outcomes) = (document(&attempts)?, document(&outcomes)?);
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(INSERT_ATTEMPTS))
+                        .bind(attempts)
+                        .execute(&mut *connection)
+                        .await?;
+                    sqlx::query(link.sql(RECORD))
+                        .bind(outcomes)
+                        .bind(now()?)
+                        .execute(&mut *connection)
+                        .await?;
+                    superseded::of_events(connection, link, &may_have_letters).await
+                })
+            })
+            .await
+    }
 }

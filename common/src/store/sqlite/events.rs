@@ -3,19 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::SqliteStore;
 use super::link::{Link, document, now};
 use crate::event::EventId;
 use crate::sqlite::Error;
 use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
+use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
-use crate::store::{Details, NewEvent, StoreError, Stored};
+use crate::store::{Details, EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
 
-/// Takes the ids that are free, and says which they were.
+/// Takes the free ids, and returns them.
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.events"
     (event_id, type, source, source_id, publisher, subject, time, received_at, accepted_at, stored_at,
      fingerprint, body, stream_id)
@@ -27,7 +30,7 @@ const INSERT: &str = r#"INSERT INTO "NAMESPACE.events"
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id"#;
 
-/// Takes the addresses that are free, and says whose they are.
+/// Takes the free addresses, and returns their events.
 const INSERT_SIGNUPS: &str = r#"INSERT INTO "NAMESPACE.signups"
     (event_id, email, email_normalised, name, plan, locale, password_hash, attributes)
     SELECT unhex(value ->> 'event', '-'), value ->> 'email', value ->> 'email_normalised',
@@ -50,38 +53,73 @@ const INSERT_DUE: &str = r#"INSERT INTO "NAMESPACE.deliveries"
 const DELETE: &str = r#"DELETE FROM "NAMESPACE.events"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
 
-/// The body only of those whose fingerprint is another.
+/// The body only of events whose fingerprint is another.
 const COMPARE: &str = r#"SELECT event_id,
         CASE WHEN fingerprint <> unhex(given.value ->> 'fingerprint') THEN body END
     FROM jsonb_each($1) AS given
     JOIN "NAMESPACE.events" ON event_id = unhex(given.value ->> 'id', '-')"#;
 
-pub(super) async fn store(link: &Link, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
+const EVENT: &str = r#"SELECT publisher, source, body FROM "NAMESPACE.events" WHERE event_id = $1"#;
+
+#[async_trait]
+impl Events for SqliteStore {
+    async fn store(&self, batch: Arc<[NewEvent]>) -> Result<Vec<Stored>, StoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        if batch.iter().any(holds_nul) {
+            return Err(StoreError::Data(
+                "a text holds a character that it cannot keep, such as NUL".to_owned(),
+            ));
+        }
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let mut outcomes = vec![Stored::Before; batch.len()];
+                    for wave in waves(&batch) {
+                        let events: Vec<&NewEvent> =
+                            wave.iter().map(|&index| &batch[index]).collect();
+                        let stored = store_wave(connection, link, &events).await?;
+                        for (&index, outcome) in wave.iter().zip(stored) {
+                            outcomes[index] = outcome;
+                        }
+                    }
+                    Ok(outcomes)
+                })
+            })
+            .await
     }
-    if batch.iter().any(holds_nul) {
-        return Err(StoreError::Data(
-            "a text holds a character that it cannot keep, such as NUL".to_owned(),
-        ));
+
+    async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
+        let query = self.link.sql(EVENT);
+        let row: Option<(String, String, String)> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(id.uuid())
+                        .fetch_optional(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        let Some((publisher, source, body)) = row else {
+            return Ok(None);
+        };
+        let Some(status) = self.status(id).await? else {
+            return Ok(None);
+        };
+        Ok(Some(EventRecord {
+            status,
+            publisher,
+            source,
+            event: json("events.body", &body)?,
+            body,
+        }))
     }
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let mut outcomes = vec![Stored::Before; batch.len()];
-            for wave in waves(&batch) {
-                let events: Vec<&NewEvent> = wave.iter().map(|&index| &batch[index]).collect();
-                let stored = store_wave(connection, link, &events).await?;
-                for (&index, outcome) in wave.iter().zip(stored) {
-                    outcomes[index] = outcome;
-                }
-            }
-            Ok(outcomes)
-        })
-    })
-    .await
 }
 
-/// SQLite would keep it, and then stop reading at it.
+/// Whether an event holds a NUL: SQLite would keep it, and then stop reading at it.
 fn holds_nul(event: &NewEvent) -> bool {
     let mut texts = vec![
         Some(&event.kind),
@@ -152,7 +190,7 @@ impl<'a> From<&&'a NewEvent> for Row<'a> {
     }
 }
 
-/// What a stored event is compared with.
+/// The values that a stored event is compared with.
 #[derive(Serialize)]
 struct Given {
     id: Uuid,
@@ -219,8 +257,8 @@ async fn store_wave(
         .collect()
 }
 
-/// Writes the rows of the types' own tables. Says who comes too late for their address: of them nothing
-/// stays.
+/// Writes the rows of the types' own tables. Returns the events that come too late for their address: nothing of
+/// them stays.
 async fn insert_details(
     connection: &mut SqliteConnection,
     link: &Link,
@@ -256,7 +294,7 @@ async fn insert_details(
     Ok(taken)
 }
 
-/// Of events that are stored, whether the content is the same.
+/// Whether stored events have the same content.
 async fn compare(
     connection: &mut SqliteConnection,
     link: &Link,

@@ -13,7 +13,7 @@ use crate::sqlite::{Database, Error};
 use crate::store::StoreError;
 use crate::store::tables::text::utc_text;
 
-/// What stands in our statements and migrations for the namespace.
+/// The placeholder for the namespace in our statements and migrations.
 const PLACEHOLDER: &str = "NAMESPACE.";
 
 /// The way to the tables of one namespace. Clones share everything.
@@ -53,7 +53,7 @@ impl Link {
         AssertSqlSafe(Arc::clone(text))
     }
 
-    /// Any text with the namespace in it. A namespace holds no quotes, so what is quoted stays quoted.
+    /// Any text with the namespace in it. A namespace holds no quotes, so quoted text stays quoted.
     pub(super) fn in_namespace(&self, text: &str) -> String {
         text.replace(PLACEHOLDER, &format!("{}.", self.0.namespace))
     }
@@ -104,7 +104,7 @@ impl Link {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match error {
-            // A damaged file is restored by somebody; no event is to blame.
+            // A person restores a damaged file; no event is to blame.
             Error::Unavailable(text) | Error::Damaged(text) => Self::Unavailable(text),
             Error::Missing(text) => Self::Schema(format!(
                 "the schema is not the one this program needs ({text}): run `longshore migrate`"
@@ -117,7 +117,7 @@ impl From<Error> for StoreError {
 
 /// Rows as one value, for `jsonb_each`.
 pub(super) fn document<T: Serialize>(rows: &[T]) -> Result<String, Error> {
-    // What cannot be written down is a moment far away: nothing else here can fail.
+    // A moment far away cannot be written down: nothing else here can fail.
     serde_json::to_string(rows).map_err(|error| Error::Data(error.to_string()))
 }
 

@@ -1,16 +1,19 @@
-//! What operators do about dead letters one by one or in bulk: mending, giving up, taking that back, and
-//! removing what is old.
+//! The commands of operators on dead letters, one by one or in bulk: mending, giving up, taking that back, and
+//! removing old letters.
 
+use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::SqliteStore;
 use super::dead::{matching, superseded};
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
-use crate::store::tables::letters::{Edit, INTEGRATE};
+use crate::store::tables::edits::Edit;
+use crate::store::tables::letters::INTEGRATE;
 use crate::store::tables::text::{keepable, utc_text};
-use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, StoreError};
+use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, Mending, StoreError};
 
 const LETTER: &str = r#"SELECT * FROM "NAMESPACE.dead_letters" WHERE dead_letter_id = $1"#;
 
@@ -31,7 +34,7 @@ const RESTORE: &str = r#"UPDATE "NAMESPACE.dead_letters"
     SET state = 'open', discarded_at = NULL, discarded_by = NULL, discarded_why = NULL
     WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
 
-/// What `$3` says of the deliveries that died with letters becomes `$2`.
+/// The deliveries that died with letters move from the states in `$3` to `$2`.
 const MOVE_DELIVERIES: &str = r#"UPDATE "NAMESPACE.deliveries" SET status = $2
     WHERE status IN (SELECT value FROM json_each($3))
           AND (event_id, destination, generation) IN (
@@ -44,91 +47,113 @@ const PURGE: &str = r#"DELETE FROM "NAMESPACE.dead_letters" WHERE dead_letter_id
           AND coalesce(discarded_at, replayed_at, superseded_at) < $1
     ORDER BY coalesce(discarded_at, replayed_at, superseded_at) LIMIT $2)"#;
 
-pub(super) async fn edit(link: &Link, edit: &DeadEdit) -> Result<Edited, StoreError> {
-    let edit = edit.clone();
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let found = sqlx::query_as(link.sql(LETTER))
-                .bind(edit.letter)
-                .fetch_optional(&mut *connection)
-                .await?;
-            let decided = Edit::decide(&edit, found);
-            if let Ok(Edit::Make(mended)) = &decided {
-                sqlx::query(link.sql(KEEP_ORIGINAL))
-                    .bind(edit.letter)
-                    .bind(now()?)
-                    .bind(keepable(&edit.who))
-                    .bind(edit.why.as_deref().map(keepable))
-                    .bind(edit.before.message.body.to_vec())
-                    .bind(Edit::envelope(&edit))
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query(link.sql(MEND))
-                    .bind(edit.letter)
-                    .bind(mended.body.to_vec())
-                    .bind(mended.kind.clone())
-                    .bind(mended.source.clone())
-                    .bind(mended.routing_key.clone())
-                    .bind(mended.content_type.clone())
-                    .bind(mended.properties.clone())
-                    .bind(mended.headers.clone())
-                    .execute(connection)
-                    .await?;
-            }
-            Ok(decided)
-        })
-    })
-    .await?
-    .map(|edit| edit.outcome())
-}
+#[async_trait]
+impl Mending for SqliteStore {
+    async fn edit_dead(&self, edit: &DeadEdit) -> Result<Edited, StoreError> {
+        let edit = edit.clone();
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let found = sqlx::query_as(link.sql(LETTER))
+                        .bind(edit.letter)
+                        .fetch_optional(&mut *connection)
+                        .await?;
+                    let decided = Edit::decide(&edit, found);
+                    if let Ok(Edit::Make(mended)) = &decided {
+                        sqlx::query(link.sql(KEEP_ORIGINAL))
+                            .bind(edit.letter)
+                            .bind(now()?)
+                            .bind(keepable(&edit.who))
+                            .bind(edit.why.as_deref().map(keepable))
+                            .bind(edit.before.message.body.to_vec())
+                            .bind(Edit::envelope(&edit))
+                            .execute(&mut *connection)
+                            .await?;
+                        sqlx::query(link.sql(MEND))
+                            .bind(edit.letter)
+                            .bind(mended.body.to_vec())
+                            .bind(mended.kind.clone())
+                            .bind(mended.source.clone())
+                            .bind(mended.routing_key.clone())
+                            .bind(mended.content_type.clone())
+                            .bind(mended.properties.clone())
+                            .bind(mended.headers.clone())
+                            .execute(connection)
+                            .await?;
+                    }
+                    Ok(decided)
+                })
+            })
+            .await?
+            .map(|edit| edit.outcome())
+    }
 
-pub(super) async fn discard(link: &Link, discard: &Discard, most: u32) -> Result<u64, StoreError> {
-    let discard = discard.clone();
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let found = find(connection, link, &discard.filter, DeadState::Open, most).await?;
-            if found.is_empty() {
-                return Ok(0);
-            }
-            let letters = document(&found)?;
-            sqlx::query(link.sql(DISCARD))
-                .bind(&letters)
-                .bind(now()?)
-                .bind(keepable(&discard.who))
-                .bind(keepable(&discard.why))
-                .execute(&mut *connection)
-                .await?;
-            move_deliveries(connection, link, &letters, &["due", "dead"], "discarded").await?;
-            Ok(found.len() as u64)
-        })
-    })
-    .await
-}
+    async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
+        let discard = discard.clone();
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let found =
+                        find(connection, link, &discard.filter, DeadState::Open, most).await?;
+                    if found.is_empty() {
+                        return Ok(0);
+                    }
+                    let letters = document(&found)?;
+                    sqlx::query(link.sql(DISCARD))
+                        .bind(&letters)
+                        .bind(now()?)
+                        .bind(keepable(&discard.who))
+                        .bind(keepable(&discard.why))
+                        .execute(&mut *connection)
+                        .await?;
+                    move_deliveries(connection, link, &letters, &["due", "dead"], "discarded")
+                        .await?;
+                    Ok(found.len() as u64)
+                })
+            })
+            .await
+    }
 
-pub(super) async fn restore(
-    link: &Link,
-    filter: &DeadFilter,
-    most: u32,
-) -> Result<u64, StoreError> {
-    let filter = filter.clone();
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let found = find(connection, link, &filter, DeadState::Discarded, most).await?;
-            if found.is_empty() {
-                return Ok(0);
-            }
-            let letters = document(&found)?;
-            sqlx::query(link.sql(RESTORE))
-                .bind(&letters)
-                .execute(&mut *connection)
-                .await?;
-            move_deliveries(connection, link, &letters, &["discarded"], "dead").await?;
-            let count = found.len() as u64;
-            superseded::left_open(connection, link, found).await?;
-            Ok(count)
-        })
-    })
-    .await
+    async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError> {
+        let filter = filter.clone();
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let found = find(connection, link, &filter, DeadState::Discarded, most).await?;
+                    if found.is_empty() {
+                        return Ok(0);
+                    }
+                    let letters = document(&found)?;
+                    sqlx::query(link.sql(RESTORE))
+                        .bind(&letters)
+                        .execute(&mut *connection)
+                        .await?;
+                    move_deliveries(connection, link, &letters, &["discarded"], "dead").await?;
+                    let count = found.len() as u64;
+                    superseded::left_open(connection, link, found).await?;
+                    Ok(count)
+                })
+            })
+            .await
+    }
+
+    async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError> {
+        let Some(older_than) = utc_text(older_than) else {
+            return Err(StoreError::Data("a moment is out of its range".to_owned()));
+        };
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let purged = sqlx::query(link.sql(PURGE))
+                        .bind(older_than)
+                        .bind(i64::from(most))
+                        .execute(connection)
+                        .await?;
+                    Ok(purged.rows_affected())
+                })
+            })
+            .await
+    }
 }
 
 /// The oldest `most` letters in `state` that match.
@@ -160,25 +185,4 @@ async fn move_deliveries(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-pub(super) async fn purge(
-    link: &Link,
-    older_than: OffsetDateTime,
-    most: u32,
-) -> Result<u64, StoreError> {
-    let Some(older_than) = utc_text(older_than) else {
-        return Err(StoreError::Data("a moment is out of its range".to_owned()));
-    };
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let purged = sqlx::query(link.sql(PURGE))
-                .bind(older_than)
-                .bind(i64::from(most))
-                .execute(connection)
-                .await?;
-            Ok(purged.rows_affected())
-        })
-    })
-    .await
 }

@@ -1,8 +1,12 @@
 //! Keeping rejections.
 
-use super::link::{Link, document};
-use crate::store::tables::rejections::RejectionRow;
-use crate::store::{NewRejection, StoreError};
+use async_trait::async_trait;
+
+use super::SqliteStore;
+use super::link::document;
+use crate::event::EventId;
+use crate::store::tables::rejections::{RejectionRow, record};
+use crate::store::{NewRejection, RejectionRecord, Rejections, StoreError};
 
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.rejections"
     (rejection_id, event_id, type, source, publisher, reason, errors, stage, received_at, rejected_at,
@@ -14,20 +18,45 @@ const INSERT: &str = r#"INSERT INTO "NAMESPACE.rejections"
     FROM jsonb_each($1) WHERE true
     ON CONFLICT (rejection_id) DO NOTHING"#;
 
-pub(super) async fn keep(link: &Link, batch: &[NewRejection]) -> Result<(), StoreError> {
-    if batch.is_empty() {
-        return Ok(());
+const REJECTIONS: &str = r#"SELECT reason, errors FROM "NAMESPACE.rejections"
+    WHERE event_id = $1 ORDER BY rejected_at, rejection_id"#;
+
+#[async_trait]
+impl Rejections for SqliteStore {
+    async fn keep_rejections(&self, batch: &[NewRejection]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<RejectionRow> = batch.iter().map(RejectionRow::from).collect();
+        let rows = document(&rows)?;
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(INSERT))
+                        .bind(rows)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
     }
-    let rows: Vec<RejectionRow> = batch.iter().map(RejectionRow::from).collect();
-    let rows = document(&rows)?;
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            sqlx::query(link.sql(INSERT))
-                .bind(rows)
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    })
-    .await
+
+    async fn rejections(&self, id: EventId) -> Result<Vec<RejectionRecord>, StoreError> {
+        let query = self.link.sql(REJECTIONS);
+        let rows: Vec<(String, String)> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(id.uuid())
+                        .fetch_all(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        rows.iter()
+            .map(|(reason, errors)| record(reason, errors))
+            .collect()
+    }
 }

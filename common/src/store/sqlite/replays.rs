@@ -1,39 +1,18 @@
-//! Replays: claiming dead letters, so that each is sent by one replay alone.
+//! Replays: claiming dead letters, so that each is sent by one replay alone; and the outcomes of those letters.
 
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::SqliteStore;
 use super::dead::{matching, superseded};
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
-use crate::store::tables::replays::{
-    NewReplayRow, OutcomeRow, ReplayRow, Steer, check_end, no_such_replay, of_history,
-};
-use crate::store::tables::text::comparable;
-use crate::store::{
-    DeadLetter, DeadState, Progress, Replay, ReplayOutcome, ReplayPage, ReplayState, StoreError,
-};
-
-const BEGIN: &str = r#"INSERT INTO "NAMESPACE.replays"
-    (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, started_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-    ON CONFLICT (replay_id) DO NOTHING"#;
-
-const REPLAY: &str = r#"SELECT * FROM "NAMESPACE.replays" WHERE replay_id = $1"#;
-
-const PAGE: &str = r#"SELECT * FROM "NAMESPACE.replays"
-    WHERE $1 IS NULL OR (started_at, replay_id) < ($1, $2)
-    ORDER BY started_at DESC, replay_id DESC LIMIT $3"#;
+use crate::store::tables::replays::{no_such_replay, of_history};
+use crate::store::{DeadLetter, DeadState, Operations as _, Progress, StoreError};
 
 const IS_RUNNING: &str = r#"SELECT EXISTS (
     SELECT 1 FROM "NAMESPACE.replays" WHERE replay_id = $1 AND state = 'running')"#;
-
-const STILL_CLAIMED: &str = r#"SELECT letter.*
-    FROM "NAMESPACE.dead_letters" AS letter JOIN "NAMESPACE.replays" AS replay USING (replay_id)
-    WHERE replay_id = $1 AND replay.state = 'running' AND letter.state = 'replaying'
-          AND dead_letter_id > $2
-    ORDER BY dead_letter_id LIMIT $3"#;
 
 const OPEN: &str = r#"SELECT dead_letter_id FROM "NAMESPACE.dead_letters" WHERE "#;
 
@@ -56,41 +35,10 @@ const MAKE_DUE: &str = r#"INSERT INTO "NAMESPACE.deliveries"
           AND generation < 4294967295
     ON CONFLICT (event_id, destination, generation) DO NOTHING"#;
 
-const MARK: &str = r#"UPDATE "NAMESPACE.dead_letters" SET state = 'replayed', replayed_at = $3
-    WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each($2))
-          AND replay_id = $1 AND state IN ('replaying', 'open')"#;
-
-const COUNT: &str =
-    r#"UPDATE "NAMESPACE.replays" SET replayed = replayed + $2 WHERE replay_id = $1"#;
-
-const END: &str = r#"UPDATE "NAMESPACE.replays" SET state = $2, ended_at = $3
-    WHERE replay_id = $1 AND state IN ('running', 'paused')"#;
-
-const ADVANCE: &str = r#"UPDATE "NAMESPACE.replays" SET replayed = replayed + $2, position = $3
-    WHERE replay_id = $1 AND (position IS NULL OR position < $3)"#;
-
-/// One that has ended stays ended.
-const SET_STATE: &str = r#"UPDATE "NAMESPACE.replays" SET state = $2
-    WHERE replay_id = $1 AND state IN ('running', 'paused')"#;
-
-const REOPEN_HISTORY: &str = r#"UPDATE "NAMESPACE.replays" SET state = 'running', ended_at = NULL
-    WHERE replay_id = $1 AND state = 'stopped' AND slice IS NOT NULL"#;
-
-/// Not due again after all. One that was sent nevertheless, its confirmation lost, is written down anew
-/// when it is tried.
-const NOT_DUE: &str = r#"DELETE FROM "NAMESPACE.deliveries"
-    WHERE status = 'due' AND attempts = 0 AND (event_id, destination, generation) IN (
-        SELECT event_id, destination, generation + 1 FROM "NAMESPACE.dead_letters"
-        WHERE replay_id = $1 AND state = 'replaying' AND stage = $2)"#;
-
-/// Which replay had them is still known: what the broker confirms after all is marked.
-const REOPEN: &str = r#"UPDATE "NAMESPACE.dead_letters" SET state = 'open'
-    WHERE replay_id = $1 AND state = 'replaying' RETURNING dead_letter_id"#;
-
-/// A letter on its way to its destination is done with the delivery of its next generation. Sent to another
-/// queue, or dead before it was stored, it is done when something of a later generation is delivered, it was
-/// refused since, or it is stored, and nothing is due any more.
-const OUTCOME: &str = r#"WITH sent AS MATERIALIZED (
+/// A letter on its way to its destination is done with the delivery of its next generation. Other letters were
+/// sent to another queue, or died before they were stored. They are done once nothing is due any more, and
+/// something of a later generation is delivered, they were refused since, or they are stored.
+pub(super) const OUTCOME: &str = r#"WITH sent AS MATERIALIZED (
         SELECT letter.event_id, letter.destination, letter.generation, letter.replayed_at,
                letter.stage = $2 AS stored,
                letter.stage = $2 AND letter.destination IS NOT NULL
@@ -139,69 +87,13 @@ const OUTCOME: &str = r#"WITH sent AS MATERIALIZED (
            (SELECT count(*) FROM judged WHERE became = 'under_way') AS under_way
     FROM "NAMESPACE.replays" WHERE replay_id = $1"#;
 
-pub(super) async fn begin(link: &Link, replay: &Replay) -> Result<(), StoreError> {
-    let row = NewReplayRow::try_from(replay)?;
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            sqlx::query(link.sql(BEGIN))
-                .bind(row.id)
-                .bind(row.filter)
-                .bind(row.to_queue)
-                .bind(row.who)
-                .bind(row.why)
-                .bind(row.rate)
-                .bind(row.stop_when)
-                .bind(row.slice)
-                .bind(row.new_ids)
-                .bind(now()?)
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    })
-    .await
-}
-
-pub(super) async fn progress(link: &Link, id: Uuid) -> Result<Option<Progress>, StoreError> {
-    let query = link.sql(REPLAY);
-    let row: Option<ReplayRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(id)
-                    .fetch_optional(connection)
-                    .await?)
-            })
-        })
-        .await?;
-    row.map(Progress::try_from).transpose()
-}
-
-pub(super) async fn page(link: &Link, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
-    let query = link.sql(PAGE);
-    let (at, id) = page.after.unzip();
-    let rows: Vec<ReplayRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(at.map(comparable))
-                    .bind(id)
-                    .bind(i64::from(page.limit))
-                    .fetch_all(connection)
-                    .await?)
-            })
-        })
-        .await?;
-    rows.into_iter().map(Progress::try_from).collect()
-}
-
 pub(super) async fn claim(
-    link: &Link,
+    store: &SqliteStore,
     replay: Uuid,
     most: u32,
 ) -> Result<Vec<DeadLetter>, StoreError> {
-    // What a replay sends never changes, so it can be read before the transaction.
-    let Some(known) = progress(link, replay).await? else {
+    // A replay's filter and queue never change, so they can be read before the transaction.
+    let Some(known) = store.replay(replay).await? else {
         return Err(no_such_replay(replay));
     };
     if known.slice.is_some() {
@@ -212,13 +104,14 @@ pub(super) async fn claim(
         replay: known,
         most: most.into(),
     };
-    let rows = link
+    let rows = store
+        .link
         .write(move |connection, link| Box::pin(async move { claim.run(connection, link).await }))
         .await?;
     rows.into_iter().map(DeadLetter::try_from).collect()
 }
 
-/// What one call claims.
+/// The claim of one call.
 struct Claim {
     id: Uuid,
     replay: Progress,
@@ -261,8 +154,8 @@ impl Claim {
             &self.replay.filter,
             Some(DeadState::Open),
         )?;
-        // What died after the replay began has died of it, or may have: sending that too would send it
-        // in circles.
+        // A letter that died after the replay began has died of it, or may have: sending that too would send it in
+        // circles.
         open.push(link.in_namespace(
             r#" AND archived_at <= (SELECT started_at FROM "NAMESPACE.replays" WHERE replay_id = "#,
         ));
@@ -297,167 +190,4 @@ impl Claim {
             .fetch_all(connection)
             .await?)
     }
-}
-
-pub(super) async fn claimed(
-    link: &Link,
-    replay: Uuid,
-    after: Option<Uuid>,
-    most: u32,
-) -> Result<Vec<DeadLetter>, StoreError> {
-    let query = link.sql(STILL_CLAIMED);
-    let rows: Vec<LetterRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(replay)
-                    .bind(after.unwrap_or_default())
-                    .bind(i64::from(most))
-                    .fetch_all(connection)
-                    .await?)
-            })
-        })
-        .await?;
-    rows.into_iter().map(DeadLetter::try_from).collect()
-}
-
-pub(super) async fn mark(link: &Link, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
-    if letters.is_empty() {
-        return Ok(());
-    }
-    let letters = document(letters)?;
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            // Only what is claimed is counted, so marking twice counts once.
-            let marked = sqlx::query(link.sql(MARK))
-                .bind(replay)
-                .bind(letters)
-                .bind(now()?)
-                .execute(&mut *connection)
-                .await?
-                .rows_affected();
-            sqlx::query(link.sql(COUNT))
-                .bind(replay)
-                .bind(i64::try_from(marked).unwrap_or(i64::MAX))
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    })
-    .await
-}
-
-pub(super) async fn advance(
-    link: &Link,
-    replay: Uuid,
-    sent: u64,
-    position: u64,
-) -> Result<(), StoreError> {
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            sqlx::query(link.sql(ADVANCE))
-                .bind(replay)
-                .bind(i64::try_from(sent).unwrap_or(i64::MAX))
-                .bind(i64::try_from(position).unwrap_or(i64::MAX))
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    })
-    .await
-}
-
-pub(super) async fn reopen(link: &Link, replay: Uuid) -> Result<(), StoreError> {
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            sqlx::query(link.sql(REOPEN_HISTORY))
-                .bind(replay)
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    })
-    .await
-}
-
-pub(super) async fn steer(
-    link: &Link,
-    replay: Uuid,
-    to: ReplayState,
-) -> Result<Option<ReplayState>, StoreError> {
-    let Some(known) = progress(link, replay).await? else {
-        return Ok(None);
-    };
-    match Steer::decide(known.state, to)? {
-        Steer::Leave => return Ok(Some(known.state)),
-        Steer::Stop => end(link, replay, to).await?,
-        Steer::Set => {
-            link.write(move |connection, link| {
-                Box::pin(async move {
-                    sqlx::query(link.sql(SET_STATE))
-                        .bind(replay)
-                        .bind(to.as_str())
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
-            })
-            .await?;
-        }
-    }
-    Ok(progress(link, replay).await?.map(|known| known.state))
-}
-
-pub(super) async fn outcome(
-    link: &Link,
-    replay: Uuid,
-    most: Option<u32>,
-) -> Result<ReplayOutcome, StoreError> {
-    let query = link.sql(OUTCOME);
-    let row: Option<OutcomeRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(replay)
-                    .bind(INTEGRATE)
-                    // Without a limit where it is negative.
-                    .bind(most.map_or(-1, i64::from))
-                    .fetch_optional(connection)
-                    .await?)
-            })
-        })
-        .await?;
-    row.map(|row| row.outcome(most.is_some()))
-        .ok_or_else(|| no_such_replay(replay))
-}
-
-pub(super) async fn end(link: &Link, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
-    check_end(state)?;
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            let ended = sqlx::query(link.sql(END))
-                .bind(replay)
-                .bind(state.as_str())
-                .bind(now()?)
-                .execute(&mut *connection)
-                .await?
-                .rows_affected();
-            if ended == 0 {
-                return Ok(());
-            }
-            sqlx::query(link.sql(NOT_DUE))
-                .bind(replay)
-                .bind(INTEGRATE)
-                .execute(&mut *connection)
-                .await?;
-            let open: Vec<Uuid> = sqlx::query_scalar(link.sql(REOPEN))
-                .bind(replay)
-                .fetch_all(&mut *connection)
-                .await?;
-            // While it was claimed, a later generation may have come to its end.
-            superseded::left_open(connection, link, open).await?;
-            Ok(())
-        })
-    })
-    .await
 }

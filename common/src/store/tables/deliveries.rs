@@ -1,4 +1,4 @@
-//! Deliveries as rows, and what attempts at them come to.
+//! Deliveries as rows, and the outcomes of attempts at them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -118,7 +118,7 @@ impl TryFrom<AttemptRecordRow> for AttemptRecord {
             attempt: number("delivery_attempts.attempt", row.attempt)?,
             started_at: Moment(row.started_at),
             duration_ms: number("delivery_attempts.duration_ms", row.duration_ms)?,
-            // What is no status at all is nothing to fail over.
+            // An invalid status is not worth a failure.
             status_code: row.status_code.and_then(|code| code.try_into().ok()),
             error: row.error,
             response_excerpt: row.response_excerpt,
@@ -126,7 +126,7 @@ impl TryFrom<AttemptRecordRow> for AttemptRecord {
     }
 }
 
-/// What all the attempts of one delivery in one batch come to.
+/// The outcome of all attempts at one delivery in one batch.
 #[derive(Serialize)]
 pub(in crate::store) struct OutcomeRow {
     pub event: Uuid,
@@ -141,16 +141,16 @@ pub(in crate::store) struct OutcomeRow {
     pub last_error: Option<String>,
 }
 
-/// The events that were delivered and may have died on the way before. What goes well at once has no letters,
-/// and is not asked after.
+/// The events that were delivered and may have died on the way before. Deliveries that go well at once have no
+/// letters, and none are looked for.
 pub(in crate::store) fn may_have_letters(outcomes: &[OutcomeRow]) -> Vec<Uuid> {
     let delivered = outcomes.iter().filter(|row| row.delivered_at.is_some());
     let tried_before = delivered.filter(|row| row.generation > 0 || row.attempts > 1);
     tried_before.map(|row| row.event).collect()
 }
 
-/// One row for each delivery, in the order of their keys: one statement cannot touch a row twice, and
-/// two of them that lock rows in one order never wait for each other in a circle.
+/// One row for each delivery, in the order of their keys. One statement cannot touch a row twice, and statements
+/// that lock rows in one order never wait for each other in a circle.
 pub(in crate::store) fn outcomes(batch: &[Attempt]) -> Vec<OutcomeRow> {
     let mut of_key: BTreeMap<(Uuid, &str, u32), Vec<&Attempt>> = BTreeMap::new();
     for attempt in batch {

@@ -1,4 +1,4 @@
-//! What a batch of events comes to.
+//! The rows of a batch of events.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,8 @@ use uuid::Uuid;
 use crate::event::content::Content;
 use crate::store::{Details, NewEvent};
 
-/// Splits a batch so that no id and no address comes twice in one wave, and what came later in the
-/// batch is in a later wave: the first one wins, as if they had been stored one by one. Nearly
-/// always there is one wave.
+/// Splits a batch so that no id and no address comes twice in one wave. Later events of the batch are in later
+/// waves: the first one wins, as if they had been stored one by one. Nearly always there is one wave.
 pub(in crate::store) fn waves(batch: &[NewEvent]) -> Vec<Vec<usize>> {
     let mut waves: Vec<Vec<usize>> = Vec::new();
     let mut next_of_id: HashMap<Uuid, usize> = HashMap::with_capacity(batch.len());
@@ -44,9 +43,9 @@ fn email(event: &NewEvent) -> Option<&str> {
     }
 }
 
-/// Of events that are stored, whether the content is the same: their rows hold the stored event where its
-/// fingerprint is another. That may be so for one that is the same, where a version that made fingerprints in
-/// another way has stored it; such rows stay, so the text itself decides, for as long as there are any.
+/// Whether stored events have the same content: their rows hold the stored event if its fingerprint is another. A
+/// version with other fingerprints may have stored the same content. Such rows stay, so the text itself decides,
+/// for as long as there are any.
 pub(in crate::store) fn same_content(
     events: &[&NewEvent],
     rows: Vec<(Uuid, Option<String>)>,
@@ -135,7 +134,7 @@ pub(in crate::store) struct Due<'a> {
     pub generation: i64,
 }
 
-/// What is due because of events.
+/// The deliveries that are due because of events.
 pub(in crate::store) fn due<'a>(events: &[&'a NewEvent]) -> Vec<Due<'a>> {
     events
         .iter()

@@ -7,7 +7,7 @@ use crate::store::{DeadFilter, DeadGroup, Hourly, Moment, StoreError};
 
 const HOUR: i64 = 3600;
 
-/// What is known of a group, but for its history.
+/// All that is known of a group, except its history.
 #[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct GroupRow {
     queue: String,
@@ -52,7 +52,7 @@ impl GroupRow {
     }
 }
 
-/// So many in the hour that began then.
+/// A count of letters, and the beginning of its hour.
 pub(in crate::store) fn hourly((hour, letters): (OffsetDateTime, i64)) -> Hourly {
     Hourly {
         hour: Moment(hour),
@@ -60,13 +60,13 @@ pub(in crate::store) fn hourly((hour, letters): (OffsetDateTime, i64)) -> Hourly
     }
 }
 
-/// A window, taken apart into what counts by the hour can tell and what they cannot.
+/// A window, split into whole hours, which the counts by hour can answer, and the rest.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) struct Window {
-    /// The first whole hour, where the window begins somewhere.
+    /// The first whole hour, if the window has a beginning.
     pub from: Option<OffsetDateTime>,
-    /// The first hour that is not wholly in it any more, where it ends somewhere. Not after `from` where
-    /// no hour is wholly in it.
+    /// The first hour that is not wholly in the window any more, if it has an end. Not after `from` if no hour is
+    /// wholly in it.
     pub to: Option<OffsetDateTime>,
     /// The rest, each from a moment on and before another.
     pub edges: Vec<(OffsetDateTime, OffsetDateTime)>,
@@ -94,7 +94,7 @@ pub(in crate::store) fn whole_hours(
     Window { from, to, edges }
 }
 
-/// The filter with its window widened to whole hours, which is what groups are counted by.
+/// The filter with its window widened to whole hours, by which groups are counted.
 pub(in crate::store) fn in_whole_hours(filter: &DeadFilter) -> DeadFilter {
     DeadFilter {
         since: filter.since.map(|since| Moment(hour_of(since.0))),

@@ -1,28 +1,27 @@
-//! Dead letters as rows.
+//! Rows of `dead_letters`, and the rows that are read beside them.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::deliveries::AttemptRecordRow;
+use super::messages::{Properties, written};
 use super::replays::ReplayRow;
 use super::text::{hex, json, keepable, moment, number, word};
 use crate::event::EventId;
 use crate::fingerprint::fingerprint;
-use crate::message::{HeaderTypes, Headers, Message};
 use crate::reason::ReasonCode;
 use crate::store::{
-    DeadEdit, DeadFilter, DeadLetter, DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord,
-    Editable, Edited, Moment, StoreError,
+    DeadFilter, DeadLetter, DeadStory, DeadSummary, DiscardRecord, EditRecord, Moment, StoreError,
 };
 
 /// The stage whose dead letters are about a delivery.
 pub(in crate::store) const INTEGRATE: &str = "integrate";
 
-/// What a text is looked for with: anywhere, and each of its characters as itself.
+/// The pattern that finds a text anywhere, and each of its characters as itself.
 pub(in crate::store) fn pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for one in keepable(text).chars() {
@@ -82,7 +81,7 @@ impl NewLetterRow {
     pub(in crate::store) fn of(batch: &[DeadLetter]) -> Vec<Self> {
         let mut rows: Vec<Self> = Vec::with_capacity(batch.len());
         let mut letters: Vec<&DeadLetter> = batch.iter().collect();
-        // Of two that are about one delivery, the last word counts.
+        // Of two letters about one delivery, the last one counts.
         letters.sort_by_key(|letter| (letter.id, letter.last_failed_at));
         for letter in letters {
             match rows.last_mut() {
@@ -93,100 +92,6 @@ impl NewLetterRow {
             }
         }
         rows
-    }
-}
-
-/// The properties of a message that have no column of their own, and what the column of its headers leaves open.
-#[derive(Serialize, Deserialize)]
-struct Properties {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    message_id: Option<String>,
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    app_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    user_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    timestamp: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    content_encoding: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    reply_to: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cluster_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    priority: Option<u8>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expiration: Option<String>,
-    #[serde(default, skip_serializing_if = "HeaderTypes::is_empty")]
-    header_types: HeaderTypes,
-}
-
-impl Properties {
-    fn of(message: &Message) -> Self {
-        Self {
-            message_id: message.message_id.clone(),
-            kind: message.kind.clone(),
-            app_id: message.app_id.clone(),
-            user_id: message.user_id.clone(),
-            timestamp: message.timestamp,
-            content_encoding: message.content_encoding.clone(),
-            correlation_id: message.correlation_id.clone(),
-            reply_to: message.reply_to.clone(),
-            cluster_id: message.cluster_id.clone(),
-            priority: message.priority,
-            expiration: message.expiration.clone(),
-            header_types: message.headers.types(),
-        }
-    }
-
-    /// The message with these properties.
-    fn message(self, content_type: Option<String>, headers: &Value, body: Bytes) -> Message {
-        Message {
-            headers: Headers::from_json(headers, &self.header_types),
-            body,
-            content_type,
-            content_encoding: self.content_encoding,
-            message_id: self.message_id,
-            correlation_id: self.correlation_id,
-            reply_to: self.reply_to,
-            kind: self.kind,
-            app_id: self.app_id,
-            cluster_id: self.cluster_id,
-            user_id: self.user_id,
-            timestamp: self.timestamp,
-            priority: self.priority,
-            expiration: self.expiration,
-            damage: None,
-        }
-    }
-}
-
-/// The properties and the headers of a message, as they are kept.
-fn written(message: &Message) -> (String, String) {
-    // Texts and numbers: this cannot fail.
-    let properties = serde_json::to_string(&Properties::of(message));
-    let properties = properties.unwrap_or_else(|_| "{}".to_owned());
-    (properties, message.headers.to_json().to_string())
-}
-
-impl Editable {
-    /// All of it but the body.
-    pub fn envelope(&self) -> serde_json::Value {
-        let (properties, headers) = written(&self.message);
-        // What was written a moment ago can be read.
-        let read = |text: &str| serde_json::from_str(text).unwrap_or_default();
-        let (properties, headers): (serde_json::Value, serde_json::Value) =
-            (read(&properties), read(&headers));
-        serde_json::json!({
-            "routing_key": self.routing_key,
-            "content_type": self.message.content_type,
-            "properties": properties,
-            "headers": headers,
-        })
     }
 }
 
@@ -278,7 +183,7 @@ impl TryFrom<LetterRow> for DeadLetter {
     }
 }
 
-/// A row with all that was done about it.
+/// A row with its fingerprint, and when it was replayed or discarded.
 #[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct StoryRow {
     #[sqlx(flatten)]
@@ -300,7 +205,7 @@ impl StoryRow {
     }
 }
 
-/// The most other letters of an event that are told of.
+/// Maximum number of other letters of an event in a story.
 pub(in crate::store) const MOST_OTHERS: i64 = 100;
 
 /// A row of `dead_letter_edits`.
@@ -362,61 +267,7 @@ fn all<T: TryFrom<R, Error = StoreError>, R>(rows: Vec<R>) -> Result<Vec<T>, Sto
     rows.into_iter().map(T::try_from).collect()
 }
 
-/// What is to be done about an edit.
-pub(in crate::store) enum Edit {
-    /// The letter is as it was when it was edited: this takes its place.
-    Make(Box<NewLetterRow>),
-    /// Nothing, because it is as it was asked for: it was done before, and the answer was lost.
-    Done,
-    /// Nothing, because the letter is in this state.
-    NotOpen(DeadState),
-    /// Nothing, because it is not there.
-    NoSuchLetter,
-    /// Nothing, because somebody else was faster.
-    Changed,
-}
-
-impl Edit {
-    /// What is to be done, given the letter as it is.
-    pub(in crate::store) fn decide(
-        edit: &DeadEdit,
-        found: Option<LetterRow>,
-    ) -> Result<Self, StoreError> {
-        let Some(row) = found else {
-            return Ok(Self::NoSuchLetter);
-        };
-        let letter = DeadLetter::try_from(row)?;
-        let current = Editable::from(&letter);
-        Ok(if letter.state != DeadState::Open {
-            Self::NotOpen(letter.state)
-        } else if edit.after == current {
-            Self::Done
-        } else if edit.before == current {
-            let mended = edit.after.in_place_of(&letter);
-            Self::Make(Box::new(NewLetterRow::from(&mended)))
-        } else {
-            Self::Changed
-        })
-    }
-
-    /// The envelope to be kept, where the edit changes it.
-    pub(in crate::store) fn envelope(edit: &DeadEdit) -> Option<String> {
-        let (before, after) = (edit.before.envelope(), edit.after.envelope());
-        (before != after).then(|| before.to_string())
-    }
-
-    /// What became of it, once that is done.
-    pub(in crate::store) fn outcome(&self) -> Edited {
-        match self {
-            Self::Make(_) | Self::Done => Edited::Saved,
-            Self::NotOpen(state) => Edited::NotOpen(*state),
-            Self::NoSuchLetter => Edited::NoSuchLetter,
-            Self::Changed => Edited::Changed,
-        }
-    }
-}
-
-/// What a list shows of a row.
+/// The columns of a row in a list.
 #[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct SummaryRow {
     dead_letter_id: Uuid,
@@ -457,23 +308,8 @@ impl TryFrom<SummaryRow> for DeadSummary {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::message::any_message;
     use crate::reason::Cause;
-
-    proptest! {
-        #[test]
-        fn any_message_comes_back_out_of_its_columns(message in any_message()) {
-            let properties = serde_json::to_string(&Properties::of(&message)).unwrap();
-            let headers = message.headers.to_json().to_string();
-            let read: Properties = serde_json::from_str(&properties).unwrap();
-            let headers = serde_json::from_str(&headers).unwrap();
-            let back = read.message(message.content_type.clone(), &headers, message.body.clone());
-            prop_assert_eq!(back, message);
-        }
-    }
 
     #[test]
     fn a_pattern_means_the_text_itself() {

@@ -4,7 +4,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::text::{json, keepable, number, word};
-use crate::store::{Moment, Progress, Replay, ReplayOutcome, ReplayState, StoreError};
+use crate::store::{
+    Moment, Progress, Replay, ReplayOutcome, ReplayReport, ReplayState, StoreError,
+};
 
 /// A row to insert.
 #[derive(Clone)]
@@ -18,30 +20,36 @@ pub(in crate::store) struct NewReplayRow {
     pub stop_when: Option<i16>,
     pub slice: Option<String>,
     pub new_ids: bool,
+    pub resumes: Option<Uuid>,
 }
 
 impl TryFrom<&Replay> for NewReplayRow {
     type Error = StoreError;
 
     fn try_from(replay: &Replay) -> Result<Self, StoreError> {
-        let no_json = |what: &'static str| {
-            move |error: serde_json::Error| {
-                StoreError::Data(format!("the {what} is no JSON: {error}"))
-            }
-        };
         let slice = replay.slice.as_ref().map(serde_json::to_string);
         Ok(Self {
             id: replay.id,
-            filter: serde_json::to_string(&replay.filter).map_err(no_json("filter"))?,
+            filter: serde_json::to_string(&replay.filter).map_err(not_json("filter"))?,
             to_queue: replay.to_queue.as_deref().map(keepable),
             who: keepable(&replay.who),
             why: replay.why.as_deref().map(keepable),
             rate: replay.rate.map(i64::from),
             stop_when: replay.stop_when.map(i16::from),
-            slice: slice.transpose().map_err(no_json("slice"))?,
+            slice: slice.transpose().map_err(not_json("slice"))?,
             new_ids: replay.new_ids,
+            resumes: replay.resumes,
         })
     }
+}
+
+/// A report as its column holds it.
+pub(in crate::store) fn report_column(report: &ReplayReport) -> Result<String, StoreError> {
+    serde_json::to_string(report).map_err(not_json("report"))
+}
+
+fn not_json(what: &'static str) -> impl Fn(serde_json::Error) -> StoreError {
+    move |error| StoreError::Data(format!("the {what} cannot be written as JSON: {error}"))
 }
 
 /// A whole row.
@@ -61,6 +69,9 @@ pub(in crate::store) struct ReplayRow {
     replayed: i64,
     started_at: OffsetDateTime,
     ended_at: Option<OffsetDateTime>,
+    handed_over_at: Option<OffsetDateTime>,
+    resumes: Option<Uuid>,
+    report: Option<String>,
 }
 
 impl TryFrom<ReplayRow> for Progress {
@@ -69,6 +80,7 @@ impl TryFrom<ReplayRow> for Progress {
     fn try_from(row: ReplayRow) -> Result<Self, StoreError> {
         let rate = row.rate.map(|rate| number("replays.rate", rate));
         let slice = row.slice.map(|slice| json("replays.slice", &slice));
+        let report = row.report.map(|report| json("replays.report", &report));
         Ok(Self {
             id: row.replay_id,
             filter: json("replays.filter", &row.filter)?,
@@ -85,11 +97,14 @@ impl TryFrom<ReplayRow> for Progress {
             position: row.position.map(i64::unsigned_abs),
             started_at: Moment(row.started_at),
             ended_at: row.ended_at.map(Moment),
+            handed_over_at: row.handed_over_at.map(Moment),
+            resumes: row.resumes,
+            report: report.transpose()?.unwrap_or_default(),
         })
     }
 }
 
-/// What became of the letters of a replay, with how many it has sent in all.
+/// The outcome of a replay's letters, with how many it has sent in all.
 #[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct OutcomeRow {
     replayed: i64,
@@ -99,7 +114,7 @@ pub(in crate::store) struct OutcomeRow {
 }
 
 impl OutcomeRow {
-    /// What became of all that was sent, or of a sample of it.
+    /// The outcome of all sent letters, or of a sample of them.
     pub(in crate::store) fn outcome(self, is_sample: bool) -> ReplayOutcome {
         let completed = self.completed.unsigned_abs();
         let died_again = self.died_again.unsigned_abs();
@@ -120,7 +135,7 @@ impl OutcomeRow {
     }
 }
 
-/// What to do with a replay in the state `from` that shall be in the state `to`.
+/// The decision about a replay in the state `from` that somebody wants in the state `to`.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum Steer {
     /// Nothing: it is, or it has ended.
@@ -132,7 +147,7 @@ pub(in crate::store) enum Steer {
 }
 
 impl Steer {
-    /// What to do; an error for a state that nobody can bring about by asking.
+    /// The decision; an error for a state that nobody can bring about by asking.
     pub(in crate::store) fn decide(from: ReplayState, to: ReplayState) -> Result<Self, StoreError> {
         use ReplayState::{Done, Paused, Running, Stopped};
         match (from, to) {

@@ -5,18 +5,20 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Serialize as _, Serializer};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::store::StoreError;
 use crate::store::words::UnknownWord;
 
-/// Text as a column can hold it. PostgreSQL keeps no NUL, and SQLite keeps it badly; what is written
-/// about a failure must be kept all the same.
+/// Text as a column can hold it. PostgreSQL keeps no NUL, and SQLite keeps it badly; the text of a failure must be
+/// kept all the same.
 pub(in crate::store) fn keepable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// A word of ours out of a column. Whoever writes words that we do not know is not of our version.
+/// A word of ours out of a column. A row with an unknown word is of another version.
 pub(in crate::store) fn word<T>(text: &str) -> Result<T, StoreError>
 where
     T: FromStr,
@@ -32,7 +34,7 @@ pub(in crate::store) fn json<T: DeserializeOwned>(
     text: &str,
 ) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| {
-        // Only where it goes wrong: what stands there may be anybody's data.
+        // Only if it goes wrong: the text there may be anybody's data.
         StoreError::Fault(format!(
             "expected {column} in the shape this program writes, found another at character {} ({:?})",
             error.column(),
@@ -51,25 +53,19 @@ pub(in crate::store) fn number(column: &str, number: i64) -> Result<u32, StoreEr
     })
 }
 
-/// A moment as text of one length, in microseconds: it sorts as it should, and anybody can read it.
-/// None for one that has no such text.
+/// RFC 3339 in UTC, always with microseconds.
+const UTC_TEXT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// A moment as text of one length, in microseconds: it sorts as it should, and anybody can read it. `None` for a
+/// moment that has no such text.
 pub(in crate::store) fn utc_text(at: OffsetDateTime) -> Option<String> {
     let at = at.checked_to_offset(UtcOffset::UTC)?;
-    (0..=9999).contains(&at.year()).then(|| {
-        format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.microsecond()
-        )
-    })
+    let has_four_digits = (0..=9999).contains(&at.year());
+    at.format(UTC_TEXT).ok().filter(|_| has_four_digits)
 }
 
-/// A moment as text to compare with. One that has no text lies after all that have one, or before.
+/// A moment as text to compare with. A moment that has no text lies after all that have one, or before.
 pub(in crate::store) fn comparable(at: OffsetDateTime) -> String {
     utc_text(at).unwrap_or_else(|| if at.year() < 0 { "" } else { "~" }.to_owned())
 }
@@ -85,7 +81,7 @@ pub(in crate::store) fn moment<S: Serializer>(
     }
 }
 
-/// The same, where there may be none.
+/// Writes an optional moment into a row that is handed over as JSON.
 pub(in crate::store) fn moment_if_any<S: Serializer>(
     at: &Option<OffsetDateTime>,
     serializer: S,

@@ -69,7 +69,7 @@ impl From<BodyRow> for StoredBody {
     }
 }
 
-/// What was stored, or delivered.
+/// The fact that an event was stored, or delivered.
 #[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct FactRow {
     event_id: Uuid,
@@ -92,7 +92,7 @@ impl From<FactRow> for StoredFact {
     }
 }
 
-/// What was sent again.
+/// The key of a message that was sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub(in crate::store) struct RepairRow {
     pub subject: Uuid,
@@ -111,7 +111,7 @@ pub(in crate::store) fn repair_rows(repairs: &[RepairKey]) -> Vec<RepairRow> {
     rows.filter(|row| known.insert(row.clone())).collect()
 }
 
-/// What was sent again, as it is written down.
+/// A repair as it is written down.
 #[derive(sqlx_macros::FromRow)]
 pub(in crate::store) struct RepairRecord {
     subject: Uuid,
@@ -208,7 +208,7 @@ pub(in crate::store) struct ReplayedRow {
     headers: String,
 }
 
-/// The generations that name the ids of what came of replayed letters, where it is not the event's own id.
+/// The generations that name the ids of replayed deliveries, if the id is not the event's own.
 pub(in crate::store) fn named_anew(
     rows: Vec<ReplayedRow>,
 ) -> Result<HashMap<DeliveryKey, u32>, StoreError> {

@@ -1,10 +1,12 @@
-//! What a replay claims in the end, and how what it sent is marked.
+//! The claims of a replay in the end, and the marks of its sent letters.
 
 use std::time::Duration;
 
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{DeadFilter, DeadLetter, ReplayState, Store as _};
+use common::store::{
+    DeadFilter, DeadLetter, DeadLetters as _, ReplayState, Schema as _, Store as _,
+};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -28,9 +30,9 @@ async fn a_replay_of_a_text_sends_what_was_kept_as_it_began_with_whatever_error(
             text: Some("order 1".to_owned()),
             ..DeadFilter::default()
         });
-        store.begin_replay(&one).await.unwrap();
-        let mut claimed = store.claim_dead(one.id, 1).await.unwrap();
-        // This one was on its way when the replay began, and is there only now.
+        store.operations().begin_replay(&one).await.unwrap();
+        let mut claimed = store.operations().claim_dead(one.id, 1).await.unwrap();
+        // This letter was on its way when the replay began, and is there only now.
         store.keep_dead(&late).await.unwrap();
         sqlx::query(
             "UPDATE dead_letters SET archived_at = archived_at - interval '1 hour'
@@ -57,12 +59,21 @@ async fn an_older_letter_that_is_given_back_meanwhile_is_claimed_as_well() {
             .collect();
         store.keep_dead(&letters).await.unwrap();
         let (ours, theirs) = (replay(DeadFilter::default()), replay(DeadFilter::default()));
-        store.begin_replay(&ours).await.unwrap();
-        other.begin_replay(&theirs).await.unwrap();
+        store.operations().begin_replay(&ours).await.unwrap();
+        other.operations().begin_replay(&theirs).await.unwrap();
         let mut claimed = Vec::new();
-        assert_eq!(other.claim_dead(theirs.id, 1).await.unwrap().len(), 1);
-        claimed.extend(store.claim_dead(ours.id, 1).await.unwrap());
+        assert_eq!(
+            other
+                .operations()
+                .claim_dead(theirs.id, 1)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        claimed.extend(store.operations().claim_dead(ours.id, 1).await.unwrap());
         other
+            .operations()
             .end_replay(theirs.id, ReplayState::Stopped)
             .await
             .unwrap();
@@ -89,16 +100,30 @@ async fn what_was_sent_is_marked_without_a_look_at_all_that_the_replay_has_sent_
             .await
             .unwrap();
         let all = replay(DeadFilter::default());
-        store.begin_replay(&all).await.unwrap();
-        let claimed = store.claim_dead(all.id, LETTERS as u32).await.unwrap();
+        store.operations().begin_replay(&all).await.unwrap();
+        let claimed = store
+            .operations()
+            .claim_dead(all.id, LETTERS as u32)
+            .await
+            .unwrap();
         let claimed: Vec<_> = claimed.iter().map(|letter| letter.id).collect();
         assert_eq!(claimed.len(), LETTERS);
         for batch in claimed.chunks(50) {
-            store.mark_replayed(all.id, batch).await.unwrap();
+            store
+                .operations()
+                .mark_replayed(all.id, batch)
+                .await
+                .unwrap();
         }
-        let marked = store.replay(all.id).await.unwrap().unwrap().replayed;
+        let marked = store
+            .operations()
+            .replay(all.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .replayed;
         assert_eq!(marked, LETTERS as u64);
-        // A session tells of what it has read at its end, if not before.
+        // A session reports its reads at its end, if not before.
         store.close().await;
         while read_by(&mut connection, "dead_letters_pkey").await < LETTERS as i64 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -112,7 +137,7 @@ async fn what_was_sent_is_marked_without_a_look_at_all_that_the_replay_has_sent_
 async fn the_rest(store: &PostgresStore, replay: Uuid) -> Vec<DeadLetter> {
     let mut claimed = Vec::new();
     loop {
-        let more = store.claim_dead(replay, 1).await.unwrap();
+        let more = store.operations().claim_dead(replay, 1).await.unwrap();
         if more.is_empty() {
             return claimed;
         }

@@ -1,8 +1,8 @@
-//! What stands in the tables: others read them.
+//! The columns of the tables: others read them.
 
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
-use common::store::{Details, Store as _};
+use common::store::{Deliveries as _, Details, Events as _};
 use sqlx::PgConnection;
 
 use super::{config, connection, with_schema};

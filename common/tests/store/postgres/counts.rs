@@ -1,9 +1,11 @@
-//! The counts of dead letters: kept by the database itself, whoever changes the letters.
+//! The counts of dead letters: kept by the database itself, for every writer.
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::postgres::{DeadQuestion, PostgresStore};
-use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store as _};
+use common::store::postgres::PostgresStore;
+use common::store::{
+    DeadFilter, DeadLetters as _, DeadPage, DeadState, Mending as _, Moment, Schema as _,
+};
 use sqlx::migrate::Migrator;
 use sqlx::{Executor as _, PgConnection};
 
@@ -13,7 +15,7 @@ use crate::samples::{at, letter};
 
 static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/postgres");
 
-/// The last one before letters were counted.
+/// The last migration before letters were counted.
 const BEFORE_COUNTS: i64 = 20_261_122_000_003;
 
 /// Writes letters as the version before does.
@@ -214,45 +216,6 @@ async fn errors_are_looked_up_where_they_are_few_and_read_where_they_are_many() 
 }
 
 #[tokio::test]
-async fn every_statement_of_an_answer_tells_its_plan() {
-    with_schema(async |namespace| {
-        let store = PostgresStore::new(&config(), &namespace).unwrap();
-        let letters: Vec<_> = (0..20)
-            .map(|number| {
-                let mut letter = letter(EventId::born(), 0, number);
-                letter.error = format!("order {number} is lost");
-                letter
-            })
-            .collect();
-        store.keep_dead(&letters).await.unwrap();
-        let all = DeadFilter::default();
-        let text = DeadFilter {
-            text: Some("order 1".to_owned()),
-            ..all.clone()
-        };
-        let first = DeadPage {
-            after: None,
-            limit: 5,
-        };
-        for (question, rows) in [
-            (DeadQuestion::List(first), 5),
-            (DeadQuestion::Count, 1),
-            (DeadQuestion::Stats(5), 1),
-        ] {
-            // A text is looked for in fingerprints and in errors first.
-            for (filter, statements) in [(&all, 1), (&text, 3)] {
-                let plans = store.dead_plans(filter, question).await.unwrap();
-                assert_eq!(plans.len(), statements, "{question:?}");
-                let last = &plans[statements - 1][0]["Plan"];
-                assert_eq!(last["Actual Rows"], rows, "{question:?}: {last}");
-                assert!(last.to_string().contains("Index Name"), "{last}");
-            }
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_text_in_more_errors_than_are_kept_in_hand_is_found_as_well() {
     with_schema(async |namespace| {
         let store = PostgresStore::new(&config(), &namespace).unwrap();
@@ -282,7 +245,7 @@ async fn a_text_in_more_errors_than_are_kept_in_hand_is_found_as_well() {
         assert_eq!(store.dead_count(&others).await.unwrap(), 1);
         let first = DeadPage { after: None, limit: 10 };
         assert_eq!(store.dead_page(&filter, first).await.unwrap().len(), 10);
-        // One that has not the text, so that they do not match as a whole.
+        // A letter without the text, so that they do not match as a whole.
         let mut one = letter(EventId::born(), 0, 1);
         one.error = "order 2 is lost".to_owned();
         store.keep_dead(&[one]).await.unwrap();

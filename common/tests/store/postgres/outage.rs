@@ -1,4 +1,4 @@
-//! What happens while the database is away, slow or cut off, and afterwards.
+//! The behaviour while the database is away, slow or cut off, and afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use common::config::{Database, ServiceUrl};
 use common::event::EventId;
 use common::namespace::Namespace;
 use common::store::postgres::PostgresStore;
-use common::store::{NewEvent, Store as _, StoreError, Stored};
+use common::store::{Events as _, NewEvent, Schema as _, StoreError, Stored};
 use sqlx::Connection as _;
+use testkit::proxy::Proxy;
 use tokio::net::TcpListener;
 
-use super::proxy::Proxy;
 use super::{config, connection, namespace, with_schema};
 use crate::samples::{event, signup};
 
@@ -137,8 +137,8 @@ async fn waiting_for_somebody_else_ends() {
     .await;
 }
 
-/// A caller that goes away (a client hangs up, a worker is told to stop) leaves nothing half done and
-/// no connection in the middle of something.
+/// A caller that goes away (a client hangs up, a worker stops) leaves nothing half done and no connection in the
+/// middle of something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_go_away_leave_nothing_behind() {
     with_schema(async |namespace| {
@@ -171,20 +171,29 @@ async fn callers_that_go_away_leave_nothing_behind() {
     .await;
 }
 
+/// The end of a transaction: the client says it, and so does the server once the transaction has ended.
+const COMMIT: &[u8] = b"COMMIT\0";
+
+/// A proxy before the database.
+async fn proxy() -> Proxy {
+    let url = config().url.expose().to_owned();
+    Proxy::start_before(&url).await.expect("a proxy")
+}
+
 /// The way to the database through a proxy.
 fn through(proxy: &Proxy) -> ServiceUrl {
     address(|url| {
         url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(proxy.address.port())).unwrap();
+        url.set_port(Some(proxy.address().port())).unwrap();
     })
 }
 
-/// Whoever inserted an event has the duty to hand it on. When the connection breaks at the commit, the rows
-/// found afterwards may be this call's own, or duplicates of old ones: neither is known, so neither is said.
+/// A call that inserted an event has the duty to hand it on. When the connection breaks at the commit, the rows
+/// found afterwards may be this call's own, or duplicates of old ones. Neither is known, so neither is said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_commit_whose_answer_is_lost_nothing_is_called_new_or_old() {
     with_schema(async |namespace| {
-        let proxy = Proxy::start().await;
+        let proxy = proxy().await;
         let config = Database {
             url: through(&proxy),
             ..config()
@@ -203,9 +212,9 @@ async fn after_a_commit_whose_answer_is_lost_nothing_is_called_new_or_old() {
         };
         let mut batch = vec![event(), taken, conflict, late];
         batch.extend(old);
-        proxy.swallow_next_commit();
+        proxy.swallow_answer(COMMIT);
         let outcomes = store.store(batch.clone().into()).await.unwrap();
-        assert!(!proxy.is_waiting_for_commit(), "no commit was swallowed");
+        assert!(!proxy.is_to_swallow(), "no commit was swallowed");
         let expected = |of_ours| {
             let mut expected = vec![of_ours, of_ours, Stored::Conflict, Stored::EmailTaken];
             expected.resize(batch.len(), of_ours);
@@ -222,7 +231,7 @@ async fn after_a_commit_whose_answer_is_lost_nothing_is_called_new_or_old() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
     with_schema(async |namespace| {
-        let proxy = Proxy::start().await;
+        let proxy = proxy().await;
         let config = Database {
             url: through(&proxy),
             max_connections: 2,
@@ -231,11 +240,11 @@ async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
         };
         let store = PostgresStore::new(&config, &namespace).unwrap();
         store.store([event()].into()).await.unwrap();
-        proxy.fall_silent();
+        proxy.stall();
         unavailable(&store.store([event()].into()).await.unwrap_err());
         unavailable(&store.store([event()].into()).await.unwrap_err());
         unavailable(&store.ready().await.unwrap_err());
-        proxy.heal();
+        proxy.heal_for_new();
         // As callers do: when it is ready again, go on. sqlx may have lost permits meanwhile, so a few
         // of these may be in vain, but not for ever.
         store.ready().await.expect("the link is back");
@@ -297,7 +306,7 @@ async fn a_pool_that_gives_nothing_is_replaced() {
             assert!(in_vain < 10, "the pool is never replaced");
         }
         assert!(in_vain >= 3, "one that is merely busy is left alone");
-        // What is still under way in the old pool ends as if nothing had happened.
+        // Work that is still under way in the old pool ends as if nothing had happened.
         holder.commit().await.unwrap();
         assert_eq!(waiting.await.unwrap().unwrap(), [Stored::Before]);
     })

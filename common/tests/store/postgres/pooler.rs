@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::config::{Database, ServiceUrl};
 use common::namespace::Namespace;
 use common::store::postgres::PostgresStore;
-use common::store::{Store as _, StoreError, Stored};
+use common::store::{Events as _, Schema as _, StoreError, Stored};
 use sqlx::Connection as _;
 use tempfile::TempDir;
 
@@ -19,7 +19,7 @@ use crate::samples::event;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Which sessions of the server a client gets.
+/// The sessions of the server that a client gets.
 #[derive(Clone, Copy)]
 enum Pooling {
     /// One for as long as it is there.
@@ -28,7 +28,7 @@ enum Pooling {
     Transaction,
 }
 
-/// What becomes of start-up parameters.
+/// The fate of start-up parameters.
 #[derive(Clone, Copy)]
 enum Parameters {
     Dropped,
@@ -118,13 +118,13 @@ fn free_port() -> u16 {
 
 impl Drop for Pooler {
     fn drop(&mut self) {
-        // It may have ended.
+        // The server may have ended.
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
 }
 
-/// It refuses to run as root, and then needs a user who may read its folder.
+/// The pooler refuses to run as root, and then needs a user who may read its folder.
 fn as_nobody(folder: &std::path::Path) -> Vec<&'static str> {
     if !rustix_is_root() {
         return Vec::new();
@@ -157,7 +157,7 @@ pub async fn open() -> System {
     }
 }
 
-/// In which schemas our tables are.
+/// The schemas that our tables are in.
 async fn schemas_of(table: &str, namespace: &Namespace) -> Vec<String> {
     let mut connection = connection(namespace).await;
     sqlx::query_scalar(

@@ -1,7 +1,7 @@
 //! The schema: missing, old, new, and made by many at once.
 
 use common::store::postgres::PostgresStore;
-use common::store::{Store as _, StoreError};
+use common::store::{Schema as _, StoreError};
 
 use super::{config, connection, namespace, with_schema};
 use crate::unmigrated::every_call_says_what_to_do;

@@ -1,7 +1,7 @@
-//! What stands in the tables: others read them.
+//! The columns of the tables: others read them.
 
 use common::event::EventId;
-use common::store::{Details, Store as _, StoreError};
+use common::store::{Deliveries as _, Details, Events as _, Statuses as _, StoreError};
 use sqlx::types::Uuid;
 use time::macros::datetime;
 

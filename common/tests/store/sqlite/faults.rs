@@ -1,4 +1,4 @@
-//! Files that cannot be opened, are no databases or were left in the middle of something.
+//! Files that cannot be opened, are not databases or were left in the middle of something.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +8,9 @@ use common::config::{Database, ServiceUrl};
 use common::event::EventId;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeliveryState, NewEvent, Store as _, StoreError, Stored};
+use common::store::{
+    DeliveryState, Events as _, NewEvent, Schema as _, Statuses as _, StoreError, Stored,
+};
 use futures_util::future::join_all;
 
 use super::{Place, namespace};
@@ -116,7 +118,7 @@ async fn callers_that_go_away_leave_nothing_half_done() {
     }
 }
 
-/// Where a process of its own finds the file.
+/// The variable that tells a process of its own the place of the file.
 const FILE: &str = "LONGSHORE_TEST_SQLITE_FILE";
 
 /// How a process of its own is started: it runs the same test once more, which does its other half
@@ -238,7 +240,7 @@ async fn a_full_disk_holds_the_work_back_and_loses_none() {
     let told = String::from_utf8_lossy(&limited.stdout);
     assert!(limited.status.success(), "{told}");
     assert!(told.contains("refused twice"), "{told}");
-    // Nothing of what failed is there, and there is room again.
+    // Nothing of the failed work is there, and there is room again.
     let count: i64 = sqlx::query_scalar(r#"SELECT count(*) FROM "store-test.events""#)
         .fetch_one(&mut place.connection().await)
         .await

@@ -2,16 +2,17 @@
 
 use clap::Args;
 use common::bootstrap::Failure;
-use common::event::now;
-use common::store::{DeadFilter, DeadState, Discard, Moment, Store};
+use common::store::Store;
+use operate::dead::Change;
 use operate::words::count;
 use serde_json::json;
 
-use super::batches::{self, BATCH};
 use super::filter::ChoiceArgs;
 use super::replay::who;
 use crate::app::App;
 use crate::confirm::confirm;
+use crate::output::bar;
+use crate::stop;
 
 /// Which dead letters to give up, and why.
 #[derive(Debug, Args)]
@@ -56,135 +57,53 @@ struct HowArgs {
 }
 
 pub(super) async fn discard(app: &App, args: DiscardArgs) -> Result<(), Failure> {
-    if args.why.trim().is_empty() {
-        return Err(Failure::Usage(
-            "expected --why to say why, found nothing".to_owned(),
-        ));
-    }
-    let filter = still_there(args.which.filter(&app.names())?);
-    let discard = Discard {
-        filter: filter.clone(),
-        who: who(),
-        why: args.why,
-    };
-    let change = Change {
-        filter,
-        from: DeadState::Open,
-        verb: "discard",
-        done: "discarded",
-        how: args.how,
-    };
-    let store = app.store()?;
-    let step = async || store.discard_dead(&discard, BATCH).await;
-    let done = change.make(app, store.as_ref(), step).await;
-    store.close().await;
-    done
+    let filter = args.which.filter(&app.names())?;
+    let change = Change::discard(filter, who(), args.why)?;
+    make(app, &change, &args.how).await
 }
 
 pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<(), Failure> {
-    let change = Change {
-        filter: args.which.filter(&app.names())?,
-        from: DeadState::Discarded,
-        verb: "restore",
-        done: "restored",
-        how: args.how,
-    };
+    let change = Change::Restore(args.which.filter(&app.names())?);
+    make(app, &change, &args.how).await
+}
+
+async fn make(app: &App, change: &Change, how: &HowArgs) -> Result<(), Failure> {
     let store = app.store()?;
-    let step = async || store.restore_dead(&change.filter, BATCH).await;
-    let done = change.make(app, store.as_ref(), step).await;
+    let done = ask_and_make(app, store.as_ref(), change, how).await;
     store.close().await;
     done
 }
 
-/// What dies while a discard runs was not in the number that somebody said yes to; who names letters has
-/// seen them.
-fn still_there(filter: DeadFilter) -> DeadFilter {
-    if filter.ids.is_some() {
-        return filter;
+async fn ask_and_make(
+    app: &App,
+    store: &dyn Store,
+    change: &Change,
+    how: &HowArgs,
+) -> Result<(), Failure> {
+    let (verb, done) = match change {
+        Change::Discard(_) => ("discard", "discarded"),
+        Change::Restore(_) => ("restore", "restored"),
+    };
+    let from = change.state();
+    let found = change.count(store).await?;
+    let them = count(found, &format!("{from} dead letter"));
+    if how.dry_run {
+        let document = json!({ format!("would_be_{done}"): found, "filter": change.matching() });
+        return app
+            .output
+            .show(&document, |_| format!("{them} would be {done}"));
     }
-    let now = Moment(now());
-    DeadFilter {
-        until: Some(filter.until.map_or(now, |until| until.min(now))),
-        ..filter
+    change.expect_named(found)?;
+    let mut made = 0;
+    if found > 0 {
+        confirm(&format!("{verb} {them}"), how.yes)?;
+        let (stop, bar) = (stop::on_signals()?, bar(found, verb));
+        let changed = change.make(store, &stop, |more| bar.inc(more)).await;
+        bar.finish_and_clear();
+        made = changed?;
     }
-}
-
-/// From one state to another, for all that match.
-struct Change {
-    filter: DeadFilter,
-    from: DeadState,
-    verb: &'static str,
-    done: &'static str,
-    how: HowArgs,
-}
-
-impl Change {
-    async fn make(
-        &self,
-        app: &App,
-        store: &dyn Store,
-        step: impl AsyncFnMut() -> Result<u64, common::store::StoreError>,
-    ) -> Result<(), Failure> {
-        let Self {
-            from, verb, done, ..
-        } = self;
-        let matching = DeadFilter {
-            state: Some(*from),
-            ..self.filter.clone()
-        };
-        let found = store.dead_count(&matching).await?;
-        let them = count(found, &format!("{from} dead letter"));
-        if self.how.dry_run {
-            let document = json!({ format!("would_be_{done}"): found, "filter": matching });
-            return app
-                .output
-                .show(&document, |_| format!("{them} would be {done}"));
-        }
-        let asked_for = self.filter.ids.as_ref().map_or(0, |ids| ids.len() as u64);
-        if found < asked_for {
-            return Err(Failure::Failed(anyhow::anyhow!(
-                "{found} of the {} asked for is {from}, so nothing was done; `longshore dead show ID` says \
-                 what became of each",
-                count(asked_for, "dead letter")
-            )));
-        }
-        let mut made = 0;
-        if found > 0 {
-            confirm(&format!("{verb} {them}"), self.how.yes)?;
-            made = batches::run(found, verb, step).await?;
-        }
-        app.output.show(&json!({ *done: made }), |_| match made {
-            0 => format!("no {from} dead letter matches"),
-            _ => format!("{} {done}", count(made, "dead letter")),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use time::OffsetDateTime;
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn what_dies_later_is_not_discarded_with_what_was_counted() {
-        let before = now();
-        let all = still_there(DeadFilter::default());
-        assert!(
-            all.until
-                .is_some_and(|until| (before..=now()).contains(&until.0))
-        );
-        let past = Some(Moment(OffsetDateTime::UNIX_EPOCH));
-        let earlier = still_there(DeadFilter {
-            until: past,
-            ..DeadFilter::default()
-        });
-        assert_eq!(earlier.until, past);
-        let named = still_there(DeadFilter {
-            ids: Some(vec![Uuid::nil()]),
-            ..DeadFilter::default()
-        });
-        assert_eq!(named.until, None);
-    }
+    app.output.show(&json!({ done: made }), |_| match made {
+        0 => format!("no {from} dead letter matches"),
+        _ => format!("{} {done}", count(made, "dead letter")),
+    })
 }

@@ -1,4 +1,4 @@
-//! Which dead letters are meant.
+//! Chooses dead letters.
 
 use clap::{Args, ValueEnum};
 use common::bootstrap::Failure;
@@ -6,12 +6,13 @@ use common::event::EventId;
 use common::reason::{Cause, ReasonCode};
 use common::store::{DeadFilter, Moment};
 use common::topology::Names;
+use operate::queues::whole_name;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::when;
 
-/// Where the help texts list what chooses dead letters.
+/// The heading of the help texts that lists how to choose dead letters.
 pub(super) const WHICH: &str = "Which ones";
 
 /// Every condition that is given must hold.
@@ -151,23 +152,6 @@ impl ChoiceArgs {
     }
 }
 
-/// A queue's name on the broker, given with or without its namespace.
-pub(crate) fn whole_name(queue: &str, names: &Names) -> String {
-    let prefix = format!("{}.", names.namespace());
-    if queue.starts_with(&prefix) {
-        queue.to_owned()
-    } else {
-        format!("{prefix}{queue}")
-    }
-}
-
-/// A queue's name without its namespace, as [`whole_name`] takes it.
-pub(super) fn short_name<'q>(queue: &'q str, names: &Names) -> &'q str {
-    let rest = queue.strip_prefix(names.namespace().as_str());
-    rest.and_then(|rest| rest.strip_prefix('.'))
-        .unwrap_or(queue)
-}
-
 #[cfg(test)]
 mod tests {
     use common::namespace::Namespace;
@@ -176,14 +160,6 @@ mod tests {
 
     fn names() -> Names {
         Names::new(Namespace::default())
-    }
-
-    #[test]
-    fn a_queue_is_known_with_and_without_its_namespace() {
-        for given in ["integrate.crm", "longshore.integrate.crm"] {
-            assert_eq!(whole_name(given, &names()), names().integrate("crm"));
-            assert_eq!(short_name(given, &names()), "integrate.crm");
-        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use clap::{Args, ValueEnum};
 use common::bootstrap::Failure;
 use common::event::now;
-use common::store::{DeadFilter, DeadPage, DeadState, DeadSummary, Store};
+use common::store::{DeadFilter, DeadState, DeadSummary};
 use common::topology::Names;
+use operate::page::Cursor;
+use operate::queues::short_name;
 use time::OffsetDateTime;
 
-use super::filter::{FilterArgs, WHICH, short_name};
+use super::filter::{FilterArgs, WHICH};
 use crate::app::App;
-use crate::cursor::Cursor;
 use crate::output::{List, table};
 use crate::when::ago;
 
@@ -68,41 +69,10 @@ pub(super) async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
         ..args.filter.filter(&app.names())
     };
     let store = app.store()?;
-    let page = page(store.as_ref(), &filter, args.after, args.limit).await;
+    let page = operate::dead::page(store.as_ref(), &filter, args.after, args.limit).await;
     store.close().await;
     let names = app.names();
     app.output.show(&page?, |list| text(list, &names, now()))
-}
-
-/// One page, and where the next one begins.
-async fn page(
-    store: &dyn Store,
-    filter: &DeadFilter,
-    after: Option<Cursor>,
-    limit: u32,
-) -> Result<List<DeadSummary>, Failure> {
-    let after = after.map(|cursor| (cursor.at, cursor.id));
-    // One more than is shown tells whether there is a next page.
-    let mut items = store
-        .dead_page(
-            filter,
-            DeadPage {
-                after,
-                limit: limit + 1,
-            },
-        )
-        .await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let last = items.last().filter(|_| more);
-    let next = last.map(|last| {
-        Cursor {
-            at: last.last_failed_at.0,
-            id: last.id,
-        }
-        .to_string()
-    });
-    Ok(List { items, next })
 }
 
 fn text(list: &List<DeadSummary>, names: &Names, now: OffsetDateTime) -> String {
@@ -129,29 +99,4 @@ fn text(list: &List<DeadSummary>, names: &Names, now: OffsetDateTime) -> String 
         text.push_str(&format!("\n\nmore: --after {next}"));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use operate::testbed;
-
-    #[tokio::test]
-    async fn pages_hold_every_letter_once_and_the_last_one_says_so() {
-        let store = testbed::store().await;
-        let letters: Vec<_> = (0..7).map(|_| testbed::letter("longshore.store")).collect();
-        store.keep_dead(&letters).await.unwrap();
-        let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
-        loop {
-            let page = page(&store, &DeadFilter::default(), after, 3)
-                .await
-                .unwrap();
-            seen.extend(page.items.iter().map(|letter| letter.id));
-            pages += 1;
-            let Some(next) = page.next else { break };
-            after = Some(next.parse().unwrap());
-        }
-        let distinct: std::collections::HashSet<_> = seen.iter().collect();
-        assert_eq!((pages, seen.len(), distinct.len()), (3, 7, 7));
-    }
 }

@@ -5,28 +5,30 @@ mod preview;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{DeadFilter, DeadState, Replay, Store};
+use operate::queues::whole_name;
 use operate::replay::Outcome;
 use operate::words::count;
 use uuid::Uuid;
 
-use super::filter::{FilterArgs, WHICH, whole_name};
+use super::filter::{FilterArgs, WHICH};
 use crate::app::App;
 use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;
 
-/// More letters than this are bulk: they are watched unless that is turned off.
+/// Maximum of letters that are not bulk. A bulk replay is watched unless that is turned off.
 const BULK: u64 = 100;
 
-/// How many of a hundred may die again in bulk.
+/// Maximum of a hundred letters that may die again in bulk.
 const MAY_DIE: u8 = 20;
 
 /// Which dead letters to send again, and where.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each goes to the queue it died in, one generation on, with its attempts anew; only what the broker \
-has confirmed is marked. Then it is followed until all of it is delivered or dead again (Ctrl-C ends \
-the waiting, not the deliveries). A replay that was killed, paused or stopped goes on with \
-`longshore replay resume`; `longshore replay pause` and `stop` steer it from another terminal.
+A worker (longshore-archive) sends them, each to the queue it died in, one generation on, with its attempts anew; \
+only what the broker has confirmed is marked. It is watched here until all of it is delivered or dead again. Ctrl-C \
+ends the watching, not the replay: `longshore replay watch` goes on with that, `replay pause` and `stop` steer the \
+replay. One that was killed, paused or stopped goes on with `longshore replay resume`. Where no worker runs, --here \
+sends them from this process.
 
 Examples:
   longshore dead replay 0b8e4cde-8f9a-5b0e-a7a1-6d0f6a1f3c11
@@ -172,10 +174,11 @@ fn plan(app: &App, args: &ReplayArgs) -> Result<Replay, Failure> {
         stop_when: None,
         slice: None,
         new_ids: args.new_ids,
+        resumes: None,
     })
 }
 
-/// Who is at the terminal, for the record.
+/// The user at the terminal, for the record.
 pub(crate) fn who() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()

@@ -3,10 +3,10 @@
 use common::store::{Hourly, Moment};
 use time::{Duration, OffsetDateTime};
 
-/// From the smallest to the largest.
+/// The bars, from the smallest to the largest.
 const BARS: [char; 7] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 
-/// An hour without any.
+/// An hour without letters.
 const NONE: char = '·';
 
 /// How many hours a line has.

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::event::now;
-use common::reason::{Action, Cause, ReasonCode};
-use common::store::{DeadFilter, DeadGroup};
+use common::reason::ReasonCode;
+use common::store::DeadFilter;
 use common::topology::Names;
-use serde::Serialize;
+use operate::dead::{self, Group};
+use operate::queues::short_name;
 use time::OffsetDateTime;
 
-use super::filter::{FilterArgs, WHICH, short_name};
+use super::filter::{FilterArgs, WHICH};
 use super::list::StateArg;
 use super::spark;
 use crate::app::App;
@@ -40,15 +41,6 @@ pub struct StatsArgs {
     limit: u32,
 }
 
-/// One problem.
-#[derive(Serialize)]
-struct Group {
-    #[serde(flatten)]
-    group: DeadGroup,
-    cause: Cause,
-    action: Action,
-}
-
 pub(super) async fn run(app: &App, args: StatsArgs) -> Result<(), Failure> {
     let names = app.names();
     let filter = DeadFilter {
@@ -56,14 +48,9 @@ pub(super) async fn run(app: &App, args: StatsArgs) -> Result<(), Failure> {
         ..args.filter.filter(&names)
     };
     let store = app.store()?;
-    let groups = store.dead_stats(&filter, args.limit).await;
+    let groups = dead::stats(store.as_ref(), &filter, args.limit).await;
     store.close().await;
-    let groups = groups?.into_iter().map(|group| Group {
-        cause: group.reason.cause(),
-        action: group.reason.action(),
-        group,
-    });
-    app.output.show(&List::whole(groups.collect()), |list| {
+    app.output.show(&List::whole(groups?), |list| {
         text(&list.items, &names, now())
     })
 }
@@ -113,31 +100,27 @@ fn text(groups: &[Group], names: &Names, now: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use common::namespace::Namespace;
-    use common::store::{Hourly, Moment};
+    use common::store::{DeadGroup, Hourly, Moment};
     use time::macros::datetime;
 
     use super::*;
 
     fn group() -> Group {
         let last = datetime!(2026-11-22 10:20 UTC);
-        Group {
-            cause: Cause::Theirs,
-            action: Action::ReplayWhenFixed,
-            group: DeadGroup {
-                queue: "longshore.integrate.crm".to_owned(),
-                reason: ReasonCode::ReceiverFailing,
-                destination: Some("crm".to_owned()),
-                fingerprint: "expected a #xx, found #".to_owned(),
+        Group::from(DeadGroup {
+            queue: "longshore.integrate.crm".to_owned(),
+            reason: ReasonCode::ReceiverFailing,
+            destination: Some("crm".to_owned()),
+            fingerprint: "expected a #xx, found #".to_owned(),
+            letters: 30,
+            open: 20,
+            first: Moment(datetime!(2026-11-20 10:20 UTC)),
+            last: Moment(last),
+            history: vec![Hourly {
+                hour: Moment(datetime!(2026-11-22 10:00 UTC)),
                 letters: 30,
-                open: 20,
-                first: Moment(datetime!(2026-11-20 10:20 UTC)),
-                last: Moment(last),
-                history: vec![Hourly {
-                    hour: Moment(datetime!(2026-11-22 10:00 UTC)),
-                    letters: 30,
-                }],
-            },
-        }
+            }],
+        })
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use common::bootstrap::Failure;
-use operate::survey::{Missing, Requeued, Survey, Surveyor, Trouble, requeue};
+use operate::survey::{Missing, Requeued, Survey, Surveyor, requeue};
 use operate::words::{count, moment};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -55,8 +55,7 @@ async fn look(
     surveyor: &Surveyor<'_>,
     survey: Survey,
 ) -> Result<(), Failure> {
-    let mut stuck = survey.items;
-    stuck.retain(|it| it.verdict != Trouble::Forged);
+    let stuck = survey.not_at_rest();
     let mut document = json!({
         "items": stuck, "next": null, "received": survey.received, "under_way": survey.under_way,
         "unknown": survey.unknown, "stuck": survey.stuck,

@@ -9,13 +9,14 @@ use common::event::{now, topic_matches};
 use common::store::{DeadFilter, HistorySlice, Moment, Replay, Store};
 use common::topology::Stage;
 use operate::history::{Judge, Reader, Verdict, Window};
+use operate::queues::whole_name;
 use operate::words::{count, moment};
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::commands::dead::{who, whole_name};
+use crate::commands::dead::who;
 use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;
 use crate::output::{spinner, table};
@@ -26,8 +27,9 @@ use crate::when;
 #[command(after_help = "\
 To `validate` everything goes as it came through the door. To a destination goes what validation accepts, is \
 stored, and has the content that is stored, one generation above what was delivered there; what was never \
-due there is delivered for the first time. The replay is written down with who and why, and goes on with \
-`longshore replay resume` when it was killed or stopped.
+due there is delivered for the first time. A worker (longshore-archive) runs the replay, and it is watched here: \
+Ctrl-C ends the watching, not the replay. Where no worker runs, --here runs it in this process. It is written down with \
+who and why, and goes on with `longshore replay resume` when it was stopped.
 
 Examples:
   longshore history replay --from 2h --to 1h --type 'signup.*' --queue integrate.crm --dry-run
@@ -55,14 +57,14 @@ pub struct HistoryReplayArgs {
     send: SendArgs,
 }
 
-/// What would be sent.
+/// The entries that would be sent.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Preview {
     /// Entries of the history that match.
     pub(super) matching: u64,
-    /// Those of them that validation accepts, by type.
+    /// Matching entries that validation accepts, by type.
     pub(super) accepted: BTreeMap<String, u64>,
-    /// Those that it does not, by reason code.
+    /// Matching entries that validation refuses, by reason code.
     pub(super) refused: BTreeMap<String, u64>,
 }
 
@@ -129,6 +131,7 @@ async fn replay(
         stop_when: None,
         slice: Some(slice),
         new_ids: args.new_ids,
+        resumes: None,
     };
     send(app, store, Work::Begin(&replay), found.matching, &args.send).await
 }

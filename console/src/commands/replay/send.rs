@@ -1,18 +1,14 @@
-//! Running a replay at a terminal: progress, what became of it, and how it ends.
+//! Starts a replay: it is handed over to the workers and watched, or run here.
 
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{Replay, Store};
-use indicatif::ProgressBar;
-use operate::history::Judge;
-use operate::replay::{LeftOpen, News, Outcome, PATIENCE, Replayer, follow, longest_attempt};
-use operate::words::count;
+use operate::replay::hand_over;
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::became;
+use super::{here, watch};
 use crate::app::App;
-use crate::output::{bar, spinner, table};
-use crate::stop;
 
 /// How to send.
 #[derive(Debug, Args)]
@@ -20,9 +16,12 @@ pub struct SendArgs {
     /// At most so many a second, such as 500/s; as fast as the broker takes them unless set
     #[arg(long, value_name = "N/s", value_parser = rate)]
     pub(crate) rate: Option<u32>,
-    /// Do not wait to see what becomes of what was sent
+    /// Hand it over to the workers and return; with --here, do not wait to see what becomes of what was sent
     #[arg(long)]
-    no_wait: bool,
+    pub(super) no_wait: bool,
+    /// Run it in this process, where no worker (longshore-archive) does; Ctrl-C stops it then
+    #[arg(long)]
+    pub(super) here: bool,
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
@@ -45,13 +44,22 @@ fn rate(text: &str) -> Result<u32, String> {
     }
 }
 
-/// What to run.
+/// The replay to start.
+#[derive(Clone, Copy)]
 pub(crate) enum Work<'a> {
+    /// A new replay.
     Begin(&'a Replay),
+    /// A replay that was killed, paused or stopped.
     Resume(Uuid),
 }
 
-/// Runs a replay of about `found` messages (0 where that is not known), and shows how it ends.
+/// A replay that goes on in a worker.
+#[derive(Serialize)]
+struct HandedOver {
+    replay: Uuid,
+}
+
+/// Starts a replay of about `found` messages (0 where that is not known), and shows how it ends.
 pub(crate) async fn send(
     app: &App,
     store: &dyn Store,
@@ -59,118 +67,39 @@ pub(crate) async fn send(
     found: u64,
     args: &SendArgs,
 ) -> Result<(), Failure> {
-    let (topology, names) = (app.topology(), app.names());
-    let broker = app.believed_broker().await?;
-    let stop = stop::on_signals()?;
-    let judge = Judge::new(&app.config)?;
-    let replayer = Replayer {
-        broker: broker.as_ref(),
-        store,
-        topology: &topology,
-        names: &names,
-        judge: &judge,
-        stop: &stop,
-        patience: PATIENCE,
-        longest_attempt: longest_attempt(&app.config),
-    };
-    let bar = if found > 0 {
-        bar(found, "replaying")
-    } else {
-        spinner("replaying")
-    };
-    let done = match work {
+    if args.here {
+        return here::run(app, store, work, found, args).await;
+    }
+    // Where the programs believe other logins than we do, they would send other events than the requested ones.
+    app.believed_broker().await?.close().await;
+    let operations = store.operations();
+    let (id, before) = match work {
         Work::Begin(replay) => {
-            bar.println(format!("replay {}", replay.id));
-            replayer.begin(replay, |news| show(&bar, news)).await
+            operations.begin_replay(replay).await?;
+            (replay.id, 0)
         }
-        Work::Resume(id) => replayer.resume(id, |news| show(&bar, news)).await,
+        Work::Resume(id) => {
+            let known = operations.replay(id).await?;
+            let next = hand_over(store, id).await?;
+            let known = known.filter(|known| known.id == next);
+            (next, known.map_or(0, |known| known.replayed))
+        }
     };
-    bar.finish_and_clear();
-    broker.close().await;
-    let mut outcome = done?;
-    if !args.no_wait && outcome.replayed > 0 && !stop.is_cancelled() {
-        let became = watch(store, outcome.replay, &stop).await?;
-        // What came from the history cannot be followed.
-        outcome.became = (became.untraced < became.sent).then_some(became);
+    if args.no_wait {
+        return left(app, id);
     }
-    app.output.show(&outcome, text)?;
-    verdict(&outcome)
+    watch::watch(app, store, id, before, found).await
 }
 
-/// Waits until what was sent has come to rest.
-async fn watch(
-    store: &dyn Store,
-    replay: Uuid,
-    stop: &tokio_util::sync::CancellationToken,
-) -> Result<common::store::ReplayOutcome, Failure> {
-    let settled = bar(0, "settled");
-    let outcome = follow(store, replay, PATIENCE, stop, |outcome| {
-        settled.set_length(outcome.sent - outcome.untraced);
-        settled.set_position(outcome.completed + outcome.died_again);
+/// Says that a replay goes on without this terminal.
+pub(super) fn left(app: &App, replay: Uuid) -> Result<(), Failure> {
+    app.output.show(&HandedOver { replay }, |_| {
+        format!(
+            "replay {replay} goes on without this terminal\n\
+             longshore replay watch {replay}    shows how far it is\n\
+             longshore replay pause {replay}    lets it wait (`stop` ends it, `resume` goes on with it)"
+        )
     })
-    .await;
-    settled.finish_and_clear();
-    outcome
-}
-
-fn show(bar: &ProgressBar, news: News<'_>) {
-    match news {
-        News::Sent(more) => bar.inc(more),
-        News::Waiting(why) => {
-            bar.set_message("waiting");
-            bar.println(why);
-        }
-        News::Paused => bar.set_message("paused"),
-        News::GoingOn => bar.set_message("replaying"),
-    }
-}
-
-fn verdict(outcome: &Outcome) -> Result<(), Failure> {
-    if let Some(why) = &outcome.why_stopped {
-        return Err(Failure::Failed(anyhow::anyhow!(
-            "{why}; go on with `longshore replay resume {}`",
-            outcome.replay
-        )));
-    }
-    match outcome.left_open_count {
-        0 => Ok(()),
-        left => Err(Failure::Failed(anyhow::anyhow!(
-            "{} left open",
-            count(left, "dead letter")
-        ))),
-    }
-}
-
-fn text(outcome: &Outcome) -> String {
-    let mut text = format!(
-        "{} sent (replay {})",
-        count(outcome.replayed, "message"),
-        outcome.replay
-    );
-    for (why, number) in &outcome.skipped {
-        text.push_str(&format!("\n{number} not sent: {why}"));
-    }
-    if let Some(known) = &outcome.became {
-        text.push_str(&format!("\n{}", became(known)));
-        if known.died_again > 0 {
-            text.push_str("; `longshore dead stats` says of what");
-        }
-    }
-    if !outcome.left_open.is_empty() {
-        let row = |left: &LeftOpen| {
-            vec![
-                left.letter.to_string(),
-                left.queue.clone(),
-                left.problem.clone(),
-            ]
-        };
-        text.push_str("\n\n");
-        text.push_str(&table(
-            &["left open", "queue", "problem"],
-            outcome.left_open.iter().map(row).collect(),
-        ));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ fn line(expect: Expect, code: Option<&str>) -> Line {
 
 fn status(
     id: EventId,
-    word: &'static str,
+    standing: Standing,
     reason: Option<ReasonCode>,
     generation: u32,
 ) -> EventStatus {
@@ -26,7 +26,7 @@ fn status(
         at: Moment(at + time::Duration::milliseconds(after_ms)),
         destination: None,
     };
-    let delivered = word == "completed";
+    let delivered = standing == Standing::Completed;
     let mut timeline = vec![step("received", 0), step("stored", 10)];
     if delivered {
         timeline.push(step("delivered", 50));
@@ -34,7 +34,7 @@ fn status(
     EventStatus {
         id,
         kind: None,
-        status: word,
+        status: standing,
         timeline,
         deliveries: vec![DeliveryStatus {
             destination: "crm".to_owned(),
@@ -75,19 +75,19 @@ impl World {
     fn new() -> Self {
         let [first, rejected, dead] = [(); 3].map(|()| EventId::born());
         let taken_code = Some(ReasonCode::EmailTaken);
-        let mut refusal = status(rejected, "rejected", taken_code, 0);
+        let mut refusal = status(rejected, Standing::Rejected, taken_code, 0);
         refusal.deliveries.clear();
         let same = [
-            (first, status(first, "completed", None, 0)),
+            (first, status(first, Standing::Completed, None, 0)),
             (rejected, refusal),
         ];
         let mut before = HashMap::from(same.clone());
         before.insert(
             dead,
-            status(dead, "dead", Some(ReasonCode::ReceiverGone), 0),
+            status(dead, Standing::Dead, Some(ReasonCode::ReceiverGone), 0),
         );
         let mut after = HashMap::from(same);
-        after.insert(dead, status(dead, "completed", None, 1));
+        after.insert(dead, status(dead, Standing::Completed, None, 1));
         Self {
             lines: vec![
                 line(Expect::Completed, None),
@@ -168,9 +168,9 @@ fn an_event_that_comes_to_no_rest_does_not_balance() {
     for status in world
         .after
         .values_mut()
-        .filter(|status| status.status == "completed")
+        .filter(|status| status.status == Standing::Completed)
     {
-        status.status = "delivering";
+        status.status = Standing::Delivering;
     }
     assert!(!world.ledger().balances);
 }

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
-use crate::replay::{Outcome, Replayer};
+use crate::replay::{Outcome, Replayer, Runner};
 use crate::testbed::pipeline::Pipeline;
 
-/// A replay of everything of the last hour.
+/// A replay of all events of the last hour.
 fn everything(queue: &str) -> Replay {
     Replay {
         id: Uuid::now_v7(),
@@ -26,6 +26,7 @@ fn everything(queue: &str) -> Replay {
             kind: None,
         }),
         new_ids: false,
+        resumes: None,
     }
 }
 
@@ -44,6 +45,7 @@ fn replayer<'a>(pipeline: &'a Pipeline, stop: &'a CancellationToken) -> Replayer
         stop,
         patience: Duration::ZERO,
         longest_attempt: Duration::ZERO,
+        runner: Runner::Operator,
     }
 }
 
@@ -64,7 +66,8 @@ async fn a_new_destination_gets_the_past_as_it_is_stored() {
     let id = pipeline.signup("ada").await;
     pipeline.work(&["crm"]).await;
     pipeline.deliver(&event_of(&id), "crm", 0).await;
-    // Received, but never stored; no event; and one that the rules refuse.
+    // An event that was received but never stored, a message that is not an event, and an event that the rules
+    // refuse.
     pipeline.signup("bob").await;
     pipeline
         .receive("text/plain", "signup.requested", "hello")
@@ -92,6 +95,7 @@ async fn a_new_destination_gets_the_past_as_it_is_stored() {
     assert!(news[0].headers.get(header::AGAIN).is_some());
     let audit = pipeline
         .store
+        .operations()
         .replay(outcome.replay)
         .await
         .unwrap()
@@ -239,7 +243,7 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
         rate: Some(20),
         ..everything(queue)
     };
-    // Killed in the middle of its batch, which is counted at its end.
+    // Killed in the middle of a batch. The batch is counted at its end.
     let (stop, killed) = (CancellationToken::new(), tokio::sync::Notify::new());
     let sent = std::sync::atomic::AtomicU64::new(0);
     let tell = |_: News<'_>| {
@@ -253,7 +257,13 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
         () = killed.notified() => {}
         done = run.begin(&replay, tell) => panic!("it was not killed: {done:?}"),
     }
-    let known = pipeline.store.replay(replay.id).await.unwrap().unwrap();
+    let known = pipeline
+        .store
+        .operations()
+        .replay(replay.id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((known.replayed, known.position), (0, None));
     assert!(pipeline.broker.waiting(queue).await.len() >= 5);
     let rest = run.resume(replay.id, |_| {}).await.unwrap();
@@ -261,7 +271,7 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
     let waiting = pipeline.broker.waiting(queue).await;
     assert!(waiting.len() > EVENTS, "some were sent twice");
     for message in &waiting {
-        // So each copy is asked after, and both are the same delivery.
+        // So each copy is looked up, and both are the same delivery.
         assert!(message.headers.get(header::AGAIN).is_some());
         assert_eq!(message.headers.int(header::GENERATION), None);
     }
@@ -302,6 +312,7 @@ async fn what_was_killed_and_then_stopped_goes_on_with_the_generation_it_had() {
     }
     let steered = pipeline
         .store
+        .operations()
         .steer_replay(replay.id, common::store::ReplayState::Stopped);
     steered.await.unwrap();
     let stop = CancellationToken::new();

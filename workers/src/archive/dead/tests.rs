@@ -24,7 +24,7 @@ fn received(trail: Trail, headers: Headers) -> Received {
     }
 }
 
-/// What a worker has published.
+/// A worker's own message.
 fn ours(headers: Headers) -> Received {
     received(Trail::read(&headers), headers)
 }
@@ -62,7 +62,7 @@ fn by_a_worker() -> Headers {
     ])
 }
 
-/// What RabbitMQ writes, or somebody forges.
+/// The broker's header, or a forged one.
 fn x_death(queue: &str, reason: &str) -> Headers {
     let death = Headers::from_iter([
         ("queue", HeaderValue::from(queue)),
@@ -143,7 +143,7 @@ fn what_validation_would_refuse_is_masked_however_it_died() {
     }
     let good = r#"{"email":"a@b.example","name":"password: hunter2"}"#;
     assert_eq!(expired(json, good).message.body, good.as_bytes());
-    // What somebody publishes to the dead exchange by hand.
+    // A message that somebody publishes to the dead exchange by hand.
     let mut received = foreign(Headers::default());
     received.routing_key = "token=hunter2".to_owned();
     received.message.kind = None;

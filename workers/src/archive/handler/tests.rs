@@ -2,11 +2,12 @@ use common::event::{EventId, Trail, header};
 use common::message::Message;
 use common::namespace::Namespace;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeliveryState};
+use common::runtime::Received;
+use common::store::{DeadFilter, DeliveryState, Standing};
 
 use super::*;
 use crate::store::StoreEvents;
-use crate::testbed::{self, CRM, signup, status};
+use crate::testbed::{self, CRM, handle, signup, status};
 
 fn names() -> Names {
     Names::new(Namespace::default())
@@ -40,7 +41,7 @@ async fn a_delivery_that_was_given_up_is_kept_once_and_the_event_is_dead() {
     let event = signup(id, "ada@example.com");
     let destination = testbed::destination("https://crm.example.com/hook");
     let storing = StoreEvents::new(Arc::clone(&store), vec![destination], testbed::seal());
-    storing.handle(std::slice::from_ref(&event)).await;
+    handle(&storing, std::slice::from_ref(&event)).await;
 
     let why = [
         (header::REASON, "receiver_failing"),
@@ -49,12 +50,12 @@ async fn a_delivery_that_was_given_up_is_kept_once_and_the_event_is_dead() {
     let dead = given_up(&event, &names().integrate(CRM), &why);
     let handler = KeepDead::new(Arc::clone(&store), names(), &topology(), testbed::judge());
     for _ in 0..2 {
-        let outcomes = handler.handle(std::slice::from_ref(&dead)).await;
+        let outcomes = handle(&handler, std::slice::from_ref(&dead)).await;
         assert_eq!(outcomes, [Outcome::Done]);
     }
     assert_eq!(store.dead_count(&DeadFilter::default()).await, Ok(1));
     let found = status(&store, id).await;
-    assert_eq!(found.status, "dead");
+    assert_eq!(found.status, Standing::Dead);
     assert_eq!(found.deliveries[0].status, DeliveryState::Dead);
     let reason = found.reason.expect("a reason");
     assert_eq!(reason.code, ReasonCode::ReceiverFailing);
@@ -77,7 +78,7 @@ async fn whatever_comes_to_the_dead_queue_is_kept() {
         ..signup(EventId::born(), "ada@example.com")
     };
     let batch = [bytes, signup(EventId::born(), "bob@example.com")];
-    let outcomes = handler.handle(&batch).await;
+    let outcomes = handle(&handler, &batch).await;
     assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
     assert_eq!(store.dead_count(&DeadFilter::default()).await, Ok(2));
 }
@@ -92,7 +93,7 @@ async fn a_rejection_is_kept_and_what_is_none_harms_no_neighbour() {
     let rejected = given_up(&event, &names().store(), &why);
     let none = signup(EventId::born(), "bob@example.com");
     let handler = KeepRejections::new(Arc::clone(&store), names());
-    let outcomes = handler.handle(&[none, rejected]).await;
+    let outcomes = handle(&handler, &[none, rejected]).await;
     match &outcomes[..] {
         [Outcome::Dead(failure), Outcome::Done] => {
             assert_eq!(failure.code, ReasonCode::Undecodable);
@@ -100,7 +101,7 @@ async fn a_rejection_is_kept_and_what_is_none_harms_no_neighbour() {
         other => panic!("expected a dead letter and a kept rejection, found {other:?}"),
     }
     let found = status(&store, id).await;
-    assert_eq!(found.status, "rejected");
+    assert_eq!(found.status, Standing::Rejected);
     let reason = found.reason.expect("a reason");
     assert_eq!(reason.code, ReasonCode::EmailTaken);
     assert_eq!(reason.errors[0].pointer, "/email");
@@ -113,11 +114,11 @@ async fn a_database_that_is_down_is_waited_for() {
     let dead = KeepDead::new(testbed::down(), names(), &topology(), testbed::judge());
     let rejections = KeepRejections::new(testbed::down(), names());
     for outcome in [
-        dead.handle(std::slice::from_ref(&rejected)).await,
-        rejections.handle(std::slice::from_ref(&rejected)).await,
+        handle(&dead, std::slice::from_ref(&rejected)).await,
+        handle(&rejections, std::slice::from_ref(&rejected)).await,
     ] {
         assert!(matches!(outcome[..], [Outcome::Hold { .. }]), "{outcome:?}");
     }
-    assert!(dead.probe("postgres").await.is_err());
-    assert!(rejections.probe("postgres").await.is_err());
+    assert!(dead.probe().await.is_err());
+    assert!(rejections.probe().await.is_err());
 }

@@ -15,7 +15,8 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const EARLY: &str = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A server that does one thing for each request, over all connections. What begins with a `!` ends the connection.
+/// A server that does one thing for each request, over all connections. A thing that begins with a `!` ends the
+/// connection.
 struct Server {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -78,7 +79,7 @@ fn client(address: SocketAddr) -> (Client, impl Fn() -> Request<Full<Bytes>>) {
     (client, request)
 }
 
-/// What came of each of so many requests, one after the other: a status, and `again` or `cut`.
+/// The results of `count` requests in sequence: a status, and `again` or `cut`.
 async fn sent(server: &Server, count: usize) -> Vec<String> {
     let (client, request) = client(server.address);
     let mut results = Vec::new();

@@ -1,47 +1,24 @@
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-
-use axum::Router;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeliveryRecord, DeliveryState};
-use tokio::net::TcpListener;
+use common::store::{DeliveryRecord, DeliveryState, Standing};
+use testkit::receiver::Answer;
 
 use super::*;
 use crate::store::StoreEvents;
-use crate::testbed::{self, CRM, signup, status};
+use crate::testbed::{self, CRM, handle, signup, status};
 
 /// A receiver that gives these answers, and 200 once there are no more.
 struct Receiver {
+    server: testkit::receiver::Receiver,
     url: String,
-    /// The `webhook-id` of every call.
-    calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Receiver {
-    async fn start(answers: &[u16]) -> Self {
-        let answers = answers
-            .iter()
-            .map(|code| StatusCode::from_u16(*code).unwrap());
-        let answers = Arc::new(Mutex::new(answers.collect::<VecDeque<_>>()));
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&calls);
-        let answer = move |headers: HeaderMap| async move {
-            let id = headers["webhook-id"].to_str().unwrap().to_owned();
-            seen.lock().unwrap().push(id);
-            answers
-                .lock()
-                .unwrap()
-                .pop_front()
-                .unwrap_or(StatusCode::OK)
-        };
-        let router = Router::new().route("/hook", post(answer));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, calls }
+    async fn start(answers: &'static [u16]) -> Self {
+        let server = testkit::receiver::Receiver::start().await.unwrap();
+        server.plan(move |call| Answer::status(answers.get(call.total).copied().unwrap_or(200)));
+        let url = server.url();
+        Self { server, url }
     }
 
     /// A worker that delivers here, as another process has it.
@@ -53,9 +30,10 @@ impl Receiver {
         Deliver::new(destination, allow, Arc::clone(store)).unwrap()
     }
 
+    /// The `webhook-id` of every call.
     fn calls(&self) -> Vec<String> {
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.clone()
+        let calls = self.server.requests();
+        calls.iter().map(|it| it.webhook_id().to_owned()).collect()
     }
 
     /// An event that is stored and due here.
@@ -64,7 +42,7 @@ impl Receiver {
         let received = signup(id, "ada@example.com");
         let destination = testbed::destination(&self.url);
         let storing = StoreEvents::new(Arc::clone(store), vec![destination], testbed::seal());
-        storing.handle(std::slice::from_ref(&received)).await;
+        handle(&storing, std::slice::from_ref(&received)).await;
         (id, received)
     }
 }
@@ -75,15 +53,15 @@ async fn a_delivery_is_written_down_and_a_copy_of_it_is_not_sent() {
     let receiver = Receiver::start(&[]).await;
     let (id, received) = receiver.due(&store).await;
     let worker = receiver.worker(&store);
-    let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+    let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
     assert_eq!(outcomes, [Outcome::Done]);
-    assert_eq!(status(&store, id).await.status, "completed");
+    assert_eq!(status(&store, id).await.status, Standing::Completed);
 
     let copy = Received {
         redelivered: true,
         ..received
     };
-    let outcomes = receiver.worker(&store).handle(&[copy]).await;
+    let outcomes = handle(&receiver.worker(&store), &[copy]).await;
     assert_eq!(outcomes, [Outcome::Done]);
     assert_eq!(receiver.calls(), [id.to_string()]);
     assert_eq!(status(&store, id).await.deliveries[0].attempts, 1);
@@ -103,9 +81,10 @@ async fn a_copy_that_another_process_delivers_while_it_waits_is_not_sent() {
         ..received
     };
     let batch = [copy];
-    let waiting = worker.handle(&batch);
+    let waiting = handle(&worker, &batch);
     tokio::pin!(waiting);
-    // Long enough to find that it is due, and far shorter than what is known of a first copy lasts.
+    // Long enough to find the delivery due, and far shorter than the knowledge about a first copy
+    // lasts.
     let looked_up = tokio::time::timeout(Duration::from_millis(200), &mut waiting);
     assert!(looked_up.await.is_err());
     let made = Attempt {
@@ -134,21 +113,21 @@ async fn a_failed_attempt_is_written_down_and_the_next_one_has_the_same_id() {
     let receiver = Receiver::start(&[500]).await;
     let (id, mut received) = receiver.due(&store).await;
     let worker = receiver.worker(&store);
-    let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+    let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
     match &outcomes[..] {
         [Outcome::Retry { failure, .. }] => assert_eq!(failure.code, ReasonCode::ReceiverFailing),
         other => panic!("expected a retry, found {other:?}"),
     }
     let found = status(&store, id).await;
-    assert_eq!(found.status, "delivering");
+    assert_eq!(found.status, Standing::Delivering);
     let error = found.deliveries[0].error.as_deref().unwrap_or_default();
     assert!(error.contains("500"), "{error}");
 
     received.trail.attempt = 1;
-    let outcomes = worker.handle(&[received]).await;
+    let outcomes = handle(&worker, &[received]).await;
     assert_eq!(outcomes, [Outcome::Done]);
     let found = status(&store, id).await;
-    assert_eq!(found.status, "completed");
+    assert_eq!(found.status, Standing::Completed);
     assert_eq!(found.deliveries[0].attempts, 2);
     assert_eq!(receiver.calls(), [id.to_string(), id.to_string()]);
 }
@@ -158,7 +137,7 @@ async fn what_the_receiver_will_never_take_is_dead_at_once() {
     let store = testbed::store().await;
     let receiver = Receiver::start(&[422]).await;
     let (id, received) = receiver.due(&store).await;
-    let outcomes = receiver.worker(&store).handle(&[received]).await;
+    let outcomes = handle(&receiver.worker(&store), &[received]).await;
     match &outcomes[..] {
         [Outcome::Dead(failure)] => assert_eq!(failure.code, ReasonCode::ReceiverRefused),
         other => panic!("expected a dead letter, found {other:?}"),
@@ -182,14 +161,14 @@ async fn while_the_database_cannot_say_what_is_due_nothing_is_sent() {
         ..fresh.clone()
     };
     for message in [fresh, copy] {
-        let outcomes = worker.handle(&[message]).await;
+        let outcomes = handle(&worker, &[message]).await;
         assert!(
             matches!(outcomes[..], [Outcome::Hold { .. }]),
             "{outcomes:?}"
         );
     }
     assert_eq!(receiver.calls(), [""; 0]);
-    assert!(worker.probe("postgres").await.is_err());
+    assert!(worker.probe().await.is_err());
 }
 
 async fn record(store: &Arc<dyn Store>, key: DeliveryKey) -> Option<DeliveryRecord> {
@@ -202,7 +181,7 @@ async fn a_second_copy_of_an_attempt_is_dropped_and_one_that_came_back_goes_on()
     let receiver = Receiver::start(&[503]).await;
     let (id, received) = receiver.due(&store).await;
     let worker = receiver.worker(&store);
-    let first = worker.handle(std::slice::from_ref(&received)).await;
+    let first = handle(&worker, std::slice::from_ref(&received)).await;
     assert!(matches!(first[..], [Outcome::Retry { .. }]), "{first:?}");
 
     // The process died before the next attempt was published, or just after: nobody can tell.
@@ -211,7 +190,7 @@ async fn a_second_copy_of_an_attempt_is_dropped_and_one_that_came_back_goes_on()
         ..received.clone()
     };
     for worker in [&worker, &receiver.worker(&store)] {
-        let outcomes = worker.handle(std::slice::from_ref(&back)).await;
+        let outcomes = handle(worker, std::slice::from_ref(&back)).await;
         assert!(
             matches!(outcomes[..], [Outcome::Retry { .. }]),
             "{outcomes:?}"
@@ -223,7 +202,7 @@ async fn a_second_copy_of_an_attempt_is_dropped_and_one_that_came_back_goes_on()
     let mut second = received;
     second.trail.attempt = 1;
     for worker in [&worker, &worker, &receiver.worker(&store)] {
-        let outcomes = worker.handle(std::slice::from_ref(&second)).await;
+        let outcomes = handle(worker, std::slice::from_ref(&second)).await;
         assert_eq!(outcomes, [Outcome::Done]);
     }
     assert_eq!(receiver.calls().len(), 2);
@@ -239,7 +218,7 @@ async fn the_receiver_knows_a_replay_by_the_same_id_unless_it_was_to_get_another
     for (generation, new_id) in [(0, 0), (1, 0), (2, 2), (3, 2)] {
         received.trail.generation = generation;
         received.trail.new_id = new_id;
-        let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+        let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
         assert_eq!(outcomes, [Outcome::Done]);
     }
     let (old, new) = (id.to_string(), format!("{id}-r2"));
@@ -255,7 +234,7 @@ async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
     narrowed.types = vec!["processing.*".to_owned()];
     let allow = vec!["127.0.0.0/8".parse().unwrap()];
     let worker = Deliver::new(narrowed, allow, Arc::clone(&store)).unwrap();
-    let outcomes = worker.handle(std::slice::from_ref(&received)).await;
+    let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
     assert_eq!(outcomes, [Outcome::Done]);
     assert_eq!(receiver.calls(), [""; 0]);
     let key = DeliveryKey {
@@ -267,12 +246,12 @@ async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
         record(&store, key).await.unwrap().state,
         DeliveryState::Discarded
     );
-    assert_eq!(status(&store, id).await.status, "completed");
+    assert_eq!(status(&store, id).await.status, Standing::Completed);
 
     // An operator who replays it there means it.
     let mut replayed = received;
     replayed.trail.generation = 1;
-    assert_eq!(worker.handle(&[replayed]).await, [Outcome::Done]);
+    assert_eq!(handle(&worker, &[replayed]).await, [Outcome::Done]);
     assert_eq!(receiver.calls().len(), 1);
 }
 
@@ -287,7 +266,7 @@ async fn a_turn_that_is_far_away_is_waited_for_on_the_broker() {
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let (_, received) = receiver.due(&store).await;
-        outcomes.extend(worker.handle(&[received]).await);
+        outcomes.extend(handle(&worker, &[received]).await);
     }
     let far = Duration::from_secs(590)..=Duration::from_secs(600);
     match &outcomes[..] {

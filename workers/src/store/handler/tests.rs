@@ -1,10 +1,10 @@
 use common::broker::Address;
 use common::event::{EventId, Trail};
 use common::seal::Seal;
-use common::store::{DeliveryState, Details};
+use common::store::{DeliveryState, Details, Standing};
 
 use super::*;
-use crate::testbed::{self, CRM, signup, signup_of, status};
+use crate::testbed::{self, CRM, handle, signup, signup_of, status};
 
 fn handler(store: &Arc<dyn Store>) -> StoreEvents {
     let destination = testbed::destination("https://crm.example.com/hook");
@@ -28,7 +28,7 @@ async fn a_batch_is_stored_with_what_is_due_and_goes_on() {
         signup(bob, "bob@example.com"),
         signup(ada, "ada@example.com"),
     ];
-    let outcomes = handler(&store).handle(&batch).await;
+    let outcomes = handle(&handler(&store), &batch).await;
     for (outcome, received) in outcomes.iter().zip(&batch[..2]) {
         let to = Address::Fact {
             fact: Fact::Stored,
@@ -42,7 +42,7 @@ async fn a_batch_is_stored_with_what_is_due_and_goes_on() {
     assert_eq!(outcomes[2], Outcome::Done, "the first one goes on for both");
     for id in [ada, bob] {
         let found = status(&store, id).await;
-        assert_eq!(found.status, "stored");
+        assert_eq!(found.status, Standing::Stored);
         let [delivery] = &found.deliveries[..] else {
             panic!("expected one delivery, found {found:?}")
         };
@@ -56,12 +56,12 @@ async fn what_may_have_been_cut_off_before_it_went_on_goes_on_again() {
     let store = testbed::store().await;
     let handler = handler(&store);
     let received = signup(EventId::born(), "ada@example.com");
-    handler.handle(std::slice::from_ref(&received)).await;
+    handle(&handler, std::slice::from_ref(&received)).await;
     let redelivered = Received {
         redelivered: true,
         ..received
     };
-    let outcomes = handler.handle(&[redelivered]).await;
+    let outcomes = handle(&handler, &[redelivered]).await;
     let message = &next(&outcomes[0]).message;
     assert!(Trail::read(&message.headers).again);
 }
@@ -73,7 +73,7 @@ fn what_is_not_known_to_be_new_goes_on_as_a_repetition() {
     assert!(received.is_fresh());
     let event = rows(&received, &[], &testbed::seal()).unwrap();
     for (stored, again) in [(Stored::New, false), (Stored::NewOrBefore, true)] {
-        let outcome = outcome(&received, &event, Ok(stored));
+        let outcome = outcome(&received, &event, stored);
         let trail = Trail::read(&next(&outcome).message.headers);
         assert_eq!(trail.again, again, "{stored:?}");
         assert_eq!(
@@ -96,7 +96,7 @@ async fn another_content_and_a_taken_address_are_rejected_and_the_first_ones_sta
         signup(first, "eve@example.com"),
         signup(second, "ADA@example.com"),
     ];
-    let outcomes = handler(&store).handle(&batch).await;
+    let outcomes = handle(&handler(&store), &batch).await;
     next(&outcomes[0]);
     let codes = outcomes[1..].iter().map(|outcome| match outcome {
         Outcome::Rejected(rejection) => rejection.code,
@@ -104,7 +104,7 @@ async fn another_content_and_a_taken_address_are_rejected_and_the_first_ones_sta
     });
     let expected = [ReasonCode::IdempotencyConflict, ReasonCode::EmailTaken];
     assert_eq!(codes.collect::<Vec<_>>(), expected);
-    assert_eq!(status(&store, first).await.status, "stored");
+    assert_eq!(status(&store, first).await.status, Standing::Stored);
     assert_eq!(store.status(second).await, Ok(None));
 }
 
@@ -122,7 +122,7 @@ async fn what_cannot_be_stored_harms_no_neighbour() {
         unstorable,
         signup(neighbours[1], "bob@example.com"),
     ];
-    let outcomes = handler(&store).handle(&batch).await;
+    let outcomes = handle(&handler(&store), &batch).await;
     for (index, code) in [(0, ReasonCode::Undecodable), (2, ReasonCode::Unstorable)] {
         match &outcomes[index] {
             Outcome::Dead(failure) => assert_eq!(failure.code, code),
@@ -131,7 +131,7 @@ async fn what_cannot_be_stored_harms_no_neighbour() {
     }
     for (index, id) in [(1, neighbours[0]), (3, neighbours[1])] {
         next(&outcomes[index]);
-        assert_eq!(status(&store, id).await.status, "stored");
+        assert_eq!(status(&store, id).await.status, Standing::Stored);
     }
 }
 
@@ -143,12 +143,12 @@ async fn a_database_that_is_down_or_without_its_tables_is_waited_for() {
             signup(EventId::born(), "ada@example.com"),
             signup(EventId::born(), "bob@example.com"),
         ];
-        let outcomes = handler.handle(&batch).await;
+        let outcomes = handle(&handler, &batch).await;
         assert_eq!(outcomes.len(), 2);
         for outcome in outcomes {
             assert!(matches!(outcome, Outcome::Hold { .. }), "{outcome:?}");
         }
-        assert!(handler.probe("postgres").await.is_err());
+        assert!(handler.probe().await.is_err());
     }
 }
 
@@ -182,7 +182,7 @@ async fn a_password_hash_reaches_the_table_and_nothing_else() {
     let event = kept(&received);
     assert_eq!(hash_of(&event), Some(HASH));
     assert!(!event.body.contains("argon2id"), "{}", event.body);
-    let outcomes = handler(&store).handle(&[received]).await;
+    let outcomes = handle(&handler(&store), &[received]).await;
     let message = &next(&outcomes[0]).message;
     assert_eq!(message.headers.get(header::SEALED_PASSWORD_HASH), None);
     assert!(
@@ -214,7 +214,7 @@ async fn a_hash_in_the_data_of_an_older_producer_is_stored_and_goes_no_further()
         kept(&signup(first, "ada@example.com")).fingerprint
     );
     // The second one is rejected: its address is taken.
-    let outcomes = handler(&store).handle(&[old(first), old(second)]).await;
+    let outcomes = handle(&handler(&store), &[old(first), old(second)]).await;
     let message = &next(&outcomes[0]).message;
     let event: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
     assert_eq!(
@@ -234,7 +234,7 @@ async fn a_hash_that_does_not_open_is_a_dead_letter_with_what_to_do() {
     let other = with_hash(EventId::born(), &Seal::new(["a secret of somebody else"]));
     let mut moved = signup(EventId::born(), "bob@example.com");
     moved.message.headers = with_hash(EventId::born(), &testbed::seal()).message.headers;
-    let outcomes = handler(&store).handle(&[other.clone(), moved]).await;
+    let outcomes = handle(&handler(&store), &[other.clone(), moved]).await;
     let codes = [ReasonCode::SealKeyMissing, ReasonCode::SealBroken];
     for (outcome, code) in outcomes.iter().zip(codes) {
         match outcome {
@@ -248,5 +248,5 @@ async fn a_hash_that_does_not_open_is_a_dead_letter_with_what_to_do() {
     let body = body.replace(r#""email""#, r#""password_hash":null,"email""#);
     mended.message.body = body.into();
     assert_eq!(hash_of(&kept(&mended)), None);
-    next(&handler(&store).handle(&[mended]).await[0]);
+    next(&handle(&handler(&store), &[mended]).await[0]);
 }

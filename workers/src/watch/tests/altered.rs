@@ -1,4 +1,4 @@
-//! What the history has in another spelling than its queue had.
+//! Messages that the history spells otherwise than their queue.
 
 use common::event::entry_key;
 use common::message::HeaderValue;
@@ -73,7 +73,7 @@ async fn store_altered(post: &Post) {
     };
     let seal = common::seal::Seal::of(&post.config).unwrap();
     let worker = StoreEvents::new(Arc::clone(&post.store), Vec::new(), seal);
-    worker.handle(&[received]).await;
+    handle(&worker, &[received]).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ fn the_definition_is_valid() {
     Cli::command().debug_assert();
 }
 
-/// The help texts are what people learn the program from: a change of them is to be seen.
+/// People learn the program from the help texts, so every change of them must show.
 #[test]
 fn the_help_says() {
     let mut command = Cli::command().term_width(100);

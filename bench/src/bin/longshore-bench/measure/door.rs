@@ -1,4 +1,4 @@
-//! What the producer accepts, beside raw publishing.
+//! The producer's rate, beside raw publishing.
 
 use anyhow::{Context as _, ensure};
 use bench::http_load::{self, HttpLoad, HttpStats};

@@ -29,9 +29,8 @@ const ROWS: u64 = 256;
 /// Rows that the bare loop writes with a transaction for each.
 const LONE_ROWS: u64 = 1000;
 
-/// So much more memory, in megabytes, after ten times 20,000 events is flat: the allocator's arenas
-/// grow by steps of some megabytes now and then, and something kept of each event, a hundred bytes long,
-/// would come to as much.
+/// Maximum growth of memory, in megabytes, that counts as flat after ten times 20,000 events. The allocator's arenas
+/// grow by steps of some megabytes now and then. A leak of a hundred bytes for each event would come to as much.
 const FLAT: f64 = 20.0;
 
 pub(super) async fn measure(lab: &Lab, args: &Cli, report: &mut Report) -> Result<(), Failure> {
@@ -44,7 +43,7 @@ pub(super) async fn measure(lab: &Lab, args: &Cli, report: &mut Report) -> Resul
     Ok(())
 }
 
-/// Bare loop and pipeline in turn, so that whatever else the machine does meets both.
+/// Bare loop and pipeline in turn, so that other load on the machine meets both.
 async fn rates(lab: &Lab, args: &Cli, report: &mut Report) -> Result<(), Failure> {
     let (mut bare, mut lone, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=args.rounds {

@@ -26,7 +26,7 @@ use super::lab::{EVENT_BYTES, Lab, delivering};
 /// How long letters come in.
 const SECONDS: u64 = 60;
 
-/// So many times a second some of them are sent.
+/// How many times a second a part of them is sent.
 const PARTS: u64 = 10;
 
 /// Events a second that go through the pipeline meanwhile.
@@ -35,7 +35,7 @@ const RATE: u32 = 100;
 /// How long nothing may be archived before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the archive should need for what is left when no more comes, in milliseconds.
+/// Maximum time of the archive for the rest after the flood, in milliseconds.
 const BEHIND: f64 = 10_000.0;
 
 const PROGRAMS: [Program; 5] = [
@@ -174,7 +174,7 @@ fn died(names: &Names, number: u64, body: impl Into<bytes::Bytes>) -> Message {
     }
 }
 
-/// Waits until so many letters are archived; says how long that took.
+/// Waits until `letters` letters are archived; returns how long that took.
 async fn until_archived(system: &System, letters: u64) -> Result<Duration, Failure> {
     let begun = Instant::now();
     let (mut last, mut changed) = (0, Instant::now());

@@ -1,4 +1,4 @@
-//! What every measurement has in hand.
+//! The common equipment of all measurements.
 
 use anyhow::anyhow;
 use common::bootstrap::Failure;
@@ -17,7 +17,7 @@ pub(super) const MEGABYTE: f64 = 1e6;
 pub(super) struct Lab {
     /// Where broker and database are.
     pub(super) config: Config,
-    /// Cancelled when no more shall be measured.
+    /// Cancelled when the measurements must end.
     pub(super) stop: CancellationToken,
 }
 
@@ -35,7 +35,7 @@ impl Lab {
         stderr::say(text);
     }
 
-    /// Fails where no more shall be measured.
+    /// Fails when the measurements must end.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.stop.is_cancelled() {
             Err(stopped())
@@ -44,7 +44,7 @@ impl Lab {
         }
     }
 
-    /// Measures something on a system of its own, which is removed whatever comes of it.
+    /// Measures something on a system of its own, which is removed after success and failure.
     pub(super) async fn on_a_system<T>(
         &self,
         settings: &str,
@@ -57,7 +57,7 @@ impl Lab {
             () = self.stop.cancelled() => Err(stopped()),
         };
         let removed = system.remove().await;
-        // What failed first matters most; the rest may only follow from it.
+        // The first failure matters most; the rest may only follow from it.
         let worked = worked?;
         removed?;
         Ok(worked)
@@ -66,7 +66,7 @@ impl Lab {
 
 fn stopped() -> Failure {
     Failure::Failed(anyhow!(
-        "stopped before the end; what was measured on is removed"
+        "stopped before the end; the measured system is removed"
     ))
 }
 
@@ -81,7 +81,7 @@ pub(super) fn delivering(url: &str) -> String {
     )
 }
 
-/// The middle one; the mean of the two in the middle where there is none.
+/// The middle value; the mean of the two in the middle for an even number.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

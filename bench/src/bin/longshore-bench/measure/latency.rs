@@ -1,4 +1,4 @@
-//! From the door to a receiver at a steady rate, and what the workers use while there is nothing to do.
+//! The latency from the door to a receiver at a steady rate, and the workers' usage while idle.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

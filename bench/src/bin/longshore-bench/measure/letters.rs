@@ -7,19 +7,21 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::now;
 use common::reason::{Cause, ReasonCode};
-use common::store::postgres::{DeadQuestion, PostgresStore};
-use common::store::{DeadFilter, DeadPage, DeadState, Moment, Store, StoreError};
+use common::store::{DeadFilter, DeadLetters, DeadPage, DeadState, Moment, StoreError};
 use longshore::system::System;
 use operate::words::count;
 
 use super::lab::{Lab, median};
 
-/// Asked so often before it counts, and so often then.
+/// How many times a question is asked to warm up, and how many times then.
 const WARM: usize = 2;
 const ASKED: usize = 9;
 
 /// Each answer should take less, in milliseconds.
 const AIM: f64 = 100.0;
+
+/// The same for a text, which is looked for in every error.
+const TEXT_AIM: f64 = 500.0;
 
 /// The letters of a page, and one more that tells whether there is a next one.
 const PAGE: u32 = 51;
@@ -32,8 +34,7 @@ const GROUPS: u32 = 20;
 #[command(after_help = "\
 Fills a namespace of its own in PostgreSQL with dead letters of several queues and reasons, one in ten \
 with an error of its own, and asks for lists, counts, groups and single letters, with each filter. A figure is \
-the median of nine answers, after two that do not count. The plans by which PostgreSQL answers are told as well, \
-with --json in full. Everything is removed again.
+the median of nine answers, after two that do not count. Everything is removed again.
 
 Example:
   longshore-bench letters --json")]
@@ -158,31 +159,19 @@ fn filters() -> Vec<(&'static str, DeadFilter)> {
 
 async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Failure> {
     let store = system.store.as_ref();
-    // The plans are PostgreSQL's own words, so its engine is asked for them and no other.
-    let planner = PostgresStore::new(&system.config.database, &system.config.namespace)?;
     let first = DeadPage {
         after: None,
         limit: PAGE,
     };
     for (name, filter) in filters() {
         lab.check()?;
+        let aim = if filter.text.is_some() { TEXT_AIM } else { AIM };
         let list = median_of(async || store.dead_page(&filter, first).await).await?;
-        report.aim(format!("list_{name}"), list, Unit::Milliseconds, AIM);
-        report.explain(
-            planner
-                .dead_plans(&filter, DeadQuestion::List(first))
-                .await?,
-        );
+        report.aim(format!("list_{name}"), list, Unit::Milliseconds, aim);
         let counted = median_of(async || store.dead_count(&filter).await).await?;
-        report.aim(format!("count_{name}"), counted, Unit::Milliseconds, AIM);
-        report.explain(planner.dead_plans(&filter, DeadQuestion::Count).await?);
+        report.aim(format!("count_{name}"), counted, Unit::Milliseconds, aim);
         let groups = median_of(async || store.dead_stats(&filter, GROUPS).await).await?;
-        report.aim(format!("stats_{name}"), groups, Unit::Milliseconds, AIM);
-        report.explain(
-            planner
-                .dead_plans(&filter, DeadQuestion::Stats(GROUPS))
-                .await?,
-        );
+        report.aim(format!("stats_{name}"), groups, Unit::Milliseconds, aim);
         let found = store.dead_count(&filter).await?;
         lab.say(&format!(
             "{name}: {found}; list {list:.1}, count {counted:.1}, stats {groups:.1} ms"
@@ -191,8 +180,6 @@ async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Fail
     let deep = deep_page(store).await?;
     let list = median_of(async || store.dead_page(&DeadFilter::default(), deep).await).await?;
     report.aim("list_deep", list, Unit::Milliseconds, AIM);
-    let question = DeadQuestion::List(deep);
-    report.explain(planner.dead_plans(&DeadFilter::default(), question).await?);
     let Some((_, id)) = deep.after else {
         return Ok(());
     };
@@ -204,7 +191,7 @@ async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Fail
 }
 
 /// A page far behind the first.
-async fn deep_page(store: &dyn Store) -> Result<DeadPage, StoreError> {
+async fn deep_page(store: &dyn DeadLetters) -> Result<DeadPage, StoreError> {
     let old = DeadFilter {
         until: Some(Moment(now() - time::Duration::days(10))),
         ..DeadFilter::default()

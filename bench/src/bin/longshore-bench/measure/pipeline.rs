@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Confirms in flight while publishing, as many as the twin has.
 const WINDOW: usize = 1000;
 
-/// What the pipeline runs as.
+/// The processes of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// A program for each worker, as in production.
@@ -26,7 +26,7 @@ pub(super) enum Shape {
     OneProcess,
 }
 
-/// What a run came to.
+/// The figures of a run.
 pub(super) struct Run {
     /// Events a second, from the moment the first worker consumes to the end of the last event's way.
     pub(super) rate: f64,

@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering, median};
 use super::pipeline::publish;
 
-/// Letters that are replayed before it counts: every buffer and cache has been in use then. It takes so many for the
-/// embedded engine's caches of pages to be where they stay: SQLite's connections take pages over from each other and
-/// make new ones in their place, and as each thread has a part of the heap of its own, that part grows meanwhile by up
-/// to the size of a cache, while what is in use altogether stays as it is.
+/// How many letters are replayed to warm up, until every buffer and cache has been in use. The embedded engine's caches
+/// of pages need this many to settle. SQLite's connections take pages over from each other and make new ones in their
+/// place. As each thread has a part of the heap of its own, that part meanwhile grows by up to the size of a cache,
+/// while the memory in use stays constant.
 const WARM: u64 = 60_000;
 
 /// Letters that are kept in one transaction.
@@ -29,14 +29,15 @@ const BATCH: u64 = 1000;
 /// Events that are published raw, before and after.
 const RAW: u64 = 20_000;
 
-/// So much more memory, in megabytes, after many letters is flat: buffers differ by that from one moment to the next.
+/// Maximum growth of memory, in megabytes, that counts as flat after many letters: buffers differ by that from one
+/// moment to the next.
 const FLAT: f64 = 5.0;
 
 /// How much to replay.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Fills a namespace of its own with dead letters of 1 kB, replays them as fast as it goes, watched as every \
-bulk replay is, and publishes raw before and after it. No worker runs meanwhile. Everything is removed again.
+Fills a namespace of its own with dead letters of 1 kB and replays them at full speed, followed like every \
+bulk replay. Publishes raw before and after it. No worker runs meanwhile. Everything is removed again.
 
 Example:
   longshore-bench replay --json")]
@@ -159,6 +160,7 @@ async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure
         stop_when: Some(20),
         slice: None,
         new_ids: false,
+        resumes: None,
     };
     let begun = Instant::now();
     let sent = system.replay(&all, &lab.stop).await?;

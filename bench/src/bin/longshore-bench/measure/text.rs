@@ -3,19 +3,11 @@
 use bench::{Figure, Unit};
 use longshore::output::table;
 
-use super::plan;
-
 pub(super) fn text(figures: &[Figure]) -> String {
-    let mut text = table(
+    table(
         &["figure", "value", "unit", "goal", ""],
         figures.iter().map(row).collect(),
-    );
-    for figure in figures {
-        for plan in &figure.plans {
-            text.push_str(&format!("\n\n{}\n  {}", figure.name, plan::condensed(plan)));
-        }
-    }
-    text
+    )
 }
 
 fn row(figure: &Figure) -> Vec<String> {

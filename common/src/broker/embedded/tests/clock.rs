@@ -1,4 +1,4 @@
-//! What becomes of messages that wait for their time when the clock of the machine is set.
+//! Delayed messages when the clock of the machine is set.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -30,7 +30,7 @@ async fn publish_later(broker: &EmbeddedBroker, body: &'static str, delay: Durat
     published.await.expect("published");
 }
 
-/// The bodies of what comes next.
+/// The bodies of the next messages.
 async fn bodies(subscription: &mut Subscription, count: usize) -> Vec<String> {
     let mut bodies = Vec::new();
     for _ in 0..count {
@@ -66,7 +66,7 @@ async fn a_clock_that_was_ahead_for_a_while_delays_nothing() {
         "{rest:?}"
     );
     assert!(rest.contains(&"a retry of after".to_owned()), "{rest:?}");
-    // Ids are unique and never go back, so they are ahead still: whoever looks is told.
+    // Ids are unique and never go back, so they are ahead still: a look shows it.
     let ahead = broker.clock_ahead().await.expect("asked").expect("ahead");
     assert!(ahead > Duration::from_secs(23 * 60 * 60), "{ahead:?}");
     broker.close().await;

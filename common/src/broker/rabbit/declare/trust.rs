@@ -27,7 +27,7 @@ pub(super) async fn declare(desk: &mut Desk<'_>, mark: &TrustMark) -> Result<(),
         Err(fault) if fault.code() == Some(PRECONDITION_FAILED) => {
             return Err(distrust(mark, theirs(desk, mark).await?));
         }
-        // Who may declare nothing can see what is there.
+        // A user without the right to declare can see which exchanges exist.
         Err(fault) if fault.code() == Some(ACCESS_REFUSED) => {
             if !is_there(desk, mark.exchange()).await? {
                 return Err(fault.into());
@@ -40,13 +40,13 @@ pub(super) async fn declare(desk: &mut Desk<'_>, mark: &TrustMark) -> Result<(),
         Err(fault) => return Err(fault.into()),
     }
     match witness(desk, mark).await? {
-        // The list is agreed on; whoever has the right will see to its witness.
+        // The list is agreed on; a program with the right will declare its witness.
         Err(fault) if fault.code() == Some(ACCESS_REFUSED) => Ok(()),
         answer => Ok(answer?),
     }
 }
 
-/// Compares the mark with what is there, changing nothing.
+/// Compares the mark with the declared one, changing nothing.
 pub(super) async fn compare(
     desk: &mut Desk<'_>,
     mark: &TrustMark,

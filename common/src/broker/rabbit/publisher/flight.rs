@@ -1,4 +1,4 @@
-//! What one channel has published and not seen confirmed yet.
+//! The published and unconfirmed messages of one channel.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -47,7 +47,7 @@ pub(super) struct Flight {
 }
 
 struct Waiting {
-    /// Taken when the caller has been told that there was no answer in time.
+    /// Taken when the caller has got the answer that the confirm is late.
     ticket: Option<Ticket>,
     key: Key,
 }
@@ -226,7 +226,7 @@ impl Flight {
     }
 }
 
-/// Tells a caller, if it still waits, what became of its publish.
+/// Gives a caller, if it still waits, the result of its publish.
 fn answer(key: Key, ticket: Option<Ticket>, verdict: Verdict) {
     let Some(ticket) = ticket else { return };
     ticket.answer(match verdict {

@@ -1,8 +1,8 @@
 //! Looks at the queues that messages are to reach, each sent behind its messages on their own channel.
 //!
-//! A broker does in order what comes on one channel. So such a look sees what there was once the messages were
-//! routed, and it is answered while they are still being written to disk: nobody waits for it. One look is
-//! under way at a time, and the next one serves whatever was written meanwhile.
+//! A broker handles one channel in order. So such a look sees the queues that existed once the messages were routed. It
+//! is answered while they are still being written to disk: nobody waits for it. One look is under way at a time, and
+//! the next one serves everything written meanwhile.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the filter writes in front of a body, and how it is read: routing key and properties as they came.
+//! The filter's text in front of a body, and its reader: routing key and properties as they came.
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -26,7 +26,7 @@ pub(in crate::broker::rabbit) struct Envelope<'b> {
 }
 
 impl Envelope<'_> {
-    /// What goes in front of the body. `None` where it is larger than four gigabytes.
+    /// The bytes in front of the body. `None` if they are larger than four gigabytes.
     pub(in crate::broker::rabbit) fn seal(&self) -> Option<Vec<u8>> {
         let key = u8::try_from(self.routing_key.len()).ok()?;
         let length = 4 + 8 + 8 + 1 + self.routing_key.len() + self.properties.len();

@@ -1,5 +1,5 @@
-//! AMQP's properties and field tables, read leniently: whatever a broker lets through can be read, and what is
-//! no text, nested too deeply or broken off is noted.
+//! AMQP's properties and field tables, read leniently: everything that a broker lets through can be read. Values that
+//! are not text, nested too deeply or broken off are noted.
 
 use std::borrow::Cow;
 
@@ -71,7 +71,8 @@ pub(super) fn read(properties: &[u8], notes: &mut Notes) -> Message {
             property.get_or_insert(text);
         }
     }
-    // What could not be published again: it is cut now, so that everybody sees the same message.
+    // A message that could not be published again is cut now, so that every reader sees the same
+    // message.
     if let Ok(bytes) = bounds::size(&message)
         && bytes > MAX_BYTES
     {
@@ -136,7 +137,7 @@ fn fill(message: &mut Message, mut reader: Reader<'_>, notes: &mut Notes) -> Opt
     Some(())
 }
 
-/// A short string as text that is a short string again: bytes that are no text become U+FFFD and are noted.
+/// A short string as text that is a short string again: bytes that are not text become U+FFFD and are noted.
 pub(super) fn short_text<'b>(what: &str, bytes: &'b [u8], notes: &mut Notes) -> Cow<'b, str> {
     match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(text) => Cow::Borrowed(text),

@@ -1,7 +1,7 @@
 //! The filter: frames from the broker in, frames that the library can read out. Pure, no I/O.
 //!
-//! Bodies pass as they come. What is collected and looked at are the frames before them: the method that
-//! announces a delivery, and the header with its properties.
+//! Bodies pass unchanged. The filter collects and reads only the frames before them: the method that announces a
+//! delivery, and the header with its properties.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +21,7 @@ const HEARTBEAT: u8 = 8;
 const FRAME_END: u8 = 0xce;
 /// The bytes of a frame before its payload: type, channel, size.
 const PROLOGUE: usize = 7;
-/// Maximum bytes of a payload that we make: what fits into the smallest frame that AMQP allows.
+/// Maximum bytes of a payload that we make: the room of the smallest frame that AMQP allows.
 const PIECE: usize = 4096 - PROLOGUE - 1;
 /// Maximum bytes of a frame that is collected; a larger one is not from a broker.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -43,7 +43,7 @@ pub(super) struct Filter {
     state: State,
     /// The frame that is being collected.
     frame: Vec<u8>,
-    /// What goes out before anything else, and how much of it has.
+    /// The bytes that go out before anything else, and how many of them have.
     ready: Vec<u8>,
     handed: usize,
     /// The channels on which a delivery is under way that is not passed as it is.
@@ -62,7 +62,7 @@ enum State {
     Foreign,
 }
 
-/// What of a delivery has come.
+/// The part of a delivery that has come.
 #[derive(Debug)]
 enum Content {
     /// It was announced, with this routing key.
@@ -94,8 +94,8 @@ impl Filter {
         self.handed < self.ready.len()
     }
 
-    /// Writes to `output` what can be made of `input`, and says how much that is. Stops where `output` is full
-    /// or `input` used up.
+    /// Writes to `output` the filtered part of `input`, and returns how much that is. Stops when `output` is full or
+    /// `input` used up.
     ///
     /// # Errors
     /// A frame that no broker sends.
@@ -325,7 +325,7 @@ impl Filter {
             return;
         }
         if *left > 0 {
-            // The library counts what comes: it is to know that the link lives.
+            // The library counts arriving frames as the link's sign of life.
             put(&mut self.ready, HEARTBEAT, 0, &[]);
             return;
         }
@@ -347,7 +347,7 @@ fn pass(input: &mut &[u8], output: Option<&mut [u8]>, most: usize) -> usize {
 
 /// Puts out a frame.
 fn put(out: &mut Vec<u8>, kind: u8, channel: u16, payload: &[u8]) {
-    // What we make fits into the smallest frame, or is as large as a frame that came.
+    // Our own payload fits into the smallest frame, or is as large as a frame that came.
     let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.push(kind);
     out.extend(channel.to_be_bytes());

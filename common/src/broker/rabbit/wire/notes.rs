@@ -1,4 +1,4 @@
-//! Sentences about what could not be read of a message, together of bounded length.
+//! Sentences about the unreadable parts of a message, together of bounded length.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,7 +8,7 @@ const LONGEST: usize = 2000;
 /// How many bytes of one value are quoted.
 const QUOTED: usize = 255;
 
-/// What was found wrong so far.
+/// The faults found so far.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     text: String,
@@ -29,7 +29,7 @@ impl Notes {
         self.text.push_str(sentence);
     }
 
-    /// Adds that `what` is not what was expected, and quotes it.
+    /// Adds that `what` differs from the expected value, and quotes it.
     pub(super) fn expected(&mut self, expected: &str, what: &str, found: &[u8]) {
         let quoted = BASE64.encode(&found[..found.len().min(QUOTED)]);
         let of = match found.len() {

@@ -1,4 +1,4 @@
-//! The filter as a stream: what the library takes for its socket.
+//! The filter as a stream: the library's socket.
 
 use std::io;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ pub(super) struct Filtered {
     socket: Socket,
     filter: Filter,
     input: Box<[u8]>,
-    /// Where what was read and not filtered yet begins and ends.
+    /// The bounds of the bytes that were read and not filtered yet.
     start: usize,
     end: usize,
 }

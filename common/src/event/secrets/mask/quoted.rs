@@ -66,7 +66,7 @@ impl Scan<'_> {
                 self.at = behind;
                 self.mask_value(separator, true);
             }
-            // What PHP writes down: `s:8:"password";s:7:"hunter2";`.
+            // PHP's serialisation: `s:8:"password";s:7:"hunter2";`.
             Some(b';') if self.is_secret_name(&self.text[inside.clone()]) => {
                 self.at = behind;
                 let value = self.find(separator + 1, |byte| {
@@ -83,7 +83,7 @@ impl Scan<'_> {
         }
     }
 
-    /// What stands between name and value and says nothing: white space, and comments where a script has them.
+    /// The meaningless part between name and value: white space, and comments where a script has them.
     fn skip_gap(&self, at: usize) -> usize {
         let mut at = self.skip_space(at);
         loop {
@@ -108,8 +108,8 @@ impl Scan<'_> {
         self.skip_gap(behind)
     }
 
-    /// A field that says which value the one beside it has, such as `{"name": "password", "value": "…"}` in either
-    /// order, or that is the one beside it. Whether it was masked.
+    /// A field that names the value beside it, such as `{"name": "password", "value": "…"}` in either order, or that is
+    /// this value. Returns whether it was masked.
     pub(super) fn beside(&mut self, name: &[u8], value: usize) -> bool {
         let is_one_of = |names: &[&str]| {
             let is_it = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
@@ -145,13 +145,13 @@ impl Scan<'_> {
         is_secret(&String::from_utf8_lossy(&unescape(text)))
     }
 
-    /// Behind the end of an object, nothing is beside what was in it.
+    /// After the end of an object, its fields are beside nothing.
     pub(super) fn forget_pair(&mut self) {
         self.pair = self.pair.filter(|braces| *braces != self.braces);
         self.value_before = None;
     }
 
-    /// Masks what a text holds that is a value: JSON, a form, base64 of either.
+    /// Masks the content of a text that is a value: JSON, a form, base64 of either.
     fn inner(&mut self, inside: Range<usize>) {
         let written = &self.text[inside.clone()];
         let text = unescape(written);
@@ -189,8 +189,8 @@ impl Scan<'_> {
         }
     }
 
-    /// The last byte of a value that seems to end at `end`. Where what follows cannot follow a value behind a
-    /// colon, a quote was not escaped, and the value goes on to the next one.
+    /// The last byte of a value that seems to end at `end`. If the next bytes cannot follow a value after a colon, a
+    /// quote was not escaped, and the value goes on to the next one.
     fn end_of_value(&self, mut end: usize, mark: u8, colon: bool) -> usize {
         while colon && end < self.text.len() && !self.ends_a_value(end + 1) {
             end = self.end_of_quote(end, mark);

@@ -7,9 +7,9 @@ use percent_encoding::percent_decode;
 use super::super::{MASK, coded, is_secret};
 use super::{Found, mask_layer};
 
-/// Maximum length of a name, in bytes; what is longer does not name a field.
+/// Maximum length of a name, in bytes; longer text does not name a field.
 const MAX_NAME: usize = 256;
-/// Maximum length of what is searched for the head of a part of a form, in bytes.
+/// Maximum length of the text that is searched for the head of a part of a form, in bytes.
 const MAX_HEAD: usize = 512;
 /// Names before a value that is a whole line of prose to the eye, and a secret all the same.
 const HEADER_LINES: [&str; 4] = [
@@ -176,7 +176,7 @@ impl<'t> Scan<'t> {
 
     /// A value of a form, which may stand for a text in which there are secrets.
     fn form_value(&mut self, value: usize) {
-        // What was looked at from its beginning is not looked at again from its middle.
+        // Text that was scanned from its beginning is not scanned again from its middle.
         if value < self.form_end {
             return;
         }
@@ -252,7 +252,7 @@ impl<'t> Scan<'t> {
             && self.is_secret_name(&self.text[open + 1..self.end_of_quote(open, b'"')])
     }
 
-    /// Masks what stands behind the head of a part of a form, up to the next part.
+    /// Masks the text after the head of a part of a form, up to the next part.
     fn part(&mut self, separator: usize) {
         self.at = (self.end_of_quote(separator + 1, b'"') + 1).min(self.text.len());
         let head = &self.text[self.at..(self.at + MAX_HEAD).min(self.text.len())];

@@ -212,7 +212,7 @@ fn secrets_are_masked_in_what_stands_for_other_bytes() {
             "{text}"
         );
     }
-    // What nobody can take apart is masked whole.
+    // Data that cannot be taken apart is masked whole.
     let many_zeros = {
         let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
         packer.write_all(&vec![b' '; 5_000_000]).unwrap();

@@ -1,4 +1,4 @@
-//! Which dead letters: one condition for every statement that asks.
+//! Filters of dead letters: one condition for every statement that asks.
 
 use sqlx::{QueryBuilder, Sqlite};
 
@@ -8,8 +8,8 @@ use crate::store::tables::letters::{pattern, reasons};
 use crate::store::tables::text::comparable;
 use crate::store::{DeadFilter, DeadState};
 
-/// `statement`, which ends with `WHERE`, for the letters that match `filter` and are in `state`, whatever
-/// the filter says of the state. Only what is asked for is in the text: SQLite plans for the text alone.
+/// `statement`, which ends with `WHERE`, for the letters that match `filter` and are in `state`, whatever the
+/// filter says of the state. Its text holds only the conditions asked for: SQLite plans for the text alone.
 pub(in crate::store::sqlite) fn matching(
     statement: String,
     filter: &DeadFilter,

@@ -1,4 +1,4 @@
-//! Which groups of dead letters there are. They are counted each time: this is the engine of one machine.
+//! The groups of dead letters. They are counted each time: this is the engine of one machine.
 
 use time::OffsetDateTime;
 
@@ -38,7 +38,7 @@ struct HourOfGroup {
     in_hour: i64,
 }
 
-pub(in crate::store::sqlite) async fn stats(
+pub(super) async fn stats(
     link: &Link,
     filter: &DeadFilter,
     most: u32,

@@ -1,10 +1,10 @@
-//! Which dead letters are superseded: sending one again would do what a later generation has done already.
+//! Superseded dead letters: sending one again would only repeat the work of a later generation.
 //!
-//! - One that died on its way to a destination is superseded by a letter of a later generation there, and by a
-//!   delivery of its generation or a later one that was made.
-//! - One that died before is superseded by such a letter of a later generation, and by the event itself, once
-//!   that is stored and nothing of this generation is due any more. While something is due, it may be the only
-//!   thing that gets it going.
+//! - A letter that died on its way to a destination is superseded by a letter of a later generation there. A
+//!   delivery of its generation or a later one that was made supersedes it as well.
+//! - A letter that died before is superseded by such a letter of a later generation. The event itself supersedes
+//!   it as well, once that is stored and nothing of this generation is due any more. While a delivery is due, the
+//!   letter may be the only thing that gets it going.
 
 use sqlx::SqliteConnection;
 use uuid::Uuid;

@@ -1,19 +1,21 @@
-//! What is asked of dead letters.
+//! Dead letters, for the standing watch and the surveys.
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::ids;
 use crate::event::EventId;
-use crate::store::sqlite::link::{Link, document};
+use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::link::document;
 use crate::store::tables::letters::INTEGRATE;
 use crate::store::tables::text::comparable;
 use crate::store::tables::watching::{
     DeathsRow, ReplayedRow, deaths_in_order, named_anew, states_in_order,
 };
-use crate::store::{DeadState, Deaths, DeliveryKey, StoreError};
+use crate::store::{DeadState, Deaths, DeliveryKey, StoreError, WatchedLetters};
 
 const LETTERS: &str = r#"
     SELECT dead_letter_id, state FROM "NAMESPACE.dead_letters"
@@ -37,67 +39,68 @@ const REPLAYED: &str = r#"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1)) AND stage = ?2
         AND destination IS NOT NULL"#;
 
-pub(super) async fn letter_states(
-    link: &Link,
-    letters: &[Uuid],
-) -> Result<Vec<Option<DeadState>>, StoreError> {
-    let (query, asked) = (link.sql(LETTERS), document(letters)?);
-    let rows: Vec<(Uuid, String)> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query_as(query).bind(asked);
-                Ok(query.fetch_all(connection).await?)
+#[async_trait]
+impl WatchedLetters for SqliteStore {
+    async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
+        let (query, asked) = (self.link.sql(LETTERS), document(letters)?);
+        let rows: Vec<(Uuid, String)> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked);
+                    Ok(query.fetch_all(connection).await?)
+                })
             })
-        })
-        .await?;
-    states_in_order(rows, letters)
-}
+            .await?;
+        states_in_order(rows, letters)
+    }
 
-pub(super) async fn deaths_by_entry(
-    link: &Link,
-    keys: &[Uuid],
-    without: &[Uuid],
-    since: OffsetDateTime,
-) -> Result<Vec<Deaths>, StoreError> {
-    let query = link.sql(DEATHS);
-    let (asked, others) = (document(keys)?, document(without)?);
-    let since = comparable(since);
-    let rows: Vec<DeathsRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query_as(query).bind(asked).bind(others);
-                Ok(query.bind(since).fetch_all(connection).await?)
+    async fn deaths_by_entry(
+        &self,
+        keys: &[Uuid],
+        without: &[Uuid],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Deaths>, StoreError> {
+        let query = self.link.sql(DEATHS);
+        let (asked, others) = (document(keys)?, document(without)?);
+        let since = comparable(since);
+        let rows: Vec<DeathsRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked).bind(others);
+                    Ok(query.bind(since).fetch_all(connection).await?)
+                })
             })
-        })
-        .await?;
-    deaths_in_order(rows, keys)
-}
+            .await?;
+        deaths_in_order(rows, keys)
+    }
 
-pub(super) async fn count_mended(link: &Link, since: OffsetDateTime) -> Result<u64, StoreError> {
-    let query = link.sql(MENDED);
-    let mended: i64 = link
-        .read(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query_scalar(query).bind(comparable(since));
-                Ok(query.fetch_one(connection).await?)
+    async fn count_mended(&self, since: OffsetDateTime) -> Result<u64, StoreError> {
+        let query = self.link.sql(MENDED);
+        let mended: i64 = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_scalar(query).bind(comparable(since));
+                    Ok(query.fetch_one(connection).await?)
+                })
             })
-        })
-        .await?;
-    Ok(mended.unsigned_abs())
-}
+            .await?;
+        Ok(mended.unsigned_abs())
+    }
 
-pub(super) async fn new_ids(
-    link: &Link,
-    events: &[EventId],
-) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
-    let (query, asked) = (link.sql(REPLAYED), ids(events)?);
-    let rows: Vec<ReplayedRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query_as(query).bind(asked).bind(INTEGRATE);
-                Ok(query.fetch_all(connection).await?)
+    async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
+        let (query, asked) = (self.link.sql(REPLAYED), ids(events)?);
+        let rows: Vec<ReplayedRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked).bind(INTEGRATE);
+                    Ok(query.fetch_all(connection).await?)
+                })
             })
-        })
-        .await?;
-    named_anew(rows)
+            .await?;
+        named_anew(rows)
+    }
 }

@@ -1,4 +1,4 @@
-//! Editing a text in the editor of whoever is at the terminal.
+//! Edits a text in the user's editor.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,8 +20,8 @@ pub(super) fn command() -> Result<String, Failure> {
     })
 }
 
-/// What `editor` makes of `text`. It gets a file that only this user can read, in a folder that is gone
-/// afterwards with everything the editor left beside it.
+/// Lets the user edit `text` in `editor`, and returns the new text. The text is in a file that only this user can
+/// read. The file's folder is removed afterwards, with everything that the editor left there.
 ///
 /// # Errors
 /// The file cannot be written or read, or the editor cannot be started or says that it failed.

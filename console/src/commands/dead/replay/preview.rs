@@ -1,10 +1,10 @@
-//! What a replay would send.
+//! The preview of a replay.
 
 use std::collections::BTreeMap;
 
 use common::bootstrap::Failure;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadPage, DeadSummary, Store};
+use common::store::{DeadFilter, DeadLetters, DeadPage, DeadSummary};
 use common::topology::{Names, Stage};
 use operate::replay::configuration_problem;
 use operate::words::count;
@@ -13,21 +13,21 @@ use serde::Serialize;
 use crate::app::App;
 use crate::output::table;
 
-/// So many groups are looked at; there are seldom more than a few.
+/// Maximum of groups that are looked at; there are seldom more than a few.
 const GROUPS: u32 = 1000;
 
-/// So many letters are shown.
+/// Maximum of letters that are shown.
 const EXAMPLES: u32 = 5;
 
-/// What would be sent.
+/// The letters that would be sent.
 #[derive(Serialize)]
 struct Preview {
     would_replay: u64,
     filter: DeadFilter,
     to: Option<String>,
-    /// By queue and reason.
+    /// The letters by queue and reason.
     groups: Vec<Group>,
-    /// The newest of them.
+    /// The newest letters.
     examples: Vec<DeadSummary>,
 }
 
@@ -37,7 +37,7 @@ struct Group {
     queue: String,
     reason: ReasonCode,
     letters: u64,
-    /// Where they go.
+    /// The queue that the letters go to.
     goes_to: String,
     /// Why they could not be sent, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ struct Group {
 
 pub(super) async fn show(
     app: &App,
-    store: &dyn Store,
+    store: &dyn DeadLetters,
     open: &DeadFilter,
     to: Option<&str>,
     found: u64,
@@ -82,8 +82,8 @@ pub(super) async fn show(
     app.output.show(&preview, text)
 }
 
-/// The queue that letters of `queue` go to. What came to the archive's own queues past every stage goes through
-/// the door.
+/// The queue that letters of `queue` go to. Letters that came to the archive's own queues past every stage go
+/// through the door.
 fn goes_to(names: &Names, queue: &str, to: Option<&str>) -> String {
     match (to, names.stage_of(queue)) {
         (Some(to), _) => to.to_owned(),

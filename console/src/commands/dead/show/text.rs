@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use common::store::{AttemptRecord, DeadSummary, Progress};
+use operate::dead::{Edit, Story};
 use operate::words::moment;
 use uuid::Uuid;
 
-use super::{Edit, Story};
+use super::Shown;
 use crate::output::{clean, pairs, table};
 
-/// The longest answer that is shown beside its attempt, in characters; the JSON form has all of it.
+/// Maximum length of an answer that is shown beside its attempt, in characters; the JSON form has all of it.
 const LONGEST_ANSWER: usize = 200;
 
-pub(super) fn text(story: &Story) -> String {
+pub(super) fn text(shown: &Shown) -> String {
+    let Shown { story, next } = shown;
     let mut text = head(story);
     let mut section = |title: &str, body: String| {
         if !body.is_empty() {
@@ -27,10 +29,9 @@ pub(super) fn text(story: &Story) -> String {
     section("The message", message);
     let first = story.action.sentence();
     section("What to do", format!("{first}\n\n{}", story.what_to_do));
-    let next = story.next.iter();
     section(
         "Commands",
-        pairs(next.map(|next| (next.what, next.command.clone()))),
+        pairs(next.iter().map(|next| (next.what, next.command.clone()))),
     );
     text
 }
@@ -52,7 +53,7 @@ fn head(story: &Story) -> String {
         ("event", id(story.event.map(common::event::EventId::uuid))),
         (
             "event is",
-            status.map(|it| it.status.to_owned()).unwrap_or_default(),
+            status.map(|it| it.status.to_string()).unwrap_or_default(),
         ),
         ("type", story.kind.clone().unwrap_or_default()),
         ("source", story.source.clone().unwrap_or_default()),

@@ -43,7 +43,7 @@ fn delivery(
     frames
 }
 
-/// What comes out of a filter that is given `bytes` in pieces of `chunk` and read in pieces of `window`.
+/// The output of a filter that is given `bytes` in pieces of `chunk` and read in pieces of `window`.
 fn filtered(bytes: &[u8], chunk: usize, window: usize) -> Vec<u8> {
     let mut filter = Filter::new(BodyLimits::new(LIMIT));
     let mut out = Vec::new();
@@ -57,7 +57,7 @@ fn filtered(bytes: &[u8], chunk: usize, window: usize) -> Vec<u8> {
     out
 }
 
-/// What the library makes of frames: each delivery's routing key, which must be empty, and its body.
+/// The library's reading of frames: each delivery's routing key, which must be empty, and its body.
 fn library(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
     let mut missing = 0;

@@ -1,0 +1,124 @@
+//! A channel to ask the broker things on, one after the other or many at once.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use lapin::Channel;
+use lapin::types::ShortString;
+
+use crate::broker::BrokerError;
+use crate::broker::rabbit::connection::{Link, channel_is_gone, close_channel};
+use crate::broker::rabbit::explain::{
+    ACCESS_REFUSED, Fault, NOT_FOUND, PRECONDITION_FAILED, mismatch, within,
+};
+
+/// How many declarations are under way at once.
+const AT_ONCE: usize = 16;
+
+/// A channel to ask the broker things on; a new one whenever an answer has cost the last.
+pub(super) struct Desk<'l> {
+    link: &'l Arc<Link>,
+    channel: Option<Channel>,
+}
+
+impl<'l> Desk<'l> {
+    pub(super) fn new(link: &'l Arc<Link>) -> Self {
+        Self {
+            link,
+            channel: None,
+        }
+    }
+
+    async fn channel(&mut self) -> Result<Channel, BrokerError> {
+        match &self.channel {
+            Some(channel) if channel.status().connected() => Ok(channel.clone()),
+            _ => {
+                let channel = self.link.channel().await?;
+                self.channel = Some(channel.clone());
+                Ok(channel)
+            }
+        }
+    }
+
+    /// Asks one thing. The outer error is that it cannot be asked at all.
+    pub(super) async fn one<T, F>(
+        &mut self,
+        what: &'static str,
+        ask: impl FnOnce(Channel) -> F,
+    ) -> Result<Result<T, Fault>, BrokerError>
+    where
+        F: Future<Output = lapin::Result<T>>,
+    {
+        let channel = self.channel().await?;
+        let answer = within(self.link.settings.patience, what, ask(channel.clone())).await;
+        if let Err(fault) = &answer
+            && channel_is_gone(&channel, fault)
+        {
+            self.channel = None;
+        }
+        Ok(answer)
+    }
+
+    /// Declares one thing, or finds it where this user may not declare it. Says whether it was only found.
+    pub(super) async fn declare_or_find<F, A>(
+        &mut self,
+        thing: &str,
+        name: &ShortString,
+        declare: impl Fn(bool) -> A,
+    ) -> Result<bool, BrokerError>
+    where
+        A: FnOnce(Channel) -> F,
+        F: Future<Output = lapin::Result<()>>,
+    {
+        let Err(fault) = self.one("declaring", declare(false)).await? else {
+            return Ok(false);
+        };
+        match fault.code() {
+            Some(ACCESS_REFUSED) => {}
+            Some(PRECONDITION_FAILED) => {
+                return Err(BrokerError::Mismatch(mismatch(&fault.words())));
+            }
+            _ => return Err(fault.into()),
+        }
+        match self.one("looking", declare(true)).await? {
+            Ok(()) => Ok(true),
+            Err(found) if found.code() == Some(NOT_FOUND) => Err(BrokerError::Refused(format!(
+                "the {thing} {:?} is not there, and this user may not declare it: {}",
+                name.as_str(),
+                fault.words()
+            ))),
+            Err(found) => Err(found.into()),
+        }
+    }
+
+    /// Asks the same about many things, several at once; the first problem ends it.
+    pub(super) async fn all<I: Clone, F>(
+        &mut self,
+        what: &'static str,
+        items: &[I],
+        ask: impl Fn(Channel, I) -> F,
+    ) -> Result<(), BrokerError>
+    where
+        F: Future<Output = lapin::Result<()>>,
+    {
+        for items in items.chunks(AT_ONCE) {
+            let channel = self.channel().await?;
+            let asks = items.iter().map(|item| ask(channel.clone(), item.clone()));
+            let answers = within(self.link.settings.patience, what, try_join_all(asks)).await;
+            if let Err(fault) = answers {
+                close_channel(&channel, self.link.settings.patience).await;
+                return Err(match fault.code() {
+                    Some(PRECONDITION_FAILED) => BrokerError::Mismatch(mismatch(&fault.words())),
+                    _ => fault.into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close(self) {
+        if let Some(channel) = self.channel {
+            close_channel(&channel, self.link.settings.patience).await;
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Operations: beginning them, steering them, and writing down how far they are.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::PostgresStore;
+use super::dead::superseded;
+use super::replays::{self, OUTCOME};
+use crate::store::tables::letters::{INTEGRATE, LetterRow};
+use crate::store::tables::replays::{
+    NewReplayRow, OutcomeRow, ReplayRow, Steer, check_end, no_such_replay, report_column,
+};
+use crate::store::{
+    DeadLetter, Operations, Progress, Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
+    Runs, StoreError,
+};
+
+const BEGIN: &str = "INSERT INTO replays
+        (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, handed_over_at)
+    VALUES ($1, $2::text::json, $3, $4, $5, $6, $7, $8::text::json, $9, $10, clock_timestamp())
+    ON CONFLICT (replay_id) DO NOTHING";
+
+const HAND_OVER: &str = "UPDATE replays SET handed_over_at = clock_timestamp()
+    WHERE replay_id = $1 AND handed_over_at IS NULL";
+
+const RUNNING: &str = "SELECT replay_id FROM replays
+    WHERE state = 'running' AND handed_over_at IS NOT NULL ORDER BY started_at LIMIT $1";
+
+const REPLAY: &str = "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
+        slice::text, new_ids, position, replayed, started_at, ended_at, handed_over_at, resumes,
+        report::text
+    FROM replays WHERE replay_id = $1";
+
+const PAGE: &str = "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
+        slice::text, new_ids, position, replayed, started_at, ended_at, handed_over_at, resumes,
+        report::text
+    FROM replays
+    WHERE $1::timestamptz IS NULL OR (started_at, replay_id) < ($1, $2::uuid)
+    ORDER BY started_at DESC, replay_id DESC LIMIT $3";
+
+const STILL_CLAIMED: &str = "SELECT letter.*
+    FROM dead_letters AS letter JOIN replays USING (replay_id)
+    WHERE replay_id = $1 AND replays.state = 'running'
+          AND letter.state = 'replaying' AND dead_letter_id > $2
+    ORDER BY dead_letter_id LIMIT $3";
+
+/// Only claimed letters are counted, so marking twice counts once. A letter that was opened again in between,
+/// because the replay was stopped, was sent all the same.
+///
+/// `IS NOT DISTINCT FROM` keeps the planner from finding the letters by their replay. It takes that for the
+/// shortest way if its figures are from before the replay: each batch would read all that were sent before it. And
+/// as the statement is planned anew each time, its plan knows the size of the table.
+const MARK: &str = "WITH marked AS (
+        UPDATE dead_letters SET state = 'replayed', replayed_at = clock_timestamp()
+        WHERE dead_letter_id = ANY($2) AND replay_id IS NOT DISTINCT FROM $1
+              AND state IN ('replaying', 'open')
+        RETURNING dead_letter_id
+    )
+    UPDATE replays SET replayed = replayed + (SELECT count(*) FROM marked)
+    WHERE replay_id = $1";
+
+const ADVANCE: &str =
+    "UPDATE replays SET replayed = replayed + $2, position = $3, report = $4::text::json
+    WHERE replay_id = $1 AND (position IS NULL OR position < $3)";
+
+const REPORT: &str = "UPDATE replays SET report = $2::text::json WHERE replay_id = $1";
+
+const REOPEN_HISTORY: &str = "UPDATE replays
+    SET state = 'running', ended_at = NULL,
+        handed_over_at = COALESCE(handed_over_at, clock_timestamp())
+    WHERE replay_id = $1 AND state = 'stopped' AND slice IS NOT NULL";
+
+/// A replay that has ended in between stays ended.
+const SET_STATE: &str =
+    "UPDATE replays SET state = $2 WHERE replay_id = $1 AND state IN ('running', 'paused')";
+
+const LOCK: &str = "SELECT FROM replays WHERE replay_id = $1 FOR UPDATE";
+const END: &str = "UPDATE replays SET state = $2, ended_at = clock_timestamp()
+    WHERE replay_id = $1 AND state IN ('running', 'paused')";
+
+/// The replay of the letters is still known: letters that the broker confirms after all are marked. They are not
+/// due again after all. A letter that was sent nevertheless, its confirmation lost, is written down anew when it
+/// is tried.
+const REOPEN_LETTERS: &str = "WITH reopened AS (
+        UPDATE dead_letters SET state = 'open'
+        WHERE replay_id = $1 AND state = 'replaying'
+        RETURNING event_id, destination, generation, stage
+    )
+    DELETE FROM deliveries USING reopened
+    WHERE reopened.stage = $2
+          AND deliveries.event_id = reopened.event_id
+          AND deliveries.destination = reopened.destination
+          AND deliveries.generation = reopened.generation + 1
+          AND deliveries.status = 'due' AND deliveries.attempts = 0";
+
+#[async_trait]
+impl Operations for PostgresStore {
+    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
+        let row = NewReplayRow::try_from(replay)?;
+        self.link
+            .run(move |connection| {
+                let row = row.clone();
+                Box::pin(async move {
+                    sqlx::query(BEGIN)
+                        .bind(row.id)
+                        .bind(row.filter)
+                        .bind(row.to_queue)
+                        .bind(row.who)
+                        .bind(row.why)
+                        .bind(row.rate)
+                        .bind(row.stop_when)
+                        .bind(row.slice)
+                        .bind(row.new_ids)
+                        .bind(row.resumes)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn hand_over_replay(&self, id: Uuid) -> Result<(), StoreError> {
+        self.change(HAND_OVER, id).await
+    }
+
+    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
+        let row: Option<ReplayRow> = self
+            .link
+            .run(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(REPLAY).bind(id);
+                    query.fetch_optional(connection).await
+                })
+            })
+            .await?;
+        row.map(Progress::try_from).transpose()
+    }
+
+    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
+        let (at, id) = page.after.unzip();
+        let rows: Vec<ReplayRow> = self
+            .link
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query_as(PAGE)
+                        .persistent(false)
+                        .bind(at)
+                        .bind(id)
+                        .bind(i64::from(page.limit))
+                        .fetch_all(connection)
+                        .await
+                })
+            })
+            .await?;
+        rows.into_iter().map(Progress::try_from).collect()
+    }
+
+    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError> {
+        self.change(REOPEN_HISTORY, id).await
+    }
+
+    async fn steer_replay(
+        &self,
+        id: Uuid,
+        to: ReplayState,
+    ) -> Result<Option<ReplayState>, StoreError> {
+        let Some(known) = self.replay(id).await? else {
+            return Ok(None);
+        };
+        match Steer::decide(known.state, to)? {
+            Steer::Leave => return Ok(Some(known.state)),
+            Steer::Stop => self.end_replay(id, to).await?,
+            Steer::Set => {
+                self.link
+                    .run(move |connection| {
+                        Box::pin(async move {
+                            let query = sqlx::query(SET_STATE).bind(id).bind(to.as_str());
+                            query.execute(connection).await.map(|_| ())
+                        })
+                    })
+                    .await?;
+            }
+        }
+        Ok(self.replay(id).await?.map(|known| known.state))
+    }
+
+    async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
+        self.outcome(id, None).await
+    }
+
+    async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError> {
+        self.outcome(id, Some(most)).await
+    }
+}
+
+#[async_trait]
+impl Runs for PostgresStore {
+    async fn running_replays(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
+        self.link
+            .run(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_scalar(RUNNING).bind(i64::from(most));
+                    query.fetch_all(connection).await
+                })
+            })
+            .await
+    }
+
+    async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        replays::claim(self, replay, most).await
+    }
+
+    async fn claimed_dead(
+        &self,
+        replay: Uuid,
+        after: Option<Uuid>,
+        most: u32,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let rows: Vec<LetterRow> = self
+            .link
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query_as(STILL_CLAIMED)
+                        .bind(replay)
+                        .bind(after.unwrap_or_default())
+                        .bind(i64::from(most))
+                        .fetch_all(connection)
+                        .await
+                })
+            })
+            .await?;
+        rows.into_iter().map(DeadLetter::try_from).collect()
+    }
+
+    async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let letters: Arc<[Uuid]> = letters.into();
+        self.link
+            .run(move |connection| {
+                let letters = Arc::clone(&letters);
+                Box::pin(async move {
+                    sqlx::query(MARK)
+                        .persistent(false)
+                        .bind(replay)
+                        .bind(&letters[..])
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn advance_replay(
+        &self,
+        id: Uuid,
+        sent: u64,
+        position: u64,
+        report: &ReplayReport,
+    ) -> Result<(), StoreError> {
+        let sent = i64::try_from(sent).unwrap_or(i64::MAX);
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        let report: Arc<str> = report_column(report)?.into();
+        self.link
+            .run(move |connection| {
+                let report = Arc::clone(&report);
+                Box::pin(async move {
+                    sqlx::query(ADVANCE)
+                        .bind(id)
+                        .bind(sent)
+                        .bind(position)
+                        .bind(&*report)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn report_replay(&self, id: Uuid, report: &ReplayReport) -> Result<(), StoreError> {
+        let report: Arc<str> = report_column(report)?.into();
+        self.link
+            .run(move |connection| {
+                let report = Arc::clone(&report);
+                Box::pin(async move {
+                    let query = sqlx::query(REPORT).bind(id).bind(&*report);
+                    query.execute(connection).await.map(|_| ())
+                })
+            })
+            .await
+    }
+
+    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
+        check_end(state)?;
+        self.link
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    // First the replay alone: this waits for a claim under way, and only the next statement sees
+                    // the claimed letters.
+                    sqlx::query(LOCK)
+                        .bind(replay)
+                        .execute(&mut *connection)
+                        .await?;
+                    let ended = sqlx::query(END)
+                        .bind(replay)
+                        .bind(state.as_str())
+                        .execute(&mut *connection)
+                        .await?
+                        .rows_affected();
+                    if ended == 0 {
+                        return Ok(());
+                    }
+                    sqlx::query(REOPEN_LETTERS)
+                        .bind(replay)
+                        .bind(INTEGRATE)
+                        .execute(&mut *connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        // While it was claimed, a later generation may have come to its end.
+        superseded::of_replay(&self.link, replay).await
+    }
+}
+
+impl PostgresStore {
+    /// A statement that asks for the id of a replay and nothing else.
+    async fn change(&self, statement: &'static str, replay: Uuid) -> Result<(), StoreError> {
+        self.link
+            .run(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(statement).bind(replay);
+                    query.execute(connection).await.map(|_| ())
+                })
+            })
+            .await
+    }
+
+    async fn outcome(&self, replay: Uuid, most: Option<u32>) -> Result<ReplayOutcome, StoreError> {
+        let row: Option<OutcomeRow> = self
+            .link
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query_as(OUTCOME)
+                        .bind(replay)
+                        .bind(INTEGRATE)
+                        .bind(most.map(i64::from))
+                        .fetch_optional(connection)
+                        .await
+                })
+            })
+            .await?;
+        row.map(|row| row.outcome(most.is_some()))
+            .ok_or_else(|| no_such_replay(replay))
+    }
+}

@@ -1,0 +1,110 @@
+//! Due deliveries, for the standing watch and the surveys.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::uuids;
+use crate::event::EventId;
+use crate::store::postgres::PostgresStore;
+use crate::store::tables::watching::DueRow;
+use crate::store::{DueDelivery, StoreError, WatchedDeliveries};
+
+const DUE: &str = "
+    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    FROM deliveries AS due
+    WHERE due_at >= $1 AND due_at < $2 AND status = 'due'
+        AND NOT EXISTS (SELECT FROM deliveries AS newer
+            WHERE newer.event_id = due.event_id AND newer.destination = due.destination
+                AND newer.generation > due.generation)
+        AND NOT EXISTS (SELECT FROM dead_letters AS letter
+            WHERE letter.event_id = due.event_id AND letter.state = 'replaying')
+    ORDER BY due_at LIMIT $3";
+
+const DUE_OF: &str = "
+    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    FROM deliveries AS due
+    WHERE event_id = ANY($1) AND status = 'due'
+        AND NOT EXISTS (SELECT FROM deliveries AS newer
+            WHERE newer.event_id = due.event_id AND newer.destination = due.destination
+                AND newer.generation > due.generation)";
+
+const COUNT_DUE: &str = "
+    SELECT destination, count(*) FROM deliveries
+    WHERE status = 'due' AND destination = ANY($1) GROUP BY destination";
+
+const LAST_ATTEMPTS: &str = "
+    SELECT destination, max(last_attempt_at) FROM deliveries
+    WHERE due_at >= $1 AND last_attempt_at IS NOT NULL GROUP BY destination";
+
+#[async_trait]
+impl WatchedDeliveries for PostgresStore {
+    async fn due_deliveries(
+        &self,
+        since: OffsetDateTime,
+        before: OffsetDateTime,
+        most: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        let rows: Vec<DueRow> = self
+            .link
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query_as(DUE)
+                        .bind(since)
+                        .bind(before)
+                        .bind(i64::from(most))
+                        .fetch_all(connection)
+                        .await
+                })
+            })
+            .await?;
+        rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn due_of(&self, events: &[EventId]) -> Result<Vec<DueDelivery>, StoreError> {
+        let ids = uuids(events);
+        let rows: Vec<DueRow> = self
+            .link
+            .run(move |connection| {
+                let ids = Arc::clone(&ids);
+                Box::pin(async move {
+                    let query = sqlx::query_as(DUE_OF).bind(&ids[..]);
+                    query.fetch_all(connection).await
+                })
+            })
+            .await?;
+        rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn count_due(&self, destinations: &[String]) -> Result<HashMap<String, u64>, StoreError> {
+        let asked: Arc<[String]> = destinations.into();
+        let rows: Vec<(String, i64)> = self
+            .link
+            .run(move |connection| {
+                let asked = Arc::clone(&asked);
+                Box::pin(async move {
+                    let query = sqlx::query_as(COUNT_DUE).bind(&asked[..]);
+                    query.fetch_all(connection).await
+                })
+            })
+            .await?;
+        let counts = rows.into_iter();
+        Ok(counts.map(|(at, due)| (at, due.unsigned_abs())).collect())
+    }
+
+    async fn last_attempts(
+        &self,
+        since: OffsetDateTime,
+    ) -> Result<Vec<(String, OffsetDateTime)>, StoreError> {
+        self.link
+            .run(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(LAST_ATTEMPTS).bind(since);
+                    query.fetch_all(connection).await
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,347 @@
+//! Operations: beginning them, steering them, and writing down how far they are.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::SqliteStore;
+use super::dead::superseded;
+use super::link::{document, now};
+use super::replays::{self, OUTCOME};
+use crate::store::tables::letters::{INTEGRATE, LetterRow};
+use crate::store::tables::replays::{
+    NewReplayRow, OutcomeRow, ReplayRow, Steer, check_end, no_such_replay, report_column,
+};
+use crate::store::tables::text::comparable;
+use crate::store::{
+    DeadLetter, Operations, Progress, Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
+    Runs, StoreError,
+};
+
+const BEGIN: &str = r#"INSERT INTO "NAMESPACE.replays"
+    (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, started_at,
+     handed_over_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+    ON CONFLICT (replay_id) DO NOTHING"#;
+
+const HAND_OVER: &str = r#"UPDATE "NAMESPACE.replays" SET handed_over_at = $2
+    WHERE replay_id = $1 AND handed_over_at IS NULL"#;
+
+const RUNNING: &str = r#"SELECT replay_id FROM "NAMESPACE.replays"
+    WHERE state = 'running' AND handed_over_at IS NOT NULL ORDER BY started_at LIMIT $1"#;
+
+const REPLAY: &str = r#"SELECT * FROM "NAMESPACE.replays" WHERE replay_id = $1"#;
+
+const PAGE: &str = r#"SELECT * FROM "NAMESPACE.replays"
+    WHERE $1 IS NULL OR (started_at, replay_id) < ($1, $2)
+    ORDER BY started_at DESC, replay_id DESC LIMIT $3"#;
+
+const STILL_CLAIMED: &str = r#"SELECT letter.*
+    FROM "NAMESPACE.dead_letters" AS letter JOIN "NAMESPACE.replays" AS replay USING (replay_id)
+    WHERE replay_id = $1 AND replay.state = 'running' AND letter.state = 'replaying'
+          AND dead_letter_id > $2
+    ORDER BY dead_letter_id LIMIT $3"#;
+
+const MARK: &str = r#"UPDATE "NAMESPACE.dead_letters" SET state = 'replayed', replayed_at = $3
+    WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each($2))
+          AND replay_id = $1 AND state IN ('replaying', 'open')"#;
+
+const COUNT: &str =
+    r#"UPDATE "NAMESPACE.replays" SET replayed = replayed + $2 WHERE replay_id = $1"#;
+
+const ADVANCE: &str = r#"UPDATE "NAMESPACE.replays"
+    SET replayed = replayed + $2, position = $3, report = $4
+    WHERE replay_id = $1 AND (position IS NULL OR position < $3)"#;
+
+const REPORT: &str = r#"UPDATE "NAMESPACE.replays" SET report = $2 WHERE replay_id = $1"#;
+
+/// A replay that has ended stays ended.
+const SET_STATE: &str = r#"UPDATE "NAMESPACE.replays" SET state = $2
+    WHERE replay_id = $1 AND state IN ('running', 'paused')"#;
+
+const REOPEN_HISTORY: &str = r#"UPDATE "NAMESPACE.replays"
+    SET state = 'running', ended_at = NULL, handed_over_at = coalesce(handed_over_at, $2)
+    WHERE replay_id = $1 AND state = 'stopped' AND slice IS NOT NULL"#;
+
+const END: &str = r#"UPDATE "NAMESPACE.replays" SET state = $2, ended_at = $3
+    WHERE replay_id = $1 AND state IN ('running', 'paused')"#;
+
+/// The letters are not due again after all. A letter that was sent nevertheless, its confirmation lost, is written
+/// down anew when it is tried.
+const NOT_DUE: &str = r#"DELETE FROM "NAMESPACE.deliveries"
+    WHERE status = 'due' AND attempts = 0 AND (event_id, destination, generation) IN (
+        SELECT event_id, destination, generation + 1 FROM "NAMESPACE.dead_letters"
+        WHERE replay_id = $1 AND state = 'replaying' AND stage = $2)"#;
+
+/// The replay of the letters is still known: letters that the broker confirms after all are marked.
+const REOPEN_LETTERS: &str = r#"UPDATE "NAMESPACE.dead_letters" SET state = 'open'
+    WHERE replay_id = $1 AND state = 'replaying' RETURNING dead_letter_id"#;
+
+#[async_trait]
+impl Operations for SqliteStore {
+    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
+        let row = NewReplayRow::try_from(replay)?;
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(BEGIN))
+                        .bind(row.id)
+                        .bind(row.filter)
+                        .bind(row.to_queue)
+                        .bind(row.who)
+                        .bind(row.why)
+                        .bind(row.rate)
+                        .bind(row.stop_when)
+                        .bind(row.slice)
+                        .bind(row.new_ids)
+                        .bind(row.resumes)
+                        .bind(now()?)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn hand_over_replay(&self, id: Uuid) -> Result<(), StoreError> {
+        self.change_now(HAND_OVER, id).await
+    }
+
+    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
+        let query = self.link.sql(REPLAY);
+        let row: Option<ReplayRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(id);
+                    Ok(query.fetch_optional(connection).await?)
+                })
+            })
+            .await?;
+        row.map(Progress::try_from).transpose()
+    }
+
+    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
+        let query = self.link.sql(PAGE);
+        let (at, id) = page.after.unzip();
+        let rows: Vec<ReplayRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(at.map(comparable))
+                        .bind(id)
+                        .bind(i64::from(page.limit))
+                        .fetch_all(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        rows.into_iter().map(Progress::try_from).collect()
+    }
+
+    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError> {
+        self.change_now(REOPEN_HISTORY, id).await
+    }
+
+    async fn steer_replay(
+        &self,
+        id: Uuid,
+        to: ReplayState,
+    ) -> Result<Option<ReplayState>, StoreError> {
+        let Some(known) = self.replay(id).await? else {
+            return Ok(None);
+        };
+        match Steer::decide(known.state, to)? {
+            Steer::Leave => return Ok(Some(known.state)),
+            Steer::Stop => self.end_replay(id, to).await?,
+            Steer::Set => self.change(SET_STATE, id, to.as_str().to_owned()).await?,
+        }
+        Ok(self.replay(id).await?.map(|known| known.state))
+    }
+
+    async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
+        self.outcome(id, None).await
+    }
+
+    async fn replay_sample(&self, id: Uuid, most: u32) -> Result<ReplayOutcome, StoreError> {
+        self.outcome(id, Some(most)).await
+    }
+}
+
+#[async_trait]
+impl Runs for SqliteStore {
+    async fn running_replays(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
+        let query = self.link.sql(RUNNING);
+        self.link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_scalar(query).bind(i64::from(most));
+                    Ok(query.fetch_all(connection).await?)
+                })
+            })
+            .await
+    }
+
+    async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        replays::claim(self, replay, most).await
+    }
+
+    async fn claimed_dead(
+        &self,
+        replay: Uuid,
+        after: Option<Uuid>,
+        most: u32,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let query = self.link.sql(STILL_CLAIMED);
+        let rows: Vec<LetterRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(replay)
+                        .bind(after.unwrap_or_default())
+                        .bind(i64::from(most))
+                        .fetch_all(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        rows.into_iter().map(DeadLetter::try_from).collect()
+    }
+
+    async fn mark_replayed(&self, replay: Uuid, letters: &[Uuid]) -> Result<(), StoreError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let letters = document(letters)?;
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    // Only claimed letters are counted, so marking twice counts once.
+                    let marked = sqlx::query(link.sql(MARK))
+                        .bind(replay)
+                        .bind(letters)
+                        .bind(now()?)
+                        .execute(&mut *connection)
+                        .await?
+                        .rows_affected();
+                    sqlx::query(link.sql(COUNT))
+                        .bind(replay)
+                        .bind(i64::try_from(marked).unwrap_or(i64::MAX))
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn advance_replay(
+        &self,
+        id: Uuid,
+        sent: u64,
+        position: u64,
+        report: &ReplayReport,
+    ) -> Result<(), StoreError> {
+        let report = report_column(report)?;
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(ADVANCE))
+                        .bind(id)
+                        .bind(i64::try_from(sent).unwrap_or(i64::MAX))
+                        .bind(i64::try_from(position).unwrap_or(i64::MAX))
+                        .bind(report)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn report_replay(&self, id: Uuid, report: &ReplayReport) -> Result<(), StoreError> {
+        self.change(REPORT, id, report_column(report)?).await
+    }
+
+    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
+        check_end(state)?;
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let ended = sqlx::query(link.sql(END))
+                        .bind(replay)
+                        .bind(state.as_str())
+                        .bind(now()?)
+                        .execute(&mut *connection)
+                        .await?
+                        .rows_affected();
+                    if ended == 0 {
+                        return Ok(());
+                    }
+                    sqlx::query(link.sql(NOT_DUE))
+                        .bind(replay)
+                        .bind(INTEGRATE)
+                        .execute(&mut *connection)
+                        .await?;
+                    let open: Vec<Uuid> = sqlx::query_scalar(link.sql(REOPEN_LETTERS))
+                        .bind(replay)
+                        .fetch_all(&mut *connection)
+                        .await?;
+                    // While it was claimed, a later generation may have come to its end.
+                    superseded::left_open(connection, link, open).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+impl SqliteStore {
+    /// A statement that asks for the id of a replay and one text.
+    async fn change(
+        &self,
+        statement: &'static str,
+        replay: Uuid,
+        text: String,
+    ) -> Result<(), StoreError> {
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(statement))
+                        .bind(replay)
+                        .bind(text)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// A statement that asks for the id of a replay and the present moment.
+    async fn change_now(&self, statement: &'static str, replay: Uuid) -> Result<(), StoreError> {
+        self.change(statement, replay, now()?).await
+    }
+
+    async fn outcome(&self, replay: Uuid, most: Option<u32>) -> Result<ReplayOutcome, StoreError> {
+        let query = self.link.sql(OUTCOME);
+        let row: Option<OutcomeRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(replay)
+                        .bind(INTEGRATE)
+                        // Without a limit where it is negative.
+                        .bind(most.map_or(-1, i64::from))
+                        .fetch_optional(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        row.map(|row| row.outcome(most.is_some()))
+            .ok_or_else(|| no_such_replay(replay))
+    }
+}

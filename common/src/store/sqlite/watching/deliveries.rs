@@ -1,0 +1,112 @@
+//! Due deliveries, for the standing watch and the surveys.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::ids;
+use crate::event::EventId;
+use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::link::document;
+use crate::store::tables::text::comparable;
+use crate::store::tables::watching::DueRow;
+use crate::store::{DueDelivery, StoreError, WatchedDeliveries};
+
+const DUE: &str = r#"
+    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    FROM "NAMESPACE.deliveries" AS due
+    WHERE due_at >= ?1 AND due_at < ?2 AND status = 'due'
+        AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.deliveries" AS newer
+            WHERE newer.event_id = due.event_id AND newer.destination = due.destination
+                AND newer.generation > due.generation)
+        AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.dead_letters" AS letter
+            WHERE letter.event_id = due.event_id AND letter.state = 'replaying')
+    ORDER BY due_at LIMIT ?3"#;
+
+const DUE_OF: &str = r#"
+    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    FROM "NAMESPACE.deliveries" AS due
+    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1)) AND status = 'due'
+        AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.deliveries" AS newer
+            WHERE newer.event_id = due.event_id AND newer.destination = due.destination
+                AND newer.generation > due.generation)"#;
+
+const COUNT_DUE: &str = r#"
+    SELECT destination, count(*) FROM "NAMESPACE.deliveries"
+    WHERE status = 'due' AND destination IN (SELECT value FROM json_each(?1))
+    GROUP BY destination"#;
+
+const LAST_ATTEMPTS: &str = r#"
+    SELECT destination, max(last_attempt_at) FROM "NAMESPACE.deliveries"
+    WHERE due_at >= ?1 AND last_attempt_at IS NOT NULL GROUP BY destination"#;
+
+#[async_trait]
+impl WatchedDeliveries for SqliteStore {
+    async fn due_deliveries(
+        &self,
+        since: OffsetDateTime,
+        before: OffsetDateTime,
+        most: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        let query = self.link.sql(DUE);
+        let rows: Vec<DueRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    Ok(sqlx::query_as(query)
+                        .bind(comparable(since))
+                        .bind(comparable(before))
+                        .bind(most)
+                        .fetch_all(connection)
+                        .await?)
+                })
+            })
+            .await?;
+        rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn due_of(&self, events: &[EventId]) -> Result<Vec<DueDelivery>, StoreError> {
+        let (query, asked) = (self.link.sql(DUE_OF), ids(events)?);
+        let rows: Vec<DueRow> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked);
+                    Ok(query.fetch_all(connection).await?)
+                })
+            })
+            .await?;
+        rows.into_iter().map(DueDelivery::try_from).collect()
+    }
+
+    async fn count_due(&self, destinations: &[String]) -> Result<HashMap<String, u64>, StoreError> {
+        let (query, asked) = (self.link.sql(COUNT_DUE), document(destinations)?);
+        let rows: Vec<(String, i64)> = self
+            .link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(asked);
+                    Ok(query.fetch_all(connection).await?)
+                })
+            })
+            .await?;
+        let counts = rows.into_iter();
+        Ok(counts.map(|(at, due)| (at, due.unsigned_abs())).collect())
+    }
+
+    async fn last_attempts(
+        &self,
+        since: OffsetDateTime,
+    ) -> Result<Vec<(String, OffsetDateTime)>, StoreError> {
+        let query = self.link.sql(LAST_ATTEMPTS);
+        self.link
+            .read(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as(query).bind(comparable(since));
+                    Ok(query.fetch_all(connection).await?)
+                })
+            })
+            .await
+    }
+}

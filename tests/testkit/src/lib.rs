@@ -1,0 +1,41 @@
+//! The testkit: what tests need to run the real programs, to stand in for what is around them, and to see what they did.
+//!
+//! It knows Longshore only from outside, by its contract: environment, exchanges and queues, HTTP
+//! answers, tables. It depends on no package of the product, so a test cannot be wrong in the same way
+//! as the product. End-to-end tests use all of it; those of `common` and `workers` use its proxy and its receiver.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`system`] | a whole system of real processes in a namespace of its own |
+//! | [`dev`] | all of it in one process, as `longshore dev` |
+//! | [`process`] | one real process: start, signal, wait, measure |
+//! | [`client`] | calls to the producer and what it answered |
+//! | [`load`] | many publishers at once, with the ids that were accepted |
+//! | [`broker`] | an outsider on AMQP: publish anything, look into queues |
+//! | [`browser`] | a real browser, for the signup page |
+//! | [`receiver`] | the outside system: an HTTP receiver that answers by a plan |
+//! | [`collector`] | a collector of traces, and the spans it was sent |
+//! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
+//! | [`proxy`] | a TCP link that can be stalled, cut and healed, and that can speak for the other side |
+//! | [`private`] | a broker or a database of the test's own, to stop and to kill |
+//! | [`namespace`], [`scratch`] | names and folders nobody else has, and their removal |
+//! | [`wait`] | waiting for facts, never for time |
+
+pub mod broker;
+pub mod browser;
+pub mod client;
+pub mod collector;
+pub mod dev;
+pub mod ledger;
+pub mod load;
+pub mod namespace;
+pub mod port;
+pub mod private;
+pub mod process;
+pub mod proxy;
+pub mod raw;
+pub mod receiver;
+pub mod scratch;
+pub mod services;
+pub mod system;
+pub mod wait;

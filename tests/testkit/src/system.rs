@@ -1,0 +1,549 @@
+//! A whole system of real processes.
+
+mod config;
+mod member;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+pub use self::config::Destination;
+pub(crate) use self::config::render;
+use self::member::Member;
+use crate::{
+    broker::Outsider,
+    client::Client,
+    ledger::{Balance, Ledger},
+    namespace::Namespace,
+    port,
+    process::{Process, Program},
+    scratch::Scratch,
+    services::Services,
+};
+
+/// How long a program may take to be up. Generous, as parallel tests share two cores.
+const UP: Duration = Duration::from_secs(60);
+
+/// The plan of a system.
+#[derive(Debug)]
+pub struct Builder {
+    services: Services,
+    told: Option<Services>,
+    destinations: Vec<Destination>,
+    config: String,
+    environment: Vec<(String, String)>,
+    own: Vec<(Program, String, String)>,
+    copies: Vec<(Program, usize)>,
+    migrate: bool,
+}
+
+impl Builder {
+    /// Uses these services instead of the shared ones.
+    #[must_use]
+    pub fn services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
+    }
+
+    /// Tells the processes these addresses, such as a proxy's, while the test itself keeps looking
+    /// at the services directly.
+    #[must_use]
+    pub fn told(mut self, services: Services) -> Self {
+        self.told = Some(services);
+        self
+    }
+
+    /// Adds a destination.
+    #[must_use]
+    pub fn destination(mut self, destination: Destination) -> Self {
+        self.destinations.push(destination);
+        self
+    }
+
+    /// Adds TOML to the configuration file, after the builder's own.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// Sets an environment variable of every process.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets an environment variable of one program's processes.
+    #[must_use]
+    pub fn env_of(mut self, program: Program, key: &str, value: &str) -> Self {
+        self.own.push((program, key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the number of copies of a program; 1 of each by default, and 0 is allowed.
+    #[must_use]
+    pub fn copies(mut self, program: Program, copies: usize) -> Self {
+        self.copies.retain(|(other, _)| *other != program);
+        self.copies.push((program, copies));
+        self
+    }
+
+    /// Does not run `longshore migrate` first.
+    #[must_use]
+    pub fn without_migration(mut self) -> Self {
+        self.migrate = false;
+        self
+    }
+
+    /// Migrates, starts every process and waits until each is up.
+    ///
+    /// # Errors
+    /// If a program is not built, ends early or is not up in time; with its output.
+    pub async fn start(self) -> Result<System> {
+        let scratch = Scratch::new()?;
+        let names = self.destinations.iter().map(Destination::name);
+        let namespace = Namespace::new(&self.services, names, &scratch).await?;
+        let config = scratch.path().join("longshore.toml");
+        fs::write(&config, config::render(&self.destinations, &self.config))
+            .with_context(|| format!("writing {}", config.display()))?;
+        let told = self.told.unwrap_or_else(|| self.services.clone());
+        let mut environment = self.environment;
+        environment.extend([
+            ("LONGSHORE_BROKER_URL".to_owned(), told.broker_url),
+            ("LONGSHORE_DATABASE_URL".to_owned(), told.database_url),
+            (
+                "LONGSHORE_NAMESPACE".to_owned(),
+                namespace.name().to_owned(),
+            ),
+            ("LONGSHORE_CONFIG".to_owned(), config.display().to_string()),
+            ("LONGSHORE_LOG_FORMAT".to_owned(), "json".to_owned()),
+        ]);
+        environment.extend(self.destinations.iter().map(Destination::secret));
+        let mut system = System {
+            members: Vec::new(),
+            finished: false,
+            client: Client::new(format!("http://127.0.0.1:{}", port::free()?))?,
+            environment,
+            own: self.own,
+            services: self.services,
+            namespace,
+            scratch,
+        };
+        if self.migrate {
+            system.longshore(&["migrate"]).await?.success()?;
+        }
+        for (program, copies) in self.copies {
+            for _ in 0..copies {
+                system.launch(program)?;
+            }
+        }
+        for member in &mut system.members {
+            member.await_up(UP).await?;
+        }
+        Ok(system)
+    }
+}
+
+/// The output of an operator's command, and its exit.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The command, for error messages.
+    pub command: String,
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Standard output of a command that must have succeeded.
+    ///
+    /// # Errors
+    /// If it did not; with all it printed.
+    pub fn success(&self) -> Result<&str> {
+        self.exit(0)
+    }
+
+    /// Standard output of a command that must have ended with this code.
+    ///
+    /// # Errors
+    /// If it did not; with all it printed.
+    pub fn exit(&self, code: i32) -> Result<&str> {
+        let Self {
+            command,
+            stdout,
+            stderr,
+            ..
+        } = self;
+        ensure!(
+            self.code == Some(code),
+            "`{command}` ended with {:?} instead of {code}\nstdout: {stdout}\nstderr: {stderr}",
+            self.code
+        );
+        Ok(stdout)
+    }
+
+    /// Standard output of a successful command as one JSON document.
+    ///
+    /// # Errors
+    /// If it did not succeed or printed anything else.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_str(self.success()?).with_context(|| {
+            format!(
+                "`{}` printed no JSON document: {}",
+                self.command, self.stdout
+            )
+        })
+    }
+}
+
+/// Runs a command without a terminal until it ends; `shown` is its name in errors.
+///
+/// # Errors
+/// If it cannot be started or does not end within two minutes.
+pub async fn run(mut command: Command, shown: String) -> Result<Output> {
+    command.stdin(Stdio::null());
+    let mut command = tokio::process::Command::from(command);
+    let output = timeout(
+        Duration::from_secs(120),
+        command.kill_on_drop(true).output(),
+    )
+    .await
+    .with_context(|| format!("`{shown}` took over two minutes"))?
+    .with_context(|| format!("running `{shown}`"))?;
+    Ok(Output {
+        command: shown,
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// A running system: a producer and workers in a namespace of their own.
+///
+/// A test ends with [`finish`](Self::finish); a system dropped without it prints the output of its
+/// processes.
+pub struct System {
+    // First, so that processes are gone before the queues they use.
+    members: Vec<Member>,
+    finished: bool,
+    client: Client,
+    environment: Vec<(String, String)>,
+    own: Vec<(Program, String, String)>,
+    services: Services,
+    namespace: Namespace,
+    scratch: Scratch,
+}
+
+impl System {
+    /// A builder of a system with one copy of each program, on the shared services.
+    #[must_use]
+    pub fn builder() -> Builder {
+        let programs = [Program::Producer].into_iter().chain(Program::WORKERS);
+        Builder {
+            services: Services::shared(),
+            told: None,
+            destinations: Vec::new(),
+            config: String::new(),
+            environment: Vec::new(),
+            own: Vec::new(),
+            copies: programs.map(|program| (program, 1)).collect(),
+            migrate: true,
+        }
+    }
+
+    /// A client of the producer.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The full name of an exchange or queue.
+    #[must_use]
+    pub fn named(&self, short: &str) -> String {
+        self.namespace.named(short)
+    }
+
+    /// An outsider on the system's broker.
+    ///
+    /// # Errors
+    /// If the broker cannot be reached.
+    pub async fn outsider(&self) -> Result<Outsider> {
+        Outsider::connect(&self.services.broker_url).await
+    }
+
+    /// A reader of the system's tables.
+    ///
+    /// # Errors
+    /// If the database cannot be reached.
+    pub async fn ledger(&self) -> Result<Ledger> {
+        Ledger::open(&self.services.database_url, self.namespace.name()).await
+    }
+
+    /// Waits until every accepted event is at rest in exactly one terminal state.
+    ///
+    /// # Errors
+    /// If they are not within the time; lists the missing and the double ones.
+    pub async fn settled(&self, accepted: &[Uuid], within: Duration) -> Result<Balance> {
+        self.ledger().await?.settled(accepted, within).await
+    }
+
+    /// A file in the system's folder, for input of commands.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.scratch.path().join(name);
+        fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Runs `longshore` with these arguments and the system's environment, without a terminal.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not end within two minutes.
+    pub async fn longshore(&self, arguments: &[&str]) -> Result<Output> {
+        self.longshore_with(&[], arguments).await
+    }
+
+    /// As [`longshore`](Self::longshore), with these variables set differently.
+    ///
+    /// # Errors
+    /// As [`longshore`](Self::longshore).
+    pub async fn longshore_with(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Output> {
+        let mut command = self.command(Program::Longshore)?;
+        command.args(arguments).envs(environment.iter().copied());
+        run(command, format!("longshore {}", arguments.join(" "))).await
+    }
+
+    /// As [`longshore_with`](Self::longshore_with), without waiting for its end.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn longshore_running(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Process> {
+        let mut command = self.command(Program::Longshore)?;
+        command.args(arguments).envs(environment.iter().copied());
+        let log = self
+            .scratch
+            .path()
+            .join(format!("longshore.{}.log", Uuid::new_v4().simple()));
+        Process::spawn(Program::Longshore, command, log)
+    }
+
+    /// Starts a program of this system's with variables of its own, beside the others; it ends with its handle.
+    ///
+    /// # Errors
+    /// If it is not built.
+    pub fn beside(&self, program: Program, environment: &[(&str, &str)]) -> Result<Process> {
+        let mut command = self.command(program)?;
+        command.envs(environment.iter().copied());
+        let log = self
+            .scratch
+            .path()
+            .join(format!("beside.{}.log", Uuid::new_v4().simple()));
+        Process::spawn(program, command, log)
+    }
+
+    /// Runs a program that ends by itself, with these variables set differently.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not end within two minutes.
+    pub async fn run_to_its_end(
+        &self,
+        program: Program,
+        environment: &[(&str, &str)],
+    ) -> Result<Output> {
+        let mut command = self.command(program)?;
+        command.envs(environment.iter().copied());
+        run(command, program.to_string()).await
+    }
+
+    /// The process of a program; the first copy is 0.
+    ///
+    /// # Errors
+    /// If there is no such copy.
+    pub fn process(&mut self, program: Program, copy: usize) -> Result<&mut Process> {
+        Ok(&mut self.member(program, copy)?.process)
+    }
+
+    /// Kills a process with SIGKILL.
+    ///
+    /// # Errors
+    /// If it had ended already.
+    pub async fn kill(&mut self, program: Program, copy: usize) -> Result<()> {
+        let member = self.member(program, copy)?;
+        member.ended_by_test = true;
+        member.process.kill().await
+    }
+
+    /// Asks a process to end with SIGTERM and waits for that.
+    ///
+    /// # Errors
+    /// If it had ended already, or does not end in time.
+    pub async fn terminate(
+        &mut self,
+        program: Program,
+        copy: usize,
+        within: Duration,
+    ) -> Result<ExitStatus> {
+        self.process(program, copy)?.signal(Signal::TERM)?;
+        self.ended(program, copy, within).await
+    }
+
+    /// Waits for the end of a process that the test signalled by itself.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub async fn ended(
+        &mut self,
+        program: Program,
+        copy: usize,
+        within: Duration,
+    ) -> Result<ExitStatus> {
+        let member = self.member(program, copy)?;
+        member.ended_by_test = true;
+        member.process.wait(within).await
+    }
+
+    /// Starts an ended process again, on the same port, and waits until it is up.
+    ///
+    /// # Errors
+    /// If it is not up in time.
+    pub async fn start_again(&mut self, program: Program, copy: usize) -> Result<()> {
+        let command = self.command(program)?;
+        let member = self.member(program, copy)?;
+        member.restart(command)?;
+        member.await_up(UP).await
+    }
+
+    /// Adds another copy of a program that may not live until it is up.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn begin(&mut self, program: Program) -> Result<()> {
+        self.launch(program).map(|_| ())
+    }
+
+    /// Starts an ended process again that may not live until it is up.
+    ///
+    /// # Errors
+    /// If it still runs or cannot be started.
+    pub fn begin_again(&mut self, program: Program, copy: usize) -> Result<()> {
+        let command = self.command(program)?;
+        self.member(program, copy)?.restart(command)
+    }
+
+    /// Adds another copy of a program and waits until it is up.
+    ///
+    /// # Errors
+    /// If it is not up in time.
+    pub async fn add(&mut self, program: Program) -> Result<()> {
+        let member = self.launch(program)?;
+        member.await_up(UP).await
+    }
+
+    /// `http://host:port` of a process, for its health and metrics.
+    ///
+    /// # Errors
+    /// If there is no such copy.
+    pub fn address(&mut self, program: Program, copy: usize) -> Result<String> {
+        Ok(self.member(program, copy)?.address())
+    }
+
+    /// Ends a test that went well: checks that every process the test did not end still runs and
+    /// that none panicked.
+    ///
+    /// # Errors
+    /// If one ended by itself or panicked.
+    pub async fn finish(mut self) -> Result<()> {
+        for member in &mut self.members {
+            member.check()?;
+        }
+        self.finished = true;
+        Ok(())
+    }
+
+    /// A command that runs a program with the system's environment.
+    ///
+    /// # Errors
+    /// If it was not built.
+    pub fn command(&self, program: Program) -> Result<Command> {
+        let mut command = program.command()?;
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        let own = self.own.iter().filter(|(of, ..)| *of == program);
+        command.envs(own.map(|(_, key, value)| (key, value)));
+        command.current_dir(self.scratch.path());
+        Ok(command)
+    }
+
+    fn launch(&mut self, program: Program) -> Result<&mut Member> {
+        let copy = self
+            .members
+            .iter()
+            .filter(|member| member.is(program))
+            .count();
+        let first_producer = program == Program::Producer && copy == 0;
+        let listen = if first_producer {
+            self.client.base().trim_start_matches("http://").to_owned()
+        } else {
+            format!("127.0.0.1:{}", port::free()?)
+        };
+        let log = self.scratch.path().join(format!("{program}.{copy}.log"));
+        self.members.push(Member::launch(
+            program,
+            self.command(program)?,
+            listen,
+            log,
+        )?);
+        self.members.last_mut().context("a member was just added")
+    }
+
+    fn member(&mut self, program: Program, copy: usize) -> Result<&mut Member> {
+        match self
+            .members
+            .iter_mut()
+            .filter(|member| member.is(program))
+            .nth(copy)
+        {
+            Some(member) => Ok(member),
+            None => bail!("the test started no copy {copy} of {program}"),
+        }
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if !self.finished {
+            for member in &self.members {
+                member.print();
+            }
+        }
+    }
+}

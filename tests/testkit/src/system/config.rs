@@ -1,0 +1,140 @@
+//! The configuration file of a system under test.
+
+use std::fmt::Write as _;
+
+use crate::receiver::Receiver;
+
+/// A destination to configure. By default it takes every type and makes six attempts within about
+/// eight seconds.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    name: String,
+    url: String,
+    types: Vec<String>,
+    attempts: u32,
+    first: String,
+    max: String,
+    timeout: String,
+    concurrency: u32,
+    rate: Option<String>,
+}
+
+impl Destination {
+    /// A webhook at a receiver.
+    #[must_use]
+    pub fn webhook(name: &str, receiver: &Receiver) -> Self {
+        Self::at(name, receiver.url())
+    }
+
+    /// A webhook at any URL.
+    #[must_use]
+    pub fn at(name: &str, url: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: url.into(),
+            types: vec!["#".to_owned()],
+            attempts: 6,
+            first: "250ms".to_owned(),
+            max: "4s".to_owned(),
+            timeout: "5s".to_owned(),
+            concurrency: 32,
+            rate: None,
+        }
+    }
+
+    /// Takes only these topic patterns.
+    #[must_use]
+    pub fn types<'a>(mut self, types: impl IntoIterator<Item = &'a str>) -> Self {
+        self.types = types.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Sets the number of attempts, and the wait after the first.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32, first: &str) -> Self {
+        (self.attempts, self.first) = (attempts, first.to_owned());
+        self
+    }
+
+    /// Waits at most this long between two attempts.
+    #[must_use]
+    pub fn longest_wait(mut self, max: &str) -> Self {
+        self.max = max.to_owned();
+        self
+    }
+
+    /// Gives up on one attempt after this time.
+    #[must_use]
+    pub fn timeout(mut self, timeout: &str) -> Self {
+        self.timeout = timeout.to_owned();
+        self
+    }
+
+    /// Sets the maximum of concurrent calls.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: u32) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Sets the maximum rate, such as `50/s`.
+    #[must_use]
+    pub fn rate(mut self, rate: &str) -> Self {
+        self.rate = Some(rate.to_owned());
+        self
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The variable that holds its signing secret, with the secret.
+    pub(crate) fn secret(&self) -> (String, String) {
+        (
+            self.secret_name(),
+            "whsec_bG9uZ3Nob3JlLWVuZC10by1lbmQtdGVzdC1rZXk=".to_owned(),
+        )
+    }
+
+    fn secret_name(&self) -> String {
+        format!("E2E_{}_SECRET", self.name.to_uppercase().replace('-', "_"))
+    }
+
+    fn render(&self, toml: &mut String) {
+        let Self {
+            name,
+            url,
+            types,
+            attempts,
+            first,
+            max,
+            timeout,
+            concurrency,
+            ..
+        } = self;
+        let secret = self.secret_name();
+        // Writing to a String cannot fail. Debug of these strings is a TOML basic string.
+        let _ = write!(
+            toml,
+            "\n[[destination]]\nname = {name:?}\ntypes = {types:?}\n\
+             webhook = {{ url = {url:?}, secret = {{ env = {secret:?} }} }}\n\
+             retry = {{ attempts = {attempts}, first = {first:?}, factor = 2.0, max = {max:?}, \
+             jitter = 0.1 }}\nconcurrency = {concurrency}\ntimeout = {timeout:?}\n"
+        );
+        if let Some(rate) = &self.rate {
+            let _ = writeln!(toml, "rate = {rate:?}");
+        }
+    }
+}
+
+/// The whole file: the settings for receivers on loopback, the destinations, and the test's
+/// additions.
+pub(crate) fn render(destinations: &[Destination], more: &str) -> String {
+    let mut toml = "[outbound]\nallow = [\"127.0.0.0/8\"]\n".to_owned();
+    for destination in destinations {
+        destination.render(&mut toml);
+    }
+    toml.push('\n');
+    toml.push_str(more);
+    toml
+}
