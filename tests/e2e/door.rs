@@ -341,15 +341,17 @@ async fn the_public_status_tells_nothing_of_receivers() -> Result<()> {
     );
     ensure!(delivery["reason"] == "receiver_failing", "{status}");
     ensure!(delivery.get("error").is_none(), "{status}");
-    ensure!(
-        !status.to_string().contains("127.0.0.1") && !status.to_string().contains("500"),
-        "{status}"
-    );
+    // Not the bare number of the answer: by chance it stands in an id.
+    for told in ["127.0.0.1", "Internal Server Error", "expected status"] {
+        ensure!(!status.to_string().contains(told), "{told}: {status}");
+    }
     let shown = system
         .longshore(&["events", "show", &id.to_string(), "--json"])
         .await?;
     ensure!(
-        shown.json()?["deliveries"][0]["error"].is_string(),
+        shown.json()?["deliveries"][0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("500 Internal Server Error")),
         "{shown:?}"
     );
     system.finish().await
