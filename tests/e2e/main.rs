@@ -45,6 +45,7 @@ mod testkit;
 mod traces;
 mod trust;
 mod unroutable;
+mod upgrade;
 mod usage;
 mod verify;
 mod verify_waiting;

@@ -34,8 +34,8 @@ pub(crate) async fn dead(
 }
 
 pub(crate) async fn marked(ledger: &Ledger) -> Result<usize> {
-    let letters = ledger.dead_letters().await?;
-    Ok(letters.iter().filter(|it| it.state == "replayed").count())
+    let (_, replayed) = ledger.count_dead_letters().await?;
+    Ok(replayed)
 }
 
 pub(crate) async fn await_marked(ledger: &Ledger, count: usize) -> Result<()> {

@@ -292,6 +292,20 @@ impl Ledger {
         .context("reading dead letters")
     }
 
+    /// How many dead letters there are, and how many of them were replayed.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub async fn count_dead_letters(&self) -> Result<(usize, usize)> {
+        let (all, replayed): (i64, i64) = sqlx::query_as(
+            "select count(*), count(*) filter (where state::text = 'replayed') from dead_letters",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .context("counting dead letters")?;
+        Ok((usize::try_from(all)?, usize::try_from(replayed)?))
+    }
+
     /// Waits until there are at least `count` dead letters and gives all.
     ///
     /// # Errors
@@ -302,14 +316,12 @@ impl Ledger {
         within: Duration,
     ) -> Result<Vec<DeadLetter>> {
         eventually(within, format!("{count} dead letters"), || async {
-            let letters = self.dead_letters().await?;
-            if letters.len() >= count {
-                Ok(letters)
-            } else {
-                bail!("{letters:?}")
-            }
+            let (found, _) = self.count_dead_letters().await?;
+            ensure!(found >= count, "{found} are there");
+            Ok(())
         })
-        .await
+        .await?;
+        self.dead_letters().await
     }
 
     /// Waits until there are at least `count` rejections and gives id and code of all.

@@ -15,6 +15,7 @@
 //! | [`browser`] | a real browser, for the signup page |
 //! | [`receiver`] | the outside system: an HTTP receiver that answers by a plan |
 //! | [`collector`] | a collector of traces, and the spans it was sent |
+//! | [`installation`] | what an earlier version left behind, recorded and restored |
 //! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
 //! | [`proxy`] | a TCP link that can be stalled, cut and healed, and that can speak for the other side |
 //! | [`private`] | a broker or a database of the test's own, to stop and to kill |
@@ -26,6 +27,7 @@ pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod dev;
+pub mod installation;
 pub mod ledger;
 pub mod load;
 pub mod namespace;
