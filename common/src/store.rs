@@ -35,8 +35,9 @@ pub use rows::{
     Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
     DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
     Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
-    HistorySlice, Hourly, LeftOpen, Moment, NewEvent, NewRejection, Progress, RejectionRecord,
-    Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState, Standing, Stored, Timeline,
+    HistorySlice, Hourly, LeftOpen, Moment, NewEvent, NewRejection, Operation, OperationKind,
+    OperationPage, OperationReport, OperationState, Progress, RejectionRecord, ReplayOutcome,
+    Standing, Stored, Timeline,
 };
 pub use runs::Runs;
 pub use schema::Schema;

@@ -14,7 +14,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadState, EventStatus, Rejections, Replay};
+use common::store::{DeadFilter, DeadState, EventStatus, Operation, OperationKind, Rejections};
 use common::telemetry::stderr;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio_util::sync::CancellationToken;
@@ -206,8 +206,9 @@ async fn replay(
     let reasons: HashSet<ReasonCode> = groups.into_iter().map(|group| group.reason).collect();
     let mut replayed = 0;
     for reason in reasons.into_iter().filter(|&it| Some(it) != left_dead) {
-        let replay = Replay {
+        let replay = Operation {
             id: Uuid::now_v7(),
+            kind: OperationKind::Replay,
             filter: DeadFilter {
                 reason: Some(reason),
                 ..DeadFilter::default()

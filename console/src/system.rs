@@ -13,7 +13,7 @@ use common::bootstrap::{self, Failure};
 use common::broker::{Broker, BrokerError};
 use common::config::Config;
 use common::retry::Waits;
-use common::store::{Replay, Store};
+use common::store::{Operation, Store};
 use common::topology::{Names, Topology};
 use operate::history::Judge;
 use operate::replay::{PATIENCE, Replayer, Runner, longest_attempt};
@@ -172,7 +172,11 @@ impl System {
     ///
     /// # Errors
     /// Broker or database were down for too long.
-    pub async fn replay(&self, replay: &Replay, stop: &CancellationToken) -> Result<u64, Failure> {
+    pub async fn replay(
+        &self,
+        replay: &Operation,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
         let names = Names::new(self.config.namespace.clone());
         let judge = Judge::new(&self.config)?;
         let replayer = Replayer {

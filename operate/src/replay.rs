@@ -10,10 +10,13 @@
 //! between a confirm and the mark. The next run then sends that letter once more under the same generation. The
 //! dedupe keys contain the generation, so they drop the second message.
 //!
+//! Discards and restores in bulk are operations too, and run in the same way: under a lease, steered through their rows.
+//!
 //! Others steer a replay through its row. A request to pause or to stop is heard before the next batch is claimed,
 //! and no batch takes much longer than a second. The replay waits for a broker or a database that is down.
 
 mod calm;
+mod changes;
 mod courier;
 mod dispatch;
 mod follow;
@@ -39,11 +42,12 @@ use std::time::Duration;
 use common::bootstrap::Failure;
 use common::broker::Broker;
 use common::config::Config;
-use common::store::{Progress, Replay, ReplayOutcome, ReplayState, Store};
+use common::store::{Operation, OperationState, Progress, ReplayOutcome, Store};
 use common::topology::{Names, Topology};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::dead::Change;
 use crate::history::Judge;
 use crate::words::count;
 
@@ -112,30 +116,36 @@ impl Replayer<'_> {
     /// marks. The replay can be resumed.
     pub async fn begin(
         &self,
-        replay: &Replay,
+        replay: &Operation,
         tell: impl Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
         // The lease is taken before the row is there, so that no worker takes the replay up.
         let lease = RunLease::take(self.store, replay.id, self.stop).await?;
-        self.store.operations().begin_replay(replay).await?;
+        self.store.operations().begin_operation(replay).await?;
         let progress = known(self.store, replay.id).await?;
         self.run(&progress, &lease, &tell).await
     }
 
-    /// Goes on in this process with a replay that was killed, paused or stopped.
+    /// Goes on in this process with a replay that was killed, paused or stopped, from now on at most at `rate` where
+    /// one is given.
     ///
     /// # Errors
     /// There is no such replay, it is done already or runs elsewhere, or as [`Replayer::begin`].
-    pub async fn resume(&self, id: Uuid, tell: impl Fn(News<'_>)) -> Result<Outcome, Failure> {
+    pub async fn resume(
+        &self,
+        id: Uuid,
+        rate: Option<u32>,
+        tell: impl Fn(News<'_>),
+    ) -> Result<Outcome, Failure> {
         let replay = unfinished(known(self.store, id).await?)?;
-        if let Some(next) = handover::successor(&replay) {
+        if let Some(next) = handover::successor(&replay, rate) {
             return self.begin(&next, tell).await;
         }
         let lease = RunLease::take(self.store, id, self.stop).await?;
         let ready = async {
             // Read again: the row as the previous run has left it.
             let replay = unfinished(known(self.store, id).await?)?;
-            handover::set_running(self.store, &replay).await?;
+            handover::set_running(self.store, &replay, rate).await?;
             known(self.store, id).await
         };
         match ready.await {
@@ -161,8 +171,9 @@ impl Replayer<'_> {
             return Ok(None);
         };
         match known(self.store, id).await {
-            Ok(replay) if replay.state == ReplayState::Running => {
-                tracing::info!(replay = %id, sent = replay.replayed, "running a replay");
+            Ok(replay) if replay.state == OperationState::Running => {
+                let (kind, sent) = (replay.kind, replay.replayed);
+                tracing::info!(operation = %id, %kind, sent, "running an operation");
                 self.run(&replay, &lease, &tell).await.map(Some)
             }
             other => {
@@ -214,6 +225,9 @@ impl Replayer<'_> {
     }
 
     async fn send(&self, run: &Run<'_>, before: Before) -> Result<Sent, Failure> {
+        if let Some(change) = Change::of(run.replay) {
+            return changes::make(run, &change).await;
+        }
         if may_have_sent(run, before).await? {
             calm::wait(run).await?;
         }
@@ -244,11 +258,11 @@ impl Replayer<'_> {
             run.report.stop(&failure.in_one_line());
         }
         // Where the database is out of reach as well, the replay stays as if its run had been killed.
-        let _ = operations.report_replay(id, &run.report.so_far()).await;
+        let _ = operations.report_operation(id, &run.report.so_far()).await;
         if is_left {
             return failure;
         }
-        let _ = operations.end_replay(id, ReplayState::Stopped).await;
+        let _ = operations.end_operation(id, OperationState::Stopped).await;
         match failure {
             Failure::Unreachable(why) => {
                 Failure::Unreachable(format!("{why}; go on with `longshore replay resume {id}`"))
@@ -265,7 +279,7 @@ impl Replayer<'_> {
     ) -> Result<Outcome, Failure> {
         let (operations, id) = (self.store.operations(), run.replay.id);
         let (state, why) = match (sent.ended, died) {
-            (Ended::All, _) => (Some(ReplayState::Done), None),
+            (Ended::All, _) => (Some(OperationState::Done), None),
             (Ended::Steered, _) => (None, Some(STOPPED_ELSEWHERE)),
             (Ended::Halted, Some(died)) => {
                 run.report.stop(&format!(
@@ -273,24 +287,24 @@ impl Replayer<'_> {
                     died.died_again,
                     count(died.completed + died.died_again, "message")
                 ));
-                (Some(ReplayState::Stopped), None)
+                (Some(OperationState::Stopped), None)
             }
             (Ended::Halted, None) => match self.runner {
                 Runner::Worker => (None, Some("left to another worker")),
                 Runner::Operator => {
                     run.report.stop("stopped here");
-                    (Some(ReplayState::Stopped), None)
+                    (Some(OperationState::Stopped), None)
                 }
             },
         };
         let report = run.report.so_far();
-        let write = async || operations.report_replay(id, &report).await;
+        let write = async || operations.report_operation(id, &report).await;
         run.patience.outlast(write).await?;
         if let Some(state) = state {
-            let end = async || operations.end_replay(id, state).await;
+            let end = async || operations.end_operation(id, state).await;
             run.patience.outlast(end).await?;
         }
-        let mut outcome = Outcome::of_run(id, sent.replayed, report);
+        let mut outcome = Outcome::of_run(id, run.replay.kind, sent.replayed, report);
         if let Some(why) = why {
             outcome.stopped = true;
             outcome.why_stopped = Some(why.to_owned());
@@ -321,7 +335,7 @@ async fn may_have_sent(run: &Run<'_>, before: Before) -> Result<bool, Failure> {
 }
 
 async fn known(store: &dyn Store, id: Uuid) -> Result<Progress, Failure> {
-    store.operations().replay(id).await?.ok_or_else(|| {
+    store.operations().operation(id).await?.ok_or_else(|| {
         Failure::Usage(format!(
             "expected a replay that `longshore replay list` shows, found none with id {id}"
         ))
@@ -331,8 +345,9 @@ async fn known(store: &dyn Store, id: Uuid) -> Result<Progress, Failure> {
 /// The replay, unless it is done: it may have ended elsewhere meanwhile.
 fn unfinished(replay: Progress) -> Result<Progress, Failure> {
     match replay.state {
-        ReplayState::Done => Err(Failure::Usage(format!(
-            "replay {} is done already: it has sent {}",
+        OperationState::Done => Err(Failure::Usage(format!(
+            "{} {} is done already: it has dealt with {}",
+            replay.kind,
             replay.id,
             count(replay.replayed, "message")
         ))),

@@ -26,7 +26,7 @@ async fn runner(system: &mut System, replay: &str, copies: usize) -> Result<usiz
             let log = system.process(Program::Archive, copy)?.output();
             if log
                 .lines()
-                .any(|line| line.contains("running a replay") && line.contains(replay))
+                .any(|line| line.contains("running an operation") && line.contains(replay))
             {
                 found = Some(copy);
             }
@@ -182,6 +182,38 @@ async fn an_archive_that_is_killed_is_followed_by_another_and_every_letter_is_se
 }
 
 #[tokio::test]
+async fn letters_are_discarded_and_restored_in_bulk_by_the_archive() -> Result<()> {
+    const LETTERS: usize = 700;
+    let receiver = Receiver::start().await?;
+    let (mut system, accepted) = dead(System::builder(), &receiver, LETTERS).await?;
+    let steps = [
+        ("discard", "discarded", &["--why", "a test of ours"][..]),
+        ("restore", "restored", &[]),
+    ];
+    for (command, done, more) in steps {
+        let command = ["dead", command, "--all", "--yes", "--json"];
+        let made = system.longshore(&[&command[..], more].concat()).await?;
+        let made = made.json()?;
+        ensure!(made[done] == LETTERS, "{made}");
+        let id = made["replay"].as_str().context("an operation")?;
+        runner(&mut system, id, 1).await?;
+        let shown = system.longshore(&["replay", "show", id, "--json"]).await?;
+        let shown = shown.json()?;
+        ensure!(
+            shown["kind"] == command[1] && shown["state"] == "done",
+            "{shown}"
+        );
+    }
+    let replay = ["dead", "replay", "--all", "--yes", "--json"];
+    let replayed = system.longshore(&replay).await?.json()?;
+    ensure!(replayed["replayed"] == LETTERS, "{replayed}");
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    none_twice(&receiver.successes(), LETTERS)?;
+    system.finish().await
+}
+
+#[tokio::test]
 async fn ctrl_c_ends_the_watching_and_not_the_replay() -> Result<()> {
     const LETTERS: usize = 200;
     let receiver = Receiver::start().await?;
@@ -256,7 +288,7 @@ async fn what_runs_here_is_taken_over_by_a_worker_when_it_is_killed() -> Result<
         .await
         .with_context(|| here.output())?;
     let log = system.process(Program::Archive, 0)?.output();
-    ensure!(!log.contains("running a replay"), "two run it: {log}");
+    ensure!(!log.contains("running an operation"), "two run it: {log}");
     here.kill().await?;
     ensure!(marked(&ledger).await? < LETTERS, "it was over before");
     await_marked(&ledger, LETTERS).await?;

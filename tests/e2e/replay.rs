@@ -190,6 +190,11 @@ async fn a_replay_is_paused_resumed_and_stopped_from_another_terminal() -> Resul
         .await?;
     let rest = resumed.json()?;
     ensure!(rest["replayed"] == LETTERS - paused, "{rest}");
+    let list = system
+        .longshore(&["replay", "list", "--json"])
+        .await?
+        .json()?;
+    ensure!(list["items"][0]["rate"] == 500, "{list}");
     system.finish().await
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::config::Config;
-use common::store::{ReplayReport, ReplayState, Store};
+use common::store::{OperationReport, OperationState, Store};
 use common::topology::{Names, Topology};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -128,7 +128,7 @@ impl Operations {
         for replay in self
             .store
             .operations()
-            .running_replays(MAX_LOOKED_AT)
+            .running_operations(MAX_LOOKED_AT)
             .await?
         {
             let is_ours = self.in_hand().contains(&replay);
@@ -150,9 +150,11 @@ impl Operations {
         match AssertUnwindSafe(self.replay(replay)).catch_unwind().await {
             Ok(Ok(None)) => {}
             Ok(Ok(Some(outcome))) => tell(&outcome),
-            Ok(Err(failure)) => tracing::warn!(%replay, error = %failure, "an operation failed"),
+            Ok(Err(failure)) => {
+                tracing::warn!(operation = %replay, error = %failure, "an operation failed");
+            }
             Err(_) => {
-                tracing::error!(%replay, "an operation is stopped: it panicked");
+                tracing::error!(operation = %replay, "an operation is stopped: it panicked");
                 self.give_up(replay).await;
             }
         }
@@ -176,17 +178,19 @@ impl Operations {
 
     /// Stops an operation that panicked.
     async fn give_up(&self, replay: Uuid) {
-        let report = ReplayReport {
+        let report = OperationReport {
             why_stopped: Some("it failed in a way that is a bug in the worker".to_owned()),
-            ..ReplayReport::default()
+            ..OperationReport::default()
         };
         let operations = self.store.operations();
         let given_up = async {
-            operations.report_replay(replay, &report).await?;
-            operations.end_replay(replay, ReplayState::Stopped).await
+            operations.report_operation(replay, &report).await?;
+            operations
+                .end_operation(replay, OperationState::Stopped)
+                .await
         };
         if let Err(error) = given_up.await {
-            tracing::warn!(%replay, %error, "an operation that panicked is not stopped");
+            tracing::warn!(operation = %replay, %error, "an operation that panicked is not stopped");
         }
     }
 
@@ -195,13 +199,15 @@ impl Operations {
     }
 }
 
-/// Logs how the run of a replay ended.
+/// Logs how the run of an operation ended.
 fn tell(outcome: &Outcome) {
-    let (replay, sent) = (outcome.replay, outcome.replayed);
+    let (operation, kind, sent) = (outcome.replay, outcome.kind, outcome.replayed);
     let left_open = outcome.left_open_count;
     match &outcome.why_stopped {
-        Some(why) => tracing::info!(%replay, sent, left_open, why, "a replay ends here"),
-        None => tracing::info!(%replay, sent, left_open, "a replay is done"),
+        Some(why) => {
+            tracing::info!(%operation, %kind, sent, left_open, why, "an operation ends here");
+        }
+        None => tracing::info!(%operation, %kind, sent, left_open, "an operation is done"),
     }
 }
 

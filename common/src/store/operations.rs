@@ -1,56 +1,62 @@
-//! Starting, steering and watching operations: replays of dead letters and of the history.
+//! Starting, steering and watching operations: replays, and discards and restores in bulk.
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Progress, Replay, ReplayOutcome, ReplayPage, ReplayState, Runs, StoreError};
+use super::{Operation, OperationPage, OperationState, Progress, ReplayOutcome, Runs, StoreError};
 
 /// Operations, for operators. Each is a row that holds its order and its progress.
 #[async_trait]
 pub trait Operations: Runs {
-    /// Begins a replay: a row of its own, handed over to the workers. A program that wants to run it takes its
+    /// Begins an operation: a row of its own, handed over to the workers. A program that wants to run it takes its
     /// lease before that.
     ///
     /// # Errors
-    /// The replay could not be written down.
-    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError>;
+    /// The operation could not be written down.
+    async fn begin_operation(&self, operation: &Operation) -> Result<(), StoreError>;
 
-    /// Hands over to the workers a replay that a program of before began to run itself.
+    /// Hands over to the workers an operation that a program of before began to run itself.
     ///
     /// # Errors
-    /// The replay stands as before.
-    async fn hand_over_replay(&self, id: Uuid) -> Result<(), StoreError>;
+    /// The operation stands as before.
+    async fn hand_over_operation(&self, id: Uuid) -> Result<(), StoreError>;
 
-    /// A replay as it stands.
+    /// Sets the maximum rate of an operation, in messages a second. A run goes by the rate that it began with.
+    ///
+    /// # Errors
+    /// The operation stands as before.
+    async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError>;
+
+    /// An operation as it stands.
     ///
     /// # Errors
     /// The database cannot say.
-    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError>;
+    async fn operation(&self, id: Uuid) -> Result<Option<Progress>, StoreError>;
 
-    /// One page of replays, newest first.
+    /// One page of operations, newest first.
     ///
     /// # Errors
     /// The database cannot say.
-    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError>;
+    async fn operations_page(&self, page: OperationPage) -> Result<Vec<Progress>, StoreError>;
 
     /// Lets a stopped replay of the history run again, and hands it over to the workers. It keeps its beginning,
     /// and goes on behind its position.
     ///
     /// # Errors
-    /// The replay stands as before.
-    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError>;
+    /// The operation stands as before.
+    async fn reopen_operation(&self, id: Uuid) -> Result<(), StoreError>;
 
-    /// Pauses a running replay, lets a paused one run again, or stops either, and returns its new state; `None` if
-    /// there is no such replay. An ended replay stays ended. A stopped replay gives back the letters it had
-    /// claimed, as [`Runs::end_replay`].
+    /// Pauses a running operation, lets a paused one run again, or stops either, and returns its new state; `None`
+    /// if there is no such operation. An ended one stays ended. A stopped replay gives back the letters it had
+    /// claimed, as [`Runs::end_operation`].
     ///
     /// # Errors
-    /// The replay stands as before.
-    async fn steer_replay(
+    /// The operation stands as before.
+    async fn steer_operation(
         &self,
         id: Uuid,
-        to: ReplayState,
-    ) -> Result<Option<ReplayState>, StoreError>;
+        to: OperationState,
+    ) -> Result<Option<OperationState>, StoreError>;
 
     /// The outcome of all letters or events that a replay has sent. It looks at every letter of the replay: some
     /// microseconds for each.

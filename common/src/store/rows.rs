@@ -2,7 +2,7 @@
 //! `tables`.
 
 mod dead;
-mod replays;
+mod operations;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,9 @@ pub use dead::{
     AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadStory,
     DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
-pub use replays::{
-    HistorySlice, LeftOpen, Progress, Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
+pub use operations::{
+    HistorySlice, LeftOpen, Operation, OperationKind, OperationPage, OperationReport,
+    OperationState, Progress, ReplayOutcome,
 };
 
 /// An event to be stored, with the deliveries that are due because of it.

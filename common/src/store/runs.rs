@@ -1,19 +1,19 @@
-//! Running operations: claims, marks and counts of a replay.
+//! Running operations: claims, marks and counts.
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{DeadLetter, ReplayReport, ReplayState, StoreError};
+use super::{DeadLetter, OperationReport, OperationState, StoreError};
 
 /// Operations, for the worker that runs them.
 #[async_trait]
 pub trait Runs: Send + Sync {
-    /// Up to `most` replays that run and are handed over, the oldest first. Their leases tell which of them are
+    /// Up to `most` operations that run and are handed over, the oldest first. Their leases tell which of them are
     /// run at the moment.
     ///
     /// # Errors
     /// The database cannot say.
-    async fn running_replays(&self, most: u32) -> Result<Vec<Uuid>, StoreError>;
+    async fn running_operations(&self, most: u32) -> Result<Vec<Uuid>, StoreError>;
 
     /// Claims up to `most` open dead letters that match the replay's filter, for this replay alone. Writes down
     /// their deliveries of the next generation as due. Superseded letters are not claimed, but marked. A replay
@@ -54,18 +54,18 @@ pub trait Runs: Send + Sync {
         id: Uuid,
         sent: u64,
         position: u64,
-        report: &ReplayReport,
+        report: &OperationReport,
     ) -> Result<(), StoreError>;
 
-    /// Replaces the report of the replay.
+    /// Replaces the report of an operation.
     ///
     /// # Errors
     /// The report from before stays.
-    async fn report_replay(&self, id: Uuid, report: &ReplayReport) -> Result<(), StoreError>;
+    async fn report_operation(&self, id: Uuid, report: &OperationReport) -> Result<(), StoreError>;
 
-    /// Ends a replay; letters that it had claimed and not marked are open again.
+    /// Ends an operation; letters that it had claimed and not marked are open again.
     ///
     /// # Errors
-    /// The replay still stands as running.
-    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError>;
+    /// The operation still stands as running.
+    async fn end_operation(&self, id: Uuid, state: OperationState) -> Result<(), StoreError>;
 }

@@ -7,7 +7,7 @@ pub(super) mod events;
 pub(super) mod groups;
 pub(super) mod letters;
 mod messages;
+pub(super) mod operations;
 pub(super) mod rejections;
-pub(super) mod replays;
 pub(super) mod text;
 pub(super) mod watching;

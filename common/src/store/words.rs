@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::rows::{DeadState, DeliveryState, ReplayState, Standing};
+use super::rows::{DeadState, DeliveryState, OperationKind, OperationState, Standing};
 use crate::reason::UnknownReason;
 
 /// No state has this name.
@@ -73,7 +73,12 @@ words!(DeadState {
     Discarded = "discarded",
     Superseded = "superseded"
 });
-words!(ReplayState {
+words!(OperationKind {
+    Replay = "replay",
+    Discard = "discard",
+    Restore = "restore"
+});
+words!(OperationState {
     Running = "running",
     Paused = "paused",
     Done = "done",
@@ -110,7 +115,8 @@ mod tests {
     fn words_are_those_of_the_json_form() {
         agree(DeliveryState::ALL);
         agree(DeadState::ALL);
-        agree(ReplayState::ALL);
+        agree(OperationKind::ALL);
+        agree(OperationState::ALL);
         agree(Standing::ALL);
     }
 

@@ -6,7 +6,8 @@ use common::event::EventId;
 use common::fingerprint::fingerprint;
 use common::reason::{Cause, ReasonCode};
 use common::store::{
-    DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadSummary, Moment, ReplayState, Store,
+    DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadSummary, Moment, OperationState,
+    Store,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -263,7 +264,7 @@ pub async fn a_group_is_found_by_its_fingerprint(Stores { store, .. }: Stores) {
         .await;
     }
     let one = replay(answered.clone());
-    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().begin_operation(&one).await.unwrap();
     let claimed = store.operations().claim_dead(one.id, 1000).await.unwrap();
     assert_eq!(claimed.len(), 60);
     assert!(
@@ -371,7 +372,7 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
         destination: Some("crm".to_owned()),
         ..all.clone()
     });
-    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().begin_operation(&one).await.unwrap();
     let claimed = store.operations().claim_dead(one.id, 50).await.unwrap();
     let ids: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
     stats_equal_a_recount(store, &all).await;
@@ -383,7 +384,7 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
     stats_equal_a_recount(store, &all).await;
     store
         .operations()
-        .end_replay(one.id, ReplayState::Stopped)
+        .end_operation(one.id, OperationState::Stopped)
         .await
         .unwrap();
     store
@@ -392,6 +393,7 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
                 destination: Some("mail".to_owned()),
                 ..all.clone()
             }),
+            None,
             30,
         )
         .await
@@ -403,7 +405,7 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
         };
         stats_equal_a_recount(store, &filter).await;
     }
-    store.restore_dead(&all, 10).await.unwrap();
+    store.restore_dead(&all, None, 10).await.unwrap();
     stats_equal_a_recount(store, &all).await;
     let future = OffsetDateTime::now_utc() + time::Duration::hours(1);
     assert_eq!(store.purge_dead(future, 15).await.unwrap(), 15);
@@ -451,7 +453,7 @@ pub async fn a_story_tells_all_that_is_known(Stores { store, .. }: Stores) {
     first.error = "answered 503 to attempt 2".to_owned();
     store.keep_dead(std::slice::from_ref(&first)).await.unwrap();
     let one = replay(DeadFilter::default());
-    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().begin_operation(&one).await.unwrap();
     store.operations().claim_dead(one.id, 10).await.unwrap();
     store
         .operations()

@@ -69,7 +69,7 @@ pub async fn an_edit_keeps_the_original(Stores { store, .. }: Stores) {
     assert!(story.edits.is_sorted_by_key(|edit| edit.at));
     // The replay claims the edited message.
     let one = replay(DeadFilter::default());
-    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().begin_operation(&one).await.unwrap();
     let claimed = store.operations().claim_dead(one.id, 1).await.unwrap();
     assert_eq!(claimed[0].message, second.after.message);
 }
@@ -131,7 +131,7 @@ pub async fn only_open_letters_are_edited(Stores { store, .. }: Stores) {
         .await
         .unwrap();
     let one = replay(DeadFilter::default());
-    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().begin_operation(&one).await.unwrap();
     store.operations().claim_dead(one.id, 1).await.unwrap();
     let not_open = |state| Edited::NotOpen(state);
     assert_eq!(
@@ -179,10 +179,10 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
         ..DeadFilter::default()
     };
     let discard = discard(all.clone());
-    assert_eq!(store.discard_dead(&discard, 1).await.unwrap(), 1);
+    assert_eq!(store.discard_dead(&discard, None, 1).await.unwrap(), 1);
     assert_eq!(state(store, letters[1].id).await, Some(DeadState::Open));
-    assert_eq!(store.discard_dead(&discard, 2).await.unwrap(), 1);
-    assert_eq!(store.discard_dead(&discard, 2).await.unwrap(), 0);
+    assert_eq!(store.discard_dead(&discard, None, 2).await.unwrap(), 1);
+    assert_eq!(store.discard_dead(&discard, None, 2).await.unwrap(), 0);
     let keys: Vec<_> = events.iter().map(|event| key(event.id, "crm", 0)).collect();
     let (gone, made) = (
         Some(DeliveryState::Discarded),
@@ -199,26 +199,38 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     );
     // A replay leaves them alone.
     let one = replay(DeadFilter::default());
-    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().begin_operation(&one).await.unwrap();
+    let nothing = store.discard_dead(&discard, Some(one.id), 2).await;
+    assert_eq!(nothing.unwrap(), 0);
     assert_eq!(store.operations().claim_dead(one.id, 10).await.unwrap(), []);
 
     let first = DeadFilter {
         ids: Some(vec![letters[0].id]),
         ..DeadFilter::default()
     };
-    assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 1);
-    assert_eq!(store.restore_dead(&first, 10).await.unwrap(), 0);
+    let by_one = store.restore_dead(&first, Some(one.id), 10).await;
+    assert_eq!(by_one.unwrap(), 1);
+    assert_eq!(store.restore_dead(&first, None, 10).await.unwrap(), 0);
+    // The row of the operation counts what was changed for it.
+    let known = store.operations().operation(one.id).await.unwrap().unwrap();
+    assert_eq!(known.replayed, 1);
     let states = states_of(store, &keys[..2]).await;
     assert_eq!(states, [Some(DeliveryState::Dead), gone]);
     let story = store.dead_story(letters[0].id).await.unwrap().unwrap();
     assert_eq!(story.letter.state, DeadState::Open);
     assert_eq!(story.discarded, None);
     assert_eq!(
-        store.restore_dead(&DeadFilter::default(), 1).await.unwrap(),
+        store
+            .restore_dead(&DeadFilter::default(), None, 1)
+            .await
+            .unwrap(),
         1
     );
     assert_eq!(
-        store.restore_dead(&DeadFilter::default(), 5).await.unwrap(),
+        store
+            .restore_dead(&DeadFilter::default(), None, 5)
+            .await
+            .unwrap(),
         0
     );
     assert_eq!(state_of(store, &keys[2]).await, made);
@@ -232,7 +244,7 @@ pub async fn an_early_letter_is_discarded_alone(Stores { store, .. }: Stores) {
     early.destination = Some("crm".to_owned());
     store.keep_dead(std::slice::from_ref(&early)).await.unwrap();
     let all = discard(DeadFilter::default());
-    assert_eq!(store.discard_dead(&all, 10).await.unwrap(), 1);
+    assert_eq!(store.discard_dead(&all, None, 10).await.unwrap(), 1);
     let due = state_of(&*store, &key(event.id, "crm", 0)).await;
     assert_eq!(due, Some(DeliveryState::Due));
 }
@@ -251,9 +263,12 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
         ids: Some(letters[range].iter().map(|letter| letter.id).collect()),
         ..DeadFilter::default()
     };
-    store.discard_dead(&discard(some(0..3)), 10).await.unwrap();
+    store
+        .discard_dead(&discard(some(0..3)), None, 10)
+        .await
+        .unwrap();
     let one = replay(some(3..7));
-    store.operations().begin_replay(&one).await.unwrap();
+    store.operations().begin_operation(&one).await.unwrap();
     store.operations().claim_dead(one.id, 10).await.unwrap();
     let sent = [letters[3].id, letters[4].id];
     store
@@ -276,8 +291,11 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
     expected.sort();
     assert_eq!(left, expected, "what is open or being replayed stays");
     // A restored letter is judged by its next outcome.
-    store.discard_dead(&discard(some(7..8)), 10).await.unwrap();
-    store.restore_dead(&some(7..8), 10).await.unwrap();
+    store
+        .discard_dead(&discard(some(7..8)), None, 10)
+        .await
+        .unwrap();
+    store.restore_dead(&some(7..8), None, 10).await.unwrap();
     assert_eq!(store.purge_dead(after, 10).await.unwrap(), 0);
     // The record of sent letters outlives the letters.
     let outcome = store.operations().replay_outcome(one.id).await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use common::event::EventId;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, DeliveryState, Replay, ReplayState, Standing, Store,
+    DeadFilter, DeadLetter, DeadState, DeliveryState, Operation, OperationState, Standing, Store,
     StoreError,
 };
 use uuid::Uuid;
@@ -16,9 +16,9 @@ fn ids(letters: &[DeadLetter]) -> Vec<Uuid> {
     letters.iter().map(|letter| letter.id).collect()
 }
 
-async fn begun(store: &dyn Store, filter: DeadFilter) -> Replay {
+async fn begun(store: &dyn Store, filter: DeadFilter) -> Operation {
     let replay = replay(filter);
-    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().begin_operation(&replay).await.unwrap();
     replay
 }
 
@@ -151,8 +151,8 @@ pub async fn only_what_is_marked_is_counted_and_once(Stores { store, other }: St
     store.keep_dead(&letters).await.unwrap();
     let mut begun = replay(DeadFilter::default());
     begun.to_queue = Some("longshore.store".to_owned());
-    store.operations().begin_replay(&begun).await.unwrap();
-    store.operations().begin_replay(&begun).await.unwrap();
+    store.operations().begin_operation(&begun).await.unwrap();
+    store.operations().begin_operation(&begun).await.unwrap();
     store.operations().claim_dead(begun.id, 2).await.unwrap();
     let first_two = ids(&letters[..2]);
     store
@@ -167,9 +167,14 @@ pub async fn only_what_is_marked_is_counted_and_once(Stores { store, other }: St
         .mark_replayed(begun.id, &more)
         .await
         .unwrap();
-    let progress = other.operations().replay(begun.id).await.unwrap().unwrap();
+    let progress = other
+        .operations()
+        .operation(begun.id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(progress.replayed, 2);
-    assert_eq!(progress.state, ReplayState::Running);
+    assert_eq!(progress.state, OperationState::Running);
     assert_eq!(progress.filter, begun.filter);
     assert_eq!(progress.to_queue, begun.to_queue);
     assert_eq!(progress.who, begun.who);
@@ -177,7 +182,10 @@ pub async fn only_what_is_marked_is_counted_and_once(Stores { store, other }: St
     assert_eq!(progress.ended_at, None);
     let left = store.dead_letter(letters[2].id).await.unwrap().unwrap();
     assert_eq!(left.state, DeadState::Open);
-    assert_eq!(store.operations().replay(Uuid::nil()).await.unwrap(), None);
+    assert_eq!(
+        store.operations().operation(Uuid::nil()).await.unwrap(),
+        None
+    );
 }
 
 pub async fn a_killed_replay_goes_on_where_it_was(Stores { store, other }: Stores) {
@@ -241,21 +249,21 @@ pub async fn the_end_of_a_replay_opens_what_it_had_claimed(Stores { store, .. }:
         .unwrap();
     let end = store
         .operations()
-        .end_replay(one.id, ReplayState::Running)
+        .end_operation(one.id, OperationState::Running)
         .await;
     assert!(matches!(end, Err(StoreError::Fault(_))), "{end:?}");
     store
         .operations()
-        .end_replay(one.id, ReplayState::Stopped)
+        .end_operation(one.id, OperationState::Stopped)
         .await
         .unwrap();
     store
         .operations()
-        .end_replay(one.id, ReplayState::Done)
+        .end_operation(one.id, OperationState::Done)
         .await
         .unwrap();
-    let progress = store.operations().replay(one.id).await.unwrap().unwrap();
-    assert_eq!(progress.state, ReplayState::Stopped);
+    let progress = store.operations().operation(one.id).await.unwrap().unwrap();
+    assert_eq!(progress.state, OperationState::Stopped);
     assert!(progress.ended_at.is_some());
     assert_eq!(count(&*store, DeadState::Replayed).await, 1);
     assert_eq!(count(&*store, DeadState::Open).await, 2);
@@ -283,7 +291,11 @@ pub async fn a_replay_to_elsewhere_makes_nothing_due(Stores { store, .. }: Store
         .unwrap();
     let mut elsewhere = replay(DeadFilter::default());
     elsewhere.to_queue = Some("longshore.store".to_owned());
-    store.operations().begin_replay(&elsewhere).await.unwrap();
+    store
+        .operations()
+        .begin_operation(&elsewhere)
+        .await
+        .unwrap();
     let claimed = store
         .operations()
         .claim_dead(elsewhere.id, 10)
@@ -307,7 +319,7 @@ pub async fn a_replay_that_does_not_run_claims_nothing(Stores { store, .. }: Sto
     let ended = begun(&*store, DeadFilter::default()).await;
     store
         .operations()
-        .end_replay(ended.id, ReplayState::Done)
+        .end_operation(ended.id, OperationState::Done)
         .await
         .unwrap();
     assert_eq!(

@@ -7,7 +7,7 @@ use common::outcome::FieldError;
 use common::reason::ReasonCode;
 use common::store::{
     Attempt, DeadFilter, DeadLetter, DeadState, DeliveryKey, DeliveryRecord, DeliveryState,
-    Details, NewEvent, NewRejection, Replay, Store,
+    Details, NewEvent, NewRejection, Operation, OperationKind, Store,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -163,9 +163,10 @@ pub fn rejection(event: EventId, reason: ReasonCode, seconds: i64) -> NewRejecti
 }
 
 /// A replay of the letters that match.
-pub fn replay(filter: DeadFilter) -> Replay {
-    Replay {
+pub fn replay(filter: DeadFilter) -> Operation {
+    Operation {
         id: Uuid::now_v7(),
+        kind: OperationKind::Replay,
         filter,
         to_queue: None,
         who: "ada".to_owned(),

@@ -107,7 +107,7 @@ pub async fn a_replay_makes_a_dead_event_go_on(Stores { store, .. }: Stores) {
     store.keep_dead(&[letter(event.id, 0, 10)]).await.unwrap();
     assert_eq!(status_of(&*store, event.id).await.status, Standing::Dead);
     let replay = replay(DeadFilter::default());
-    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().begin_operation(&replay).await.unwrap();
     let claimed = store.operations().claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(
         status_of(&*store, event.id).await.status,
@@ -202,7 +202,7 @@ pub async fn an_event_that_died_before_it_was_stored_is_dead_until_it_is_replaye
         Some(letter.id)
     );
     let replay = replay(DeadFilter::default());
-    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().begin_operation(&replay).await.unwrap();
     store.operations().claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(status_of(&*store, id).await.status, Standing::Delivering);
     store

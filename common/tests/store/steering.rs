@@ -3,16 +3,16 @@
 use common::event::EventId;
 use common::reason::ReasonCode;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, HistorySlice, LeftOpen, Moment, Replay, ReplayOutcome,
-    ReplayPage, ReplayReport, ReplayState, Store, StoreError,
+    DeadFilter, DeadLetter, DeadState, HistorySlice, LeftOpen, Moment, Operation, OperationPage,
+    OperationReport, OperationState, ReplayOutcome, Store, StoreError,
 };
 use uuid::Uuid;
 
 use crate::engine::Stores;
 use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
 
-async fn begun(store: &dyn Store, replay: Replay) -> Uuid {
-    store.operations().begin_replay(&replay).await.unwrap();
+async fn begun(store: &dyn Store, replay: Operation) -> Uuid {
+    store.operations().begin_operation(&replay).await.unwrap();
     replay.id
 }
 
@@ -32,7 +32,7 @@ async fn send_all(store: &dyn Store, id: Uuid) -> usize {
 }
 
 pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores) {
-    let full = Replay {
+    let full = Operation {
         to_queue: Some("longshore.integrate.crm".to_owned()),
         rate: Some(500),
         stop_when: Some(20),
@@ -45,7 +45,12 @@ pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores
         ..replay(DeadFilter::default())
     };
     begun(&*store, full.clone()).await;
-    let found = other.operations().replay(full.id).await.unwrap().unwrap();
+    let found = other
+        .operations()
+        .operation(full.id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(found.rate, full.rate);
     assert_eq!(found.stop_when, full.stop_when);
     assert_eq!(found.slice, full.slice);
@@ -60,7 +65,13 @@ pub async fn a_replay_comes_back_as_it_was_begun(Stores { store, other }: Stores
     };
     let id = begun(&*store, replay(filter.clone())).await;
     assert_eq!(
-        store.operations().replay(id).await.unwrap().unwrap().filter,
+        store
+            .operations()
+            .operation(id)
+            .await
+            .unwrap()
+            .unwrap()
+            .filter,
         filter
     );
 }
@@ -75,7 +86,7 @@ pub async fn replays_are_listed_page_by_page(Stores { store, .. }: Stores) {
     loop {
         let found = store
             .operations()
-            .replays(ReplayPage { after, limit: 2 })
+            .operations_page(OperationPage { after, limit: 2 })
             .await
             .unwrap();
         assert!(found.len() <= 2);
@@ -91,9 +102,15 @@ pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores)
     let letters = kept(&*store, 4).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
     let first = store.operations().claim_dead(id, 2).await.unwrap();
-    let steer = async |to| other.operations().steer_replay(id, to).await.unwrap();
-    assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
-    assert_eq!(steer(ReplayState::Paused).await, Some(ReplayState::Paused));
+    let steer = async |to| other.operations().steer_operation(id, to).await.unwrap();
+    assert_eq!(
+        steer(OperationState::Paused).await,
+        Some(OperationState::Paused)
+    );
+    assert_eq!(
+        steer(OperationState::Paused).await,
+        Some(OperationState::Paused)
+    );
     assert_eq!(store.operations().claim_dead(id, 2).await.unwrap(), []);
     assert_eq!(
         store.operations().claimed_dead(id, None, 2).await.unwrap(),
@@ -105,24 +122,27 @@ pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores)
         .mark_replayed(id, &[first[0].id, first[1].id])
         .await
         .unwrap();
-    let progress = store.operations().replay(id).await.unwrap().unwrap();
+    let progress = store.operations().operation(id).await.unwrap().unwrap();
     assert_eq!(
         (progress.state, progress.replayed),
-        (ReplayState::Paused, 2)
+        (OperationState::Paused, 2)
     );
     assert_eq!(progress.ended_at, None);
     assert_eq!(
-        steer(ReplayState::Running).await,
-        Some(ReplayState::Running)
+        steer(OperationState::Running).await,
+        Some(OperationState::Running)
     );
     let rest = store.operations().claim_dead(id, 9).await.unwrap();
     let ids: Vec<Uuid> = rest.iter().map(|letter| letter.id).collect();
     assert_eq!(ids, [letters[2].id, letters[3].id]);
-    let done = store.operations().steer_replay(id, ReplayState::Done).await;
+    let done = store
+        .operations()
+        .steer_operation(id, OperationState::Done)
+        .await;
     assert!(matches!(done, Err(StoreError::Fault(_))), "{done:?}");
     let nobodys = store
         .operations()
-        .steer_replay(Uuid::nil(), ReplayState::Paused)
+        .steer_operation(Uuid::nil(), OperationState::Paused)
         .await;
     assert_eq!(nobodys, Ok(None));
 }
@@ -133,19 +153,28 @@ pub async fn a_paused_replay_can_end(Stores { store, .. }: Stores) {
     store.operations().claim_dead(id, 1).await.unwrap();
     store
         .operations()
-        .steer_replay(id, ReplayState::Paused)
+        .steer_operation(id, OperationState::Paused)
         .await
         .unwrap();
     store
         .operations()
-        .end_replay(id, ReplayState::Stopped)
+        .end_operation(id, OperationState::Stopped)
         .await
         .unwrap();
     let found = store.dead_letter(letters[0].id).await.unwrap().unwrap();
     assert_eq!(found.state, DeadState::Open);
-    let state = store.operations().replay(id).await.unwrap().unwrap().state;
-    assert_eq!(state, ReplayState::Stopped);
-    let pause = store.operations().end_replay(id, ReplayState::Paused).await;
+    let state = store
+        .operations()
+        .operation(id)
+        .await
+        .unwrap()
+        .unwrap()
+        .state;
+    assert_eq!(state, OperationState::Stopped);
+    let pause = store
+        .operations()
+        .end_operation(id, OperationState::Paused)
+        .await;
     assert!(matches!(pause, Err(StoreError::Fault(_))), "{pause:?}");
 }
 
@@ -155,10 +184,10 @@ pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, ot
     store.operations().claim_dead(id, 3).await.unwrap();
     let stopped = other
         .operations()
-        .steer_replay(id, ReplayState::Stopped)
+        .steer_operation(id, OperationState::Stopped)
         .await
         .unwrap();
-    assert_eq!(stopped, Some(ReplayState::Stopped));
+    assert_eq!(stopped, Some(OperationState::Stopped));
     assert_eq!(
         store.operations().claimed_dead(id, None, 3).await.unwrap(),
         []
@@ -166,14 +195,14 @@ pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, ot
     // The replay cannot be raised from the dead.
     let again = other
         .operations()
-        .steer_replay(id, ReplayState::Running)
+        .steer_operation(id, OperationState::Running)
         .await
         .unwrap();
-    assert_eq!(again, Some(ReplayState::Stopped));
+    assert_eq!(again, Some(OperationState::Stopped));
     assert!(
         store
             .operations()
-            .replay(id)
+            .operation(id)
             .await
             .unwrap()
             .unwrap()
@@ -207,7 +236,7 @@ pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, ot
     assert_eq!(
         store
             .operations()
-            .replay(id)
+            .operation(id)
             .await
             .unwrap()
             .unwrap()
@@ -220,26 +249,26 @@ pub async fn what_runs_is_found_by_the_workers(Stores { store, other }: Stores) 
     let letters = kept(&*store, 1).await;
     let stopped = begun(&*store, replay(DeadFilter::default())).await;
     let first = begun(&*store, replay(DeadFilter::default())).await;
-    let second = Replay {
+    let second = Operation {
         resumes: Some(stopped),
         ..replay(DeadFilter::default())
     };
     let second = begun(&*store, second).await;
-    let steer = async |id, to| other.operations().steer_replay(id, to).await.unwrap();
-    steer(stopped, ReplayState::Stopped).await;
-    let running = async |most| other.operations().running_replays(most).await.unwrap();
+    let steer = async |id, to| other.operations().steer_operation(id, to).await.unwrap();
+    steer(stopped, OperationState::Stopped).await;
+    let running = async |most| other.operations().running_operations(most).await.unwrap();
     assert_eq!(running(10).await, [first, second]);
     assert_eq!(running(1).await, [first]);
-    steer(first, ReplayState::Paused).await;
+    steer(first, OperationState::Paused).await;
     assert_eq!(
         running(10).await,
         [second],
         "one that is paused does not run"
     );
-    steer(first, ReplayState::Running).await;
+    steer(first, OperationState::Running).await;
     assert_eq!(running(10).await.len(), 2);
 
-    let report = ReplayReport {
+    let report = OperationReport {
         waiting_for: Some("the broker".to_owned()),
         why_stopped: None,
         left_open_count: 1,
@@ -251,19 +280,22 @@ pub async fn what_runs_is_found_by_the_workers(Stores { store, other }: Stores) 
         skipped: [("repeated".to_owned(), 3)].into(),
     };
     let operations = store.operations();
-    operations.report_replay(second, &report).await.unwrap();
+    operations.report_operation(second, &report).await.unwrap();
     // Handed over once, however often.
-    let known = other.operations().replay(second).await.unwrap().unwrap();
+    let known = other.operations().operation(second).await.unwrap().unwrap();
     assert!(known.handed_over_at.is_some());
-    operations.hand_over_replay(second).await.unwrap();
-    let again = other.operations().replay(second).await.unwrap().unwrap();
+    operations.hand_over_operation(second).await.unwrap();
+    let again = other.operations().operation(second).await.unwrap().unwrap();
     assert_eq!(again.handed_over_at, known.handed_over_at);
     assert_eq!((again.report, again.resumes), (report, Some(stopped)));
+    operations.set_operation_rate(second, 9).await.unwrap();
+    let slower = other.operations().operation(second).await.unwrap().unwrap();
+    assert_eq!(slower.rate, Some(9));
 }
 
 pub async fn a_replay_of_the_history_counts_its_way(Stores { store, .. }: Stores) {
     kept(&*store, 1).await;
-    let history = Replay {
+    let history = Operation {
         slice: Some(HistorySlice {
             from: Moment(at(0)),
             to: Moment(at(10)),
@@ -275,9 +307,9 @@ pub async fn a_replay_of_the_history_counts_its_way(Stores { store, .. }: Stores
     let claim = store.operations().claim_dead(id, 10).await;
     assert!(matches!(claim, Err(StoreError::Fault(_))), "{claim:?}");
     let advance = async |sent, position, skipped| {
-        let report = ReplayReport {
+        let report = OperationReport {
             skipped: [("not_stored".to_owned(), skipped)].into(),
-            ..ReplayReport::default()
+            ..OperationReport::default()
         };
         let advanced = store
             .operations()
@@ -289,7 +321,7 @@ pub async fn a_replay_of_the_history_counts_its_way(Stores { store, .. }: Stores
     advance(100, 250, 7).await;
     advance(40, 120, 8).await;
     advance(30, 300, 2).await;
-    let progress = store.operations().replay(id).await.unwrap().unwrap();
+    let progress = store.operations().operation(id).await.unwrap().unwrap();
     assert_eq!((progress.replayed, progress.position), (130, Some(300)));
     assert_eq!(progress.report.skipped["not_stored"], 2);
     let outcome = store.operations().replay_outcome(id).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::event::EventId;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, DeliveryState, Discard, ReplayState, Standing, Store,
+    DeadFilter, DeadLetter, DeadState, DeliveryState, Discard, OperationState, Standing, Store,
 };
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -29,7 +29,7 @@ async fn states(store: &dyn Store, letters: &[DeadLetter]) -> Vec<DeadState> {
 /// The claims of a new replay of everything, in batches of `most`.
 async fn claim_all(store: &dyn Store, most: u32) -> (Uuid, Vec<Uuid>) {
     let replay = replay(DeadFilter::default());
-    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().begin_operation(&replay).await.unwrap();
     let mut claimed = Vec::new();
     loop {
         let batch = store
@@ -163,7 +163,7 @@ pub async fn what_is_opened_again_too_late_is_superseded(Stores { store, .. }: S
         who: "ada".to_owned(),
         why: "a test".to_owned(),
     };
-    assert_eq!(store.discard_dead(&discard, 1).await.unwrap(), 1);
+    assert_eq!(store.discard_dead(&discard, None, 1).await.unwrap(), 1);
     let (replay, all) = claim_all(store, 10).await;
     assert_eq!(all, [claimed.id]);
     let newer = [letter(one, 1, 20), letter(other, 1, 20)];
@@ -171,11 +171,17 @@ pub async fn what_is_opened_again_too_late_is_superseded(Stores { store, .. }: S
     assert_eq!(state(store, &claimed).await, Replaying);
     store
         .operations()
-        .end_replay(replay, ReplayState::Stopped)
+        .end_operation(replay, OperationState::Stopped)
         .await
         .unwrap();
     assert_eq!(state(store, &claimed).await, Superseded);
-    assert_eq!(store.restore_dead(&only(&discarded), 1).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .restore_dead(&only(&discarded), None, 1)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(state(store, &discarded).await, Superseded);
     assert_eq!(states(store, &newer).await, [Open; 2]);
     // It is settled, and goes when it is old.
@@ -206,7 +212,7 @@ pub async fn generations_at_once_leave_one_open(Stores { store, other }: Stores)
                 let (replay, _) = claim_all(&*store, 7).await;
                 store
                     .operations()
-                    .end_replay(replay, ReplayState::Stopped)
+                    .end_operation(replay, OperationState::Stopped)
                     .await
                     .unwrap();
             }

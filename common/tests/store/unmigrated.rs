@@ -27,7 +27,7 @@ pub async fn every_call_says_what_to_do(store: &dyn Store) {
         store.dead_count(&DeadFilter::default()).await.err(),
         store
             .operations()
-            .begin_replay(&replay(DeadFilter::default()))
+            .begin_operation(&replay(DeadFilter::default()))
             .await
             .err(),
     ];

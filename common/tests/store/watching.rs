@@ -7,7 +7,7 @@ use common::event::{EventId, header};
 use common::reason::ReasonCode;
 use common::store::{
     DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, FactVisitor, NewEvent,
-    NewRejection, RepairKey, Replay, StoredFact, WatchFinding,
+    NewRejection, Operation, RepairKey, StoredFact, WatchFinding,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -110,7 +110,7 @@ pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
         who: "ada".to_owned(),
         why: "a test".to_owned(),
     };
-    store.discard_dead(&discard, 10).await.unwrap();
+    store.discard_dead(&discard, None, 10).await.unwrap();
     let asked = [other, Uuid::now_v7(), one];
     let dead = |dead| Deaths { dead, mended: 0 };
     let watching = store.watching();
@@ -182,11 +182,11 @@ pub async fn what_was_replayed_under_a_new_id_goes_on_under_it(Stores { store, .
             ids: Some(vec![letter.id]),
             ..DeadFilter::default()
         };
-        let replay = Replay {
+        let replay = Operation {
             new_ids,
             ..replay(filter)
         };
-        store.operations().begin_replay(&replay).await.unwrap();
+        store.operations().begin_operation(&replay).await.unwrap();
         assert_eq!(
             store
                 .operations()
@@ -244,7 +244,7 @@ pub async fn what_is_due_is_found_and_what_a_replay_holds_is_not(Stores { store,
 
     // A replay makes it due; until it is sent, that is the replay's business.
     let replay = replay(DeadFilter::default());
-    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().begin_operation(&replay).await.unwrap();
     let claimed = store.operations().claim_dead(replay.id, 10).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let due = watching.due_deliveries(before, after, 10).await.unwrap();
@@ -322,7 +322,7 @@ pub async fn letters_that_are_no_events_are_counted_once_they_are_sent_again(
         ids: Some(letters[..2].iter().map(|letter| letter.id).collect()),
         ..DeadFilter::default()
     });
-    store.operations().begin_replay(&replay).await.unwrap();
+    store.operations().begin_operation(&replay).await.unwrap();
     let claimed = store.operations().claim_dead(replay.id, 10).await.unwrap();
     let claimed: Vec<Uuid> = claimed.iter().map(|letter| letter.id).collect();
     assert_eq!(claimed.len(), 2);

@@ -7,8 +7,8 @@ mod watch;
 use clap::{Args, Subcommand};
 use common::bootstrap::Failure;
 use common::store::{
-    DeadFilter, DeadState, Moment, Progress, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
-    Store,
+    DeadFilter, DeadState, Moment, OperationKind, OperationPage, OperationReport, OperationState,
+    Progress, ReplayOutcome, Store,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -21,10 +21,10 @@ use operate::page::Cursor;
 use operate::words::{count, moment};
 use send::{SendArgs, Work, send};
 
-/// What to do with replays, of dead letters and of the history alike.
+/// What to do with replays, of dead letters and of the history alike, and with discards and restores in bulk.
 #[derive(Debug, Subcommand)]
 pub enum ReplayCommand {
-    /// List replays, newest first
+    /// List replays, and discards and restores in bulk, newest first
     List(ListArgs),
     /// Show one replay: what it sends, who began it and why, how far it is, and what became of it
     Show {
@@ -76,7 +76,8 @@ pub struct ListArgs {
 struct Shown {
     #[serde(flatten)]
     progress: Progress,
-    outcome: ReplayOutcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<ReplayOutcome>,
 }
 
 pub(crate) async fn run(app: &App, command: ReplayCommand) -> Result<(), Failure> {
@@ -86,19 +87,19 @@ pub(crate) async fn run(app: &App, command: ReplayCommand) -> Result<(), Failure
         ReplayCommand::Show { id } => show(app, store.as_ref(), id).await,
         ReplayCommand::Watch { id } => look_at(app, store.as_ref(), id).await,
         ReplayCommand::Resume { id, send } => resume(app, store.as_ref(), id, &send).await,
-        ReplayCommand::Pause { id } => steer(app, store.as_ref(), id, ReplayState::Paused).await,
-        ReplayCommand::Stop { id } => steer(app, store.as_ref(), id, ReplayState::Stopped).await,
+        ReplayCommand::Pause { id } => steer(app, store.as_ref(), id, OperationState::Paused).await,
+        ReplayCommand::Stop { id } => steer(app, store.as_ref(), id, OperationState::Stopped).await,
     };
     store.close().await;
     done
 }
 
 async fn list(app: &App, store: &dyn Store, args: &ListArgs) -> Result<(), Failure> {
-    let page = ReplayPage {
+    let page = OperationPage {
         after: args.after.map(|cursor| (cursor.at, cursor.id)),
         limit: args.limit,
     };
-    let items = store.operations().replays(page).await?;
+    let items = store.operations().operations_page(page).await?;
     let full = items.len() == args.limit as usize;
     let last = items.last().filter(|_| full);
     let next = last.map(|last| {
@@ -130,10 +131,13 @@ async fn list(app: &App, store: &dyn Store, args: &ListArgs) -> Result<(), Failu
 }
 
 async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
-    let Some(progress) = store.operations().replay(id).await? else {
+    let Some(progress) = store.operations().operation(id).await? else {
         return Err(unknown(id));
     };
-    let outcome = store.operations().replay_outcome(id).await?;
+    let outcome = match progress.kind {
+        OperationKind::Replay => Some(store.operations().replay_outcome(id).await?),
+        OperationKind::Discard | OperationKind::Restore => None,
+    };
     app.output.show(&Shown { progress, outcome }, |shown| {
         let Shown { progress, outcome } = shown;
         let maybe = |at: Option<Moment>| at.map(|at| moment(at.0)).unwrap_or_default();
@@ -148,10 +152,11 @@ async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
             ("what", what(progress)),
             (
                 "to",
-                progress
-                    .to_queue
-                    .clone()
-                    .unwrap_or_else(|| "the queues they died in".to_owned()),
+                match (progress.kind, &progress.to_queue) {
+                    (_, Some(queue)) => queue.clone(),
+                    (OperationKind::Replay, None) => "the queues they died in".to_owned(),
+                    (OperationKind::Discard | OperationKind::Restore, None) => String::new(),
+                },
             ),
             ("who", progress.who.clone()),
             ("why", progress.why.clone().unwrap_or_default()),
@@ -171,58 +176,64 @@ async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
                     .unwrap_or_default(),
             ),
             ("goes on with", id_text(progress.resumes)),
-            ("sent", progress.replayed.to_string()),
+            (watch::done(progress.kind), progress.replayed.to_string()),
             ("not sent", not_sent(report)),
             ("waits for", report.waiting_for.clone().unwrap_or_default()),
             ("stopped", report.why_stopped.clone().unwrap_or_default()),
-            ("became", became(outcome)),
+            ("became", outcome.as_ref().map(became).unwrap_or_default()),
         ])
     })
 }
 
 /// Watches a replay that runs.
 async fn look_at(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
-    let Some(replay) = store.operations().replay(id).await? else {
+    let Some(replay) = store.operations().operation(id).await? else {
         return Err(unknown(id));
     };
-    let left = left_to_send(store, &replay).await?;
-    watch::watch(app, store, id, replay.replayed, left).await
+    let left = left_to_do(store, &replay).await?;
+    let messages = replay.replayed..replay.replayed + left;
+    watch::watch(app, store, replay.kind, id, messages).await
 }
 
-/// About how many messages a replay still has to send; 0 where that is not known.
-async fn left_to_send(store: &dyn Store, replay: &Progress) -> Result<u64, Failure> {
+/// About how many messages an operation still has to deal with; 0 where that is not known.
+async fn left_to_do(store: &dyn Store, replay: &Progress) -> Result<u64, Failure> {
     if replay.slice.is_some() {
         return Ok(0);
     }
-    let open = DeadFilter {
-        state: Some(DeadState::Open),
+    let state = match replay.kind {
+        OperationKind::Replay | OperationKind::Discard => DeadState::Open,
+        OperationKind::Restore => DeadState::Discarded,
+    };
+    let left = DeadFilter {
+        state: Some(state),
         ..replay.filter.clone()
     };
-    Ok(store.dead_count(&open).await?)
+    Ok(store.dead_count(&left).await?)
 }
 
-/// Goes on with a replay.
+/// Goes on with an operation.
 pub(crate) async fn resume(
     app: &App,
     store: &dyn Store,
     id: Uuid,
     args: &SendArgs,
 ) -> Result<(), Failure> {
-    let Some(replay) = store.operations().replay(id).await? else {
+    let Some(replay) = store.operations().operation(id).await? else {
         return Err(Failure::Usage(format!(
             "expected a replay that `longshore replay list` shows, found none with id {id}"
         )));
     };
     confirm(
-        &format!("go on with replay {id} ({})", replay.state),
-        args.yes,
+        &format!("go on with {} {id} ({})", replay.kind, replay.state),
+        args.run.yes,
     )?;
-    let left = left_to_send(store, &replay).await?;
-    send(app, store, Work::Resume(id), left, args).await
+    let left = left_to_do(store, &replay).await?;
+    let work = Work::Resume(&replay, args.rate);
+    send(app, store, work, left, &args.run).await
 }
 
-async fn steer(app: &App, store: &dyn Store, id: Uuid, to: ReplayState) -> Result<(), Failure> {
-    let Some(state) = store.operations().steer_replay(id, to).await? else {
+async fn steer(app: &App, store: &dyn Store, id: Uuid, to: OperationState) -> Result<(), Failure> {
+    let Some(state) = store.operations().steer_operation(id, to).await? else {
         return Err(unknown(id));
     };
     let document = json!({ "replay": id, "state": state });
@@ -248,7 +259,7 @@ fn id_text(id: Option<Uuid>) -> String {
 }
 
 /// The messages that a replay could not send or has left out, in a few words.
-fn not_sent(report: &ReplayReport) -> String {
+fn not_sent(report: &OperationReport) -> String {
     let mut parts: Vec<String> = Vec::new();
     if report.left_open_count > 0 {
         let letters = count(report.left_open_count, "dead letter");
@@ -259,8 +270,18 @@ fn not_sent(report: &ReplayReport) -> String {
     parts.join(", ")
 }
 
-/// The messages that a replay sends, in a few words.
+/// What an operation does, in a few words.
 fn what(replay: &Progress) -> String {
+    match replay.kind {
+        OperationKind::Replay => messages(replay),
+        kind @ (OperationKind::Discard | OperationKind::Restore) => {
+            format!("{kind} {}", messages(replay))
+        }
+    }
+}
+
+/// The messages of an operation, in a few words.
+fn messages(replay: &Progress) -> String {
     match &replay.slice {
         Some(slice) => format!(
             "history {} to {}{}",

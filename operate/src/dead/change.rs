@@ -2,14 +2,18 @@
 
 use common::bootstrap::Failure;
 use common::event::now;
-use common::store::{DeadFilter, DeadState, Discard, Moment, Store, StoreError};
+use common::store::{
+    DeadFilter, DeadState, Discard, Moment, Operation, OperationKind, Progress, Store, StoreError,
+};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::batches::{BATCH, change_all};
 use crate::words::count;
 
-/// A change of many letters from one state to another. It is counted first, so that somebody can say yes to it.
-#[derive(Debug)]
+/// A change of many letters from one state to another. It is counted first, so that somebody can say yes to it. A few
+/// letters are changed at once; a change of many is an operation that a worker runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Gives open letters up.
     Discard(Discard),
@@ -30,6 +34,54 @@ impl Change {
         }
         let filter = counted_now(filter);
         Ok(Self::Discard(Discard { filter, who, why }))
+    }
+
+    /// The change that an operation makes; `None` where the operation is a replay.
+    pub(crate) fn of(operation: &Progress) -> Option<Self> {
+        let filter = operation.filter.clone();
+        match operation.kind {
+            OperationKind::Replay => None,
+            OperationKind::Discard => Some(Self::Discard(Discard {
+                filter,
+                who: operation.who.clone(),
+                why: operation.why.clone().unwrap_or_default(),
+            })),
+            OperationKind::Restore => Some(Self::Restore(filter)),
+        }
+    }
+
+    /// Its kind as an operation.
+    pub fn kind(&self) -> OperationKind {
+        match self {
+            Self::Discard(_) => OperationKind::Discard,
+            Self::Restore(_) => OperationKind::Restore,
+        }
+    }
+
+    /// The operation that makes it, begun by `who`.
+    pub fn operation(&self, who: String) -> Operation {
+        let why = match self {
+            Self::Discard(discard) => Some(discard.why.clone()),
+            Self::Restore(_) => None,
+        };
+        Operation {
+            id: Uuid::now_v7(),
+            kind: self.kind(),
+            filter: self.filter().clone(),
+            to_queue: None,
+            who,
+            why,
+            rate: None,
+            stop_when: None,
+            slice: None,
+            new_ids: false,
+            resumes: None,
+        }
+    }
+
+    /// Whether `found` letters are changed at once, in one step, and need no operation.
+    pub fn is_small(found: u64) -> bool {
+        found <= u64::from(BATCH)
     }
 
     /// The state of the letters that it changes.
@@ -90,11 +142,23 @@ impl Change {
         stop: &CancellationToken,
         changed: impl Fn(u64),
     ) -> Result<u64, Failure> {
-        let step = async || match self {
-            Self::Discard(discard) => store.discard_dead(discard, BATCH).await,
-            Self::Restore(filter) => store.restore_dead(filter, BATCH).await,
-        };
-        change_all(stop, changed, step).await
+        change_all(stop, changed, async || self.step(store, None).await).await
+    }
+
+    /// Changes some of the letters, counts them in the row of `operation`, and gives their number: 0 once none is
+    /// left.
+    ///
+    /// # Errors
+    /// The database failed, and nothing is changed.
+    pub(crate) async fn step(
+        &self,
+        store: &dyn Store,
+        operation: Option<Uuid>,
+    ) -> Result<u64, StoreError> {
+        match self {
+            Self::Discard(discard) => store.discard_dead(discard, operation, BATCH).await,
+            Self::Restore(filter) => store.restore_dead(filter, operation, BATCH).await,
+        }
     }
 }
 

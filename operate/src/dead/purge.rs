@@ -81,7 +81,7 @@ mod tests {
             why: "a test".to_owned(),
         };
         assert_eq!(count_settled(&store).await, Ok(0));
-        assert_eq!(store.discard_dead(&discard, 10).await, Ok(2));
+        assert_eq!(store.discard_dead(&discard, None, 10).await, Ok(2));
         assert_eq!(count_settled(&store).await, Ok(2));
         let stop = CancellationToken::new();
         let purge = async |before| purge(&store, before, &stop, |_| {}).await.unwrap();

@@ -291,7 +291,7 @@ mod tests {
             who: "cli:test".to_owned(),
             why: "a test".to_owned(),
         };
-        assert_eq!(store.discard_dead(&discard, 10).await, Ok(1));
+        assert_eq!(store.discard_dead(&discard, None, 10).await, Ok(1));
         let refused = patch(&store, letter.id, "{}", false).await;
         assert!(said(refused).contains("dead restore"));
         let unknown = patch(&store, Uuid::nil(), "{}", false).await;

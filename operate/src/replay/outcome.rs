@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use common::store::{LeftOpen, Progress, ReplayOutcome, ReplayReport, ReplayState};
+use common::store::{
+    LeftOpen, OperationKind, OperationReport, OperationState, Progress, ReplayOutcome,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 /// News of a replay on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News<'n> {
-    /// The broker has confirmed this number of further messages.
+    /// The broker has confirmed this number of further messages, or the database has changed so many further letters.
     Sent(u64),
     /// The replay waits for a broker or a database, for this reason.
     Waiting(&'n str),
@@ -24,7 +26,9 @@ pub enum News<'n> {
 pub struct Outcome {
     /// The replay; `longshore replay resume` takes it.
     pub replay: Uuid,
-    /// Messages that the broker has confirmed since this run or this watching began.
+    /// What it did with its messages.
+    pub kind: OperationKind,
+    /// Messages that the broker has confirmed, or letters that were changed, since this run or this watching began.
     pub replayed: u64,
     /// How many letters could not be sent and are still open.
     pub left_open_count: u64,
@@ -44,10 +48,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a run that has confirmed `replayed` messages.
-    pub(super) fn of_run(replay: Uuid, replayed: u64, report: ReplayReport) -> Self {
+    /// The outcome of a run that has dealt with `replayed` messages.
+    pub(super) fn of_run(
+        replay: Uuid,
+        kind: OperationKind,
+        replayed: u64,
+        report: OperationReport,
+    ) -> Self {
         Self {
             replay,
+            kind,
             replayed,
             left_open_count: report.left_open_count,
             left_open: report.left_open,
@@ -62,11 +72,12 @@ impl Outcome {
     pub(super) fn of_row(replay: Progress, before: u64) -> Self {
         let mut report = replay.report;
         report.why_stopped = match (replay.state, report.why_stopped) {
-            (ReplayState::Stopped, None) => Some(STOPPED_ELSEWHERE.to_owned()),
-            (ReplayState::Stopped, why) => why,
+            (OperationState::Stopped, None) => Some(STOPPED_ELSEWHERE.to_owned()),
+            (OperationState::Stopped, why) => why,
             _ => None,
         };
-        Self::of_run(replay.id, replay.replayed.saturating_sub(before), report)
+        let replayed = replay.replayed.saturating_sub(before);
+        Self::of_run(replay.id, replay.kind, replayed, report)
     }
 }
 

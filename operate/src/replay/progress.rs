@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::bootstrap::Failure;
-use common::store::{Progress, ReplayState, Store};
+use common::store::{OperationState, Progress, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -52,11 +52,14 @@ pub async fn watch_progress(
             Ok((progress, is_run)) => {
                 outage = None;
                 tell(&progress);
-                if matches!(progress.state, ReplayState::Done | ReplayState::Stopped) {
+                if matches!(
+                    progress.state,
+                    OperationState::Done | OperationState::Stopped
+                ) {
                     let progress = at_end(store, progress).await?;
                     return Ok(Watched::Ended(Outcome::of_row(progress, before)));
                 }
-                if is_run || progress.state == ReplayState::Paused {
+                if is_run || progress.state == OperationState::Paused {
                     run_at = Instant::now();
                 }
                 if run_at.elapsed() > UNCLAIMED_TIME {

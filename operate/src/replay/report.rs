@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::store::{LeftOpen, Progress, ReplayReport, Store};
+use common::store::{LeftOpen, OperationReport, Progress, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -18,16 +18,16 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// The report of a run.
 pub(super) struct Report<'a> {
     tell: &'a dyn Fn(News<'_>),
-    so_far: Mutex<ReplayReport>,
+    so_far: Mutex<OperationReport>,
 }
 
 impl<'a> Report<'a> {
     /// The report of a run that begins. Events that previous runs have skipped stay skipped. Letters that previous
     /// runs left open are tried again.
     pub(super) fn begin(replay: &Progress, tell: &'a dyn Fn(News<'_>)) -> Self {
-        let so_far = ReplayReport {
+        let so_far = OperationReport {
             skipped: replay.report.skipped.clone(),
-            ..ReplayReport::default()
+            ..OperationReport::default()
         };
         Self {
             tell,
@@ -65,7 +65,7 @@ impl<'a> Report<'a> {
     }
 
     /// The report so far.
-    pub(super) fn so_far(&self) -> ReplayReport {
+    pub(super) fn so_far(&self) -> OperationReport {
         self.lock().clone()
     }
 
@@ -86,14 +86,14 @@ impl<'a> Report<'a> {
             let so_far = self.so_far();
             // A database that cannot be reached now is told later.
             if so_far != written
-                && let Ok(()) = store.operations().report_replay(replay, &so_far).await
+                && let Ok(()) = store.operations().report_operation(replay, &so_far).await
             {
                 written = so_far;
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, ReplayReport> {
+    fn lock(&self) -> MutexGuard<'_, OperationReport> {
         self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

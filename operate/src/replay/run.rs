@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::bootstrap::Failure;
-use common::store::{Progress, ReplayState};
+use common::store::{OperationState, Progress};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -107,21 +107,24 @@ impl<'a> Run<'a> {
         let mut paused = false;
         loop {
             let (operations, id) = (self.replayer.store.operations(), self.replay.id);
-            let known = self.patience.outlast(async || operations.replay(id).await);
+            let known = self
+                .patience
+                .outlast(async || operations.operation(id).await);
             match known.await?.map(|known| known.state) {
-                Some(ReplayState::Running) => {
+                Some(OperationState::Running) => {
                     if paused {
                         self.report.tell(News::GoingOn);
                     }
                     return Ok(Wish::GoOn);
                 }
-                Some(ReplayState::Paused) if self.replayer.runner == Runner::Operator => {
+                Some(OperationState::Paused) if self.replayer.runner == Runner::Operator => {
                     if !paused {
                         self.report.tell(News::Paused);
                     }
                     paused = true;
                 }
-                Some(ReplayState::Paused | ReplayState::Stopped | ReplayState::Done) | None => {
+                Some(OperationState::Paused | OperationState::Stopped | OperationState::Done)
+                | None => {
                     return Ok(Wish::Stop);
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::config::Config;
 use common::namespace::Namespace;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadFilter, DeadLetters as _, DeadState, Deliveries as _};
+use common::store::{DeadFilter, DeadLetters as _, DeadState, Deliveries as _, OperationKind};
 use futures_util::FutureExt as _;
 
 use super::*;
@@ -70,9 +70,10 @@ impl World {
         }
     }
 
-    fn all() -> Replay {
-        Replay {
+    fn all() -> Operation {
+        Operation {
             id: Uuid::now_v7(),
+            kind: OperationKind::Replay,
             filter: DeadFilter::default(),
             to_queue: None,
             who: "test".to_owned(),
@@ -121,7 +122,11 @@ async fn a_failed_replay_says_how_to_go_on_and_goes_on() {
             .contains(&format!("replay resume {}", replay.id)),
         "{failure}"
     );
-    let outcome = world.replayer().resume(replay.id, |_| {}).await.unwrap();
+    let outcome = world
+        .replayer()
+        .resume(replay.id, None, |_| {})
+        .await
+        .unwrap();
     assert_eq!(
         (outcome.replayed, world.count(DeadState::Replayed).await),
         (1, 3)
@@ -149,7 +154,11 @@ async fn killed_between_confirm_and_mark_it_sends_those_letters_again_and_no_oth
     );
     world.add(CRM).await;
 
-    let outcome = world.replayer().resume(replay.id, |_| {}).await.unwrap();
+    let outcome = world
+        .replayer()
+        .resume(replay.id, None, |_| {})
+        .await
+        .unwrap();
     assert_eq!(outcome.replayed, 5);
     assert_eq!(world.count(DeadState::Replayed).await, 5);
     assert_eq!(
@@ -224,7 +233,7 @@ async fn a_stopped_replay_marks_what_was_sent_and_opens_the_rest() {
 #[tokio::test]
 async fn all_go_to_one_queue_where_that_is_asked_for() {
     let world = World::new(2).await;
-    let replay = Replay {
+    let replay = Operation {
         to_queue: Some("longshore.store".to_owned()),
         ..World::all()
     };
@@ -249,7 +258,7 @@ async fn a_replay_that_is_done_or_unknown_is_not_resumed() {
     let replay = World::all();
     world.replayer().begin(&replay, |_| {}).await.unwrap();
     for id in [replay.id, Uuid::now_v7()] {
-        let refused = world.replayer().resume(id, |_| {}).await;
+        let refused = world.replayer().resume(id, None, |_| {}).await;
         assert!(refused.is_err_and(|failure| failure.code() == 2));
     }
 }
@@ -257,7 +266,7 @@ async fn a_replay_that_is_done_or_unknown_is_not_resumed() {
 #[tokio::test]
 async fn a_rate_is_kept_to() {
     let world = World::new(40).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(100),
         ..World::all()
     };
@@ -308,7 +317,7 @@ async fn two_replays_at_once_send_each_letter_once() {
 /// Waits until a replay has sent a message.
 async fn sent_some(world: &World, replay: Uuid) -> u64 {
     loop {
-        let known = world.store.operations().replay(replay).await.unwrap();
+        let known = world.store.operations().operation(replay).await.unwrap();
         match known.map(|known| known.replayed) {
             Some(sent @ 1..) => return sent,
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -319,7 +328,7 @@ async fn sent_some(world: &World, replay: Uuid) -> u64 {
 #[tokio::test]
 async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
     let world = World::new(60).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(25),
         ..World::all()
     };
@@ -335,9 +344,9 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
         let state = world
             .store
             .operations()
-            .steer_replay(replay.id, ReplayState::Paused)
+            .steer_operation(replay.id, OperationState::Paused)
             .await;
-        assert_eq!(state.unwrap(), Some(ReplayState::Paused));
+        assert_eq!(state.unwrap(), Some(OperationState::Paused));
         paused.notified().await;
         assert_eq!(
             world.count(DeadState::Replaying).await,
@@ -349,9 +358,9 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
         let state = world
             .store
             .operations()
-            .steer_replay(replay.id, ReplayState::Running)
+            .steer_operation(replay.id, OperationState::Running)
             .await;
-        assert_eq!(state.unwrap(), Some(ReplayState::Running));
+        assert_eq!(state.unwrap(), Some(OperationState::Running));
     };
     let (outcome, ()) = tokio::join!(replayer.begin(&replay, tell), steer);
     let outcome = outcome.unwrap();
@@ -361,7 +370,7 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
 #[tokio::test]
 async fn a_replay_stops_as_somebody_else_says() {
     let world = World::new(60).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(25),
         ..World::all()
     };
@@ -371,9 +380,9 @@ async fn a_replay_stops_as_somebody_else_says() {
         let stopped = world
             .store
             .operations()
-            .steer_replay(replay.id, ReplayState::Stopped)
+            .steer_operation(replay.id, OperationState::Stopped)
             .await;
-        assert_eq!(stopped.unwrap(), Some(ReplayState::Stopped));
+        assert_eq!(stopped.unwrap(), Some(OperationState::Stopped));
     };
     let (outcome, ()) = tokio::join!(replayer.begin(&replay, |_| {}), steer);
     let outcome = outcome.unwrap();
@@ -381,7 +390,7 @@ async fn a_replay_stops_as_somebody_else_says() {
     assert_eq!(world.count(DeadState::Open).await + outcome.replayed, 60);
 
     // A new replay of the rest goes on with it.
-    let next = replayer.resume(replay.id, |_| {}).await.unwrap();
+    let next = replayer.resume(replay.id, None, |_| {}).await.unwrap();
     assert_ne!(next.replay, replay.id);
     assert_eq!(next.replayed + outcome.replayed, 60);
 }
@@ -389,14 +398,14 @@ async fn a_replay_stops_as_somebody_else_says() {
 #[tokio::test]
 async fn a_replay_that_runs_elsewhere_is_not_resumed() {
     let world = World::new(60).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(10),
         ..World::all()
     };
     let replayer = world.replayer();
     let second = async {
         sent_some(&world, replay.id).await;
-        let refused = replayer.resume(replay.id, |_| {}).await;
+        let refused = replayer.resume(replay.id, None, |_| {}).await;
         assert!(refused.is_err_and(|failure| failure.code() == 2));
     };
     let (outcome, ()) = tokio::join!(replayer.begin(&replay, |_| {}), second);
@@ -432,7 +441,7 @@ async fn die_again(world: &World, replay: Uuid, over: &CancellationToken) {
         world
             .store
             .operations()
-            .replay(replay)
+            .operation(replay)
             .await
             .unwrap()
             .is_some()
@@ -442,7 +451,7 @@ async fn die_again(world: &World, replay: Uuid, over: &CancellationToken) {
 #[tokio::test]
 async fn a_replay_whose_letters_die_again_stops_by_itself() {
     let world = World::new(400).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(50),
         stop_when: Some(20),
         ..World::all()
@@ -464,11 +473,11 @@ async fn a_replay_whose_letters_die_again_stops_by_itself() {
     let state = world
         .store
         .operations()
-        .replay(replay.id)
+        .operation(replay.id)
         .await
         .unwrap()
         .map(|known| known.state);
-    assert_eq!(state, Some(ReplayState::Stopped));
+    assert_eq!(state, Some(OperationState::Stopped));
 }
 
 #[tokio::test]
@@ -527,22 +536,22 @@ fn worker<'a>(world: &'a World, stop: &'a CancellationToken) -> Replayer<'a> {
     }
 }
 
-async fn state(world: &World, replay: Uuid) -> ReplayState {
-    let known = world.store.operations().replay(replay).await.unwrap();
+async fn state(world: &World, replay: Uuid) -> OperationState {
+    let known = world.store.operations().operation(replay).await.unwrap();
     known.unwrap().state
 }
 
 #[tokio::test]
 async fn a_worker_that_is_told_to_stop_leaves_the_rest_to_the_next_one_at_once() {
     let world = World::new(60).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(25),
         ..World::all()
     };
     world
         .store
         .operations()
-        .begin_replay(&replay)
+        .begin_operation(&replay)
         .await
         .unwrap();
     let stop = CancellationToken::new();
@@ -554,7 +563,7 @@ async fn a_worker_that_is_told_to_stop_leaves_the_rest_to_the_next_one_at_once()
     let (left, ()) = tokio::join!(first.take_up(replay.id, |_| {}), end);
     let left = left.unwrap().expect("nobody else runs it");
     assert!(left.replayed < 60, "{left:?}");
-    assert_eq!(state(&world, replay.id).await, ReplayState::Running);
+    assert_eq!(state(&world, replay.id).await, OperationState::Running);
     assert!(!is_leased(&world.store, replay.id).await.unwrap());
 
     let go_on = CancellationToken::new();
@@ -563,22 +572,77 @@ async fn a_worker_that_is_told_to_stop_leaves_the_rest_to_the_next_one_at_once()
     assert_eq!((left.replayed + rest.replayed, rest.stopped), (60, false));
     assert_eq!(world.broker.waiting(CRM).await.len(), 60, "none twice");
     assert_eq!(world.count(DeadState::Replayed).await, 60);
-    assert_eq!(state(&world, replay.id).await, ReplayState::Done);
+    assert_eq!(state(&world, replay.id).await, OperationState::Done);
     let over = second.take_up(replay.id, |_| {}).await.unwrap();
     assert!(over.is_none(), "{over:?}");
+}
+
+fn discard_all() -> Operation {
+    let discard = Change::discard(DeadFilter::default(), "ada".to_owned(), "a test".to_owned());
+    discard.unwrap().operation("ada".to_owned())
+}
+
+#[tokio::test]
+async fn a_worker_discards_and_restores_in_bulk() {
+    let world = World::new(1_200).await;
+    let worker = worker(&world, &world.stop);
+    let restore = Change::Restore(DeadFilter::default()).operation("bob".to_owned());
+    for (operation, becomes) in [
+        (discard_all(), DeadState::Discarded),
+        (restore, DeadState::Open),
+    ] {
+        let operations = world.store.operations();
+        operations.begin_operation(&operation).await.unwrap();
+        let outcome = worker.take_up(operation.id, |_| {}).await.unwrap().unwrap();
+        assert_eq!((outcome.kind, outcome.replayed), (operation.kind, 1_200));
+        assert_eq!(world.count(becomes).await, 1_200);
+        let known = known(&world.store, operation.id).await.unwrap();
+        assert_eq!((known.state, known.replayed), (OperationState::Done, 1_200));
+        assert_eq!(known.who, operation.who);
+    }
+    assert!(
+        world.broker.waiting(CRM).await.is_empty(),
+        "nothing is sent"
+    );
+}
+
+#[tokio::test]
+async fn a_discard_that_is_stopped_goes_on_as_one() {
+    let world = World::new(1_200).await;
+    let (discard, worker) = (discard_all(), worker(&world, &world.stop));
+    let operations = world.store.operations();
+    operations.begin_operation(&discard).await.unwrap();
+    // It is heard after the batch that is in hand.
+    let stop = async {
+        sent_some(&world, discard.id).await;
+        let stopped = operations.steer_operation(discard.id, OperationState::Stopped);
+        stopped.await.unwrap();
+    };
+    let (stopped, ()) = tokio::join!(worker.take_up(discard.id, |_| {}), stop);
+    let stopped = stopped.unwrap().unwrap();
+    let discarded = world.count(DeadState::Discarded).await;
+    assert_eq!(stopped.replayed, discarded);
+    if stopped.stopped {
+        let next = hand_over(&world.store, discard.id, None).await.unwrap();
+        let rest = worker.take_up(next, |_| {}).await.unwrap().unwrap();
+        assert_eq!(rest.kind, OperationKind::Discard);
+        assert_eq!(stopped.replayed + rest.replayed, 1_200);
+    }
+    assert_eq!(world.count(DeadState::Discarded).await, 1_200);
+    assert_eq!(world.count(DeadState::Open).await, 0);
 }
 
 #[tokio::test]
 async fn one_worker_at_a_time_runs_a_replay() {
     let world = World::new(30).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(25),
         ..World::all()
     };
     world
         .store
         .operations()
-        .begin_replay(&replay)
+        .begin_operation(&replay)
         .await
         .unwrap();
     let worker = worker(&world, &world.stop);
@@ -586,9 +650,9 @@ async fn one_worker_at_a_time_runs_a_replay() {
         sent_some(&world, replay.id).await;
         let other = worker.take_up(replay.id, |_| {}).await.unwrap();
         assert!(other.is_none(), "{other:?}");
-        let operator = world.replayer().resume(replay.id, |_| {}).await;
+        let operator = world.replayer().resume(replay.id, None, |_| {}).await;
         assert!(operator.is_err_and(|failure| failure.code() == 2));
-        let again = hand_over(&world.store, replay.id).await;
+        let again = hand_over(&world.store, replay.id, None).await;
         assert!(again.is_err_and(|failure| failure.code() == 2));
     };
     let (outcome, ()) = tokio::join!(worker.take_up(replay.id, |_| {}), others);
@@ -599,16 +663,16 @@ async fn one_worker_at_a_time_runs_a_replay() {
 #[tokio::test]
 async fn a_worker_lets_go_of_a_replay_that_is_paused() {
     let world = World::new(60).await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(25),
         ..World::all()
     };
     let operations = world.store.operations();
-    operations.begin_replay(&replay).await.unwrap();
+    operations.begin_operation(&replay).await.unwrap();
     let worker = worker(&world, &world.stop);
     let pause = async {
         sent_some(&world, replay.id).await;
-        let paused = operations.steer_replay(replay.id, ReplayState::Paused);
+        let paused = operations.steer_operation(replay.id, OperationState::Paused);
         paused.await.unwrap();
     };
     let (before, ()) = tokio::join!(worker.take_up(replay.id, |_| {}), pause);
@@ -616,7 +680,17 @@ async fn a_worker_lets_go_of_a_replay_that_is_paused() {
     assert!(before.replayed < 60, "{before:?}");
     assert!(worker.take_up(replay.id, |_| {}).await.unwrap().is_none());
     assert_eq!(world.count(DeadState::Replaying).await, 0);
-    assert_eq!(hand_over(&world.store, replay.id).await.unwrap(), replay.id);
+    assert_eq!(
+        hand_over(&world.store, replay.id, Some(1000))
+            .await
+            .unwrap(),
+        replay.id
+    );
+    let known = known(&world.store, replay.id).await.unwrap();
+    assert_eq!(
+        (known.state, known.rate),
+        (OperationState::Running, Some(1000))
+    );
     let rest = worker.take_up(replay.id, |_| {}).await.unwrap().unwrap();
     assert_eq!(before.replayed + rest.replayed, 60);
     assert_eq!(world.broker.waiting(CRM).await.len(), 60);
@@ -628,17 +702,17 @@ async fn a_worker_leaves_what_is_down_to_the_next_one_and_says_so_in_the_row() {
     world.broker.fail(1, Failing::Nack);
     let replay = World::all();
     let operations = world.store.operations();
-    operations.begin_replay(&replay).await.unwrap();
+    operations.begin_operation(&replay).await.unwrap();
     let worker = worker(&world, &world.stop);
     let failed = worker.take_up(replay.id, |_| {}).await;
     assert!(failed.is_err_and(|failure| failure.code() == 3));
-    let known = operations.replay(replay.id).await.unwrap().unwrap();
-    assert_eq!((known.state, known.replayed), (ReplayState::Running, 2));
+    let known = operations.operation(replay.id).await.unwrap().unwrap();
+    assert_eq!((known.state, known.replayed), (OperationState::Running, 2));
     assert!(known.report.waiting_for.is_some(), "{known:?}");
     let rest = worker.take_up(replay.id, |_| {}).await.unwrap().unwrap();
     assert_eq!((rest.replayed, rest.stopped), (1, false));
-    let known = operations.replay(replay.id).await.unwrap().unwrap();
-    assert_eq!(known.state, ReplayState::Done);
+    let known = operations.operation(replay.id).await.unwrap().unwrap();
+    assert_eq!(known.state, OperationState::Done);
     assert_eq!(known.report.waiting_for, None);
 }
 
@@ -648,7 +722,7 @@ async fn who_watches_sees_what_the_worker_came_to() {
     let removed = world.add("longshore.integrate.removed").await;
     let replay = World::all();
     let operations = world.store.operations();
-    operations.begin_replay(&replay).await.unwrap();
+    operations.begin_operation(&replay).await.unwrap();
     let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {});
     let worker = worker(&world, &world.stop);
     let (watched, run) = tokio::join!(watched, worker.take_up(replay.id, |_| {}));
@@ -662,8 +736,8 @@ async fn who_watches_sees_what_the_worker_came_to() {
 
     // Stopped before any worker has taken it up.
     let replay = World::all();
-    operations.begin_replay(&replay).await.unwrap();
-    let stopped = operations.steer_replay(replay.id, ReplayState::Stopped);
+    operations.begin_operation(&replay).await.unwrap();
+    let stopped = operations.steer_operation(replay.id, OperationState::Stopped);
     stopped.await.unwrap();
     let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {}).await;
     let Watched::Ended(seen) = watched.unwrap() else {
@@ -677,11 +751,11 @@ async fn who_watches_may_leave_and_is_told_where_nobody_runs_it() {
     let world = World::new(1).await;
     let replay = World::all();
     let operations = world.store.operations();
-    operations.begin_replay(&replay).await.unwrap();
+    operations.begin_operation(&replay).await.unwrap();
     let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {}).await;
     assert!(matches!(watched, Ok(Watched::Unclaimed)), "{watched:?}");
     world.stop.cancel();
     let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {}).await;
     assert!(matches!(watched, Ok(Watched::Left)), "{watched:?}");
-    assert_eq!(state(&world, replay.id).await, ReplayState::Running);
+    assert_eq!(state(&world, replay.id).await, OperationState::Running);
 }

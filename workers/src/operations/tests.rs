@@ -2,7 +2,7 @@
 
 use common::broker::embedded::EmbeddedBroker;
 use common::sqlite::Location;
-use common::store::{DeadFilter, DeadLetter, DeadState, Progress, Replay};
+use common::store::{DeadFilter, DeadLetter, DeadState, Operation, OperationKind, Progress};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
@@ -42,8 +42,9 @@ impl World {
     }
 
     async fn begin(&self, rate: Option<u32>) -> Uuid {
-        let replay = Replay {
+        let replay = Operation {
             id: Uuid::now_v7(),
+            kind: OperationKind::Replay,
             filter: DeadFilter::default(),
             to_queue: None,
             who: "test".to_owned(),
@@ -54,7 +55,7 @@ impl World {
             new_ids: false,
             resumes: None,
         };
-        let begun = self.store.operations().begin_replay(&replay).await;
+        let begun = self.store.operations().begin_operation(&replay).await;
         begun.unwrap();
         replay.id
     }
@@ -63,7 +64,7 @@ impl World {
     async fn until(&self, replay: Uuid, is_so: impl Fn(&Progress) -> bool) -> Progress {
         let waited = async {
             loop {
-                let known = self.store.operations().replay(replay).await.unwrap();
+                let known = self.store.operations().operation(replay).await.unwrap();
                 let known = known.unwrap();
                 if is_so(&known) {
                     return known;
@@ -81,7 +82,7 @@ impl World {
 }
 
 fn is_done(replay: &Progress) -> bool {
-    replay.state == ReplayState::Done
+    replay.state == OperationState::Done
 }
 
 #[tokio::test]
@@ -165,8 +166,9 @@ async fn one_that_is_told_to_stop_gives_back_what_it_runs_and_nothing_is_sent_tw
 async fn an_operation_that_fails_is_stopped_and_says_why() {
     let world = World::new(0).await;
     let stop = CancellationToken::new();
-    let replay = Replay {
+    let replay = Operation {
         id: Uuid::now_v7(),
+        kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: Some("longshore.integrate.removed".to_owned()),
         who: "test".to_owned(),
@@ -181,12 +183,12 @@ async fn an_operation_that_fails_is_stopped_and_says_why() {
         new_ids: false,
         resumes: None,
     };
-    let begun = world.store.operations().begin_replay(&replay).await;
+    let begun = world.store.operations().begin_operation(&replay).await;
     begun.unwrap();
     let operations = world.operations(&stop);
     let check = async {
         let known = world
-            .until(replay.id, |it| it.state == ReplayState::Stopped)
+            .until(replay.id, |it| it.state == OperationState::Stopped)
             .await;
         let why = known.report.why_stopped.unwrap_or_default();
         assert!(why.contains("integrate.removed"), "{why}");

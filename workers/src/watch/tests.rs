@@ -11,7 +11,7 @@ use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::runtime::carry;
 use common::sqlite::Location;
-use common::store::{DeadFilter, DeadLetter, DeliveryKey, Replay};
+use common::store::{DeadFilter, DeadLetter, DeliveryKey, Operation, OperationKind};
 use common::topology::Fact;
 use serde_json::json;
 
@@ -223,8 +223,9 @@ async fn a_delivery_that_was_replayed_under_a_new_id_is_sent_again_under_it() {
         .keep_dead(std::slice::from_ref(&letter))
         .await
         .unwrap();
-    let replay = Replay {
+    let replay = Operation {
         id: Uuid::now_v7(),
+        kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: None,
         who: "ada".to_owned(),
@@ -235,7 +236,11 @@ async fn a_delivery_that_was_replayed_under_a_new_id_is_sent_again_under_it() {
         new_ids: true,
         resumes: None,
     };
-    post.store.operations().begin_replay(&replay).await.unwrap();
+    post.store
+        .operations()
+        .begin_operation(&replay)
+        .await
+        .unwrap();
     let claimed = post
         .store
         .operations()

@@ -74,7 +74,12 @@ impl Mending for PostgresStore {
             .map(|edit| edit.outcome())
     }
 
-    async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
+    async fn discard_dead(
+        &self,
+        discard: &Discard,
+        operation: Option<Uuid>,
+        most: u32,
+    ) -> Result<u64, StoreError> {
         let matching = Matching::new(&discard.filter, Some(DeadState::Open));
         let who = keepable(&discard.who);
         let why = keepable(&discard.why);
@@ -103,8 +108,13 @@ impl Mending for PostgresStore {
                                   AND deliveries.destination = discarded.destination
                                   AND deliveries.generation = discarded.generation
                                   AND status IN ('due', 'dead')
-                        ) SELECT count(*) FROM discarded",
+                        ), counted AS (
+                            UPDATE replays
+                            SET replayed = replayed + (SELECT count(*) FROM discarded)
+                            WHERE replay_id = ",
                     );
+                    query.push_bind(operation);
+                    query.push(") SELECT count(*) FROM discarded");
                     query
                         .build_query_scalar()
                         .persistent(false)
@@ -116,7 +126,12 @@ impl Mending for PostgresStore {
         Ok(count.unsigned_abs())
     }
 
-    async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError> {
+    async fn restore_dead(
+        &self,
+        filter: &DeadFilter,
+        operation: Option<Uuid>,
+        most: u32,
+    ) -> Result<u64, StoreError> {
         let matching = Matching::new(filter, Some(DeadState::Discarded));
         let restored: Vec<Option<Uuid>> = self
             .link
@@ -141,8 +156,13 @@ impl Mending for PostgresStore {
                                   AND deliveries.destination = restored.destination
                                   AND deliveries.generation = restored.generation
                                   AND status = 'discarded'
-                        ) SELECT event_id FROM restored",
+                        ), counted AS (
+                            UPDATE replays
+                            SET replayed = replayed + (SELECT count(*) FROM restored)
+                            WHERE replay_id = ",
                     );
+                    query.push_bind(operation);
+                    query.push(") SELECT event_id FROM restored");
                     query
                         .build_query_scalar()
                         .persistent(false)

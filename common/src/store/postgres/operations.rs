@@ -9,31 +9,35 @@ use super::PostgresStore;
 use super::dead::superseded;
 use super::replays::{self, OUTCOME};
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
-use crate::store::tables::replays::{
-    NewReplayRow, OutcomeRow, ReplayRow, Steer, check_end, no_such_replay, report_column,
+use crate::store::tables::operations::{
+    NewOperationRow, OperationRow, OutcomeRow, Steer, check_end, no_such_operation, report_column,
 };
 use crate::store::{
-    DeadLetter, Operations, Progress, Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
-    Runs, StoreError,
+    DeadLetter, Operation, OperationPage, OperationReport, OperationState, Operations, Progress,
+    ReplayOutcome, Runs, StoreError,
 };
 
 const BEGIN: &str = "INSERT INTO replays
-        (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, handed_over_at)
-    VALUES ($1, $2::text::json, $3, $4, $5, $6, $7, $8::text::json, $9, $10, clock_timestamp())
+        (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, kind, handed_over_at)
+    VALUES ($1, $2::text::json, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, clock_timestamp())
     ON CONFLICT (replay_id) DO NOTHING";
 
 const HAND_OVER: &str = "UPDATE replays SET handed_over_at = clock_timestamp()
     WHERE replay_id = $1 AND handed_over_at IS NULL";
 
+const SET_RATE: &str = "UPDATE replays SET rate = $2 WHERE replay_id = $1";
+
 const RUNNING: &str = "SELECT replay_id FROM replays
     WHERE state = 'running' AND handed_over_at IS NOT NULL ORDER BY started_at LIMIT $1";
 
-const REPLAY: &str = "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
+const REPLAY: &str =
+    "SELECT replay_id, kind, filter::text, to_queue, who, why, state, rate, stop_when,
         slice::text, new_ids, position, replayed, started_at, ended_at, handed_over_at, resumes,
         report::text
     FROM replays WHERE replay_id = $1";
 
-const PAGE: &str = "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when,
+const PAGE: &str =
+    "SELECT replay_id, kind, filter::text, to_queue, who, why, state, rate, stop_when,
         slice::text, new_ids, position, replayed, started_at, ended_at, handed_over_at, resumes,
         report::text
     FROM replays
@@ -97,8 +101,8 @@ const REOPEN_LETTERS: &str = "WITH reopened AS (
 
 #[async_trait]
 impl Operations for PostgresStore {
-    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
-        let row = NewReplayRow::try_from(replay)?;
+    async fn begin_operation(&self, replay: &Operation) -> Result<(), StoreError> {
+        let row = NewOperationRow::try_from(replay)?;
         self.link
             .run(move |connection| {
                 let row = row.clone();
@@ -114,6 +118,7 @@ impl Operations for PostgresStore {
                         .bind(row.slice)
                         .bind(row.new_ids)
                         .bind(row.resumes)
+                        .bind(row.kind)
                         .execute(connection)
                         .await?;
                     Ok(())
@@ -122,12 +127,23 @@ impl Operations for PostgresStore {
             .await
     }
 
-    async fn hand_over_replay(&self, id: Uuid) -> Result<(), StoreError> {
+    async fn hand_over_operation(&self, id: Uuid) -> Result<(), StoreError> {
         self.change(HAND_OVER, id).await
     }
 
-    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
-        let row: Option<ReplayRow> = self
+    async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError> {
+        self.link
+            .run(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(SET_RATE).bind(id).bind(i64::from(rate));
+                    query.execute(connection).await.map(|_| ())
+                })
+            })
+            .await
+    }
+
+    async fn operation(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
+        let row: Option<OperationRow> = self
             .link
             .run(move |connection| {
                 Box::pin(async move {
@@ -139,9 +155,9 @@ impl Operations for PostgresStore {
         row.map(Progress::try_from).transpose()
     }
 
-    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
+    async fn operations_page(&self, page: OperationPage) -> Result<Vec<Progress>, StoreError> {
         let (at, id) = page.after.unzip();
-        let rows: Vec<ReplayRow> = self
+        let rows: Vec<OperationRow> = self
             .link
             .run(move |connection| {
                 Box::pin(async move {
@@ -158,21 +174,21 @@ impl Operations for PostgresStore {
         rows.into_iter().map(Progress::try_from).collect()
     }
 
-    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError> {
+    async fn reopen_operation(&self, id: Uuid) -> Result<(), StoreError> {
         self.change(REOPEN_HISTORY, id).await
     }
 
-    async fn steer_replay(
+    async fn steer_operation(
         &self,
         id: Uuid,
-        to: ReplayState,
-    ) -> Result<Option<ReplayState>, StoreError> {
-        let Some(known) = self.replay(id).await? else {
+        to: OperationState,
+    ) -> Result<Option<OperationState>, StoreError> {
+        let Some(known) = self.operation(id).await? else {
             return Ok(None);
         };
         match Steer::decide(known.state, to)? {
             Steer::Leave => return Ok(Some(known.state)),
-            Steer::Stop => self.end_replay(id, to).await?,
+            Steer::Stop => self.end_operation(id, to).await?,
             Steer::Set => {
                 self.link
                     .run(move |connection| {
@@ -184,7 +200,7 @@ impl Operations for PostgresStore {
                     .await?;
             }
         }
-        Ok(self.replay(id).await?.map(|known| known.state))
+        Ok(self.operation(id).await?.map(|known| known.state))
     }
 
     async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
@@ -198,7 +214,7 @@ impl Operations for PostgresStore {
 
 #[async_trait]
 impl Runs for PostgresStore {
-    async fn running_replays(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
+    async fn running_operations(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
         self.link
             .run(move |connection| {
                 Box::pin(async move {
@@ -261,7 +277,7 @@ impl Runs for PostgresStore {
         id: Uuid,
         sent: u64,
         position: u64,
-        report: &ReplayReport,
+        report: &OperationReport,
     ) -> Result<(), StoreError> {
         let sent = i64::try_from(sent).unwrap_or(i64::MAX);
         let position = i64::try_from(position).unwrap_or(i64::MAX);
@@ -283,7 +299,7 @@ impl Runs for PostgresStore {
             .await
     }
 
-    async fn report_replay(&self, id: Uuid, report: &ReplayReport) -> Result<(), StoreError> {
+    async fn report_operation(&self, id: Uuid, report: &OperationReport) -> Result<(), StoreError> {
         let report: Arc<str> = report_column(report)?.into();
         self.link
             .run(move |connection| {
@@ -296,7 +312,7 @@ impl Runs for PostgresStore {
             .await
     }
 
-    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
+    async fn end_operation(&self, replay: Uuid, state: OperationState) -> Result<(), StoreError> {
         check_end(state)?;
         self.link
             .transaction(move |connection| {
@@ -358,6 +374,6 @@ impl PostgresStore {
             })
             .await?;
         row.map(|row| row.outcome(most.is_some()))
-            .ok_or_else(|| no_such_replay(replay))
+            .ok_or_else(|| no_such_operation(replay))
     }
 }

@@ -9,7 +9,7 @@ use super::PostgresStore;
 use super::dead::{Choice, Matching, Order, Statement, superseded};
 use super::link::Link;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
-use crate::store::tables::replays::{no_such_replay, of_history};
+use crate::store::tables::operations::{no_such_operation, of_history};
 use crate::store::{DeadLetter, DeadState, Operations as _, Progress, StoreError};
 
 /// The letters that match the replay that has claimed last and are no older than its claimed letters. So its text
@@ -38,8 +38,8 @@ pub(super) async fn claim(
 ) -> Result<Vec<DeadLetter>, StoreError> {
     let (link, last) = (&store.link, &store.last_claim);
     // A replay's filter and queue never change, so they can be read before the transaction.
-    let Some(known) = store.replay(replay).await? else {
-        return Err(no_such_replay(replay));
+    let Some(known) = store.operation(replay).await? else {
+        return Err(no_such_operation(replay));
     };
     if known.slice.is_some() {
         return Err(of_history(replay));

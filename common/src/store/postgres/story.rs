@@ -24,7 +24,7 @@ const EDITS: &str = "SELECT edited_at, who, why, before, envelope FROM dead_lett
     WHERE dead_letter_id = $1 ORDER BY edited_at, edit_id";
 
 const REPLAYS: &str =
-    "SELECT replay_id, filter::text, to_queue, who, why, state, rate, stop_when, slice::text,
+    "SELECT replay_id, kind, filter::text, to_queue, who, why, state, rate, stop_when, slice::text,
             new_ids, position, replayed, started_at, ended_at, handed_over_at, resumes, report::text
     FROM replays WHERE replay_id IN (
         SELECT replay_id FROM dead_letters WHERE dead_letter_id = $1 OR event_id = $2)

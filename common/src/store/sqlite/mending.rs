@@ -41,6 +41,9 @@ const MOVE_DELIVERIES: &str = r#"UPDATE "NAMESPACE.deliveries" SET status = $2
               SELECT event_id, destination, generation FROM "NAMESPACE.dead_letters"
               WHERE dead_letter_id IN (SELECT unhex(value, '-') FROM json_each($1)) AND stage = $4)"#;
 
+const COUNT: &str =
+    r#"UPDATE "NAMESPACE.replays" SET replayed = replayed + $2 WHERE replay_id = $1"#;
+
 const PURGE: &str = r#"DELETE FROM "NAMESPACE.dead_letters" WHERE dead_letter_id IN (
     SELECT dead_letter_id FROM "NAMESPACE.dead_letters"
     WHERE state IN ('replayed', 'discarded', 'superseded')
@@ -88,7 +91,12 @@ impl Mending for SqliteStore {
             .map(|edit| edit.outcome())
     }
 
-    async fn discard_dead(&self, discard: &Discard, most: u32) -> Result<u64, StoreError> {
+    async fn discard_dead(
+        &self,
+        discard: &Discard,
+        operation: Option<Uuid>,
+        most: u32,
+    ) -> Result<u64, StoreError> {
         let discard = discard.clone();
         self.link
             .write(move |connection, link| {
@@ -108,13 +116,18 @@ impl Mending for SqliteStore {
                         .await?;
                     move_deliveries(connection, link, &letters, &["due", "dead"], "discarded")
                         .await?;
-                    Ok(found.len() as u64)
+                    count(connection, link, operation, found.len()).await
                 })
             })
             .await
     }
 
-    async fn restore_dead(&self, filter: &DeadFilter, most: u32) -> Result<u64, StoreError> {
+    async fn restore_dead(
+        &self,
+        filter: &DeadFilter,
+        operation: Option<Uuid>,
+        most: u32,
+    ) -> Result<u64, StoreError> {
         let filter = filter.clone();
         self.link
             .write(move |connection, link| {
@@ -129,9 +142,9 @@ impl Mending for SqliteStore {
                         .execute(&mut *connection)
                         .await?;
                     move_deliveries(connection, link, &letters, &["discarded"], "dead").await?;
-                    let count = found.len() as u64;
+                    let restored = count(connection, link, operation, found.len()).await?;
                     superseded::left_open(connection, link, found).await?;
-                    Ok(count)
+                    Ok(restored)
                 })
             })
             .await
@@ -168,6 +181,23 @@ async fn find(
     query.push(" ORDER BY last_failed_at, dead_letter_id LIMIT ");
     query.push_bind(i64::from(most));
     Ok(query.build_query_scalar().fetch_all(connection).await?)
+}
+
+/// Counts changed letters in the row of the operation that they are a part of.
+async fn count(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    operation: Option<Uuid>,
+    letters: usize,
+) -> Result<u64, Error> {
+    if let Some(operation) = operation {
+        sqlx::query(link.sql(COUNT))
+            .bind(operation)
+            .bind(i64::try_from(letters).unwrap_or(i64::MAX))
+            .execute(connection)
+            .await?;
+    }
+    Ok(letters as u64)
 }
 
 async fn move_deliveries(

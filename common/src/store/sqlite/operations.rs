@@ -8,23 +8,25 @@ use super::dead::superseded;
 use super::link::{document, now};
 use super::replays::{self, OUTCOME};
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
-use crate::store::tables::replays::{
-    NewReplayRow, OutcomeRow, ReplayRow, Steer, check_end, no_such_replay, report_column,
+use crate::store::tables::operations::{
+    NewOperationRow, OperationRow, OutcomeRow, Steer, check_end, no_such_operation, report_column,
 };
 use crate::store::tables::text::comparable;
 use crate::store::{
-    DeadLetter, Operations, Progress, Replay, ReplayOutcome, ReplayPage, ReplayReport, ReplayState,
-    Runs, StoreError,
+    DeadLetter, Operation, OperationPage, OperationReport, OperationState, Operations, Progress,
+    ReplayOutcome, Runs, StoreError,
 };
 
 const BEGIN: &str = r#"INSERT INTO "NAMESPACE.replays"
-    (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, started_at,
+    (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, kind, started_at,
      handed_over_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
     ON CONFLICT (replay_id) DO NOTHING"#;
 
 const HAND_OVER: &str = r#"UPDATE "NAMESPACE.replays" SET handed_over_at = $2
     WHERE replay_id = $1 AND handed_over_at IS NULL"#;
+
+const SET_RATE: &str = r#"UPDATE "NAMESPACE.replays" SET rate = $2 WHERE replay_id = $1"#;
 
 const RUNNING: &str = r#"SELECT replay_id FROM "NAMESPACE.replays"
     WHERE state = 'running' AND handed_over_at IS NOT NULL ORDER BY started_at LIMIT $1"#;
@@ -78,8 +80,8 @@ const REOPEN_LETTERS: &str = r#"UPDATE "NAMESPACE.dead_letters" SET state = 'ope
 
 #[async_trait]
 impl Operations for SqliteStore {
-    async fn begin_replay(&self, replay: &Replay) -> Result<(), StoreError> {
-        let row = NewReplayRow::try_from(replay)?;
+    async fn begin_operation(&self, replay: &Operation) -> Result<(), StoreError> {
+        let row = NewOperationRow::try_from(replay)?;
         self.link
             .write(move |connection, link| {
                 Box::pin(async move {
@@ -94,6 +96,7 @@ impl Operations for SqliteStore {
                         .bind(row.slice)
                         .bind(row.new_ids)
                         .bind(row.resumes)
+                        .bind(row.kind)
                         .bind(now()?)
                         .execute(connection)
                         .await?;
@@ -103,13 +106,29 @@ impl Operations for SqliteStore {
             .await
     }
 
-    async fn hand_over_replay(&self, id: Uuid) -> Result<(), StoreError> {
+    async fn hand_over_operation(&self, id: Uuid) -> Result<(), StoreError> {
         self.change_now(HAND_OVER, id).await
     }
 
-    async fn replay(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
+    async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError> {
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let query = sqlx::query(link.sql(SET_RATE));
+                    query
+                        .bind(id)
+                        .bind(i64::from(rate))
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn operation(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
         let query = self.link.sql(REPLAY);
-        let row: Option<ReplayRow> = self
+        let row: Option<OperationRow> = self
             .link
             .read(move |connection| {
                 Box::pin(async move {
@@ -121,10 +140,10 @@ impl Operations for SqliteStore {
         row.map(Progress::try_from).transpose()
     }
 
-    async fn replays(&self, page: ReplayPage) -> Result<Vec<Progress>, StoreError> {
+    async fn operations_page(&self, page: OperationPage) -> Result<Vec<Progress>, StoreError> {
         let query = self.link.sql(PAGE);
         let (at, id) = page.after.unzip();
-        let rows: Vec<ReplayRow> = self
+        let rows: Vec<OperationRow> = self
             .link
             .read(move |connection| {
                 Box::pin(async move {
@@ -140,24 +159,24 @@ impl Operations for SqliteStore {
         rows.into_iter().map(Progress::try_from).collect()
     }
 
-    async fn reopen_replay(&self, id: Uuid) -> Result<(), StoreError> {
+    async fn reopen_operation(&self, id: Uuid) -> Result<(), StoreError> {
         self.change_now(REOPEN_HISTORY, id).await
     }
 
-    async fn steer_replay(
+    async fn steer_operation(
         &self,
         id: Uuid,
-        to: ReplayState,
-    ) -> Result<Option<ReplayState>, StoreError> {
-        let Some(known) = self.replay(id).await? else {
+        to: OperationState,
+    ) -> Result<Option<OperationState>, StoreError> {
+        let Some(known) = self.operation(id).await? else {
             return Ok(None);
         };
         match Steer::decide(known.state, to)? {
             Steer::Leave => return Ok(Some(known.state)),
-            Steer::Stop => self.end_replay(id, to).await?,
+            Steer::Stop => self.end_operation(id, to).await?,
             Steer::Set => self.change(SET_STATE, id, to.as_str().to_owned()).await?,
         }
-        Ok(self.replay(id).await?.map(|known| known.state))
+        Ok(self.operation(id).await?.map(|known| known.state))
     }
 
     async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
@@ -171,7 +190,7 @@ impl Operations for SqliteStore {
 
 #[async_trait]
 impl Runs for SqliteStore {
-    async fn running_replays(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
+    async fn running_operations(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
         let query = self.link.sql(RUNNING);
         self.link
             .read(move |connection| {
@@ -242,7 +261,7 @@ impl Runs for SqliteStore {
         id: Uuid,
         sent: u64,
         position: u64,
-        report: &ReplayReport,
+        report: &OperationReport,
     ) -> Result<(), StoreError> {
         let report = report_column(report)?;
         self.link
@@ -261,11 +280,11 @@ impl Runs for SqliteStore {
             .await
     }
 
-    async fn report_replay(&self, id: Uuid, report: &ReplayReport) -> Result<(), StoreError> {
+    async fn report_operation(&self, id: Uuid, report: &OperationReport) -> Result<(), StoreError> {
         self.change(REPORT, id, report_column(report)?).await
     }
 
-    async fn end_replay(&self, replay: Uuid, state: ReplayState) -> Result<(), StoreError> {
+    async fn end_operation(&self, replay: Uuid, state: OperationState) -> Result<(), StoreError> {
         check_end(state)?;
         self.link
             .write(move |connection, link| {
@@ -342,6 +361,6 @@ impl SqliteStore {
             })
             .await?;
         row.map(|row| row.outcome(most.is_some()))
-            .ok_or_else(|| no_such_replay(replay))
+            .ok_or_else(|| no_such_operation(replay))
     }
 }

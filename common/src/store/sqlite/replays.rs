@@ -8,7 +8,7 @@ use super::dead::{matching, superseded};
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
-use crate::store::tables::replays::{no_such_replay, of_history};
+use crate::store::tables::operations::{no_such_operation, of_history};
 use crate::store::{DeadLetter, DeadState, Operations as _, Progress, StoreError};
 
 const IS_RUNNING: &str = r#"SELECT EXISTS (
@@ -93,8 +93,8 @@ pub(super) async fn claim(
     most: u32,
 ) -> Result<Vec<DeadLetter>, StoreError> {
     // A replay's filter and queue never change, so they can be read before the transaction.
-    let Some(known) = store.replay(replay).await? else {
-        return Err(no_such_replay(replay));
+    let Some(known) = store.operation(replay).await? else {
+        return Err(no_such_operation(replay));
     };
     if known.slice.is_some() {
         return Err(of_history(replay));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::deliveries::AttemptRecordRow;
 use super::messages::{Properties, written};
-use super::replays::ReplayRow;
+use super::operations::OperationRow;
 use super::text::{hex, json, keepable, moment, number, word};
 use crate::event::EventId;
 use crate::fingerprint::fingerprint;
@@ -240,7 +240,7 @@ pub(in crate::store) type StoryRows = (
     Vec<AttemptRecordRow>,
     Vec<SummaryRow>,
     Vec<EditRow>,
-    Vec<ReplayRow>,
+    Vec<OperationRow>,
 );
 
 /// The story that rows tell.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::event::EventId;
 use common::store::postgres::PostgresStore;
 use common::store::{
-    DeadFilter, DeadLetter, DeadLetters as _, ReplayState, Schema as _, Store as _,
+    DeadFilter, DeadLetter, DeadLetters as _, OperationState, Schema as _, Store as _,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ async fn a_replay_of_a_text_sends_what_was_kept_as_it_began_with_whatever_error(
             text: Some("order 1".to_owned()),
             ..DeadFilter::default()
         });
-        store.operations().begin_replay(&one).await.unwrap();
+        store.operations().begin_operation(&one).await.unwrap();
         let mut claimed = store.operations().claim_dead(one.id, 1).await.unwrap();
         // This letter was on its way when the replay began, and is there only now.
         store.keep_dead(&late).await.unwrap();
@@ -59,8 +59,8 @@ async fn an_older_letter_that_is_given_back_meanwhile_is_claimed_as_well() {
             .collect();
         store.keep_dead(&letters).await.unwrap();
         let (ours, theirs) = (replay(DeadFilter::default()), replay(DeadFilter::default()));
-        store.operations().begin_replay(&ours).await.unwrap();
-        other.operations().begin_replay(&theirs).await.unwrap();
+        store.operations().begin_operation(&ours).await.unwrap();
+        other.operations().begin_operation(&theirs).await.unwrap();
         let mut claimed = Vec::new();
         assert_eq!(
             other
@@ -74,7 +74,7 @@ async fn an_older_letter_that_is_given_back_meanwhile_is_claimed_as_well() {
         claimed.extend(store.operations().claim_dead(ours.id, 1).await.unwrap());
         other
             .operations()
-            .end_replay(theirs.id, ReplayState::Stopped)
+            .end_operation(theirs.id, OperationState::Stopped)
             .await
             .unwrap();
         claimed.extend(the_rest(&store, ours.id).await);
@@ -100,7 +100,7 @@ async fn what_was_sent_is_marked_without_a_look_at_all_that_the_replay_has_sent_
             .await
             .unwrap();
         let all = replay(DeadFilter::default());
-        store.operations().begin_replay(&all).await.unwrap();
+        store.operations().begin_operation(&all).await.unwrap();
         let claimed = store
             .operations()
             .claim_dead(all.id, LETTERS as u32)
@@ -117,7 +117,7 @@ async fn what_was_sent_is_marked_without_a_look_at_all_that_the_replay_has_sent_
         }
         let marked = store
             .operations()
-            .replay(all.id)
+            .operation(all.id)
             .await
             .unwrap()
             .unwrap()

@@ -275,7 +275,7 @@ async fn an_error_that_no_letter_has_any_more_is_forgotten() {
             ..DeadFilter::default()
         };
         store
-            .discard_dead(&crate::mending::discard(settled), 10)
+            .discard_dead(&crate::mending::discard(settled), None, 10)
             .await
             .unwrap();
         let later = time::OffsetDateTime::now_utc() + time::Duration::hours(1);

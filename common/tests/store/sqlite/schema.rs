@@ -3,8 +3,8 @@
 use common::event::EventId;
 use common::store::sqlite::SqliteStore;
 use common::store::{
-    DeadFilter, DeadLetters as _, Events as _, ReplayState, Schema as _, Statuses as _, Store as _,
-    StoreError, Stored,
+    DeadFilter, DeadLetters as _, Events as _, OperationState, Schema as _, Statuses as _,
+    Store as _, StoreError, Stored,
 };
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
@@ -121,25 +121,35 @@ async fn letters_and_their_replays_outlive_the_migrations() {
     .unwrap();
     store.migrate().await.expect("it goes on from there");
     store.ready().await.unwrap();
-    let known = store.operations().replay(replay.id).await.unwrap().unwrap();
+    let known = store
+        .operations()
+        .operation(replay.id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((known.replayed, known.who.as_str()), (7, "ada"));
     // The replay may run in a process of the version before.
     let operations = store.operations();
-    let running = operations.running_replays(10).await.unwrap();
+    let running = operations.running_operations(10).await.unwrap();
     assert!(running.is_empty(), "{running:?}");
-    operations.hand_over_replay(replay.id).await.unwrap();
-    let running = operations.running_replays(10).await.unwrap();
+    operations.hand_over_operation(replay.id).await.unwrap();
+    let running = operations.running_operations(10).await.unwrap();
     assert_eq!(running, [replay.id]);
     let paused = store
         .operations()
-        .steer_replay(replay.id, ReplayState::Paused)
+        .steer_operation(replay.id, OperationState::Paused)
         .await;
-    assert_eq!(paused.unwrap(), Some(ReplayState::Paused));
+    assert_eq!(paused.unwrap(), Some(OperationState::Paused));
     let story = store.dead_story(letter.id).await.unwrap().unwrap();
     assert_eq!(story.fingerprint, "order #", "it has got one");
     assert_eq!(
         story.replays,
-        [store.operations().replay(replay.id).await.unwrap().unwrap()]
+        [store
+            .operations()
+            .operation(replay.id)
+            .await
+            .unwrap()
+            .unwrap()]
     );
     let broken: Vec<(String,)> = sqlx::query_as("SELECT \"table\" FROM pragma_foreign_key_check")
         .fetch_all(&mut connection)

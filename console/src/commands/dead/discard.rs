@@ -10,6 +10,7 @@ use serde_json::json;
 use super::filter::ChoiceArgs;
 use super::replay::who;
 use crate::app::App;
+use crate::commands::replay::send::{RunArgs, Work, send};
 use crate::confirm::confirm;
 use crate::output::bar;
 use crate::stop;
@@ -19,6 +20,9 @@ use crate::stop;
 #[command(after_help = "\
 What was discarded counts as settled and is never replayed. It is kept, with who and why, until the \
 retention is over (dead.retention in the configuration); until then `longshore dead restore` opens it again.
+
+More than 500 are discarded by a worker (longshore-archive), and that is watched here. `longshore replay` lists, shows, \
+pauses, stops and resumes it like a replay. Where no worker runs, --here discards them from this process.
 
 Examples:
   longshore dead discard 0b8e4cde-8f9a-5b0e-a7a1-6d0f6a1f3c11 --why 'a test of ours'
@@ -51,9 +55,8 @@ struct HowArgs {
     /// Only say how many it would be
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 pub(super) async fn discard(app: &App, args: DiscardArgs) -> Result<(), Failure> {
@@ -96,7 +99,11 @@ async fn ask_and_make(
     change.expect_named(found)?;
     let mut made = 0;
     if found > 0 {
-        confirm(&format!("{verb} {them}"), how.yes)?;
+        confirm(&format!("{verb} {them}"), how.run.yes)?;
+        if !Change::is_small(found) {
+            let operation = change.operation(who());
+            return send(app, store, Work::Begin(&operation), found, &how.run).await;
+        }
         let (stop, bar) = (stop::on_signals()?, bar(found, verb));
         let changed = change.make(store, &stop, |more| bar.inc(more)).await;
         bar.finish_and_clear();

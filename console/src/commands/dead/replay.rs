@@ -4,7 +4,7 @@ mod preview;
 
 use clap::Args;
 use common::bootstrap::Failure;
-use common::store::{DeadFilter, DeadState, Replay, Store};
+use common::store::{DeadFilter, DeadState, Operation, OperationKind, Store};
 use operate::queues::whole_name;
 use operate::replay::Outcome;
 use operate::words::count;
@@ -126,13 +126,13 @@ async fn replay(app: &App, args: &ReplayArgs, store: &dyn Store) -> Result<(), F
     };
     confirm(
         &format!("send {} again", count(found, "dead letter")),
-        args.send.yes,
+        args.send.run.yes,
     )?;
-    send(app, store, Work::Begin(&replay), found, &args.send).await
+    send(app, store, Work::Begin(&replay), found, &args.send.run).await
 }
 
 /// The replay that was asked for.
-fn plan(app: &App, args: &ReplayArgs) -> Result<Replay, Failure> {
+fn plan(app: &App, args: &ReplayArgs) -> Result<Operation, Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     let chosen = !args.ids.is_empty() || !args.filter.is_empty();
     if args.all && chosen {
@@ -161,8 +161,9 @@ fn plan(app: &App, args: &ReplayArgs) -> Result<Replay, Failure> {
     let mut ids = args.ids.clone();
     ids.sort_unstable();
     ids.dedup();
-    Ok(Replay {
+    Ok(Operation {
         id: Uuid::now_v7(),
+        kind: OperationKind::Replay,
         filter: DeadFilter {
             ids: (!ids.is_empty()).then_some(ids),
             ..args.filter.filter(&names)

@@ -6,7 +6,7 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::broker::Broker;
 use common::event::{now, topic_matches};
-use common::store::{DeadFilter, HistorySlice, Moment, Replay, Store};
+use common::store::{DeadFilter, HistorySlice, Moment, Operation, OperationKind, Store};
 use common::topology::Stage;
 use operate::history::{Judge, Reader, Verdict, Window};
 use operate::queues::whole_name;
@@ -119,10 +119,11 @@ async fn replay(
     let what = count(found.matching, "message");
     confirm(
         &format!("send {what} of the history to {queue}"),
-        args.send.yes,
+        args.send.run.yes,
     )?;
-    let replay = Replay {
+    let replay = Operation {
         id: Uuid::now_v7(),
+        kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: Some(queue),
         who: who(),
@@ -133,7 +134,14 @@ async fn replay(
         new_ids: args.new_ids,
         resumes: None,
     };
-    send(app, store, Work::Begin(&replay), found.matching, &args.send).await
+    send(
+        app,
+        store,
+        Work::Begin(&replay),
+        found.matching,
+        &args.send.run,
+    )
+    .await
 }
 
 /// Reads the slice and counts.

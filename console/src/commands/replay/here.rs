@@ -1,4 +1,4 @@
-//! Runs a replay in this process, where no worker does.
+//! Runs an operation in this process, where no worker does.
 
 use common::bootstrap::Failure;
 use common::store::Store;
@@ -6,19 +6,19 @@ use indicatif::ProgressBar;
 use operate::history::Judge;
 use operate::replay::{News, PATIENCE, Replayer, Runner, longest_attempt};
 
-use super::send::{SendArgs, Work};
+use super::send::{RunArgs, Work};
 use super::watch;
 use crate::app::App;
 use crate::output::{bar, spinner};
 use crate::stop;
 
-/// Runs a replay of about `found` messages (0 where that is not known), and shows how it ends.
+/// Runs an operation on about `found` messages (0 where that is not known), and shows how it ends.
 pub(super) async fn run(
     app: &App,
     store: &dyn Store,
     work: Work<'_>,
     found: u64,
-    args: &SendArgs,
+    args: &RunArgs,
 ) -> Result<(), Failure> {
     let (topology, names) = (app.topology(), app.names());
     let broker = app.believed_broker().await?;
@@ -35,24 +35,30 @@ pub(super) async fn run(
         longest_attempt: longest_attempt(&app.config),
         runner: Runner::Operator,
     };
+    let kind = work.kind();
+    let doing = watch::doing(kind);
     let bar = if found > 0 {
-        bar(found, "replaying")
+        bar(found, doing)
     } else {
-        spinner("replaying")
+        spinner(doing)
     };
     let done = match work {
         Work::Begin(replay) => {
-            bar.println(format!("replay {}", replay.id));
-            replayer.begin(replay, |news| show(&bar, news)).await
+            bar.println(format!("{kind} {}", replay.id));
+            let tell = |news: News<'_>| show(&bar, doing, news);
+            replayer.begin(replay, tell).await
         }
-        Work::Resume(id) => replayer.resume(id, |news| show(&bar, news)).await,
+        Work::Resume(replay, rate) => {
+            let tell = |news: News<'_>| show(&bar, doing, news);
+            replayer.resume(replay.id, rate, tell).await
+        }
     };
     bar.finish_and_clear();
     broker.close().await;
     watch::finish(app, store, done?, !args.no_wait, &stop).await
 }
 
-fn show(bar: &ProgressBar, news: News<'_>) {
+fn show(bar: &ProgressBar, doing: &'static str, news: News<'_>) {
     match news {
         News::Sent(more) => bar.inc(more),
         News::Waiting(why) => {
@@ -60,6 +66,6 @@ fn show(bar: &ProgressBar, news: News<'_>) {
             bar.println(why);
         }
         News::Paused => bar.set_message("paused"),
-        News::GoingOn => bar.set_message("replaying"),
+        News::GoingOn => bar.set_message(doing),
     }
 }

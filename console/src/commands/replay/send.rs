@@ -1,8 +1,8 @@
-//! Starts a replay: it is handed over to the workers and watched, or run here.
+//! Starts an operation: it is handed over to the workers and watched, or run here.
 
 use clap::Args;
 use common::bootstrap::Failure;
-use common::store::{Replay, Store};
+use common::store::{Operation, OperationKind, Progress, Store};
 use operate::replay::hand_over;
 use serde::Serialize;
 use uuid::Uuid;
@@ -16,6 +16,16 @@ pub struct SendArgs {
     /// At most so many a second, such as 500/s; as fast as the broker takes them unless set
     #[arg(long, value_name = "N/s", value_parser = rate)]
     pub(crate) rate: Option<u32>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+}
+
+/// Where an operation runs, and whether it is watched.
+#[derive(Debug, Args)]
+pub struct RunArgs {
     /// Hand it over to the workers and return; with --here, do not wait to see what becomes of what was sent
     #[arg(long)]
     pub(super) no_wait: bool,
@@ -25,9 +35,6 @@ pub struct SendArgs {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Why, for whoever looks at it later
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) why: Option<String>,
 }
 
 fn rate(text: &str) -> Result<u32, String> {
@@ -44,58 +51,68 @@ fn rate(text: &str) -> Result<u32, String> {
     }
 }
 
-/// The replay to start.
+/// The operation to start.
 #[derive(Clone, Copy)]
 pub(crate) enum Work<'a> {
-    /// A new replay.
-    Begin(&'a Replay),
-    /// A replay that was killed, paused or stopped.
-    Resume(Uuid),
+    /// A new one.
+    Begin(&'a Operation),
+    /// One that was killed, paused or stopped, and its new rate.
+    Resume(&'a Progress, Option<u32>),
 }
 
-/// A replay that goes on in a worker.
+impl Work<'_> {
+    pub(super) fn kind(&self) -> OperationKind {
+        match self {
+            Self::Begin(replay) => replay.kind,
+            Self::Resume(replay, _) => replay.kind,
+        }
+    }
+}
+
+/// An operation that goes on in a worker.
 #[derive(Serialize)]
 struct HandedOver {
     replay: Uuid,
 }
 
-/// Starts a replay of about `found` messages (0 where that is not known), and shows how it ends.
+/// Starts an operation on about `found` messages (0 where that is not known), and shows how it ends.
 pub(crate) async fn send(
     app: &App,
     store: &dyn Store,
     work: Work<'_>,
     found: u64,
-    args: &SendArgs,
+    args: &RunArgs,
 ) -> Result<(), Failure> {
     if args.here {
         return here::run(app, store, work, found, args).await;
     }
-    // Where the programs believe other logins than we do, they would send other events than the requested ones.
-    app.believed_broker().await?.close().await;
-    let operations = store.operations();
+    let kind = work.kind();
+    if kind == OperationKind::Replay {
+        // Where the programs believe other logins than we do, they would send other events than the requested ones.
+        app.believed_broker().await?.close().await;
+    }
     let (id, before) = match work {
         Work::Begin(replay) => {
-            operations.begin_replay(replay).await?;
+            store.operations().begin_operation(replay).await?;
             (replay.id, 0)
         }
-        Work::Resume(id) => {
-            let known = operations.replay(id).await?;
-            let next = hand_over(store, id).await?;
-            let known = known.filter(|known| known.id == next);
-            (next, known.map_or(0, |known| known.replayed))
+        Work::Resume(replay, rate) => {
+            let next = hand_over(store, replay.id, rate).await?;
+            let goes_on = next == replay.id;
+            (next, if goes_on { replay.replayed } else { 0 })
         }
     };
     if args.no_wait {
-        return left(app, id);
+        return left(app, kind, id);
     }
-    watch::watch(app, store, id, before, found).await
+    watch::watch(app, store, kind, id, before..before + found).await
 }
 
-/// Says that a replay goes on without this terminal.
-pub(super) fn left(app: &App, replay: Uuid) -> Result<(), Failure> {
+/// Says that an operation goes on without this terminal.
+pub(super) fn left(app: &App, kind: OperationKind, replay: Uuid) -> Result<(), Failure> {
     app.output.show(&HandedOver { replay }, |_| {
         format!(
-            "replay {replay} goes on without this terminal\n\
+            "{kind} {replay} goes on without this terminal\n\
              longshore replay watch {replay}    shows how far it is\n\
              longshore replay pause {replay}    lets it wait (`stop` ends it, `resume` goes on with it)"
         )

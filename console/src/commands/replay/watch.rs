@@ -1,12 +1,14 @@
-//! Watches a replay that a worker runs, and tells its outcome.
+//! Watches an operation that a worker runs, and tells its outcome.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use common::bootstrap::Failure;
-use common::store::{LeftOpen, Progress, ReplayOutcome, ReplayState, Store};
+use common::store::{LeftOpen, OperationKind, OperationState, Progress, ReplayOutcome, Store};
 use indicatif::ProgressBar;
 use operate::replay::{Outcome, PATIENCE, Watched, follow, watch_progress};
 use operate::words::count;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -15,37 +17,56 @@ use crate::app::App;
 use crate::output::{bar, spinner, table};
 use crate::stop;
 
-/// Watches a replay of about `found` messages (0 where that is not known), and shows how it ends. It had sent
-/// `before` messages until now. Ctrl-C ends the watching alone.
+/// The word of a progress bar.
+pub(super) fn doing(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Replay => "replaying",
+        OperationKind::Discard => "discarding",
+        OperationKind::Restore => "restoring",
+    }
+}
+
+/// The word for messages that an operation has dealt with.
+pub(super) fn done(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Replay => "sent",
+        OperationKind::Discard => "discarded",
+        OperationKind::Restore => "restored",
+    }
+}
+
+/// Watches an operation on its way through `messages`, and shows how it ends. The range begins with those it has dealt
+/// with until now, and is empty where the number of the others is not known. Ctrl-C ends the watching alone.
 pub(super) async fn watch(
     app: &App,
     store: &dyn Store,
+    kind: OperationKind,
     replay: Uuid,
-    before: u64,
-    found: u64,
+    messages: Range<u64>,
 ) -> Result<(), Failure> {
     let stop = stop::on_signals()?;
-    let bar = if found > 0 {
-        bar(found, "replaying")
+    let bar = if messages.is_empty() {
+        spinner(doing(kind))
     } else {
-        spinner("replaying")
+        bar(messages.end - messages.start, doing(kind))
     };
-    bar.println(format!("replay {replay}"));
-    let said = RefCell::new(None::<String>);
+    bar.println(format!("{kind} {replay}"));
+    let (said, before) = (RefCell::new(None::<String>), messages.start);
     let tell = |progress: &Progress| show(&bar, progress, before, &mut said.borrow_mut());
     let watched = watch_progress(store, replay, before, &stop, tell).await;
     bar.finish_and_clear();
     match watched? {
         Watched::Ended(outcome) => finish(app, store, outcome, true, &stop).await,
-        Watched::Left => send::left(app, replay),
+        Watched::Left => send::left(app, kind, replay),
         Watched::Unclaimed => Err(Failure::Unreachable(format!(
-            "no worker runs replay {replay}: start longshore-archive, which goes on with it; or \
+            "no worker runs {kind} {replay}: start longshore-archive, which goes on with it; or \
              `longshore replay resume {replay} --here` runs it in this process"
         ))),
     }
 }
 
-/// Shows the outcome of a replay that has ended. Where `waits`, it first waits for the fate of the messages.
+/// Shows the outcome of an operation that has ended. Where `waits`, it first waits for the fate of messages that were
+/// sent.
 pub(super) async fn finish(
     app: &App,
     store: &dyn Store,
@@ -53,7 +74,16 @@ pub(super) async fn finish(
     waits: bool,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    if waits && outcome.replayed > 0 && !stop.is_cancelled() {
+    let (kind, number) = (outcome.kind, outcome.replayed);
+    if kind != OperationKind::Replay {
+        let document = json!({ done(kind): number, "replay": outcome.replay });
+        app.output.show(&document, |_| {
+            let letters = count(number, "dead letter");
+            format!("{letters} {} ({kind} {})", done(kind), outcome.replay)
+        })?;
+        return verdict(&outcome);
+    }
+    if waits && number > 0 && !stop.is_cancelled() {
         let became = settle(store, outcome.replay, stop).await?;
         // Messages from the history cannot be followed.
         outcome.became = (became.untraced < became.sent).then_some(became);
@@ -83,9 +113,9 @@ fn show(bar: &ProgressBar, progress: &Progress, before: u64, said: &mut Option<S
     bar.set_position(progress.replayed.saturating_sub(before));
     let waiting_for = &progress.report.waiting_for;
     bar.set_message(match (progress.state, waiting_for) {
-        (ReplayState::Paused, _) => "paused",
+        (OperationState::Paused, _) => "paused",
         (_, Some(_)) => "waiting",
-        (_, None) => "replaying",
+        (_, None) => doing(progress.kind),
     });
     if said != waiting_for {
         if let Some(why) = waiting_for {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use common::event::{EventId, Publisher, header, now};
 use common::message::CLOUDEVENTS_JSON;
-use common::store::{DeadFilter, Moment, Replay, Store as _};
+use common::store::{DeadFilter, Moment, Operation, OperationKind, Store as _};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -11,9 +11,10 @@ use crate::replay::{Outcome, Replayer, Runner};
 use crate::testbed::pipeline::Pipeline;
 
 /// A replay of all events of the last hour.
-fn everything(queue: &str) -> Replay {
-    Replay {
+fn everything(queue: &str) -> Operation {
+    Operation {
         id: Uuid::now_v7(),
+        kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: Some(queue.to_owned()),
         who: "test".to_owned(),
@@ -30,7 +31,7 @@ fn everything(queue: &str) -> Replay {
     }
 }
 
-async fn run(pipeline: &Pipeline, replay: &Replay) -> Result<Outcome, Failure> {
+async fn run(pipeline: &Pipeline, replay: &Operation) -> Result<Outcome, Failure> {
     let stop = CancellationToken::new();
     replayer(pipeline, &stop).begin(replay, |_| {}).await
 }
@@ -96,7 +97,7 @@ async fn a_new_destination_gets_the_past_as_it_is_stored() {
     let audit = pipeline
         .store
         .operations()
-        .replay(outcome.replay)
+        .operation(outcome.replay)
         .await
         .unwrap()
         .unwrap();
@@ -132,7 +133,7 @@ async fn only_the_slice_is_sent() {
     pipeline.signup("ada").await;
     pipeline.receive("text/plain", "other.type", "hello").await;
     pipeline.forget("validate").await;
-    let replay = |from: time::Duration, to: time::Duration, kind: Option<&str>| Replay {
+    let replay = |from: time::Duration, to: time::Duration, kind: Option<&str>| Operation {
         slice: Some(HistorySlice {
             from: Moment(now() + from),
             to: Moment(now() + to),
@@ -141,7 +142,7 @@ async fn only_the_slice_is_sent() {
         ..everything("longshore.validate")
     };
     let (ago, soon) = (-time::Duration::HOUR, time::Duration::HOUR);
-    let sent = async |replay: Replay| run(&pipeline, &replay).await.unwrap().replayed;
+    let sent = async |replay: Operation| run(&pipeline, &replay).await.unwrap().replayed;
     assert_eq!(sent(replay(ago, soon, Some("signup.*"))).await, 1);
     assert_eq!(sent(replay(ago, soon, None)).await, 2);
     assert_eq!(sent(replay(2 * ago, ago, None)).await, 0);
@@ -202,7 +203,7 @@ async fn it_goes_on_where_it_was_stopped() {
         pipeline.signup(&format!("n{number}")).await;
     }
     pipeline.forget("validate").await;
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(10),
         ..everything("longshore.validate")
     };
@@ -220,7 +221,7 @@ async fn it_goes_on_where_it_was_stopped() {
     assert!(first.stopped && first.replayed < 30, "{first:?}");
     let stop = CancellationToken::new();
     let rest = replayer(&pipeline, &stop)
-        .resume(replay.id, |_| {})
+        .resume(replay.id, None, |_| {})
         .await
         .unwrap();
     assert_eq!(first.replayed + rest.replayed, 30);
@@ -239,7 +240,7 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
     }
     pipeline.work(&["crm"]).await;
     let queue = "longshore.integrate.news";
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(20),
         ..everything(queue)
     };
@@ -260,13 +261,13 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
     let known = pipeline
         .store
         .operations()
-        .replay(replay.id)
+        .operation(replay.id)
         .await
         .unwrap()
         .unwrap();
     assert_eq!((known.replayed, known.position), (0, None));
     assert!(pipeline.broker.waiting(queue).await.len() >= 5);
-    let rest = run.resume(replay.id, |_| {}).await.unwrap();
+    let rest = run.resume(replay.id, None, |_| {}).await.unwrap();
     assert_eq!(rest.replayed, EVENTS as u64);
     let waiting = pipeline.broker.waiting(queue).await;
     assert!(waiting.len() > EVENTS, "some were sent twice");
@@ -278,7 +279,7 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
 }
 
 /// Three events that were delivered, and a replay of them that is killed when it has sent one.
-async fn killed_after_one(pipeline: &Pipeline) -> Replay {
+async fn killed_after_one(pipeline: &Pipeline) -> Operation {
     for number in 0..3 {
         pipeline.signup(&format!("n{number}")).await;
     }
@@ -287,7 +288,7 @@ async fn killed_after_one(pipeline: &Pipeline) -> Replay {
         let event = pipeline.judge.identify(entry).event.unwrap();
         pipeline.deliver(&event.to_string(), "crm", 0).await;
     }
-    let replay = Replay {
+    let replay = Operation {
         rate: Some(3),
         ..everything("longshore.integrate.crm")
     };
@@ -313,10 +314,12 @@ async fn what_was_killed_and_then_stopped_goes_on_with_the_generation_it_had() {
     let steered = pipeline
         .store
         .operations()
-        .steer_replay(replay.id, common::store::ReplayState::Stopped);
+        .steer_operation(replay.id, common::store::OperationState::Stopped);
     steered.await.unwrap();
     let stop = CancellationToken::new();
-    let rest = replayer(&pipeline, &stop).resume(replay.id, |_| {}).await;
+    let rest = replayer(&pipeline, &stop)
+        .resume(replay.id, None, |_| {})
+        .await;
     assert_eq!(rest.unwrap().replay, replay.id);
     let sent = generations(&pipeline.broker.waiting(queue).await);
     assert!(sent.len() > 3, "{sent:?}");
@@ -333,7 +336,10 @@ async fn of_two_that_resume_a_killed_replay_one_sends() {
     pipeline.forget("integrate.crm").await;
     let stop = CancellationToken::new();
     let run = replayer(&pipeline, &stop);
-    let (one, other) = tokio::join!(run.resume(replay.id, |_| {}), run.resume(replay.id, |_| {}));
+    let (one, other) = tokio::join!(
+        run.resume(replay.id, None, |_| {}),
+        run.resume(replay.id, None, |_| {})
+    );
     let refused = match (one, other) {
         (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
         both => panic!("{both:?}"),
@@ -362,7 +368,7 @@ async fn a_replay_that_goes_on_waits_until_what_it_has_sent_is_taken_and_written
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(pipeline.broker.waiting(queue).await.len(), 0);
     };
-    let (rest, ()) = tokio::join!(run.resume(replay.id, |_| {}), work);
+    let (rest, ()) = tokio::join!(run.resume(replay.id, None, |_| {}), work);
     assert_eq!(rest.unwrap().replayed, 3);
     assert_eq!(pipeline.broker.waiting(queue).await.len(), 3);
 }
@@ -378,7 +384,7 @@ async fn what_the_history_holds_several_times_is_sent_once_though_it_comes_in_an
             .await;
     }
     pipeline.work(&["crm"]).await;
-    let one_by_one = Replay {
+    let one_by_one = Operation {
         rate: Some(1),
         ..everything("longshore.integrate.crm")
     };

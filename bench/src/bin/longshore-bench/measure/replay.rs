@@ -8,7 +8,7 @@ use common::bootstrap::Failure;
 use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, DeadLetter, DeadState, Replay};
+use common::store::{DeadFilter, DeadLetter, DeadState, Operation, OperationKind};
 use common::topology::Names;
 use longshore::system::System;
 use operate::words::count;
@@ -149,8 +149,9 @@ fn letter(queue: &str, login: Option<&str>, body: impl Into<bytes::Bytes>) -> De
 
 /// Replays everything; letters a second.
 async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure> {
-    let all = Replay {
+    let all = Operation {
         id: Uuid::now_v7(),
+        kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: None,
         who: "bench".to_owned(),

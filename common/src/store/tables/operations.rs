@@ -5,13 +5,14 @@ use uuid::Uuid;
 
 use super::text::{json, keepable, number, word};
 use crate::store::{
-    Moment, Progress, Replay, ReplayOutcome, ReplayReport, ReplayState, StoreError,
+    Moment, Operation, OperationReport, OperationState, Progress, ReplayOutcome, StoreError,
 };
 
 /// A row to insert.
 #[derive(Clone)]
-pub(in crate::store) struct NewReplayRow {
+pub(in crate::store) struct NewOperationRow {
     pub id: Uuid,
+    pub kind: &'static str,
     pub filter: String,
     pub to_queue: Option<String>,
     pub who: String,
@@ -23,13 +24,14 @@ pub(in crate::store) struct NewReplayRow {
     pub resumes: Option<Uuid>,
 }
 
-impl TryFrom<&Replay> for NewReplayRow {
+impl TryFrom<&Operation> for NewOperationRow {
     type Error = StoreError;
 
-    fn try_from(replay: &Replay) -> Result<Self, StoreError> {
+    fn try_from(replay: &Operation) -> Result<Self, StoreError> {
         let slice = replay.slice.as_ref().map(serde_json::to_string);
         Ok(Self {
             id: replay.id,
+            kind: replay.kind.as_str(),
             filter: serde_json::to_string(&replay.filter).map_err(not_json("filter"))?,
             to_queue: replay.to_queue.as_deref().map(keepable),
             who: keepable(&replay.who),
@@ -44,7 +46,7 @@ impl TryFrom<&Replay> for NewReplayRow {
 }
 
 /// A report as its column holds it.
-pub(in crate::store) fn report_column(report: &ReplayReport) -> Result<String, StoreError> {
+pub(in crate::store) fn report_column(report: &OperationReport) -> Result<String, StoreError> {
     serde_json::to_string(report).map_err(not_json("report"))
 }
 
@@ -54,8 +56,9 @@ fn not_json(what: &'static str) -> impl Fn(serde_json::Error) -> StoreError {
 
 /// A whole row.
 #[derive(sqlx_macros::FromRow)]
-pub(in crate::store) struct ReplayRow {
+pub(in crate::store) struct OperationRow {
     replay_id: Uuid,
+    kind: String,
     filter: String,
     to_queue: Option<String>,
     who: String,
@@ -74,15 +77,16 @@ pub(in crate::store) struct ReplayRow {
     report: Option<String>,
 }
 
-impl TryFrom<ReplayRow> for Progress {
+impl TryFrom<OperationRow> for Progress {
     type Error = StoreError;
 
-    fn try_from(row: ReplayRow) -> Result<Self, StoreError> {
+    fn try_from(row: OperationRow) -> Result<Self, StoreError> {
         let rate = row.rate.map(|rate| number("replays.rate", rate));
         let slice = row.slice.map(|slice| json("replays.slice", &slice));
         let report = row.report.map(|report| json("replays.report", &report));
         Ok(Self {
             id: row.replay_id,
+            kind: word(&row.kind)?,
             filter: json("replays.filter", &row.filter)?,
             to_queue: row.to_queue,
             who: row.who,
@@ -148,8 +152,11 @@ pub(in crate::store) enum Steer {
 
 impl Steer {
     /// The decision; an error for a state that nobody can bring about by asking.
-    pub(in crate::store) fn decide(from: ReplayState, to: ReplayState) -> Result<Self, StoreError> {
-        use ReplayState::{Done, Paused, Running, Stopped};
+    pub(in crate::store) fn decide(
+        from: OperationState,
+        to: OperationState,
+    ) -> Result<Self, StoreError> {
+        use OperationState::{Done, Paused, Running, Stopped};
         match (from, to) {
             (_, Done) => Err(StoreError::Fault(
                 "expected running, paused or stopped as what a replay shall be, found done"
@@ -163,17 +170,17 @@ impl Steer {
 }
 
 /// How a replay may end.
-pub(in crate::store) fn check_end(state: ReplayState) -> Result<(), StoreError> {
+pub(in crate::store) fn check_end(state: OperationState) -> Result<(), StoreError> {
     match state {
-        ReplayState::Done | ReplayState::Stopped => Ok(()),
-        ReplayState::Running | ReplayState::Paused => Err(StoreError::Fault(format!(
+        OperationState::Done | OperationState::Stopped => Ok(()),
+        OperationState::Running | OperationState::Paused => Err(StoreError::Fault(format!(
             "expected done or stopped as the end of a replay, found {state}"
         ))),
     }
 }
 
 /// No replay has this id.
-pub(in crate::store) fn no_such_replay(id: Uuid) -> StoreError {
+pub(in crate::store) fn no_such_operation(id: Uuid) -> StoreError {
     StoreError::Fault(format!(
         "expected a replay that was begun, found none with the id {id}"
     ))

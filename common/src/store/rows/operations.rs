@@ -1,4 +1,4 @@
-//! Replays: their orders, progress and outcomes.
+//! Operations: their orders, progress and outcomes.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,27 @@ use uuid::Uuid;
 
 use super::{DeadFilter, Moment};
 
-/// A replay to begin.
+/// What an operation does with the messages that it matches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationKind {
+    /// Sends dead letters, or a part of the history, again.
+    #[default]
+    Replay,
+    /// Discards open dead letters.
+    Discard,
+    /// Opens discarded dead letters again.
+    Restore,
+}
+
+/// An operation to begin.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Replay {
+pub struct Operation {
     /// Its id.
     pub id: Uuid,
-    /// The letters it sends. Only open letters are ever claimed, whatever the filter says of the state.
+    /// What it does.
+    pub kind: OperationKind,
+    /// Its letters. Its kind says in which state they are, whatever the filter says of the state.
     pub filter: DeadFilter,
     /// The queue it sends them to; each to the queue it died in unless set.
     pub to_queue: Option<String>,
@@ -47,26 +62,28 @@ pub struct HistorySlice {
     pub kind: Option<String>,
 }
 
-/// The state of a replay.
+/// The state of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ReplayState {
+pub enum OperationState {
     /// Under way, or killed on the way.
     Running,
     /// Told to wait: it claims nothing until it runs again.
     Paused,
-    /// Everything that matched was sent.
+    /// Everything that matched was sent, discarded or restored.
     Done,
     /// Stopped before its end.
     Stopped,
 }
 
-/// A replay as it stands.
+/// An operation as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Progress {
     /// Its id.
     pub id: Uuid,
-    /// The letters it sends.
+    /// What it does.
+    pub kind: OperationKind,
+    /// Its letters.
     pub filter: DeadFilter,
     /// The queue it sends them to; each to the queue it died in unless set.
     pub to_queue: Option<String>,
@@ -75,7 +92,7 @@ pub struct Progress {
     /// The reason.
     pub why: Option<String>,
     /// Its state.
-    pub state: ReplayState,
+    pub state: OperationState,
     /// Maximum letters or events a second.
     pub rate: Option<u32>,
     /// Maximum percentage of sent letters that may die again before the replay stops by itself.
@@ -84,7 +101,7 @@ pub struct Progress {
     pub slice: Option<HistorySlice>,
     /// Whether receivers get its events under another `webhook-id` than before.
     pub new_ids: bool,
-    /// How many letters or events it has sent.
+    /// How many letters or events it has sent, or how many letters it has discarded or restored.
     pub replayed: u64,
     /// How far it has come in the history; everything up to this position was sent.
     pub position: Option<u64>,
@@ -92,18 +109,18 @@ pub struct Progress {
     pub started_at: Moment,
     /// When it ended.
     pub ended_at: Option<Moment>,
-    /// When it was handed over to the workers; `None` if a program of before runs its replays itself.
+    /// When it was handed over to the workers; `None` if a program of before runs its operations itself.
     pub handed_over_at: Option<Moment>,
     /// The stopped replay of dead letters that it goes on with.
     pub resumes: Option<Uuid>,
     /// The report of its runs, beside the counts.
-    pub report: ReplayReport,
+    pub report: OperationReport,
 }
 
-/// The report of a replay's runs, beside the number that they have sent.
+/// The report of an operation's runs, beside the number that they have dealt with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct ReplayReport {
+pub struct OperationReport {
     /// The dependency it waits for at the moment, if one is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
@@ -129,10 +146,10 @@ pub struct LeftOpen {
     pub problem: String,
 }
 
-/// A page of the list of replays: keyset pages, newest first.
+/// A page of the list of operations: keyset pages, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplayPage {
-    /// The beginning and id of the last replay of the page before.
+pub struct OperationPage {
+    /// The beginning and id of the last operation of the page before.
     pub after: Option<(OffsetDateTime, Uuid)>,
     /// Maximum length of the page.
     pub limit: u32,
