@@ -88,9 +88,17 @@ pub struct Call<'a> {
 
 type Plan = dyn Fn(Call<'_>) -> Answer + Send + Sync;
 
+/// The requests so far.
+#[derive(Default)]
+struct Records {
+    requests: Vec<Request>,
+    /// Their number by `webhook-id`: a look through all of them for each request would slow large tests down.
+    by_id: HashMap<String, usize>,
+}
+
 /// The requests so far, and the plan of the answers.
 struct Shared {
-    requests: Mutex<Vec<Request>>,
+    records: Mutex<Records>,
     plan: Mutex<Arc<Plan>>,
     holding: AtomicBool,
     released: Notify,
@@ -110,7 +118,7 @@ impl Receiver {
     /// If no port can be bound.
     pub async fn start() -> Result<Self> {
         let shared = Arc::new(Shared {
-            requests: Mutex::default(),
+            records: Mutex::default(),
             plan: Mutex::new(Arc::new(|_| Answer::status(200))),
             holding: AtomicBool::new(false),
             released: Notify::new(),
@@ -205,25 +213,30 @@ impl Receiver {
     /// All requests so far.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
-        lock(&self.shared.requests).clone()
+        lock(&self.shared.records).requests.clone()
     }
 
     /// How many requests came so far.
     #[must_use]
     pub fn count(&self) -> usize {
-        lock(&self.shared.requests).len()
+        lock(&self.shared.records).requests.len()
     }
 
     /// The requests that were answered with a 2xx, counted by `webhook-id`.
     #[must_use]
     pub fn successes(&self) -> HashMap<String, usize> {
-        self.count_by_id(Request::succeeded)
+        let mut counts = HashMap::new();
+        let records = lock(&self.shared.records);
+        for request in records.requests.iter().filter(|it| it.succeeded()) {
+            *counts.entry(request.webhook_id().to_owned()).or_default() += 1;
+        }
+        counts
     }
 
     /// All requests, counted by `webhook-id`.
     #[must_use]
     pub fn attempts(&self) -> HashMap<String, usize> {
-        self.count_by_id(|_| true)
+        lock(&self.shared.records).by_id.clone()
     }
 
     /// The requests with this `webhook-id`, oldest first.
@@ -273,17 +286,6 @@ impl Receiver {
         )
         .await
     }
-
-    fn count_by_id(&self, which: impl Fn(&Request) -> bool) -> HashMap<String, usize> {
-        let mut counts = HashMap::new();
-        for request in lock(&self.shared.requests)
-            .iter()
-            .filter(|request| which(request))
-        {
-            *counts.entry(request.webhook_id().to_owned()).or_default() += 1;
-        }
-        counts
-    }
 }
 
 impl Drop for Receiver {
@@ -313,17 +315,15 @@ async fn take(
     };
     let plan = Arc::clone(&lock(&shared.plan));
     let (answer, index) = {
-        let mut requests = lock(&shared.requests);
-        let id = request.webhook_id();
-        let earlier = requests
-            .iter()
-            .filter(|other| other.webhook_id() == id)
-            .count();
+        let mut records = lock(&shared.records);
+        let Records { requests, by_id } = &mut *records;
+        let same = by_id.entry(request.webhook_id().to_owned()).or_default();
         let answer = plan(Call {
             request: &request,
-            earlier,
+            earlier: *same,
             total: requests.len(),
         });
+        *same += 1;
         requests.push(request);
         (answer, requests.len() - 1)
     };
@@ -334,7 +334,7 @@ async fn take(
     let status = answer.sent_status();
     let response = answer.give(&breaker).await;
     // Not before: a caller that goes away while it waits drops this future and got no answer.
-    lock(&shared.requests)[index].answered = status;
+    lock(&shared.records).requests[index].answered = status;
     response
 }
 
