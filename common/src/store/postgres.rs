@@ -17,6 +17,7 @@ mod rejections;
 mod replays;
 mod schema;
 mod session;
+mod spare;
 mod statuses;
 mod story;
 mod watching;

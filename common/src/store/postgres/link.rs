@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::failure::{Kind, classify, kind};
 use super::session::{Begin, Settings, Way};
+use super::spare::Sharing;
 use super::work::{AnyValue, AnyWork, of_any_type, of_type};
 use crate::config;
 use crate::namespace::Namespace;
@@ -59,6 +60,7 @@ struct Inner {
     closed: AtomicBool,
     /// How many waits for a connection were in vain since the last successful one.
     in_vain: AtomicU32,
+    sharing: Sharing,
 }
 
 /// Connections that are all of one way.
@@ -84,6 +86,7 @@ impl Link {
             work_timeout: config.statement_timeout + config.connect_timeout,
             lock_timeout: config.statement_timeout,
             in_vain: AtomicU32::new(0),
+            sharing: Sharing::default(),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -195,7 +198,10 @@ impl Inner {
             let (mut connection, way) = self.acquire().await?;
             let done = self.settings.perform(&mut connection, way, begin, work);
             let error = match timeout(self.work_timeout, done).await {
-                Ok(Ok(done)) => return Ok(done),
+                Ok(Ok(done)) => {
+                    self.give_back(connection);
+                    return Ok(done);
+                }
                 Ok(Err(error)) => error,
                 Err(_) => {
                     discard(connection);
@@ -221,6 +227,7 @@ impl Inner {
 
     async fn acquire(self: &Arc<Self>) -> Result<(PoolConnection<Postgres>, Way), StoreError> {
         let pool = self.pool().await?;
+        self.sharing.asked(&pool.connections);
         match one_of(&pool.connections).await {
             Ok(connection) => {
                 self.in_vain.store(0, Ordering::Relaxed);
@@ -236,6 +243,15 @@ impl Inner {
                 }
                 Err(classify(&error))
             }
+        }
+    }
+
+    /// Gives a connection back, or closes it where it is one too many.
+    fn give_back(&self, mut connection: PoolConnection<Postgres>) {
+        let pool = self.lock_pool();
+        let is_over = |pool: &Pool| self.sharing.is_over(&pool.connections);
+        if pool.as_ref().is_some_and(is_over) {
+            connection.close_on_drop();
         }
     }
 

@@ -6,7 +6,9 @@ use common::config::{Database, ServiceUrl};
 use common::event::EventId;
 use common::namespace::Namespace;
 use common::store::postgres::PostgresStore;
-use common::store::{Events as _, NewEvent, Schema as _, StoreError, Stored};
+use common::store::{
+    DeadFilter, DeadLetters as _, Events as _, NewEvent, Schema as _, StoreError, Stored,
+};
 use sqlx::Connection as _;
 use testkit::proxy::Proxy;
 use tokio::net::TcpListener;
@@ -167,6 +169,38 @@ async fn callers_that_go_away_leave_nothing_behind() {
             let outcomes = store.store(pair.clone().into()).await.unwrap();
             assert_eq!(outcomes[0], outcomes[1], "both or neither");
         }
+    })
+    .await;
+}
+
+/// The database may have fewer connections than there are programs: who uses it now and then keeps one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_now_and_then_keeps_one_connection() {
+    with_schema(async |namespace| {
+        let mut connection = connection(&namespace).await;
+        let mut open = async || -> i64 {
+            let open = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '% ' || $1",
+            );
+            let open = open.bind(namespace.as_str()).fetch_one(&mut connection);
+            open.await.unwrap()
+        };
+        let others = open().await;
+        let store = PostgresStore::new(&config(), &namespace).unwrap();
+        let all = DeadFilter::default();
+        let many = (0..32).map(|_| store.dead_count(&all));
+        for done in futures_util::future::join_all(many).await {
+            done.unwrap();
+        }
+        let mut kept = vec![open().await - others];
+        assert!(kept[0] > 1, "{kept:?}: nothing was done at once");
+        // Often enough that none of several would be idle for as long as an idle one is kept.
+        for _ in 0..8 {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            store.dead_count(&all).await.unwrap();
+            kept.push(open().await - others);
+        }
+        assert_eq!(kept.last(), Some(&1), "{kept:?}");
     })
     .await;
 }
