@@ -12,7 +12,7 @@ pub enum Address {
     Fact {
         /// What has happened.
         fact: Fact,
-        /// The event type, or what stands for it where there is none.
+        /// The event type, or the word in its place for a message without a type.
         routing_key: String,
     },
     /// Straight into one queue.

@@ -203,6 +203,10 @@ async fn letters_are_discarded_and_restored_in_bulk_by_the_archive() -> Result<(
             shown["kind"] == command[1] && shown["state"] == "done",
             "{shown}"
         );
+        let slower = ["replay", "resume", id, "--rate", "5/s", "--yes"];
+        let refused = system.longshore(&slower).await?;
+        refused.exit(2)?;
+        ensure!(refused.stderr.contains("--rate"), "{}", refused.stderr);
     }
     let replay = ["dead", "replay", "--all", "--yes", "--json"];
     let replayed = system.longshore(&replay).await?.json()?;

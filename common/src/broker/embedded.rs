@@ -2,8 +2,8 @@
 //!
 //! Several programs may have the file open. A message is on the disk before it is confirmed. Publishes, settlements and
 //! takes at the same time are written in one transaction. A message is held by one consumer at a time. The messages of
-//! a program that has ended are given back by the next program that looks at the file. There is no server and nothing
-//! to configure. A second machine needs RabbitMQ, behind the same trait.
+//! a program that has ended are given back by the next program that looks at the file. It needs no server and no
+//! configuration. A second machine needs RabbitMQ, behind the same trait.
 
 mod clock;
 mod consumer;

@@ -328,7 +328,7 @@ pub(super) fn setting(name: &str, text: &str) -> Option<(Vec<String>, Value)> {
     Some((key, value))
 }
 
-/// Sets a key, in sections that are made where there are none.
+/// Sets a key. Missing sections are added.
 pub(super) fn insert(table: &mut Table, key: &[String], value: Value) -> Result<(), String> {
     let Some((last, sections)) = key.split_last() else {
         return Ok(());

@@ -19,7 +19,7 @@ pub fn broker_death(headers: &Headers) -> Option<&Headers> {
 }
 
 /// Makes the broker's report travel with a dead letter, if it does not yet. The report says how the message died. Its
-/// second death in `dead`, the queue of dead letters, counts only if there is no other.
+/// second death in `dead`, the queue of dead letters, counts only without a first one.
 pub fn carry_death(headers: &mut Headers, dead: &str) {
     if headers.get(header::DEATH).is_some() {
         return;

@@ -189,8 +189,8 @@ impl Lane {
         tokio::pin!(slot, stopped, held);
         loop {
             tokio::select! {
-                // In this order: waiting deliveries are taken first, so that batches grow under load and nothing
-                // waits for company when there is none.
+                // In this order: waiting deliveries are taken first. So batches grow under load, and a single delivery
+                // does not wait for others.
                 biased;
                 () = &mut stopped => return End::Stopped,
                 _ = &mut held => return End::Held,

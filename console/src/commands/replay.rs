@@ -223,6 +223,12 @@ pub(crate) async fn resume(
             "expected a replay that `longshore replay list` shows, found none with id {id}"
         )));
     };
+    if args.rate.is_some() && replay.kind != OperationKind::Replay {
+        return Err(Failure::Usage(format!(
+            "expected --rate for a replay alone, found that {id} is a {}",
+            replay.kind
+        )));
+    }
     confirm(
         &format!("go on with {} {id} ({})", replay.kind, replay.state),
         args.run.yes,

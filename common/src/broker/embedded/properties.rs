@@ -204,8 +204,7 @@ fn header(value: Value<'_>) -> Result<HeaderValue, String> {
     })
 }
 
-/// A message as it was written down. What cannot be read is given out all the same, for whoever gets
-/// it to make a dead letter of it.
+/// A message as it was written down. An unreadable one is given out as well, and its consumer makes a dead letter of it.
 pub(super) fn message(properties: &str, body: Bytes) -> Message {
     read(properties, body.clone()).unwrap_or_else(|problem| {
         tracing::error!(problem, "the properties of a message are damaged");

@@ -119,7 +119,7 @@ impl Link {
     /// less the broker's additions when it dead-letters.
     ///
     /// # Errors
-    /// There is no connection, so no agreed size.
+    /// The size is agreed with the connection, and the broker cannot be reached.
     pub(super) async fn header_room(self: &Arc<Self>) -> Result<usize, BrokerError> {
         self.connection().await?;
         let frame = match self.frame_max.load(Ordering::Relaxed) {
