@@ -22,7 +22,7 @@ use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use time::OffsetDateTime;
 
-pub use declare_anew::declare_anew;
+pub use declare_anew::{declare_anew, declare_missing};
 pub use error::{BrokerError, PublishError};
 pub use traced::{publish_traced, publish_traced_reaching};
 

@@ -3,7 +3,7 @@
 //!
 //! A queue that was made again between event and look does not have the event. So one look that finds no queue counts
 //! for every event under way, until the queue is found and bound again. A program that declares a deleted queue leaves
-//! it missing for a second (`common::broker::declare_anew`), in which every door notices.
+//! it missing for a second (`common::broker::declare_missing`), in which every door notices.
 //!
 //! Bindings cannot be listed over AMQP, but binding again changes nothing, so the door binds twice a second. Events
 //! accepted while only the binding was gone are in the history, where the standing watch finds them.

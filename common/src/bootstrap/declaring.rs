@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Failure, Program};
-use crate::broker::{Broker, BrokerError, declare_anew};
+use crate::broker::{Broker, BrokerError, declare_anew, declare_missing};
 use crate::tasks;
 use crate::telemetry::millis;
-use crate::topology::{Names, Topology};
+use crate::topology::Topology;
 
 /// How often the topology is declared again, in case somebody deleted a part of it. Existing parts stay as they are,
 /// and cost the broker a look.
@@ -54,7 +54,6 @@ impl Program {
 
     /// Declares the topology again and again, at once after a missing part was met, until the program must stop.
     async fn keep_declared(self, broker: Arc<dyn Broker>, topology: Topology) {
-        let first = Names::new(self.config.namespace.clone()).validate();
         // The problem that was logged last: once is enough.
         let mut told = None;
         while self.pause(PAUSE).await {
@@ -63,12 +62,16 @@ impl Program {
                 () = broker.missed() => true,
                 () = tokio::time::sleep(EVERY) => false,
             };
-            let missed = missed || broker.has_queue(&first).await.is_ok_and(|there| !there);
             if missed {
                 tracing::warn!("a part of the topology is missing: declaring it again");
             }
-            match declare_anew(&*broker, &topology).await {
-                Ok(()) => told = None,
+            match declare_missing(&*broker, &topology).await {
+                Ok(queues) => {
+                    told = None;
+                    if !queues.is_empty() {
+                        tracing::warn!(?queues, "missing queues are declared again");
+                    }
+                }
                 // The others use another list now: they would not believe this program's messages.
                 Err(error @ BrokerError::Distrust { .. }) => {
                     tracing::error!(%error, "stopping");

@@ -1,48 +1,109 @@
-//! Declaring parts that may be missing while doors are open.
+//! Declaring parts that may be missing while programs run.
+//!
+//! A queue that is declared again is another queue, and whoever used the one before must notice first:
+//!
+//! - A door looks for its work queue within a second after it has published. Otherwise it could take the history for it.
+//! - RabbitMQ tells a channel that its queue is gone, and the channel looks whether there is one of that name. If there
+//!   is one already, it goes on consuming from it without a word, and loses what it is given: such messages stay in
+//!   hand, unseen, until the channel closes.
+//!
+//! So a queue that is missing is left missing for a while. It is also the reason why running programs declare only
+//! queues that they saw missing: a queue could be deleted between a look and the declaration.
 
 use std::time::Duration;
 
-use super::{Broker, BrokerError};
-use crate::topology::{Binding, QueueKind, Target, Topology};
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, sleep};
 
-/// Minimum time that a missing work queue beside the history stays missing. A door that has published meanwhile looks
-/// for the queue within this time, so it accepts no event that is in no queue.
+use super::{Broker, BrokerError};
+use crate::topology::{Queue, QueueKind, Topology};
+
+/// How long a missing queue is left missing. Doors look twice within it, and RabbitMQ's channels need some milliseconds.
 const MISSING_FOR: Duration = Duration::from_secs(1);
 
-/// Declares everything in the topology, as [`Broker::apply`] does, but keeps a missing work queue missing long enough
-/// for every door to notice. Otherwise a door could take the history for the work queue.
+/// How often missing queues are looked at meanwhile: another program may have declared them.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Declares everything in the topology, as [`Broker::apply`] does, but leaves missing queues missing for a second. A
+/// namespace without history and work queue is new, and makes nobody wait.
 ///
 /// # Errors
 /// As [`Broker::apply`].
 pub async fn declare_anew(broker: &dyn Broker, topology: &Topology) -> Result<(), BrokerError> {
-    for (work, history) in beside_the_history(topology) {
-        if broker.depth(work).await?.is_none() && broker.depth(history).await?.is_some() {
-            tokio::time::sleep(MISSING_FOR).await;
-            break;
+    missing(broker, topology).await?;
+    apply(broker, topology).await
+}
+
+/// Declares what is missing in the topology of a running program, queues after a second, and returns the names of these
+/// queues. The other queues are taken as they are.
+///
+/// # Errors
+/// As [`Broker::apply`].
+pub async fn declare_missing(
+    broker: &dyn Broker,
+    topology: &Topology,
+) -> Result<Vec<String>, BrokerError> {
+    let queues: Vec<Queue> = missing(broker, topology)
+        .await?
+        .into_iter()
+        .cloned()
+        .collect();
+    let names = queues.iter().map(|queue| queue.name.clone()).collect();
+    let missing = Topology {
+        queues,
+        ..topology.clone()
+    };
+    apply(broker, &missing).await?;
+    Ok(names)
+}
+
+async fn apply(broker: &dyn Broker, topology: &Topology) -> Result<(), BrokerError> {
+    broker.apply(topology).await?;
+    // What was missed until now is there, or will be missed again.
+    let _ = broker.missed().now_or_never();
+    Ok(())
+}
+
+/// The queues that are missing now and were so a second ago; in a new namespace, all that are missing.
+async fn missing<'t>(
+    broker: &dyn Broker,
+    topology: &'t Topology,
+) -> Result<Vec<&'t Queue>, BrokerError> {
+    let all: Vec<&Queue> = topology.queues.iter().collect();
+    if is_new(broker, topology).await? {
+        return Ok(all);
+    }
+    let begun = Instant::now();
+    let mut missing = among(broker, all).await?;
+    while !missing.is_empty() && begun.elapsed() < MISSING_FOR {
+        sleep(LOOK_EVERY).await;
+        missing = among(broker, missing).await?;
+    }
+    Ok(missing)
+}
+
+/// Whether neither a history nor the first work queue is there.
+async fn is_new(broker: &dyn Broker, topology: &Topology) -> Result<bool, BrokerError> {
+    let is_stream = |queue: &&Queue| matches!(queue.kind, QueueKind::Stream { .. });
+    let streams = topology.queues.iter().filter(is_stream);
+    for queue in topology.work_queues().take(1).chain(streams) {
+        if broker.has_queue(&queue.name).await? {
+            return Ok(false);
         }
     }
-    broker.apply(topology).await
+    Ok(true)
 }
 
-/// Each work queue with the stream that takes the same messages.
-fn beside_the_history(topology: &Topology) -> impl Iterator<Item = (&str, &str)> {
-    let streams = topology.queues.iter();
-    let streams = streams.filter(|queue| matches!(queue.kind, QueueKind::Stream { .. }));
-    streams.flat_map(move |stream| {
-        let work = topology.work_queues();
-        work.filter(move |queue| have_one_source(topology, &queue.name, &stream.name))
-            .map(|queue| (&*queue.name, &*stream.name))
-    })
-}
-
-fn have_one_source(topology: &Topology, one: &str, other: &str) -> bool {
-    let mut sources = sources(topology, one);
-    sources.any(|source| self::sources(topology, other).any(|its| its == source))
-}
-
-fn sources<'t>(topology: &'t Topology, queue: &str) -> impl Iterator<Item = &'t str> {
-    let leads_to_it =
-        move |binding: &&Binding| matches!(&binding.to, Target::Queue(name) if name == queue);
-    let bindings = topology.bindings.iter().filter(leads_to_it);
-    bindings.map(|binding| &*binding.exchange)
+/// Those of the queues that are missing.
+async fn among<'t>(
+    broker: &dyn Broker,
+    queues: Vec<&'t Queue>,
+) -> Result<Vec<&'t Queue>, BrokerError> {
+    let mut missing = Vec::new();
+    for queue in queues {
+        if !broker.has_queue(&queue.name).await? {
+            missing.push(queue);
+        }
+    }
+    Ok(missing)
 }

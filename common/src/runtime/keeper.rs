@@ -12,7 +12,7 @@ use super::call;
 use super::desk::Desk;
 use super::hold::Down;
 use super::trial::Trial;
-use crate::broker::declare_anew;
+use crate::broker::declare_missing;
 use crate::dependency::Dependency;
 use crate::tasks;
 use crate::telemetry::millis;
@@ -136,8 +136,9 @@ impl Keeper {
             .await
             .map_err(|error| error.to_string())?;
         // A queue or exchange for our publications may have been deleted.
-        declare_anew(&*desk.broker, &desk.surroundings.topology)
+        declare_missing(&*desk.broker, &desk.surroundings.topology)
             .await
+            .map(|_| ())
             .map_err(|error| error.to_string())
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use common::broker::{
     Address, BrokerError, Delivery, HistoryEntry, HistoryStart, Publication, PublishError,
-    Settlement, declare_anew,
+    Settlement, declare_anew, declare_missing,
 };
 use common::event::{header, now, to_rfc3339};
 use common::message::{HeaderValue, Message};
@@ -463,42 +463,87 @@ pub async fn only_what_reaches_its_queue_counts_as_published(world: Arc<World>) 
     world.wait_for_depth(&work, 400).await;
 }
 
-pub async fn what_is_missing_beside_the_history_stays_so_for_a_second(world: Arc<World>) {
-    let work = world.names.validate();
+pub async fn a_deleted_queue_stays_missing_for_a_second(world: Arc<World>) {
+    let second = Duration::from_secs(1);
     let begun = Instant::now();
-    declare_anew(&*world.broker, &world.topology)
-        .await
-        .expect("applied");
+    let declared = declare_missing(&*world.broker, &world.topology).await;
+    assert_eq!(declared.expect("applied"), Vec::<String>::new());
     assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "what is there makes nobody wait"
-    );
-    let mut alone = world.topology.around(&world.names.exchange(Fact::Received));
-    alone.exchanges.clear();
-    alone.queues.retain(|queue| queue.name == work);
-    world.broker.delete(&alone).await.expect("deleted");
-    let begun = Instant::now();
-    let declare = declare_anew(&*world.broker, &world.topology);
-    let missing = async {
-        while begun.elapsed() < Duration::from_millis(900) {
-            let found = world.broker.depth(&work).await.expect("asked");
-            assert_eq!(found, None, "after {:?}", begun.elapsed());
-        }
-    };
-    let (declared, ()) = tokio::join!(declare, missing);
-    declared.expect("applied");
-    assert!(world.broker.depth(&work).await.expect("asked").is_some());
-    // Without a history nothing speaks for the missing queue.
-    world.broker.delete(&world.topology).await.expect("deleted");
-    let begun = Instant::now();
-    declare_anew(&*world.broker, &world.topology)
-        .await
-        .expect("applied");
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "{:?}",
+        begun.elapsed() < second,
+        "what is there makes nobody wait: {:?}",
         begun.elapsed()
     );
+    for queue in [world.names.validate(), world.names.store()] {
+        delete_alone(&world, &queue).await;
+        let begun = Instant::now();
+        let declare = declare_missing(&*world.broker, &world.topology);
+        let missing = async {
+            while begun.elapsed() < Duration::from_millis(900) {
+                let found = world.broker.depth(&queue).await.expect("asked");
+                assert_eq!(found, None, "after {:?}", begun.elapsed());
+            }
+        };
+        let (declared, ()) = tokio::join!(declare, missing);
+        assert_eq!(declared.expect("applied"), std::slice::from_ref(&queue));
+        assert!(world.broker.depth(&queue).await.expect("asked").is_some());
+    }
+    // The other way to do it, at a start.
+    delete_alone(&world, &world.names.store()).await;
+    let begun = Instant::now();
+    let declared = declare_anew(&*world.broker, &world.topology).await;
+    declared.expect("applied");
+    assert!(begun.elapsed() >= second, "{:?}", begun.elapsed());
+    // Nobody uses what is new.
+    world.broker.delete(&world.topology).await.expect("deleted");
+    let begun = Instant::now();
+    let declared = declare_anew(&*world.broker, &world.topology).await;
+    declared.expect("applied");
+    assert!(begun.elapsed() < second, "{:?}", begun.elapsed());
+    let differences = world.broker.verify(&world.topology).await;
+    assert_eq!(differences.expect("compared"), []);
+}
+
+pub async fn nobody_waits_for_a_queue_that_another_program_declares(world: Arc<World>) {
+    let queue = world.names.store();
+    delete_alone(&world, &queue).await;
+    let other = world.client();
+    let declare = declare_missing(&*world.broker, &world.topology);
+    let (declared, applied) = tokio::join!(declare, other.apply(&world.topology));
+    applied.expect("applied");
+    assert_eq!(declared.expect("applied"), Vec::<String>::new());
+    other.close().await;
+}
+
+/// RabbitMQ could go on with the new queue under the old subscription, and lose sight of what it gives out.
+pub async fn a_queue_that_is_declared_again_is_another_queue(world: Arc<World>) {
+    let queue = world.names.store();
+    for _ in 0..3 {
+        world.fill(&queue, 3).await;
+        let mut before = world.broker.subscribe(&queue, 2).await.expect("subscribed");
+        take(&mut before, 3).await;
+        delete_alone(&world, &queue).await;
+        let declared = declare_missing(&*world.broker, &world.topology).await;
+        assert_eq!(declared.expect("applied"), std::slice::from_ref(&queue));
+        world.fill(&queue, 3).await;
+        let lost = tokio::time::timeout(PATIENCE, before.deliveries.next());
+        let lost = lost.await.expect("it is noticed");
+        assert!(matches!(&lost, Some(Err(_))), "{lost:?}");
+        let mut after = world.broker.subscribe(&queue, 2).await.expect("subscribed");
+        take(&mut after, 3).await;
+        after.control.flush().await.expect("flushed");
+        after.control.close().await;
+    }
+}
+
+/// Another program deletes a queue, and nothing else.
+async fn delete_alone(world: &World, queue: &str) {
+    let mut alone = world.topology.clone();
+    alone.exchanges.clear();
+    alone.trust = None;
+    alone.queues.retain(|it| it.name == queue);
+    let other = world.client();
+    other.delete(&alone).await.expect("deleted");
+    other.close().await;
 }
 
 pub async fn binding_again_makes_what_is_missing(world: Arc<World>) {

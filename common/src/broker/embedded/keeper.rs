@@ -40,7 +40,7 @@ pub(super) async fn keep(engine: Arc<Engine>, closing: CancellationToken) {
     let mut jumps = Jumps::of(&engine.clock);
     let shared = !engine.is_in_memory();
     let mut glance = Glance::default();
-    let mut clock = 0;
+    let mut heard = Heard::default();
     let mut watch = Watch::default();
     loop {
         let done = tokio::select! {
@@ -49,7 +49,7 @@ pub(super) async fn keep(engine: Arc<Engine>, closing: CancellationToken) {
                 if engine.wakes.is_empty() || !glance.is_news(engine.log()) {
                     continue;
                 }
-                listen(&engine, &mut clock).await
+                listen(&engine, &mut heard).await
             }
             _ = jump.tick() => {
                 if let Some(jump) = jumps.look() {
@@ -132,34 +132,47 @@ impl Glance {
     }
 }
 
-/// Wakes who waits for what another program has published.
-async fn listen(engine: &Engine, clock: &mut i64) -> Result<(), BrokerError> {
-    let known = *clock;
+/// What is known of what other programs did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    /// Moves on with everything published.
+    clock: i64,
+    /// The version of the topology.
+    topology: i64,
+}
+
+/// Wakes who waits for what another program has published, and who consumes a queue that it has deleted.
+async fn listen(engine: &Engine, heard: &mut Heard) -> Result<(), BrokerError> {
+    let before = *heard;
     let (now, queues) = engine
-        .read(move |connection| Box::pin(filled_since(connection, known)))
+        .read(move |connection| Box::pin(filled_since(connection, before)))
         .await?;
-    *clock = now;
-    engine.wakes.wake(&queues);
+    *heard = now;
+    if now.topology == before.topology {
+        engine.wakes.wake(&queues);
+    } else {
+        engine.wakes.wake_all();
+    }
     Ok(())
 }
 
-/// The clock, and if it has moved on since `known`, the queues in which something waits, be it only for
-/// its time.
+/// What there is to hear, and if the clock has moved on, the queues in which something waits, be it only for its time.
 async fn filled_since(
     connection: &mut SqliteConnection,
-    known: i64,
-) -> Result<(i64, Vec<i64>), Error> {
+    before: Heard,
+) -> Result<(Heard, Vec<i64>), Error> {
     const FILLED: &str = "
         SELECT id FROM queues WHERE EXISTS (SELECT 1 FROM waiting WHERE queue = queues.id)";
-    let clock = sqlx::query_scalar("SELECT clock FROM state")
+    let (clock, topology) = sqlx::query_as("SELECT clock, topology FROM state")
         .fetch_one(&mut *connection)
         .await?;
-    let queues = if clock == known {
+    let now = Heard { clock, topology };
+    let queues = if now.clock == before.clock {
         Vec::new()
     } else {
         sqlx::query_scalar(FILLED).fetch_all(connection).await?
     };
-    Ok((clock, queues))
+    Ok((now, queues))
 }
 
 /// Gives back what those hold who have ended or stand still, and sees to it that we do not count as
