@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use testkit::{
+    client::Client,
     process::Program,
     receiver::{Answer, Receiver},
     system::{Destination, System},
@@ -78,6 +79,19 @@ async fn a_replay_runs_in_the_archive_and_is_seen_in_the_list() -> Result<()> {
     ensure!(watched["stopped"] == false, "{watched}");
     ensure!(state(&system, &id).await? == "done");
     ensure!(marked(&system.ledger().await?).await? == LETTERS);
+    let archive = Client::new(system.address(Program::Archive, 0)?)?;
+    eventually(SOON, "the end of the run to be counted", || async {
+        let metrics = archive.get("/metrics").await?.text();
+        for line in [
+            "longshore_operations 0".to_owned(),
+            format!("longshore_operation_messages_total {LETTERS}"),
+            "longshore_operation_runs_total{result=\"done\"} 1".to_owned(),
+        ] {
+            ensure!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+        }
+        Ok(())
+    })
+    .await?;
     system
         .ledger()
         .await?
@@ -203,10 +217,12 @@ async fn letters_are_discarded_and_restored_in_bulk_by_the_archive() -> Result<(
             shown["kind"] == command[1] && shown["state"] == "done",
             "{shown}"
         );
-        let slower = ["replay", "resume", id, "--rate", "5/s", "--yes"];
-        let refused = system.longshore(&slower).await?;
-        refused.exit(2)?;
-        ensure!(refused.stderr.contains("--rate"), "{}", refused.stderr);
+        for option in [["--rate", "5/s"], ["--why", "it has begun already"]] {
+            let resume = ["replay", "resume", id, "--yes"];
+            let refused = system.longshore(&[&resume[..], &option].concat()).await?;
+            refused.exit(2)?;
+            ensure!(refused.stderr.contains(option[0]), "{}", refused.stderr);
+        }
     }
     let replay = ["dead", "replay", "--all", "--yes", "--json"];
     let replayed = system.longshore(&replay).await?.json()?;

@@ -13,11 +13,12 @@ use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::config::Config;
 use common::store::{OperationReport, OperationState, Store};
+use common::telemetry::metrics::OperationRun;
 use common::topology::{Names, Topology};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use operate::history::Judge;
-use operate::replay::{Outcome, PATIENCE, Replayer, Runner, is_leased, longest_attempt};
+use operate::replay::{News, Outcome, PATIENCE, Replayer, Runner, is_leased, longest_attempt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -173,7 +174,19 @@ impl Operations {
             longest_attempt: self.longest_attempt,
             runner: Runner::Worker,
         };
-        replayer.take_up(replay, |_| {}).await
+        let mut run = OperationRun::begin();
+        let count = |news: News<'_>| {
+            if let News::Sent(messages) = news {
+                run.went_on(messages);
+            }
+        };
+        let outcome = replayer.take_up(replay, count).await;
+        match &outcome {
+            Ok(Some(outcome)) => run.ended(outcome.stopped),
+            Ok(None) => run.is_elsewhere(),
+            Err(_) => {}
+        }
+        outcome
     }
 
     /// Stops an operation that panicked.

@@ -93,6 +93,12 @@ metrics_table! {
         "Findings of the standing watch, in the process that keeps it: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery, blind or clock_jump.";
     REPAIRS = "longshore_watch_repairs_total", "counter", ["repair"],
         "Messages that the standing watch sent again: event, delivery or parked.";
+    OPERATIONS = "longshore_operations", "gauge", [],
+        "Replays, and discards and restores in bulk, that this process runs.";
+    OPERATION_MESSAGES = "longshore_operation_messages_total", "counter", [],
+        "Messages that operations sent from this process, and dead letters that they discarded or restored.";
+    OPERATION_RUNS = "longshore_operation_runs_total", "counter", ["result"],
+        "Runs of operations that ended in this process: done, stopped (before its end, or left to another process) or failed.";
 }
 
 /// Upper bounds of histogram buckets, in seconds: from a millisecond to a minute.
@@ -374,6 +380,47 @@ pub fn watch_finding(finding: &'static str, number: u64) {
 /// The standing watch sent messages again.
 pub fn watch_repaired(repair: &'static str, number: u64) {
     counter!(REPAIRS, "repair" => repair).increment(number);
+}
+
+/// A run of an operation; it ends when this is dropped.
+#[derive(Debug)]
+pub struct OperationRun {
+    /// How it ended, in the words of the metric; `None` where another process runs the operation.
+    result: Option<&'static str>,
+}
+
+impl OperationRun {
+    /// One more.
+    pub fn begin() -> Self {
+        gauge!(OPERATIONS).increment(1.0);
+        Self {
+            result: Some("failed"),
+        }
+    }
+
+    /// So many further messages are sent, or letters changed.
+    pub fn went_on(&self, messages: u64) {
+        counter!(OPERATION_MESSAGES).increment(messages);
+    }
+
+    /// It did not fail: it is done, or was stopped.
+    pub fn ended(&mut self, stopped: bool) {
+        self.result = Some(if stopped { "stopped" } else { "done" });
+    }
+
+    /// There was nothing to run: another process has the operation.
+    pub fn is_elsewhere(&mut self) {
+        self.result = None;
+    }
+}
+
+impl Drop for OperationRun {
+    fn drop(&mut self) {
+        gauge!(OPERATIONS).decrement(1.0);
+        if let Some(result) = self.result {
+            counter!(OPERATION_RUNS, "result" => result).increment(1);
+        }
+    }
 }
 
 /// All metrics as a Markdown table, for the documentation.

@@ -59,6 +59,9 @@ pub struct ReplayArgs {
     dry_run: bool,
     #[command(flatten)]
     send: SendArgs,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
     /// The same as `longshore replay resume`
     #[arg(long, value_name = "REPLAY_ID", conflicts_with_all = [
         "ids", "queue", "destination", "kind", "reason", "cause", "event", "since", "until", "fingerprint", "text", "all", "to", "dry_run", "why", "rate", "stop_when", "new_ids",
@@ -170,7 +173,7 @@ fn plan(app: &App, args: &ReplayArgs) -> Result<Operation, Failure> {
         },
         to_queue,
         who: who(),
-        why: args.send.why.clone(),
+        why: args.why.clone(),
         rate: args.send.rate,
         stop_when: None,
         slice: None,

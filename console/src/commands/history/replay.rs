@@ -55,6 +55,9 @@ pub struct HistoryReplayArgs {
     dry_run: bool,
     #[command(flatten)]
     send: SendArgs,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
 }
 
 /// The entries that would be sent.
@@ -127,7 +130,7 @@ async fn replay(
         filter: DeadFilter::default(),
         to_queue: Some(queue),
         who: who(),
-        why: args.send.why.clone(),
+        why: args.why.clone(),
         rate: args.send.rate,
         stop_when: None,
         slice: Some(slice),

@@ -18,9 +18,6 @@ pub struct SendArgs {
     pub(crate) rate: Option<u32>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Why, for whoever looks at it later
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) why: Option<String>,
 }
 
 /// Where an operation runs, and whether it is watched.
