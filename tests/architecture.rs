@@ -421,7 +421,7 @@ fn what_an_operator_starts_runs_in_a_worker() -> Result<()> {
     ];
     for (file, text) in code("console/src")? {
         ensure!(
-            !text.contains("Replayer {") || here.contains(&file.as_str()),
+            !text.contains("Executor {") || here.contains(&file.as_str()),
             "{file} runs a replay: that belongs to workers/src/operations.rs"
         );
     }

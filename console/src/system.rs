@@ -16,7 +16,7 @@ use common::retry::Waits;
 use common::store::{Operation, Store};
 use common::topology::{Names, Topology};
 use operate::history::Judge;
-use operate::replay::{PATIENCE, Replayer, Runner, longest_attempt};
+use operate::operation::{Executor, PATIENCE, Runner, longest_attempt};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -179,7 +179,7 @@ impl System {
     ) -> Result<u64, Failure> {
         let names = Names::new(self.config.namespace.clone());
         let judge = Judge::new(&self.config)?;
-        let replayer = Replayer {
+        let executor = Executor {
             broker: self.broker.as_ref(),
             store: self.store.as_ref(),
             topology: &self.topology,
@@ -190,7 +190,7 @@ impl System {
             longest_attempt: longest_attempt(&self.config),
             runner: Runner::Operator,
         };
-        Ok(replayer.begin(replay, |_| {}).await?.replayed)
+        Ok(executor.begin(replay, |_| {}).await?.replayed)
     }
 
     /// The running programs and their process ids.

@@ -4,7 +4,7 @@
 //! |--|--|
 //! | [`history`] | reads everything that came through a door, and judges it as validation does |
 //! | [`survey`] | says what became of every event: completed, dead, under way, stuck, forged |
-//! | [`replay`] | sends dead letters, or a part of the history, again |
+//! | [`operation`] | sends dead letters or a part of the history again, discards and restores in bulk: rows that are run under a lease |
 //! | [`dead`] | finds dead letters, tells their stories, gives them up and takes that back |
 //! | [`edit`] | mends a dead letter |
 //! | [`events`] | says where one event stands |
@@ -23,10 +23,10 @@ pub mod events;
 pub mod finding;
 pub mod history;
 pub mod mask;
+pub mod operation;
 pub mod page;
 pub mod publish;
 pub mod queues;
-pub mod replay;
 pub mod survey;
 #[cfg(any(test, feature = "testbed"))]
 #[expect(clippy::expect_used, reason = "only tests work with it")]

@@ -65,7 +65,7 @@ fn none_twice(successes: &HashMap<String, usize>, letters: usize) -> Result<()> 
 async fn a_replay_runs_in_the_archive_and_is_seen_in_the_list() -> Result<()> {
     const LETTERS: usize = 300;
     let receiver = Receiver::start().await?;
-    let (system, accepted) = dead(System::builder(), &receiver, LETTERS).await?;
+    let (mut system, accepted) = dead(System::builder(), &receiver, LETTERS).await?;
     let id = begin(&system, &["--why", "the receiver is mended"]).await?;
     let list = system
         .longshore(&["replay", "list", "--json"])

@@ -18,7 +18,7 @@ use common::topology::{Names, Topology};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use operate::history::Judge;
-use operate::replay::{News, Outcome, PATIENCE, Replayer, Runner, is_leased, longest_attempt};
+use operate::operation::{Executor, News, Outcome, PATIENCE, Runner, is_leased, longest_attempt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -163,7 +163,7 @@ impl Operations {
     }
 
     async fn replay(&self, replay: Uuid) -> Result<Option<Outcome>, Failure> {
-        let replayer = Replayer {
+        let executor = Executor {
             broker: self.broker.as_ref(),
             store: self.store.as_ref(),
             topology: &self.topology,
@@ -180,7 +180,7 @@ impl Operations {
                 run.went_on(messages);
             }
         };
-        let outcome = replayer.take_up(replay, count).await;
+        let outcome = executor.take_up(replay, count).await;
         match &outcome {
             Ok(Some(outcome)) => run.ended(outcome.stopped),
             Ok(None) => run.is_elsewhere(),

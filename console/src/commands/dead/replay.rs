@@ -5,8 +5,8 @@ mod preview;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{DeadFilter, DeadState, Operation, OperationKind, Store};
+use operate::operation::Outcome;
 use operate::queues::whole_name;
-use operate::replay::Outcome;
 use operate::words::count;
 use uuid::Uuid;
 

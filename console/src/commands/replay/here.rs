@@ -4,7 +4,7 @@ use common::bootstrap::Failure;
 use common::store::Store;
 use indicatif::ProgressBar;
 use operate::history::Judge;
-use operate::replay::{News, PATIENCE, Replayer, Runner, longest_attempt};
+use operate::operation::{Executor, News, PATIENCE, Runner, longest_attempt};
 
 use super::send::{RunArgs, Work};
 use super::watch;
@@ -24,7 +24,7 @@ pub(super) async fn run(
     let broker = app.believed_broker().await?;
     let stop = stop::on_signals()?;
     let judge = Judge::new(&app.config)?;
-    let replayer = Replayer {
+    let executor = Executor {
         broker: broker.as_ref(),
         store,
         topology: &topology,
@@ -46,11 +46,11 @@ pub(super) async fn run(
         Work::Begin(replay) => {
             bar.println(format!("{kind} {}", replay.id));
             let tell = |news: News<'_>| show(&bar, doing, news);
-            replayer.begin(replay, tell).await
+            executor.begin(replay, tell).await
         }
         Work::Resume(replay, rate) => {
             let tell = |news: News<'_>| show(&bar, doing, news);
-            replayer.resume(replay.id, rate, tell).await
+            executor.resume(replay.id, rate, tell).await
         }
     };
     bar.finish_and_clear();

@@ -3,7 +3,7 @@
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{Operation, OperationKind, Progress, Store};
-use operate::replay::hand_over;
+use operate::operation::hand_over;
 use serde::Serialize;
 use uuid::Uuid;
 

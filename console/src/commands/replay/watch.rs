@@ -6,7 +6,7 @@ use std::ops::Range;
 use common::bootstrap::Failure;
 use common::store::{LeftOpen, OperationKind, OperationState, Progress, ReplayOutcome, Store};
 use indicatif::ProgressBar;
-use operate::replay::{Outcome, PATIENCE, Watched, follow, watch_progress};
+use operate::operation::{Outcome, PATIENCE, Watched, follow, watch_progress};
 use operate::words::count;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;

@@ -6,7 +6,7 @@ use common::bootstrap::Failure;
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadLetters, DeadPage, DeadSummary};
 use common::topology::{Names, Stage};
-use operate::replay::configuration_problem;
+use operate::operation::configuration_problem;
 use operate::words::count;
 use serde::Serialize;
 

@@ -56,8 +56,8 @@ impl World {
         self.store.dead_count(&filter).await.unwrap()
     }
 
-    fn replayer(&self) -> Replayer<'_> {
-        Replayer {
+    fn executor(&self) -> Executor<'_> {
+        Executor {
             broker: &self.broker,
             store: &self.store,
             topology: &self.topology,
@@ -93,7 +93,7 @@ async fn an_unconfirmed_letter_is_never_marked() {
     for (failing, arrived) in [(Failing::Nack, 2), (Failing::Cut, 3)] {
         let world = World::new(3).await;
         world.broker.fail(1, failing);
-        let failed = world.replayer().begin(&World::all(), |_| {}).await;
+        let failed = world.executor().begin(&World::all(), |_| {}).await;
         assert!(failed.is_err_and(|failure| failure.code() == 3));
         assert_eq!(world.count(DeadState::Replayed).await, 2);
         assert_eq!(
@@ -111,7 +111,7 @@ async fn a_failed_replay_says_how_to_go_on_and_goes_on() {
     world.broker.fail(0, Failing::Nack);
     let replay = World::all();
     let failure = world
-        .replayer()
+        .executor()
         .begin(&replay, |_| {})
         .await
         .map(|_| ())
@@ -123,7 +123,7 @@ async fn a_failed_replay_says_how_to_go_on_and_goes_on() {
         "{failure}"
     );
     let outcome = world
-        .replayer()
+        .executor()
         .resume(replay.id, None, |_| {})
         .await
         .unwrap();
@@ -144,8 +144,8 @@ async fn killed_between_confirm_and_mark_it_sends_those_letters_again_and_no_oth
         let confirmed = confirmed.fetch_add(more, Ordering::Relaxed) + more;
         assert!(confirmed < 5, "killed");
     };
-    let replayer = world.replayer();
-    let killed = AssertUnwindSafe(replayer.begin(&replay, until_killed)).catch_unwind();
+    let executor = world.executor();
+    let killed = AssertUnwindSafe(executor.begin(&replay, until_killed)).catch_unwind();
     assert!(killed.await.is_err());
     assert_eq!(
         world.count(DeadState::Replaying).await,
@@ -155,7 +155,7 @@ async fn killed_between_confirm_and_mark_it_sends_those_letters_again_and_no_oth
     world.add(CRM).await;
 
     let outcome = world
-        .replayer()
+        .executor()
         .resume(replay.id, None, |_| {})
         .await
         .unwrap();
@@ -191,7 +191,7 @@ async fn a_letter_to_a_queue_that_is_gone_is_left_open_and_named() {
     let removed = world.add("longshore.integrate.removed").await;
     let missing = world.add("longshore.store").await;
     world.add("longshore.dead").await;
-    let outcome = world.replayer().begin(&World::all(), |_| {}).await.unwrap();
+    let outcome = world.executor().begin(&World::all(), |_| {}).await.unwrap();
     assert_eq!((outcome.replayed, outcome.left_open.len()), (1, 3));
     for (letter, problem) in [(removed, "integrate.removed"), (missing, "topology apply")] {
         let named = outcome.left_open.iter().find(|open| open.letter == letter);
@@ -204,7 +204,7 @@ async fn a_letter_to_a_queue_that_is_gone_is_left_open_and_named() {
 async fn a_letter_that_the_broker_returns_is_left_open() {
     let world = World::new(2).await;
     world.broker.fail(0, Failing::Return);
-    let outcome = world.replayer().begin(&World::all(), |_| {}).await.unwrap();
+    let outcome = world.executor().begin(&World::all(), |_| {}).await.unwrap();
     assert_eq!((outcome.replayed, outcome.left_open.len()), (1, 1));
     assert_eq!(world.count(DeadState::Open).await, 1);
     assert_eq!(world.broker.waiting(CRM).await.len(), 1);
@@ -220,7 +220,7 @@ async fn a_stopped_replay_marks_what_was_sent_and_opens_the_rest() {
         world.stop.cancel();
     };
     let replay = World::all();
-    let outcome = world.replayer().begin(&replay, stop_early).await.unwrap();
+    let outcome = world.executor().begin(&replay, stop_early).await.unwrap();
     assert!(outcome.stopped);
     assert_eq!(outcome.replayed, sent.load(Ordering::Relaxed));
     assert!(outcome.replayed < batches as u64);
@@ -237,7 +237,7 @@ async fn all_go_to_one_queue_where_that_is_asked_for() {
         to_queue: Some("longshore.store".to_owned()),
         ..World::all()
     };
-    world.replayer().begin(&replay, |_| {}).await.unwrap();
+    world.executor().begin(&replay, |_| {}).await.unwrap();
     assert_eq!(world.broker.waiting("longshore.store").await.len(), 2);
     assert_eq!(world.broker.waiting(CRM).await, []);
 }
@@ -246,7 +246,7 @@ async fn all_go_to_one_queue_where_that_is_asked_for() {
 async fn what_died_beside_its_queue_goes_back_to_the_queue() {
     let world = World::new(0).await;
     world.add("longshore.store.suspect").await;
-    world.replayer().begin(&World::all(), |_| {}).await.unwrap();
+    world.executor().begin(&World::all(), |_| {}).await.unwrap();
     assert_eq!(world.broker.waiting("longshore.store").await.len(), 1);
     let suspects = world.broker.waiting("longshore.store.suspect").await;
     assert_eq!(suspects, []);
@@ -256,9 +256,9 @@ async fn what_died_beside_its_queue_goes_back_to_the_queue() {
 async fn a_replay_that_is_done_or_unknown_is_not_resumed() {
     let world = World::new(1).await;
     let replay = World::all();
-    world.replayer().begin(&replay, |_| {}).await.unwrap();
+    world.executor().begin(&replay, |_| {}).await.unwrap();
     for id in [replay.id, Uuid::now_v7()] {
-        let refused = world.replayer().resume(id, None, |_| {}).await;
+        let refused = world.executor().resume(id, None, |_| {}).await;
         assert!(refused.is_err_and(|failure| failure.code() == 2));
     }
 }
@@ -271,7 +271,7 @@ async fn a_rate_is_kept_to() {
         ..World::all()
     };
     let began = std::time::Instant::now();
-    let outcome = world.replayer().begin(&replay, |_| {}).await.unwrap();
+    let outcome = world.executor().begin(&replay, |_| {}).await.unwrap();
     assert_eq!(outcome.replayed, 40);
     // The first five letters may go at once.
     assert!(
@@ -294,7 +294,7 @@ async fn a_broker_that_is_down_for_a_while_is_waited_for() {
             waited.fetch_add(1, Ordering::Relaxed);
         }
     };
-    let outcome = world.replayer().begin(&World::all(), told).await.unwrap();
+    let outcome = world.executor().begin(&World::all(), told).await.unwrap();
     assert_eq!((outcome.replayed, outcome.stopped), (300, false));
     assert!(waited.into_inner() >= 1);
     assert_eq!(world.count(DeadState::Replayed).await, 300);
@@ -306,8 +306,8 @@ async fn a_broker_that_is_down_for_a_while_is_waited_for() {
 async fn two_replays_at_once_send_each_letter_once() {
     let world = World::new(900).await;
     let (one, other) = (World::all(), World::all());
-    let replayer = world.replayer();
-    let (one, other) = tokio::join!(replayer.begin(&one, |_| {}), replayer.begin(&other, |_| {}));
+    let executor = world.executor();
+    let (one, other) = tokio::join!(executor.begin(&one, |_| {}), executor.begin(&other, |_| {}));
     let (one, other) = (one.unwrap().replayed, other.unwrap().replayed);
     assert_eq!(one + other, 900, "{one} and {other}");
     assert!(one > 0 && other > 0, "{one} and {other}");
@@ -332,7 +332,7 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
         rate: Some(25),
         ..World::all()
     };
-    let replayer = world.replayer();
+    let executor = world.executor();
     let paused = tokio::sync::Notify::new();
     let tell = |news: News<'_>| {
         if news == News::Paused {
@@ -362,7 +362,7 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
             .await;
         assert_eq!(state.unwrap(), Some(OperationState::Running));
     };
-    let (outcome, ()) = tokio::join!(replayer.begin(&replay, tell), steer);
+    let (outcome, ()) = tokio::join!(executor.begin(&replay, tell), steer);
     let outcome = outcome.unwrap();
     assert_eq!((outcome.replayed, outcome.stopped), (60, false));
 }
@@ -374,7 +374,7 @@ async fn a_replay_stops_as_somebody_else_says() {
         rate: Some(25),
         ..World::all()
     };
-    let replayer = world.replayer();
+    let executor = world.executor();
     let steer = async {
         sent_some(&world, replay.id).await;
         let stopped = world
@@ -384,13 +384,13 @@ async fn a_replay_stops_as_somebody_else_says() {
             .await;
         assert_eq!(stopped.unwrap(), Some(OperationState::Stopped));
     };
-    let (outcome, ()) = tokio::join!(replayer.begin(&replay, |_| {}), steer);
+    let (outcome, ()) = tokio::join!(executor.begin(&replay, |_| {}), steer);
     let outcome = outcome.unwrap();
     assert!(outcome.stopped && outcome.replayed < 60, "{outcome:?}");
     assert_eq!(world.count(DeadState::Open).await + outcome.replayed, 60);
 
     // A new replay of the rest goes on with it.
-    let next = replayer.resume(replay.id, None, |_| {}).await.unwrap();
+    let next = executor.resume(replay.id, None, |_| {}).await.unwrap();
     assert_ne!(next.replay, replay.id);
     assert_eq!(next.replayed + outcome.replayed, 60);
 }
@@ -402,13 +402,13 @@ async fn a_replay_that_runs_elsewhere_is_not_resumed() {
         rate: Some(10),
         ..World::all()
     };
-    let replayer = world.replayer();
+    let executor = world.executor();
     let second = async {
         sent_some(&world, replay.id).await;
-        let refused = replayer.resume(replay.id, None, |_| {}).await;
+        let refused = executor.resume(replay.id, None, |_| {}).await;
         assert!(refused.is_err_and(|failure| failure.code() == 2));
     };
-    let (outcome, ()) = tokio::join!(replayer.begin(&replay, |_| {}), second);
+    let (outcome, ()) = tokio::join!(executor.begin(&replay, |_| {}), second);
     assert_eq!(outcome.unwrap().replayed, 60);
     assert_eq!(world.broker.waiting(CRM).await.len(), 60);
 }
@@ -456,10 +456,10 @@ async fn a_replay_whose_letters_die_again_stops_by_itself() {
         stop_when: Some(20),
         ..World::all()
     };
-    let replayer = world.replayer();
+    let executor = world.executor();
     let over = CancellationToken::new();
     let send = async {
-        let outcome = replayer.begin(&replay, |_| {}).await;
+        let outcome = executor.begin(&replay, |_| {}).await;
         over.cancel();
         outcome.unwrap()
     };
@@ -484,7 +484,7 @@ async fn a_replay_whose_letters_die_again_stops_by_itself() {
 async fn what_was_sent_is_followed_until_it_is_at_rest() {
     let world = World::new(3).await;
     let replay = World::all();
-    world.replayer().begin(&replay, |_| {}).await.unwrap();
+    world.executor().begin(&replay, |_| {}).await.unwrap();
     let sent = world.broker.waiting(CRM).await;
     assert_eq!(sent.len(), 3);
     let filter = DeadFilter::default();
@@ -528,11 +528,11 @@ async fn what_was_sent_is_followed_until_it_is_at_rest() {
 }
 
 /// Runs a replay as the workers run it.
-fn worker<'a>(world: &'a World, stop: &'a CancellationToken) -> Replayer<'a> {
-    Replayer {
+fn worker<'a>(world: &'a World, stop: &'a CancellationToken) -> Executor<'a> {
+    Executor {
         stop,
         runner: Runner::Worker,
-        ..world.replayer()
+        ..world.executor()
     }
 }
 
@@ -650,7 +650,7 @@ async fn one_worker_at_a_time_runs_a_replay() {
         sent_some(&world, replay.id).await;
         let other = worker.take_up(replay.id, |_| {}).await.unwrap();
         assert!(other.is_none(), "{other:?}");
-        let operator = world.replayer().resume(replay.id, None, |_| {}).await;
+        let operator = world.executor().resume(replay.id, None, |_| {}).await;
         assert!(operator.is_err_and(|failure| failure.code() == 2));
         let again = hand_over(&world.store, replay.id, None).await;
         assert!(again.is_err_and(|failure| failure.code() == 2));

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 /// How many bursts a second is divided into: timers are not finer than some milliseconds.
 const BURSTS: u32 = 20;
 
-/// Gives turns at a rate, or at once. The first to ask has the first turn. So when a replay is stopped, the
+/// Gives turns at a rate, or at once. The first to ask has the first turn. So when an operation is stopped, the
 /// messages without a turn are the last ones.
 pub(super) struct Pace(Option<Rate>);
 

@@ -11,10 +11,10 @@ use super::courier::Parcel;
 use super::dispatch::send_all;
 use super::generation;
 use super::lately::Lately;
-use super::outcome::{Ended, News, Sent};
 use super::raw::{Knowledge, as_stored, canonical, raw};
-use super::run::{Run, Wish};
 use crate::history::{Entry, Reader, Verdict, Window};
+use crate::operation::outcome::{Ended, News, Sent};
+use crate::operation::run::{Run, Wish};
 
 /// How many events are looked up at once.
 const LOOK_UPS: usize = 8;
@@ -28,15 +28,15 @@ struct Target<'t> {
 
 /// The target of the replay.
 async fn target<'t>(run: &'t Run<'_>) -> Result<Target<'t>, Failure> {
-    let queue = run.replay.to_queue.as_deref().unwrap_or_default();
-    let stage = run.replayer.names.stage_of(queue);
+    let queue = run.operation.to_queue.as_deref().unwrap_or_default();
+    let stage = run.executor.names.stage_of(queue);
     let Some((stage @ (Stage::Validate | Stage::Store | Stage::Integrate), destination)) = stage
     else {
         return Err(Failure::Usage(format!(
             "expected the queue of validate, store or a destination, found {queue:?}"
         )));
     };
-    let (topology, broker) = (run.replayer.topology, run.replayer.broker);
+    let (topology, broker) = (run.executor.topology, run.executor.broker);
     let problem = run
         .routes
         .problem(&run.patience, topology, broker, queue)
@@ -55,7 +55,7 @@ async fn target<'t>(run: &'t Run<'_>) -> Result<Target<'t>, Failure> {
 pub(super) async fn send(run: &Run<'_>, slice: &HistorySlice) -> Result<Sent, Failure> {
     let target = target(run).await?;
     let mut seen = Lately::default();
-    let (mut replayed, mut position) = (0, run.replay.position);
+    let (mut replayed, mut position) = (0, run.operation.position);
     let mut reader = None;
     let mut outage = None;
     loop {
@@ -87,7 +87,7 @@ pub(super) async fn send(run: &Run<'_>, slice: &HistorySlice) -> Result<Sent, Fa
         let (confirmed, reached) = publish(run, batch, last).await?;
         replayed += confirmed;
         if let Some(reached) = reached {
-            let (operations, id) = (run.replayer.store.operations(), run.replay.id);
+            let (operations, id) = (run.executor.store.operations(), run.operation.id);
             let report = run.report.so_far();
             let advance = async || {
                 operations
@@ -121,8 +121,8 @@ async fn read(
             let window = Window::from(slice);
             reader.insert(
                 Reader::open(
-                    run.replayer.broker,
-                    run.replayer.judge.logins(),
+                    run.executor.broker,
+                    run.executor.judge.logins(),
                     window,
                     position,
                 )
@@ -134,7 +134,7 @@ async fn read(
     while entries.len() < run.most() as usize
         && let Some(entry) = reader.next().await?
     {
-        let entry = run.replayer.judge.judge(entry);
+        let entry = run.executor.judge.judge(entry);
         let kind = slice.kind.as_deref();
         if kind.is_none_or(|pattern| topic_matches(pattern, &entry.kind)) {
             entries.push(entry);
@@ -182,7 +182,7 @@ async fn prepare(
 async fn look_up(run: &Run<'_>, entry: &Entry) -> Result<Option<EventRecord>, Failure> {
     match entry.event {
         Some(event) => {
-            let store = run.replayer.store;
+            let store = run.executor.store;
             let record = run
                 .patience
                 .outlast(async || store.event(event).await)
@@ -214,10 +214,10 @@ fn message(
     let deliveries = record.map_or(&[][..], |record| &record.status.deliveries);
     let ours = |name: &str| target.destination.is_none_or(|it| it == name);
     let deliveries = deliveries.iter().filter(|it| ours(&it.destination));
-    let generation = generation::next(deliveries, run.replay.started_at);
+    let generation = generation::next(deliveries, run.operation.started_at);
     let named = |mut message: common::message::Message| {
         // An event that was never sent there keeps its own id.
-        if run.replay.new_ids && generation > 0 {
+        if run.operation.new_ids && generation > 0 {
             message.headers.set(header::NEW_ID, i64::from(generation));
         }
         message
@@ -260,7 +260,7 @@ fn message(
         // These headers are for the store stage alone.
         message.headers.remove(header::SEALED_PASSWORD_HASH);
         message.headers.remove(header::STREAM_ID);
-        let replay = run.replay.id.to_string();
+        let replay = run.operation.id.to_string();
         message.headers.set(header::REPLAY, replay);
     }
     Ok(named(message))

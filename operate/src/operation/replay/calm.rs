@@ -13,8 +13,8 @@ use common::topology::{Names, Stage, Topology};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::outcome::News;
-use super::run::Run;
+use crate::operation::outcome::News;
+use crate::operation::run::Run;
 
 /// Time between two looks at the queues.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,16 +27,16 @@ const LONGEST: Duration = Duration::from_secs(420);
 /// # Errors
 /// Broker or database were down for too long.
 pub(super) async fn wait(run: &Run<'_>) -> Result<(), Failure> {
-    let replayer = run.replayer;
-    let in_hand = replayer.longest_attempt;
-    let queues = queues_on_the_way(replayer.topology, replayer.names, run.replay);
+    let executor = run.executor;
+    let in_hand = executor.longest_attempt;
+    let queues = queues_on_the_way(executor.topology, executor.names, run.operation);
     if has_one_worker_each(run, &queues).await? {
         return Ok(());
     }
     let began = Instant::now();
     let mut empty_since: Option<Instant> = None;
     let mut is_told = false;
-    while began.elapsed() < LONGEST.min(replayer.patience) && !run.is_halted() {
+    while began.elapsed() < LONGEST.min(executor.patience) && !run.is_halted() {
         if are_empty(run, &queues).await? {
             let since = *empty_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= in_hand && is_quiet(run, &queues, in_hand).await? {
@@ -85,12 +85,12 @@ fn queues_on_the_way(topology: &Topology, names: &Names, replay: &Progress) -> V
 
 /// Whether each destination has one worker: a process makes the attempts of one delivery one after the other.
 async fn has_one_worker_each(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
-    let names = run.replayer.names;
+    let names = run.executor.names;
     for queue in queues.iter().filter(|it| !Names::is_suspect(it)) {
         if let Some((Stage::Integrate, _)) = names.stage_of(queue) {
             let depth = run
                 .patience
-                .outlast(async || run.replayer.broker.depth(queue).await);
+                .outlast(async || run.executor.broker.depth(queue).await);
             if depth.await?.is_some_and(|depth| depth.consumers != 1) {
                 return Ok(false);
             }
@@ -103,7 +103,7 @@ async fn are_empty(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
     for queue in queues {
         let depth = run
             .patience
-            .outlast(async || run.replayer.broker.depth(queue).await);
+            .outlast(async || run.executor.broker.depth(queue).await);
         if depth.await?.is_some_and(|depth| depth.messages > 0) {
             return Ok(false);
         }
@@ -113,9 +113,9 @@ async fn are_empty(run: &Run<'_>, queues: &[String]) -> Result<bool, Failure> {
 
 /// Whether no attempt at the destinations began lately.
 async fn is_quiet(run: &Run<'_>, queues: &[String], lately: Duration) -> Result<bool, Failure> {
-    let (store, names) = (run.replayer.store, run.replayer.names);
+    let (store, names) = (run.executor.store, run.executor.names);
     // A delivery that is sent again may have become due before the replay began.
-    let since = run.replay.started_at.0 - time::Duration::HOUR;
+    let since = run.operation.started_at.0 - time::Duration::HOUR;
     let attempts = async || store.watching().last_attempts(since).await;
     let attempts = run.patience.outlast(attempts).await?;
     let is_ours = |name: &str| queues.contains(&names.integrate(name));

@@ -1,4 +1,4 @@
-//! One run of a replay: its tools, and how it is steered.
+//! One run of an operation: its tools, and how it is steered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,23 +14,23 @@ use super::pace::Pace;
 use super::patience::Patience;
 use super::report::Report;
 use super::routes::Routes;
-use super::{BATCH, Replayer, Runner};
+use super::{BATCH, Executor, Runner};
 
-/// Time between two looks of a paused replay whether it may go on.
+/// Time between two looks of a paused operation whether it may go on.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// One run of a replay.
+/// One run of an operation.
 pub(super) struct Run<'a> {
-    pub(super) replayer: &'a Replayer<'a>,
-    pub(super) replay: &'a Progress,
+    pub(super) executor: &'a Executor<'a>,
+    pub(super) operation: &'a Progress,
     pub(super) report: &'a Report<'a>,
     pub(super) patience: Patience<'a>,
     pub(super) pace: Pace,
     pub(super) routes: Routes,
-    /// The source of the next letters. One claim at a time: two claims of one replay would only wait for each
+    /// The source of the next letters. One claim at a time: two claims of one operation would only wait for each
     /// other's letters.
     pub(super) supply: Mutex<Supply>,
-    /// Cancelled when too many letters have died again, and when the replay goes on elsewhere.
+    /// Cancelled when too many letters have died again, and when the operation goes on elsewhere.
     enough: [&'a CancellationToken; 2],
     /// Whether the broker may have taken a message without confirming it.
     unsure: AtomicBool,
@@ -45,7 +45,7 @@ pub(super) enum Supply {
     Open,
 }
 
-/// The wish of those who steer the replay.
+/// The wish of those who steer the operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
     GoOn,
@@ -54,17 +54,17 @@ pub(super) enum Wish {
 
 impl<'a> Run<'a> {
     pub(super) fn new(
-        replayer: &'a Replayer<'a>,
-        replay: &'a Progress,
+        executor: &'a Executor<'a>,
+        operation: &'a Progress,
         report: &'a Report<'a>,
         enough: [&'a CancellationToken; 2],
     ) -> Self {
         Self {
-            replayer,
-            replay,
+            executor,
+            operation,
             report,
-            patience: Patience::new(replayer.patience, replayer.stop, report),
-            pace: Pace::new(replay.rate),
+            patience: Patience::new(executor.patience, executor.stop, report),
+            pace: Pace::new(operation.rate),
             routes: Routes::default(),
             supply: Mutex::new(Supply::LeftBehind(None)),
             enough,
@@ -74,12 +74,14 @@ impl<'a> Run<'a> {
 
     /// Maximum taken at once: at most a second's worth, so that steering is heard in time.
     pub(super) fn most(&self) -> u32 {
-        self.replay.rate.map_or(BATCH, |rate| rate.clamp(1, BATCH))
+        self.operation
+            .rate
+            .map_or(BATCH, |rate| rate.clamp(1, BATCH))
     }
 
     /// Whether the run is to end here.
     pub(super) fn is_halted(&self) -> bool {
-        self.replayer.stop.is_cancelled() || self.enough.iter().any(|it| it.is_cancelled())
+        self.executor.stop.is_cancelled() || self.enough.iter().any(|it| it.is_cancelled())
     }
 
     /// Records that the run ends, and that the broker may have taken a message without confirming it.
@@ -95,18 +97,18 @@ impl<'a> Run<'a> {
     /// Waits until the run is to end here.
     pub(super) async fn halted(&self) {
         tokio::select! {
-            () = self.replayer.stop.cancelled() => {}
+            () = self.executor.stop.cancelled() => {}
             () = self.enough[0].cancelled() => {}
             () = self.enough[1].cancelled() => {}
         }
     }
 
-    /// The wish in the replay's row. While the replay is paused, an operator's run waits, and a worker's run ends.
-    /// Any worker goes on with the replay later.
+    /// The wish in the operation's row. While the operation is paused, an operator's run waits, and a worker's run ends.
+    /// Any worker goes on with the operation later.
     pub(super) async fn wish(&self) -> Result<Wish, Failure> {
         let mut paused = false;
         loop {
-            let (operations, id) = (self.replayer.store.operations(), self.replay.id);
+            let (operations, id) = (self.executor.store.operations(), self.operation.id);
             let known = self
                 .patience
                 .outlast(async || operations.operation(id).await);
@@ -117,7 +119,7 @@ impl<'a> Run<'a> {
                     }
                     return Ok(Wish::GoOn);
                 }
-                Some(OperationState::Paused) if self.replayer.runner == Runner::Operator => {
+                Some(OperationState::Paused) if self.executor.runner == Runner::Operator => {
                     if !paused {
                         self.report.tell(News::Paused);
                     }

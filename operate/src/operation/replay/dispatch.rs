@@ -3,8 +3,8 @@
 use common::bootstrap::Failure;
 
 use super::courier::{Fate, Parcel, publish_all};
-use super::outcome::News;
-use super::run::Run;
+use crate::operation::outcome::News;
+use crate::operation::run::Run;
 
 /// The parcels that the broker did not confirm, by their keys.
 pub(super) struct Dispatched<K> {
@@ -42,7 +42,7 @@ pub(super) async fn send_all<K: Copy>(
             }
         };
         let one_more = || run.report.tell(News::Sent(1));
-        let (fates, failure) = publish_all(run.replayer.broker, &parcels, turn, one_more).await;
+        let (fates, failure) = publish_all(run.executor.broker, &parcels, turn, one_more).await;
         let (mut sent, mut again) = (Vec::new(), (Vec::new(), Vec::new()));
         for ((key, parcel), fate) in keys.into_iter().zip(parcels).zip(fates) {
             match fate {

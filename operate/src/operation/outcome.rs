@@ -1,4 +1,4 @@
-//! The news and the outcome of a replay.
+//! The news and the outcome of an operation.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use common::store::{
 use serde::Serialize;
 use uuid::Uuid;
 
-/// News of a replay on its way.
+/// News of an operation on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News<'n> {
     /// The broker has confirmed this number of further messages, or the database has changed so many further letters.
     Sent(u64),
-    /// The replay waits for a broker or a database, for this reason.
+    /// The operation waits for a broker or a database, for this reason.
     Waiting(&'n str),
-    /// The replay was paused.
+    /// The operation was paused.
     Paused,
-    /// The replay goes on.
+    /// The operation goes on.
     GoingOn,
 }
 
-/// The outcome of a replay.
+/// The outcome of an operation.
 #[derive(Debug, Default, Serialize)]
 pub struct Outcome {
-    /// The replay; `longshore replay resume` takes it.
+    /// The operation; `longshore replay resume` takes it.
     pub replay: Uuid,
     /// What it did with its messages.
     pub kind: OperationKind,
@@ -37,9 +37,9 @@ pub struct Outcome {
     /// Events of the history that were not sent, by reason, in all runs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped: BTreeMap<String, u64>,
-    /// Whether the replay was stopped before its end.
+    /// Whether the operation was stopped before its end.
     pub stopped: bool,
-    /// Why the replay was stopped, if it was.
+    /// Why the operation was stopped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_stopped: Option<String>,
     /// The fate of the messages of all runs, where the program waited for it.
@@ -68,7 +68,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a replay that has ended, counted from `before` sent messages on.
+    /// The outcome of an operation that has ended, counted from `before` sent messages on.
     pub(super) fn of_row(replay: Progress, before: u64) -> Self {
         let mut report = replay.report;
         report.why_stopped = match (replay.state, report.why_stopped) {
@@ -81,7 +81,7 @@ impl Outcome {
     }
 }
 
-/// The reason of a replay that was paused or stopped through its row.
+/// The reason of an operation that was paused or stopped through its row.
 pub(super) const STOPPED_ELSEWHERE: &str = "stopped from elsewhere";
 
 /// How the sending ended.
@@ -89,7 +89,7 @@ pub(super) const STOPPED_ELSEWHERE: &str = "stopped from elsewhere";
 pub(super) enum Ended {
     /// Everything that matched was sent.
     All,
-    /// The replay was paused or ended through its row.
+    /// The operation was paused or ended through its row.
     Steered,
     /// The run was told to stop here, or too many letters have died again.
     Halted,

@@ -9,7 +9,7 @@ use crate::dead::Change;
 /// Makes a change until no letter is left to change. Each batch and its count are one transaction, so a batch that is
 /// made again after a kill changes and counts nothing twice.
 pub(super) async fn make(run: &Run<'_>, change: &Change) -> Result<Sent, Failure> {
-    let (store, id) = (run.replayer.store, run.replay.id);
+    let (store, id) = (run.executor.store, run.operation.id);
     let mut changed = 0;
     let ended = loop {
         if run.wish().await? == Wish::Stop {

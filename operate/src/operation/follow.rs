@@ -1,4 +1,4 @@
-//! Follows the messages of a replay until they are at rest.
+//! Follows the messages of an operation until they are at rest.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::patience::Outage;
 const EVERY: Duration = Duration::from_millis(250);
 const PART: u32 = 10;
 
-/// Waits until no message of the replay is under way any more, or until `stop` is cancelled. Returns the outcome
+/// Waits until no message of the operation is under way any more, or until `stop` is cancelled. Returns the outcome
 /// at that time.
 ///
 /// # Errors

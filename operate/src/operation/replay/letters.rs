@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::courier::Parcel;
 use super::dispatch::send_all;
 use super::letter;
-use super::outcome::{Ended, Sent};
-use super::run::{Run, Supply, Wish};
+use crate::operation::outcome::{Ended, Sent};
+use crate::operation::run::{Run, Supply, Wish};
 
 /// How many batches are in hand at once where no rate is set. While one is claimed, another is published and a
 /// third one marked.
@@ -55,7 +55,7 @@ impl Tally {
 
 /// Sends every letter that the replay can claim.
 pub(super) async fn send(run: &Run<'_>) -> Result<Sent, Failure> {
-    let side_by_side = if run.replay.rate.is_some() {
+    let side_by_side = if run.operation.rate.is_some() {
         1
     } else {
         SIDE_BY_SIDE
@@ -127,7 +127,11 @@ async fn send_forgotten(run: &Run<'_>, tally: &mut Tally) -> Result<bool, Failur
 }
 
 async fn claimed(run: &Run<'_>, after: Option<Uuid>) -> Result<Vec<DeadLetter>, Failure> {
-    let (operations, id, most) = (run.replayer.store.operations(), run.replay.id, run.most());
+    let (operations, id, most) = (
+        run.executor.store.operations(),
+        run.operation.id,
+        run.most(),
+    );
     let claimed = async || operations.claimed_dead(id, after, most).await;
     run.patience.outlast(claimed).await
 }
@@ -143,7 +147,11 @@ async fn claim(run: &Run<'_>) -> Result<Vec<DeadLetter>, Failure> {
         }
         *supply = Supply::Open;
     }
-    let (operations, id, most) = (run.replayer.store.operations(), run.replay.id, run.most());
+    let (operations, id, most) = (
+        run.executor.store.operations(),
+        run.operation.id,
+        run.most(),
+    );
     let claim = async || operations.claim_dead(id, most).await;
     run.patience.outlast(claim).await
 }
@@ -169,7 +177,7 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
             Err(left) => batch.left_open.push(left),
         }
     }
-    let (operations, id) = (run.replayer.store.operations(), run.replay.id);
+    let (operations, id) = (run.executor.store.operations(), run.operation.id);
     let dispatched = send_all(run, parcels, async |confirmed: &[Uuid]| {
         let mark = async || operations.mark_replayed(id, confirmed).await;
         run.patience.outlast(mark).await?;
@@ -188,16 +196,16 @@ async fn send_batch(run: &Run<'_>, letters: Vec<DeadLetter>) -> Result<Batch, Fa
 
 /// The parcel of a letter, or why it cannot be sent.
 async fn parcel(run: &Run<'_>, dead: &DeadLetter) -> Result<Result<Parcel, LeftOpen>, Failure> {
-    let replayer = run.replayer;
-    let logins = replayer.judge.logins();
-    let to = run.replay.to_queue.as_deref();
-    let queue = match letter::goes_to(dead, logins, replayer.names, to) {
+    let executor = run.executor;
+    let logins = executor.judge.logins();
+    let to = run.operation.to_queue.as_deref();
+    let queue = match letter::goes_to(dead, logins, executor.names, to) {
         Ok(queue) => queue,
         Err(left) => return Ok(Err(left)),
     };
     let problem = match letter::incomplete(dead) {
         None => {
-            let (topology, broker) = (replayer.topology, replayer.broker);
+            let (topology, broker) = (executor.topology, executor.broker);
             let problem = run.routes.problem(&run.patience, topology, broker, &queue);
             problem.await?
         }
@@ -211,7 +219,7 @@ async fn parcel(run: &Run<'_>, dead: &DeadLetter) -> Result<Result<Parcel, LeftO
         }));
     }
     let mut message = letter::again(dead, logins);
-    if run.replay.new_ids {
+    if run.operation.new_ids {
         let generation = dead.generation.saturating_add(1);
         message.headers.set(header::NEW_ID, i64::from(generation));
     }

@@ -1,40 +1,25 @@
-//! Sends dead letters, or a part of the history, again. It works in batches and at a set rate. Only messages that
-//! the broker has confirmed are marked.
+//! Runs operations: replays of dead letters and of the history, and discards and restores in bulk.
 //!
-//! A replay is a row, and belongs to the system. Workers run the replays that are handed over to them
-//! (`Replayer::take_up`). One worker at a time runs a replay, under a lease. When that worker dies, another goes
-//! on with the replay. Operators begin, steer and watch a replay through its row, or run it in their own process
-//! where there is no worker.
+//! An operation is a row, and belongs to the system. Workers run the operations that are handed over to them
+//! (`Executor::take_up`). One worker at a time runs an operation, under a lease. When that worker dies, another goes on
+//! with it. Operators begin, steer and watch an operation through its row, or run it in their own process where there is
+//! no worker.
 //!
-//! A letter is claimed by one replay alone, so two replays never send the same letter. A program may be killed
-//! between a confirm and the mark. The next run then sends that letter once more under the same generation. The
-//! dedupe keys contain the generation, so they drop the second message.
-//!
-//! Discards and restores in bulk are operations too, and run in the same way: under a lease, steered through their rows.
-//!
-//! Others steer a replay through its row. A request to pause or to stop is heard before the next batch is claimed,
-//! and no batch takes much longer than a second. The replay waits for a broker or a database that is down.
+//! A request to pause or to stop is heard before the next batch is claimed, and no batch takes much longer than a second.
+//! An operation waits for a broker or a database that is down.
 
-mod calm;
 mod changes;
-mod courier;
-mod dispatch;
 mod follow;
-mod generation;
 mod handover;
-mod lately;
 mod lease;
-mod letter;
-mod letters;
 mod outcome;
 mod pace;
 mod patience;
 mod progress;
-mod raw;
+mod replay;
 mod report;
 mod routes;
 mod run;
-mod slice;
 mod watch;
 
 use std::time::Duration;
@@ -54,7 +39,7 @@ use crate::words::count;
 pub use follow::follow;
 pub use handover::hand_over;
 pub use lease::is_leased;
-use lease::{Before, RunLease, elsewhere};
+use lease::{RunLease, elsewhere};
 use outcome::{Ended, STOPPED_ELSEWHERE, Sent};
 pub use outcome::{News, Outcome};
 pub use progress::{Watched, watch_progress};
@@ -65,17 +50,17 @@ use run::Run;
 /// Maximum of letters or events in one batch.
 pub const BATCH: u32 = 500;
 
-/// Maximum wait for a broker or a database that is down, before the replay gives up.
+/// Maximum wait for a broker or a database that is down, before the operation gives up.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Maximum time that an attempt takes beside the receiver's own time, until it is recorded.
 const BESIDE: Duration = Duration::from_secs(2);
 
-/// The surroundings of a replay: broker, store and configuration.
-pub struct Replayer<'a> {
+/// The surroundings of an operation: broker, store and configuration.
+pub struct Executor<'a> {
     /// The broker that letters go to.
     pub broker: &'a dyn Broker,
-    /// The store that keeps letters and replays.
+    /// The store that keeps letters and operations.
     pub store: &'a dyn Store,
     /// The queues of the configuration.
     pub topology: &'a Topology,
@@ -83,7 +68,7 @@ pub struct Replayer<'a> {
     pub names: &'a Names,
     /// Reads events off the history.
     pub judge: &'a Judge,
-    /// Ends the replay in good order.
+    /// Ends the operation in good order.
     pub stop: &'a CancellationToken,
     /// Maximum wait for a broker or a database that is down.
     pub patience: Duration,
@@ -93,12 +78,12 @@ pub struct Replayer<'a> {
     pub runner: Runner,
 }
 
-/// The kind of process that runs a replay.
+/// The kind of process that runs an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runner {
-    /// The process of an operator who waits for the replay. Told to stop, it stops the replay.
+    /// The process of an operator who waits for the operation. Told to stop, it stops the operation.
     Operator,
-    /// A worker. Told to stop, it leaves the replay to another worker.
+    /// A worker. Told to stop, it leaves the operation to another worker.
     Worker,
 }
 
@@ -108,48 +93,48 @@ pub fn longest_attempt(config: &Config) -> Duration {
     timeouts.max().unwrap_or_default() + BESIDE
 }
 
-impl Replayer<'_> {
-    /// Begins a replay in this process and sends everything that it matches.
+impl Executor<'_> {
+    /// Begins an operation in this process and runs it to its end.
     ///
     /// # Errors
     /// Broker or database were down for too long. Confirmed messages are marked as far as the database took the
-    /// marks. The replay can be resumed.
+    /// marks. The operation can be resumed.
     pub async fn begin(
         &self,
-        replay: &Operation,
+        operation: &Operation,
         tell: impl Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
-        // The lease is taken before the row is there, so that no worker takes the replay up.
-        let lease = RunLease::take(self.store, replay.id, self.stop).await?;
-        self.store.operations().begin_operation(replay).await?;
-        let progress = known(self.store, replay.id).await?;
+        // The lease is taken before the row is there, so that no worker takes the operation up.
+        let lease = RunLease::take(self.store, operation.id, self.stop).await?;
+        self.store.operations().begin_operation(operation).await?;
+        let progress = known(self.store, operation.id).await?;
         self.run(&progress, &lease, &tell).await
     }
 
-    /// Goes on in this process with a replay that was killed, paused or stopped, from now on at most at `rate` where
+    /// Goes on in this process with an operation that was killed, paused or stopped, from now on at most at `rate` where
     /// one is given.
     ///
     /// # Errors
-    /// There is no such replay, it is done already or runs elsewhere, or as [`Replayer::begin`].
+    /// There is no such operation, it is done already or runs elsewhere, or as [`Executor::begin`].
     pub async fn resume(
         &self,
         id: Uuid,
         rate: Option<u32>,
         tell: impl Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
-        let replay = unfinished(known(self.store, id).await?)?;
-        if let Some(next) = handover::successor(&replay, rate) {
+        let operation = unfinished(known(self.store, id).await?)?;
+        if let Some(next) = handover::successor(&operation, rate) {
             return self.begin(&next, tell).await;
         }
         let lease = RunLease::take(self.store, id, self.stop).await?;
         let ready = async {
             // Read again: the row as the previous run has left it.
-            let replay = unfinished(known(self.store, id).await?)?;
-            handover::set_running(self.store, &replay, rate).await?;
+            let operation = unfinished(known(self.store, id).await?)?;
+            handover::set_running(self.store, &operation, rate).await?;
             known(self.store, id).await
         };
         match ready.await {
-            Ok(replay) => self.run(&replay, &lease, &tell).await,
+            Ok(operation) => self.run(&operation, &lease, &tell).await,
             Err(failure) => {
                 lease.give_up(self.store).await;
                 Err(failure)
@@ -157,11 +142,11 @@ impl Replayer<'_> {
         }
     }
 
-    /// Runs a replay that was handed over. Returns `None` where another process runs it, or where it does not run.
+    /// Runs an operation that was handed over. Returns `None` where another process runs it, or where it does not run.
     ///
     /// # Errors
-    /// As [`Replayer::begin`]. If broker or database is down, the replay is left to the next worker that takes it
-    /// up. Any other failure stops the replay.
+    /// As [`Executor::begin`]. If broker or database is down, the operation is left to the next worker that takes it
+    /// up. Any other failure stops the operation.
     pub async fn take_up(
         &self,
         id: Uuid,
@@ -171,10 +156,10 @@ impl Replayer<'_> {
             return Ok(None);
         };
         match known(self.store, id).await {
-            Ok(replay) if replay.state == OperationState::Running => {
-                let (kind, sent) = (replay.kind, replay.replayed);
+            Ok(operation) if operation.state == OperationState::Running => {
+                let (kind, sent) = (operation.kind, operation.replayed);
                 tracing::info!(operation = %id, %kind, sent, "running an operation");
-                self.run(&replay, &lease, &tell).await.map(Some)
+                self.run(&operation, &lease, &tell).await.map(Some)
             }
             other => {
                 lease.give_up(self.store).await;
@@ -183,34 +168,37 @@ impl Replayer<'_> {
         }
     }
 
-    /// Sends, and watches meanwhile how many letters die again; then ends the replay.
+    /// Sends, and watches meanwhile how many letters die again; then ends the operation.
     async fn run(
         &self,
-        replay: &Progress,
+        operation: &Progress,
         lease: &RunLease,
         tell: &dyn Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
         let enough = CancellationToken::new();
         let lost = CancellationToken::new();
         let (sending_is_over, over) = (CancellationToken::new(), CancellationToken::new());
-        let report = Report::begin(replay, tell);
-        let run = Run::new(self, replay, &report, [&enough, &lost]);
+        let report = Report::begin(operation, tell);
+        let run = Run::new(self, operation, &report, [&enough, &lost]);
         let done = async {
             let send = async {
-                let sent = self.send(&run, lease.before).await;
+                let sent = match Change::of(operation) {
+                    Some(change) => changes::make(&run, &change).await,
+                    None => replay::send(&run, lease.before).await,
+                };
                 sending_is_over.cancel();
                 sent
             };
             let (sent, died) = tokio::join!(
                 send,
-                watch::watch(self.store, replay, &enough, &sending_is_over)
+                watch::watch(self.store, operation, &enough, &sending_is_over)
             );
             if sent.is_ok() && !run.is_unsure() {
                 lease.all_is_known();
             }
             let done = match lost.is_cancelled() {
-                // The other run decides how the replay ends.
-                true => Err(elsewhere(replay.id)),
+                // The other run decides how the operation ends.
+                true => Err(elsewhere(operation.id)),
                 false => self.ended(&run, sent, died).await,
             };
             over.cancel();
@@ -219,22 +207,9 @@ impl Replayer<'_> {
         let (done, (), ()) = tokio::join!(
             done,
             lease.keep(self.store, &lost, &over),
-            report.keep(self.store, replay.id, [&lost, &over])
+            report.keep(self.store, operation.id, [&lost, &over])
         );
         done
-    }
-
-    async fn send(&self, run: &Run<'_>, before: Before) -> Result<Sent, Failure> {
-        if let Some(change) = Change::of(run.replay) {
-            return changes::make(run, &change).await;
-        }
-        if may_have_sent(run, before).await? {
-            calm::wait(run).await?;
-        }
-        match &run.replay.slice {
-            Some(slice) => slice::send(run, slice).await,
-            None => letters::send(run).await,
-        }
     }
 
     async fn ended(
@@ -249,15 +224,15 @@ impl Replayer<'_> {
         }
     }
 
-    /// A worker leaves the replay to the next worker where broker or database is down. Any other failure stops the
+    /// A worker leaves the operation to the next worker where broker or database is down. Any other failure stops the
     /// replay.
     async fn fail(&self, run: &Run<'_>, failure: Failure) -> Failure {
-        let (operations, id) = (self.store.operations(), run.replay.id);
+        let (operations, id) = (self.store.operations(), run.operation.id);
         let is_left = self.runner == Runner::Worker && matches!(failure, Failure::Unreachable(_));
         if !is_left {
             run.report.stop(&failure.in_one_line());
         }
-        // Where the database is out of reach as well, the replay stays as if its run had been killed.
+        // Where the database is out of reach as well, the operation stays as if its run had been killed.
         let _ = operations.report_operation(id, &run.report.so_far()).await;
         if is_left {
             return failure;
@@ -277,7 +252,7 @@ impl Replayer<'_> {
         sent: Sent,
         died: Option<ReplayOutcome>,
     ) -> Result<Outcome, Failure> {
-        let (operations, id) = (self.store.operations(), run.replay.id);
+        let (operations, id) = (self.store.operations(), run.operation.id);
         let (state, why) = match (sent.ended, died) {
             (Ended::All, _) => (Some(OperationState::Done), None),
             (Ended::Steered, _) => (None, Some(STOPPED_ELSEWHERE)),
@@ -304,33 +279,12 @@ impl Replayer<'_> {
             let end = async || operations.end_operation(id, state).await;
             run.patience.outlast(end).await?;
         }
-        let mut outcome = Outcome::of_run(id, run.replay.kind, sent.replayed, report);
+        let mut outcome = Outcome::of_run(id, run.operation.kind, sent.replayed, report);
         if let Some(why) = why {
             outcome.stopped = true;
             outcome.why_stopped = Some(why.to_owned());
         }
         Ok(outcome)
-    }
-}
-
-/// Whether a previous run may have sent messages that are not recorded.
-async fn may_have_sent(run: &Run<'_>, before: Before) -> Result<bool, Failure> {
-    let (store, replay) = (run.replayer.store, run.replay);
-    match (before, replay.resumes) {
-        (Before::Known, _) => Ok(false),
-        (Before::Unknown, _) => Ok(true),
-        (Before::NoRun, Some(stopped)) => {
-            let left = lease::left_by(&run.patience, store, stopped).await?;
-            Ok(left != Before::Known)
-        }
-        // An older version, which had no leases, may have run the replay.
-        (Before::NoRun, None) => {
-            let claimed = async || store.operations().claimed_dead(replay.id, None, 1).await;
-            let is_new = replay.replayed == 0
-                && replay.position.is_none()
-                && run.patience.outlast(claimed).await?.is_empty();
-            Ok(!is_new)
-        }
     }
 }
 
@@ -342,16 +296,16 @@ async fn known(store: &dyn Store, id: Uuid) -> Result<Progress, Failure> {
     })
 }
 
-/// The replay, unless it is done: it may have ended elsewhere meanwhile.
-fn unfinished(replay: Progress) -> Result<Progress, Failure> {
-    match replay.state {
+/// The operation, unless it is done: it may have ended elsewhere meanwhile.
+fn unfinished(operation: Progress) -> Result<Progress, Failure> {
+    match operation.state {
         OperationState::Done => Err(Failure::Usage(format!(
             "{} {} is done already: it has dealt with {}",
-            replay.kind,
-            replay.id,
-            count(replay.replayed, "message")
+            operation.kind,
+            operation.id,
+            count(operation.replayed, "message")
         ))),
-        _ => Ok(replay),
+        _ => Ok(operation),
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
-use crate::replay::{Outcome, Replayer, Runner};
+use crate::operation::{Executor, Outcome, Runner};
 use crate::testbed::pipeline::Pipeline;
 
 /// A replay of all events of the last hour.
@@ -33,11 +33,11 @@ fn everything(queue: &str) -> Operation {
 
 async fn run(pipeline: &Pipeline, replay: &Operation) -> Result<Outcome, Failure> {
     let stop = CancellationToken::new();
-    replayer(pipeline, &stop).begin(replay, |_| {}).await
+    executor(pipeline, &stop).begin(replay, |_| {}).await
 }
 
-fn replayer<'a>(pipeline: &'a Pipeline, stop: &'a CancellationToken) -> Replayer<'a> {
-    Replayer {
+fn executor<'a>(pipeline: &'a Pipeline, stop: &'a CancellationToken) -> Executor<'a> {
+    Executor {
         broker: &pipeline.broker,
         store: pipeline.store.as_ref(),
         topology: &pipeline.topology,
@@ -214,13 +214,13 @@ async fn it_goes_on_where_it_was_stopped() {
             stop.cancel();
         }
     };
-    let first = replayer(&pipeline, &stop)
+    let first = executor(&pipeline, &stop)
         .begin(&replay, tell)
         .await
         .unwrap();
     assert!(first.stopped && first.replayed < 30, "{first:?}");
     let stop = CancellationToken::new();
-    let rest = replayer(&pipeline, &stop)
+    let rest = executor(&pipeline, &stop)
         .resume(replay.id, None, |_| {})
         .await
         .unwrap();
@@ -252,7 +252,7 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
             killed.notify_one();
         }
     };
-    let run = replayer(&pipeline, &stop);
+    let run = executor(&pipeline, &stop);
     tokio::select! {
         biased;
         () = killed.notified() => {}
@@ -293,7 +293,7 @@ async fn killed_after_one(pipeline: &Pipeline) -> Operation {
         ..everything("longshore.integrate.crm")
     };
     let (stop, killed) = (CancellationToken::new(), tokio::sync::Notify::new());
-    let run = replayer(pipeline, &stop);
+    let run = executor(pipeline, &stop);
     tokio::select! {
         biased;
         () = killed.notified() => {}
@@ -317,7 +317,7 @@ async fn what_was_killed_and_then_stopped_goes_on_with_the_generation_it_had() {
         .steer_operation(replay.id, common::store::OperationState::Stopped);
     steered.await.unwrap();
     let stop = CancellationToken::new();
-    let rest = replayer(&pipeline, &stop)
+    let rest = executor(&pipeline, &stop)
         .resume(replay.id, None, |_| {})
         .await;
     assert_eq!(rest.unwrap().replay, replay.id);
@@ -335,7 +335,7 @@ async fn of_two_that_resume_a_killed_replay_one_sends() {
     let replay = killed_after_one(&pipeline).await;
     pipeline.forget("integrate.crm").await;
     let stop = CancellationToken::new();
-    let run = replayer(&pipeline, &stop);
+    let run = executor(&pipeline, &stop);
     let (one, other) = tokio::join!(
         run.resume(replay.id, None, |_| {}),
         run.resume(replay.id, None, |_| {})
@@ -354,10 +354,10 @@ async fn a_replay_that_goes_on_waits_until_what_it_has_sent_is_taken_and_written
     let pipeline = Pipeline::new(&["crm"]).await;
     let replay = killed_after_one(&pipeline).await;
     let stop = CancellationToken::new();
-    let run = Replayer {
+    let run = Executor {
         patience: Duration::from_secs(60),
         longest_attempt: Duration::from_secs(1),
-        ..replayer(&pipeline, &stop)
+        ..executor(&pipeline, &stop)
     };
     let queue = "longshore.integrate.crm";
     let sent_before = pipeline.broker.waiting(queue).await.len();

@@ -59,7 +59,7 @@ impl<'a> Report<'a> {
         *self.lock().skipped.entry(why.to_owned()).or_default() += 1;
     }
 
-    /// Records why the replay stops.
+    /// Records why the operation stops.
     pub(super) fn stop(&self, why: &str) {
         self.lock().why_stopped = Some(why.to_owned());
     }

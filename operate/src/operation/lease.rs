@@ -1,4 +1,4 @@
-//! The lease under which a replay runs: one process holds it at a time.
+//! The lease under which an operation runs: one process holds it at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Before {
     }
 }
 
-/// The right to send the messages of a replay. It ends by itself soon after its process was killed.
+/// The right to send the messages of an operation. It ends by itself soon after its process was killed.
 pub(super) struct RunLease {
     name: String,
     holder: Uuid,
@@ -81,7 +81,7 @@ impl RunLease {
     /// Takes the lease; waits for the end of a run that was killed.
     ///
     /// # Errors
-    /// The replay runs elsewhere, or the database cannot say.
+    /// The operation runs elsewhere, or the database cannot say.
     pub(super) async fn take(
         store: &dyn Store,
         replay: Uuid,
@@ -141,7 +141,7 @@ fn lease_name(replay: Uuid) -> String {
     format!("replay {replay}")
 }
 
-/// Whether a process holds the lease of a replay now: a process that runs the replay, or one that was killed just
+/// Whether a process holds the lease of an operation now: a process that runs the operation, or one that was killed just
 /// now.
 ///
 /// # Errors
@@ -151,7 +151,7 @@ pub async fn is_leased(store: &dyn Store, replay: Uuid) -> Result<bool, Failure>
     Ok(lease.is_some_and(|lease| lease.is_held))
 }
 
-/// Whether a process renews the lease of a replay. Waits for the renewal, or for the end of the lease of a run
+/// Whether a process renews the lease of an operation. Waits for the renewal, or for the end of the lease of a run
 /// that was killed.
 ///
 /// # Errors
@@ -178,7 +178,7 @@ pub(super) async fn is_renewed(store: &dyn Store, replay: Uuid) -> Result<bool, 
     }
 }
 
-/// Waits for the end of the run of a replay that was stopped. Returns the state that the run left.
+/// Waits for the end of the run of an operation that was stopped. Returns the state that the run left.
 ///
 /// # Errors
 /// The database was down for too long.
@@ -199,7 +199,7 @@ pub(super) async fn left_by(
     }
 }
 
-/// The failure where another process runs the replay.
+/// The failure where another process runs the operation.
 pub(super) fn elsewhere(replay: Uuid) -> Failure {
     Failure::Usage(format!(
         "expected a replay that nobody runs, found that {replay} runs elsewhere; `longshore replay watch {replay}` \

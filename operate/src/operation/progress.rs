@@ -1,4 +1,4 @@
-//! Watches, through its row, a replay that another process runs.
+//! Watches, through its row, an operation that another process runs.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use super::outcome::Outcome;
 use super::patience::Outage;
 use super::{PATIENCE, known};
 
-/// Time between two looks at the replay.
+/// Time between two looks at the operation.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a replay has no runner before the watcher says that no worker runs it. A lease lasts for some seconds,
+/// How long an operation has no runner before the watcher says that no worker runs it. A lease lasts for some seconds,
 /// and workers look for replays each second.
 const UNCLAIMED_TIME: Duration = Duration::from_secs(10);
 
@@ -25,19 +25,19 @@ const END_TIME: Duration = Duration::from_secs(10);
 /// How watching ended.
 #[derive(Debug)]
 pub enum Watched {
-    /// The replay has ended.
+    /// The operation has ended.
     Ended(Outcome),
-    /// The replay goes on, and is not watched any more.
+    /// The operation goes on, and is not watched any more.
     Left,
-    /// No worker runs the replay.
+    /// No worker runs the operation.
     Unclaimed,
 }
 
-/// Watches a replay until it has ended, until no process runs it, or until `stop` is cancelled. The outcome counts
+/// Watches an operation until it has ended, until no process runs it, or until `stop` is cancelled. The outcome counts
 /// from `before` messages on.
 ///
 /// # Errors
-/// The database was down for too long, or there is no such replay.
+/// The database was down for too long, or there is no such operation.
 pub async fn watch_progress(
     store: &dyn Store,
     replay: Uuid,
@@ -83,14 +83,14 @@ pub async fn watch_progress(
     }
 }
 
-/// A replay as it stands, and whether a process runs it.
+/// An operation as it stands, and whether a process runs it.
 async fn look(store: &dyn Store, replay: Uuid) -> Result<(Progress, bool), Failure> {
     let progress = known(store, replay).await?;
     let is_run = is_leased(store, replay).await?;
     Ok((progress, is_run))
 }
 
-/// A replay that has ended, read once its run has ended. The run may have messages in hand when the replay is
+/// An operation that has ended, read once its run has ended. The run may have messages in hand when the operation is
 /// stopped, and they are counted afterwards.
 async fn at_end(store: &dyn Store, progress: Progress) -> Result<Progress, Failure> {
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Hands replays over to the workers.
+//! Hands operations over to the workers.
 
 use common::bootstrap::Failure;
 use common::store::{Operation, OperationState, Progress, Store};
@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::lease::{elsewhere, is_renewed};
 use super::{known, unfinished};
 
-/// Lets the workers go on with a replay that was killed, paused or stopped, from now on at most at `rate` where one is
-/// given. Returns the id of the replay that goes on.
+/// Lets the workers go on with an operation that was killed, paused or stopped, from now on at most at `rate` where one is
+/// given. Returns the id of the operation that goes on.
 ///
 /// # Errors
-/// There is no such replay, it is done already or runs, or the database cannot say.
+/// There is no such operation, it is done already or runs, or the database cannot say.
 pub async fn hand_over(store: &dyn Store, id: Uuid, rate: Option<u32>) -> Result<Uuid, Failure> {
     let replay = unfinished(known(store, id).await?)?;
     if let Some(next) = successor(&replay, rate) {
@@ -25,7 +25,7 @@ pub async fn hand_over(store: &dyn Store, id: Uuid, rate: Option<u32>) -> Result
     Ok(id)
 }
 
-/// The replay that goes on with a stopped replay of dead letters. Stopping gives the claims back, so a new replay
+/// The operation that goes on with a stopped replay of dead letters. Stopping gives the claims back, so a new replay
 /// with the same settings goes on, but for the rate where one is given.
 pub(super) fn successor(replay: &Progress, rate: Option<u32>) -> Option<Operation> {
     let is_stopped = replay.state == OperationState::Stopped && replay.slice.is_none();
@@ -44,7 +44,7 @@ pub(super) fn successor(replay: &Progress, rate: Option<u32>) -> Option<Operatio
     })
 }
 
-/// Lets a replay run that is paused, was killed, or was stopped and is a replay of the history. A replay of the
+/// Lets an operation run that is paused, was killed, or was stopped and is a replay of the history. A replay of the
 /// history has claimed nothing. The time when it began tells which messages it has sent itself.
 pub(super) async fn set_running(
     store: &dyn Store,
