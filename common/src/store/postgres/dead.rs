@@ -111,17 +111,7 @@ impl DeadLetters for PostgresStore {
     }
 
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-        let row: Option<LetterRow> = self
-            .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    sqlx::query_as(LETTER)
-                        .bind(id)
-                        .fetch_optional(connection)
-                        .await
-                })
-            })
-            .await?;
+        let row: Option<LetterRow> = self.link.row(LETTER, move |query| query.bind(id)).await?;
         row.map(DeadLetter::try_from).transpose()
     }
 

@@ -1,9 +1,6 @@
 //! Deliveries that are due, and the attempts at them.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::PostgresStore;
@@ -71,18 +68,10 @@ impl Deliveries for PostgresStore {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let events: Arc<[Uuid]> = keys.iter().map(|key| key.event.uuid()).collect();
+        let events: Vec<Uuid> = keys.iter().map(|key| key.event.uuid()).collect();
         let rows: Vec<DeliveryRow> = self
             .link
-            .run(move |connection| {
-                let events = Arc::clone(&events);
-                Box::pin(async move {
-                    sqlx::query_as(RECORDS)
-                        .bind(&events[..])
-                        .fetch_all(connection)
-                        .await
-                })
-            })
+            .rows(RECORDS, move |query| query.bind(&events))
             .await?;
         in_order(rows, keys)
     }
@@ -91,19 +80,13 @@ impl Deliveries for PostgresStore {
         if keys.is_empty() {
             return Ok(());
         }
-        let keys: Arc<[KeyRow]> = keys.iter().map(KeyRow::from).collect();
+        let keys: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
         self.link
-            .run(move |connection| {
-                let keys = Arc::clone(&keys);
-                Box::pin(async move {
-                    sqlx::query(DISCARD)
-                        .bind(column(&keys, |key| key.event))
-                        .bind(column(&keys, |key| key.destination.as_str()))
-                        .bind(column(&keys, |key| key.generation))
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
+            .execute(DISCARD, move |query| {
+                query
+                    .bind(column(&keys, |key| key.event))
+                    .bind(column(&keys, |key| key.destination.as_str()))
+                    .bind(column(&keys, |key| key.generation))
             })
             .await
     }
@@ -112,44 +95,31 @@ impl Deliveries for PostgresStore {
         if batch.is_empty() {
             return Ok(());
         }
-        let attempts: Arc<[AttemptRow]> = batch.iter().map(AttemptRow::from).collect();
-        let outcomes: Arc<[OutcomeRow]> = outcomes(batch).into();
+        let attempts: Vec<AttemptRow> = batch.iter().map(AttemptRow::from).collect();
+        let outcomes: Vec<OutcomeRow> = outcomes(batch);
         let may_have_letters = may_have_letters(&outcomes);
         self.link
-            .run(move |connection| {
-                let attempts = Arc::clone(&attempts);
-                let outcomes = Arc::clone(&outcomes);
-                Box::pin(async move { write(connection, &attempts, &outcomes).await })
+            .execute(RECORD, move |query| {
+                query
+                    .bind(column(&attempts, |row| row.event))
+                    .bind(column(&attempts, |row| row.destination.as_str()))
+                    .bind(column(&attempts, |row| row.generation))
+                    .bind(column(&attempts, |row| row.attempt))
+                    .bind(column(&attempts, |row| row.started_at))
+                    .bind(column(&attempts, |row| row.duration_ms))
+                    .bind(column(&attempts, |row| row.status_code))
+                    .bind(column(&attempts, |row| row.error.as_deref()))
+                    .bind(column(&attempts, |row| row.response_excerpt.as_deref()))
+                    .bind(column(&outcomes, |row| row.event))
+                    .bind(column(&outcomes, |row| row.destination.as_str()))
+                    .bind(column(&outcomes, |row| row.generation))
+                    .bind(column(&outcomes, |row| row.attempts))
+                    .bind(column(&outcomes, |row| row.last_attempt_at))
+                    .bind(column(&outcomes, |row| row.delivered_at))
+                    .bind(column(&outcomes, |row| row.last_status_code))
+                    .bind(column(&outcomes, |row| row.last_error.as_deref()))
             })
             .await?;
         superseded::of_events(&self.link, may_have_letters).await
     }
-}
-
-async fn write(
-    connection: &mut PgConnection,
-    attempts: &[AttemptRow],
-    outcomes: &[OutcomeRow],
-) -> Result<(), sqlx::Error> {
-    sqlx::query(RECORD)
-        .bind(column(attempts, |row| row.event))
-        .bind(column(attempts, |row| row.destination.as_str()))
-        .bind(column(attempts, |row| row.generation))
-        .bind(column(attempts, |row| row.attempt))
-        .bind(column(attempts, |row| row.started_at))
-        .bind(column(attempts, |row| row.duration_ms))
-        .bind(column(attempts, |row| row.status_code))
-        .bind(column(attempts, |row| row.error.as_deref()))
-        .bind(column(attempts, |row| row.response_excerpt.as_deref()))
-        .bind(column(outcomes, |row| row.event))
-        .bind(column(outcomes, |row| row.destination.as_str()))
-        .bind(column(outcomes, |row| row.generation))
-        .bind(column(outcomes, |row| row.attempts))
-        .bind(column(outcomes, |row| row.last_attempt_at))
-        .bind(column(outcomes, |row| row.delivered_at))
-        .bind(column(outcomes, |row| row.last_status_code))
-        .bind(column(outcomes, |row| row.last_error.as_deref()))
-        .execute(connection)
-        .await?;
-    Ok(())
 }

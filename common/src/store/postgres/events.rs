@@ -141,14 +141,7 @@ impl Events for PostgresStore {
     async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
         let row: Option<(String, String, String)> = self
             .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    sqlx::query_as(EVENT)
-                        .bind(id.uuid())
-                        .fetch_optional(connection)
-                        .await
-                })
-            })
+            .row(EVENT, move |query| query.bind(id.uuid()))
             .await?;
         let Some((publisher, source, body)) = row else {
             return Ok(None);

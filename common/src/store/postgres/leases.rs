@@ -1,6 +1,5 @@
 //! Duties that one program of all has at a time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,22 +40,13 @@ impl Leases for PostgresStore {
         keep: Duration,
         position_now: Option<u64>,
     ) -> Result<Option<Lease>, StoreError> {
-        let name: Arc<str> = name.into();
+        let name = name.to_owned();
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         let column = position_column(position_now);
         let row: Option<(Option<i64>,)> = self
             .link
-            .run(move |connection| {
-                let name = Arc::clone(&name);
-                Box::pin(async move {
-                    sqlx::query_as(HOLD)
-                        .bind(&*name)
-                        .bind(holder)
-                        .bind(keep)
-                        .bind(column)
-                        .fetch_optional(connection)
-                        .await
-                })
+            .row(HOLD, move |query| {
+                query.bind(&name).bind(holder).bind(keep).bind(column)
             })
             .await?;
         Ok(row.map(|(column,)| Lease {
@@ -65,30 +55,16 @@ impl Leases for PostgresStore {
     }
 
     async fn give_up_lease(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
-        let name: Arc<str> = name.into();
+        let name = name.to_owned();
         self.link
-            .run(move |connection| {
-                let name = Arc::clone(&name);
-                Box::pin(async move {
-                    let query = sqlx::query(GIVE_UP).bind(&*name).bind(holder);
-                    query.execute(connection).await.map(|_| ())
-                })
-            })
+            .execute(GIVE_UP, move |query| query.bind(&name).bind(holder))
             .await
     }
 
     async fn lease(&self, name: &str) -> Result<Option<LeaseState>, StoreError> {
-        let name: Arc<str> = name.into();
-        let row: Option<(bool, Option<i64>, OffsetDateTime)> = self
-            .link
-            .run(move |connection| {
-                let name = Arc::clone(&name);
-                Box::pin(async move {
-                    let query = sqlx::query_as(LEASE).bind(&*name);
-                    query.fetch_optional(connection).await
-                })
-            })
-            .await?;
+        let name = name.to_owned();
+        let row: Option<(bool, Option<i64>, OffsetDateTime)> =
+            self.link.row(LEASE, move |query| query.bind(&name)).await?;
         Ok(row.map(|(is_held, column, renewed_at)| LeaseState {
             is_held,
             position: position(column),

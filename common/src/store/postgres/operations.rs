@@ -104,25 +104,19 @@ impl Operations for PostgresStore {
     async fn begin_operation(&self, replay: &Operation) -> Result<(), StoreError> {
         let row = NewOperationRow::try_from(replay)?;
         self.link
-            .run(move |connection| {
-                let row = row.clone();
-                Box::pin(async move {
-                    sqlx::query(BEGIN)
-                        .bind(row.id)
-                        .bind(row.filter)
-                        .bind(row.to_queue)
-                        .bind(row.who)
-                        .bind(row.why)
-                        .bind(row.rate)
-                        .bind(row.stop_when)
-                        .bind(row.slice)
-                        .bind(row.new_ids)
-                        .bind(row.resumes)
-                        .bind(row.kind)
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
+            .execute(BEGIN, move |query| {
+                query
+                    .bind(row.id)
+                    .bind(&row.filter)
+                    .bind(&row.to_queue)
+                    .bind(&row.who)
+                    .bind(&row.why)
+                    .bind(row.rate)
+                    .bind(row.stop_when)
+                    .bind(&row.slice)
+                    .bind(row.new_ids)
+                    .bind(row.resumes)
+                    .bind(row.kind)
             })
             .await
     }
@@ -133,25 +127,12 @@ impl Operations for PostgresStore {
 
     async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError> {
         self.link
-            .run(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query(SET_RATE).bind(id).bind(i64::from(rate));
-                    query.execute(connection).await.map(|_| ())
-                })
-            })
+            .execute(SET_RATE, move |query| query.bind(id).bind(i64::from(rate)))
             .await
     }
 
     async fn operation(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
-        let row: Option<OperationRow> = self
-            .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(REPLAY).bind(id);
-                    query.fetch_optional(connection).await
-                })
-            })
-            .await?;
+        let row: Option<OperationRow> = self.link.row(REPLAY, move |query| query.bind(id)).await?;
         row.map(Progress::try_from).transpose()
     }
 
@@ -191,12 +172,7 @@ impl Operations for PostgresStore {
             Steer::Stop => self.end_operation(id, to).await?,
             Steer::Set => {
                 self.link
-                    .run(move |connection| {
-                        Box::pin(async move {
-                            let query = sqlx::query(SET_STATE).bind(id).bind(to.as_str());
-                            query.execute(connection).await.map(|_| ())
-                        })
-                    })
+                    .execute(SET_STATE, move |query| query.bind(id).bind(to.as_str()))
                     .await?;
             }
         }
@@ -215,14 +191,11 @@ impl Operations for PostgresStore {
 #[async_trait]
 impl Runs for PostgresStore {
     async fn running_operations(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
-        self.link
-            .run(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_scalar(RUNNING).bind(i64::from(most));
-                    query.fetch_all(connection).await
-                })
-            })
-            .await
+        let rows: Vec<(Uuid,)> = self
+            .link
+            .rows(RUNNING, move |query| query.bind(i64::from(most)))
+            .await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
@@ -237,15 +210,11 @@ impl Runs for PostgresStore {
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let rows: Vec<LetterRow> = self
             .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    sqlx::query_as(STILL_CLAIMED)
-                        .bind(replay)
-                        .bind(after.unwrap_or_default())
-                        .bind(i64::from(most))
-                        .fetch_all(connection)
-                        .await
-                })
+            .rows(STILL_CLAIMED, move |query| {
+                query
+                    .bind(replay)
+                    .bind(after.unwrap_or_default())
+                    .bind(i64::from(most))
             })
             .await?;
         rows.into_iter().map(DeadLetter::try_from).collect()
@@ -281,34 +250,18 @@ impl Runs for PostgresStore {
     ) -> Result<(), StoreError> {
         let sent = i64::try_from(sent).unwrap_or(i64::MAX);
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        let report: Arc<str> = report_column(report)?.into();
+        let report = report_column(report)?;
         self.link
-            .run(move |connection| {
-                let report = Arc::clone(&report);
-                Box::pin(async move {
-                    sqlx::query(ADVANCE)
-                        .bind(id)
-                        .bind(sent)
-                        .bind(position)
-                        .bind(&*report)
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
+            .execute(ADVANCE, move |query| {
+                query.bind(id).bind(sent).bind(position).bind(&report)
             })
             .await
     }
 
     async fn report_operation(&self, id: Uuid, report: &OperationReport) -> Result<(), StoreError> {
-        let report: Arc<str> = report_column(report)?.into();
+        let report = report_column(report)?;
         self.link
-            .run(move |connection| {
-                let report = Arc::clone(&report);
-                Box::pin(async move {
-                    let query = sqlx::query(REPORT).bind(id).bind(&*report);
-                    query.execute(connection).await.map(|_| ())
-                })
-            })
+            .execute(REPORT, move |query| query.bind(id).bind(&report))
             .await
     }
 
@@ -350,27 +303,16 @@ impl PostgresStore {
     /// A statement that asks for the id of a replay and nothing else.
     async fn change(&self, statement: &'static str, replay: Uuid) -> Result<(), StoreError> {
         self.link
-            .run(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query(statement).bind(replay);
-                    query.execute(connection).await.map(|_| ())
-                })
-            })
+            .execute(statement, move |query| query.bind(replay))
             .await
     }
 
     async fn outcome(&self, replay: Uuid, most: Option<u32>) -> Result<ReplayOutcome, StoreError> {
         let row: Option<OutcomeRow> = self
             .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    sqlx::query_as(OUTCOME)
-                        .bind(replay)
-                        .bind(INTEGRATE)
-                        .bind(most.map(i64::from))
-                        .fetch_optional(connection)
-                        .await
-                })
+            .row(OUTCOME, move |query| {
+                let most = most.map(i64::from);
+                query.bind(replay).bind(INTEGRATE).bind(most)
             })
             .await?;
         row.map(|row| row.outcome(most.is_some()))

@@ -1,7 +1,5 @@
 //! Keeping rejections.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use super::PostgresStore;
@@ -34,28 +32,21 @@ impl Rejections for PostgresStore {
         let mut rows: Vec<RejectionRow> = batch.iter().map(RejectionRow::from).collect();
         // In one order, so that two batches never wait for each other in a circle.
         rows.sort_by_key(|row| row.id);
-        let rows: Arc<[RejectionRow]> = rows.into();
         self.link
-            .run(move |connection| {
-                let rows = Arc::clone(&rows);
-                Box::pin(async move {
-                    sqlx::query(INSERT)
-                        .bind(column(&rows, |row| row.id))
-                        .bind(column(&rows, |row| row.event))
-                        .bind(column(&rows, |row| row.kind.as_str()))
-                        .bind(column(&rows, |row| row.source.as_str()))
-                        .bind(column(&rows, |row| row.publisher.as_str()))
-                        .bind(column(&rows, |row| row.reason))
-                        .bind(column(&rows, |row| row.errors.as_str()))
-                        .bind(column(&rows, |row| row.stage.as_str()))
-                        .bind(column(&rows, |row| row.received_at))
-                        .bind(column(&rows, |row| row.rejected_at))
-                        .bind(column(&rows, |row| row.body.as_ref()))
-                        .bind(column(&rows, |row| row.stream_id))
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
+            .execute(INSERT, move |query| {
+                query
+                    .bind(column(&rows, |row| row.id))
+                    .bind(column(&rows, |row| row.event))
+                    .bind(column(&rows, |row| row.kind.as_str()))
+                    .bind(column(&rows, |row| row.source.as_str()))
+                    .bind(column(&rows, |row| row.publisher.as_str()))
+                    .bind(column(&rows, |row| row.reason))
+                    .bind(column(&rows, |row| row.errors.as_str()))
+                    .bind(column(&rows, |row| row.stage.as_str()))
+                    .bind(column(&rows, |row| row.received_at))
+                    .bind(column(&rows, |row| row.rejected_at))
+                    .bind(column(&rows, |row| row.body.as_ref()))
+                    .bind(column(&rows, |row| row.stream_id))
             })
             .await
     }
@@ -63,14 +54,7 @@ impl Rejections for PostgresStore {
     async fn rejections(&self, id: EventId) -> Result<Vec<RejectionRecord>, StoreError> {
         let rows: Vec<(String, String)> = self
             .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    sqlx::query_as(REJECTIONS)
-                        .bind(id.uuid())
-                        .fetch_all(connection)
-                        .await
-                })
-            })
+            .rows(REJECTIONS, move |query| query.bind(id.uuid()))
             .await?;
         rows.iter()
             .map(|(reason, errors)| record(reason, errors))

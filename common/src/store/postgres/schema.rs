@@ -1,6 +1,5 @@
 //! The schema: bringing it up to date, and telling whether it is.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -278,15 +277,7 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
     let mut after = Uuid::nil();
     loop {
         let without: Vec<(Uuid, String)> = link
-            .run(move |connection| {
-                Box::pin(async move {
-                    sqlx::query_as(UNPRINTED)
-                        .bind(after)
-                        .bind(PRINT_BATCH)
-                        .fetch_all(connection)
-                        .await
-                })
-            })
+            .rows(UNPRINTED, move |query| query.bind(after).bind(PRINT_BATCH))
             .await?;
         let Some((last, _)) = without.last() else {
             return Ok(());
@@ -296,18 +287,7 @@ async fn print_fingerprints(link: &Link) -> Result<(), StoreError> {
             .iter()
             .map(|(id, error)| (*id, fingerprint(error)))
             .unzip();
-        let given = Arc::new((ids, prints));
-        link.run(move |connection| {
-            let given = Arc::clone(&given);
-            Box::pin(async move {
-                sqlx::query(PRINT)
-                    .bind(&given.0)
-                    .bind(&given.1)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await?;
+        link.execute(PRINT, move |query| query.bind(&ids).bind(&prints))
+            .await?;
     }
 }

@@ -1,7 +1,5 @@
 //! Looking up the standings of events.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -56,17 +54,7 @@ async fn facts(link: &Link, events: &[EventId]) -> Result<Vec<Facts>, StoreError
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Arc<[Uuid]> = events.iter().map(|id| id.uuid()).collect();
-    let rows: Vec<FactRow> = link
-        .run(move |connection| {
-            let ids = Arc::clone(&ids);
-            Box::pin(async move {
-                sqlx::query_as(FACTS)
-                    .bind(&ids[..])
-                    .fetch_all(connection)
-                    .await
-            })
-        })
-        .await?;
+    let ids: Vec<Uuid> = events.iter().map(|id| id.uuid()).collect();
+    let rows: Vec<FactRow> = link.rows(FACTS, move |query| query.bind(&ids)).await?;
     Facts::in_order(&rows, events.len())
 }

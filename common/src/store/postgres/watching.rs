@@ -5,12 +5,10 @@ mod events;
 mod letters;
 mod records;
 
-use std::sync::Arc;
-
 use uuid::Uuid;
 
 use crate::event::EventId;
 
-fn uuids(events: &[EventId]) -> Arc<[Uuid]> {
+fn uuids(events: &[EventId]) -> Vec<Uuid> {
     events.iter().map(|event| event.uuid()).collect()
 }

@@ -132,18 +132,7 @@ impl DeadLetters for SqliteStore {
     }
 
     async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-        let query = self.link.sql(LETTER);
-        let row: Option<LetterRow> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(id)
-                        .fetch_optional(connection)
-                        .await?)
-                })
-            })
-            .await?;
+        let row: Option<LetterRow> = self.link.row(LETTER, |query| query.bind(id)).await?;
         row.map(DeadLetter::try_from).transpose()
     }
 

@@ -62,18 +62,8 @@ impl Deliveries for SqliteStore {
             return Ok(Vec::new());
         }
         let events: Vec<Uuid> = keys.iter().map(|key| key.event.uuid()).collect();
-        let (query, events) = (self.link.sql(RECORDS), document(&events)?);
-        let rows = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(events)
-                        .fetch_all(connection)
-                        .await?)
-                })
-            })
-            .await?;
+        let events = document(&events)?;
+        let rows = self.link.rows(RECORDS, |query| query.bind(events)).await?;
         in_order(rows, keys)
     }
 
@@ -83,17 +73,7 @@ impl Deliveries for SqliteStore {
         }
         let keys: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
         let keys = document(&keys)?;
-        self.link
-            .write(move |connection, link| {
-                Box::pin(async move {
-                    sqlx::query(link.sql(DISCARD))
-                        .bind(keys)
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
-            })
-            .await
+        self.link.execute(DISCARD, |query| query.bind(keys)).await
     }
 
     async fn record_attempts(&self, batch: &[Attempt]) -> Result<(), StoreError> {

@@ -91,18 +91,8 @@ impl Events for SqliteStore {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
-        let query = self.link.sql(EVENT);
-        let row: Option<(String, String, String)> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(id.uuid())
-                        .fetch_optional(connection)
-                        .await?)
-                })
-            })
-            .await?;
+        let row: Option<(String, String, String)> =
+            self.link.row(EVENT, |query| query.bind(id.uuid())).await?;
         let Some((publisher, source, body)) = row else {
             return Ok(None);
         };

@@ -112,48 +112,24 @@ impl Operations for SqliteStore {
 
     async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError> {
         self.link
-            .write(move |connection, link| {
-                Box::pin(async move {
-                    let query = sqlx::query(link.sql(SET_RATE));
-                    query
-                        .bind(id)
-                        .bind(i64::from(rate))
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
-            })
+            .execute(SET_RATE, |query| query.bind(id).bind(i64::from(rate)))
             .await
     }
 
     async fn operation(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
-        let query = self.link.sql(REPLAY);
-        let row: Option<OperationRow> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(id);
-                    Ok(query.fetch_optional(connection).await?)
-                })
-            })
-            .await?;
+        let row: Option<OperationRow> = self.link.row(REPLAY, |query| query.bind(id)).await?;
         row.map(Progress::try_from).transpose()
     }
 
     async fn operations_page(&self, page: OperationPage) -> Result<Vec<Progress>, StoreError> {
-        let query = self.link.sql(PAGE);
         let (at, id) = page.after.unzip();
         let rows: Vec<OperationRow> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(at.map(comparable))
-                        .bind(id)
-                        .bind(i64::from(page.limit))
-                        .fetch_all(connection)
-                        .await?)
-                })
+            .rows(PAGE, |query| {
+                query
+                    .bind(at.map(comparable))
+                    .bind(id)
+                    .bind(i64::from(page.limit))
             })
             .await?;
         rows.into_iter().map(Progress::try_from).collect()
@@ -191,15 +167,11 @@ impl Operations for SqliteStore {
 #[async_trait]
 impl Runs for SqliteStore {
     async fn running_operations(&self, most: u32) -> Result<Vec<Uuid>, StoreError> {
-        let query = self.link.sql(RUNNING);
-        self.link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_scalar(query).bind(i64::from(most));
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
-            .await
+        let rows: Vec<(Uuid,)> = self
+            .link
+            .rows(RUNNING, |query| query.bind(i64::from(most)))
+            .await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     async fn claim_dead(&self, replay: Uuid, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
@@ -212,18 +184,13 @@ impl Runs for SqliteStore {
         after: Option<Uuid>,
         most: u32,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        let query = self.link.sql(STILL_CLAIMED);
         let rows: Vec<LetterRow> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(replay)
-                        .bind(after.unwrap_or_default())
-                        .bind(i64::from(most))
-                        .fetch_all(connection)
-                        .await?)
-                })
+            .rows(STILL_CLAIMED, |query| {
+                query
+                    .bind(replay)
+                    .bind(after.unwrap_or_default())
+                    .bind(i64::from(most))
             })
             .await?;
         rows.into_iter().map(DeadLetter::try_from).collect()
@@ -265,17 +232,12 @@ impl Runs for SqliteStore {
     ) -> Result<(), StoreError> {
         let report = report_column(report)?;
         self.link
-            .write(move |connection, link| {
-                Box::pin(async move {
-                    sqlx::query(link.sql(ADVANCE))
-                        .bind(id)
-                        .bind(i64::try_from(sent).unwrap_or(i64::MAX))
-                        .bind(i64::try_from(position).unwrap_or(i64::MAX))
-                        .bind(report)
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
+            .execute(ADVANCE, |query| {
+                query
+                    .bind(id)
+                    .bind(i64::try_from(sent).unwrap_or(i64::MAX))
+                    .bind(i64::try_from(position).unwrap_or(i64::MAX))
+                    .bind(report)
             })
             .await
     }
@@ -326,16 +288,7 @@ impl SqliteStore {
         text: String,
     ) -> Result<(), StoreError> {
         self.link
-            .write(move |connection, link| {
-                Box::pin(async move {
-                    sqlx::query(link.sql(statement))
-                        .bind(replay)
-                        .bind(text)
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
-            })
+            .execute(statement, |query| query.bind(replay).bind(text))
             .await
     }
 
@@ -345,19 +298,12 @@ impl SqliteStore {
     }
 
     async fn outcome(&self, replay: Uuid, most: Option<u32>) -> Result<ReplayOutcome, StoreError> {
-        let query = self.link.sql(OUTCOME);
         let row: Option<OutcomeRow> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(replay)
-                        .bind(INTEGRATE)
-                        // Without a limit where it is negative.
-                        .bind(most.map_or(-1, i64::from))
-                        .fetch_optional(connection)
-                        .await?)
-                })
+            .row(OUTCOME, |query| {
+                // Without a limit where it is negative.
+                let most = most.map_or(-1, i64::from);
+                query.bind(replay).bind(INTEGRATE).bind(most)
             })
             .await?;
         row.map(|row| row.outcome(most.is_some()))

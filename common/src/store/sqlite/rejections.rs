@@ -29,31 +29,13 @@ impl Rejections for SqliteStore {
         }
         let rows: Vec<RejectionRow> = batch.iter().map(RejectionRow::from).collect();
         let rows = document(&rows)?;
-        self.link
-            .write(move |connection, link| {
-                Box::pin(async move {
-                    sqlx::query(link.sql(INSERT))
-                        .bind(rows)
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
-            })
-            .await
+        self.link.execute(INSERT, |query| query.bind(rows)).await
     }
 
     async fn rejections(&self, id: EventId) -> Result<Vec<RejectionRecord>, StoreError> {
-        let query = self.link.sql(REJECTIONS);
         let rows: Vec<(String, String)> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(id.uuid())
-                        .fetch_all(connection)
-                        .await?)
-                })
-            })
+            .rows(REJECTIONS, |query| query.bind(id.uuid()))
             .await?;
         rows.iter()
             .map(|(reason, errors)| record(reason, errors))

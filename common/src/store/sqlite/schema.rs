@@ -196,14 +196,5 @@ async fn apply(
 /// Writes without changing anything: only that shows whether there is room and the right to write.
 async fn touch(link: &Link) -> Result<(), StoreError> {
     let newest = MIGRATIONS.iter().map(|known| known.version).max();
-    link.write(move |connection, link| {
-        Box::pin(async move {
-            sqlx::query(link.sql(TOUCH))
-                .bind(newest)
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    })
-    .await
+    link.execute(TOUCH, |query| query.bind(newest)).await
 }

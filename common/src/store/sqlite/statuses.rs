@@ -45,17 +45,7 @@ impl Statuses for SqliteStore {
 
 /// All that is known of each event, in the order asked.
 async fn facts(link: &Link, events: &[EventId]) -> Result<Vec<Facts>, StoreError> {
-    let query = link.sql(FACTS);
     let ids = document(&events.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>())?;
-    let rows: Vec<FactRow> = link
-        .read(move |connection| {
-            Box::pin(async move {
-                Ok(sqlx::query_as(query)
-                    .bind(ids)
-                    .fetch_all(connection)
-                    .await?)
-            })
-        })
-        .await?;
+    let rows: Vec<FactRow> = link.rows(FACTS, |query| query.bind(ids)).await?;
     Facts::in_order(&rows, events.len())
 }

@@ -9,7 +9,6 @@ use crate::store::{
 };
 
 /// A row to insert.
-#[derive(Clone)]
 pub(in crate::store) struct NewOperationRow {
     pub id: Uuid,
     pub kind: &'static str,

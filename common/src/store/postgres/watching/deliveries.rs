@@ -1,7 +1,6 @@
 //! Due deliveries, for the standing watch and the surveys.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -49,15 +48,8 @@ impl WatchedDeliveries for PostgresStore {
     ) -> Result<Vec<DueDelivery>, StoreError> {
         let rows: Vec<DueRow> = self
             .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    sqlx::query_as(DUE)
-                        .bind(since)
-                        .bind(before)
-                        .bind(i64::from(most))
-                        .fetch_all(connection)
-                        .await
-                })
+            .rows(DUE, move |query| {
+                query.bind(since).bind(before).bind(i64::from(most))
             })
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
@@ -67,28 +59,16 @@ impl WatchedDeliveries for PostgresStore {
         let ids = uuids(events);
         let rows: Vec<DueRow> = self
             .link
-            .run(move |connection| {
-                let ids = Arc::clone(&ids);
-                Box::pin(async move {
-                    let query = sqlx::query_as(DUE_OF).bind(&ids[..]);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(DUE_OF, move |query| query.bind(&ids))
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
     }
 
     async fn count_due(&self, destinations: &[String]) -> Result<HashMap<String, u64>, StoreError> {
-        let asked: Arc<[String]> = destinations.into();
+        let asked = destinations.to_vec();
         let rows: Vec<(String, i64)> = self
             .link
-            .run(move |connection| {
-                let asked = Arc::clone(&asked);
-                Box::pin(async move {
-                    let query = sqlx::query_as(COUNT_DUE).bind(&asked[..]);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(COUNT_DUE, move |query| query.bind(&asked))
             .await?;
         let counts = rows.into_iter();
         Ok(counts.map(|(at, due)| (at, due.unsigned_abs())).collect())
@@ -99,12 +79,7 @@ impl WatchedDeliveries for PostgresStore {
         since: OffsetDateTime,
     ) -> Result<Vec<(String, OffsetDateTime)>, StoreError> {
         self.link
-            .run(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(LAST_ATTEMPTS).bind(since);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(LAST_ATTEMPTS, move |query| query.bind(since))
             .await
     }
 }

@@ -47,7 +47,7 @@ impl WatchedEvents for PostgresStore {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = uuids(events);
+        let ids = Arc::new(uuids(events));
         let (stored, unfinished): (Vec<Uuid>, Vec<Uuid>) = self
             .link
             .run(move |connection| {
@@ -83,13 +83,7 @@ impl WatchedEvents for PostgresStore {
         let ids = uuids(stream_ids);
         let rows: Vec<(Uuid, Uuid)> = self
             .link
-            .run(move |connection| {
-                let ids = Arc::clone(&ids);
-                Box::pin(async move {
-                    let query = sqlx::query_as(EVENTS_OF_STREAM).bind(&ids[..]);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(EVENTS_OF_STREAM, move |query| query.bind(&ids))
             .await?;
         Ok(events_in_order(rows, stream_ids))
     }
@@ -98,13 +92,7 @@ impl WatchedEvents for PostgresStore {
         let ids = uuids(events);
         let rows: Vec<BodyRow> = self
             .link
-            .run(move |connection| {
-                let ids = Arc::clone(&ids);
-                Box::pin(async move {
-                    let query = sqlx::query_as(BODIES).bind(&ids[..]);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(BODIES, move |query| query.bind(&ids))
             .await?;
         Ok(rows.into_iter().map(StoredBody::from).collect())
     }

@@ -1,7 +1,6 @@
 //! Dead letters, for the standing watch and the surveys.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -40,16 +39,10 @@ const REPLAYED: &str = "
 #[async_trait]
 impl WatchedLetters for PostgresStore {
     async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
-        let asked: Arc<[Uuid]> = letters.into();
+        let asked = letters.to_vec();
         let rows: Vec<(Uuid, String)> = self
             .link
-            .run(move |connection| {
-                let asked = Arc::clone(&asked);
-                Box::pin(async move {
-                    let query = sqlx::query_as(LETTERS).bind(&asked[..]);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(LETTERS, move |query| query.bind(&asked))
             .await?;
         states_in_order(rows, letters)
     }
@@ -63,29 +56,20 @@ impl WatchedLetters for PostgresStore {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let (asked, others): (Arc<[Uuid]>, Arc<[Uuid]>) = (keys.into(), without.into());
+        let (asked, others) = (keys.to_vec(), without.to_vec());
         let rows: Vec<DeathsRow> = self
             .link
-            .run(move |connection| {
-                let (asked, others) = (Arc::clone(&asked), Arc::clone(&others));
-                Box::pin(async move {
-                    let query = sqlx::query_as(DEATHS).bind(&asked[..]).bind(&others[..]);
-                    query.bind(since).fetch_all(connection).await
-                })
+            .rows(DEATHS, move |query| {
+                query.bind(&asked).bind(&others).bind(since)
             })
             .await?;
         deaths_in_order(rows, keys)
     }
 
     async fn count_mended(&self, since: OffsetDateTime) -> Result<u64, StoreError> {
-        let mended: i64 = self
+        let (mended,): (i64,) = self
             .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_scalar(MENDED).bind(since);
-                    query.fetch_one(connection).await
-                })
-            })
+            .one(MENDED, move |query| query.bind(since))
             .await?;
         Ok(mended.unsigned_abs())
     }
@@ -94,13 +78,7 @@ impl WatchedLetters for PostgresStore {
         let ids = uuids(events);
         let rows: Vec<ReplayedRow> = self
             .link
-            .run(move |connection| {
-                let ids = Arc::clone(&ids);
-                Box::pin(async move {
-                    let query = sqlx::query_as(REPLAYED).bind(&ids[..]).bind(INTEGRATE);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(REPLAYED, move |query| query.bind(&ids).bind(INTEGRATE))
             .await?;
         named_anew(rows)
     }

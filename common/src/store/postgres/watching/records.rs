@@ -45,34 +45,22 @@ const FINDINGS: &str = "
 #[async_trait]
 impl WatchRecords for PostgresStore {
     async fn record_repairs(&self, repairs: &[RepairKey]) -> Result<(), StoreError> {
-        let rows: Arc<[RepairRow]> = repair_rows(repairs).into();
+        let rows: Vec<RepairRow> = repair_rows(repairs);
         self.link
-            .run(move |connection| {
-                let rows = Arc::clone(&rows);
-                Box::pin(async move {
-                    sqlx::query(RECORD)
-                        .bind(column(&rows, |row| row.subject))
-                        .bind(column(&rows, |row| row.destination.as_str()))
-                        .bind(column(&rows, |row| row.generation))
-                        .execute(connection)
-                        .await
-                        .map(|_| ())
-                })
+            .execute(RECORD, move |query| {
+                query
+                    .bind(column(&rows, |row| row.subject))
+                    .bind(column(&rows, |row| row.destination.as_str()))
+                    .bind(column(&rows, |row| row.generation))
             })
             .await
     }
 
     async fn repairs(&self, subjects: &[Uuid]) -> Result<Vec<Repair>, StoreError> {
-        let subjects: Arc<[Uuid]> = subjects.into();
+        let subjects = subjects.to_vec();
         let rows: Vec<RepairRecord> = self
             .link
-            .run(move |connection| {
-                let subjects = Arc::clone(&subjects);
-                Box::pin(async move {
-                    let query = sqlx::query_as(REPAIRS).bind(&subjects[..]);
-                    query.fetch_all(connection).await
-                })
-            })
+            .rows(REPAIRS, move |query| query.bind(&subjects))
             .await?;
         rows.into_iter().map(Repair::try_from).collect()
     }
@@ -80,12 +68,7 @@ impl WatchRecords for PostgresStore {
     async fn repairs_since(&self, since: OffsetDateTime) -> Result<(u64, u64), StoreError> {
         let (events, deliveries): (i64, i64) = self
             .link
-            .run(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(REPAIRS_SINCE).bind(since);
-                    query.fetch_one(connection).await
-                })
-            })
+            .one(REPAIRS_SINCE, move |query| query.bind(since))
             .await?;
         Ok((events.unsigned_abs(), deliveries.unsigned_abs()))
     }
@@ -115,12 +98,7 @@ impl WatchRecords for PostgresStore {
     }
 
     async fn findings(&self) -> Result<Vec<(WatchFinding, Moment)>, StoreError> {
-        let rows: Vec<FindingRecord> = self
-            .link
-            .run(|connection| {
-                Box::pin(async move { sqlx::query_as(FINDINGS).fetch_all(connection).await })
-            })
-            .await?;
+        let rows: Vec<FindingRecord> = self.link.rows(FINDINGS, |query| query).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }

@@ -49,48 +49,27 @@ impl WatchedDeliveries for SqliteStore {
         before: OffsetDateTime,
         most: u32,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        let query = self.link.sql(DUE);
         let rows: Vec<DueRow> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    Ok(sqlx::query_as(query)
-                        .bind(comparable(since))
-                        .bind(comparable(before))
-                        .bind(most)
-                        .fetch_all(connection)
-                        .await?)
-                })
+            .rows(DUE, |query| {
+                query
+                    .bind(comparable(since))
+                    .bind(comparable(before))
+                    .bind(most)
             })
             .await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
     }
 
     async fn due_of(&self, events: &[EventId]) -> Result<Vec<DueDelivery>, StoreError> {
-        let (query, asked) = (self.link.sql(DUE_OF), ids(events)?);
-        let rows: Vec<DueRow> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
-            .await?;
+        let asked = ids(events)?;
+        let rows: Vec<DueRow> = self.link.rows(DUE_OF, |query| query.bind(asked)).await?;
         rows.into_iter().map(DueDelivery::try_from).collect()
     }
 
     async fn count_due(&self, destinations: &[String]) -> Result<HashMap<String, u64>, StoreError> {
-        let (query, asked) = (self.link.sql(COUNT_DUE), document(destinations)?);
-        let rows: Vec<(String, i64)> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
-            .await?;
+        let asked = document(destinations)?;
+        let rows: Vec<(String, i64)> = self.link.rows(COUNT_DUE, |query| query.bind(asked)).await?;
         let counts = rows.into_iter();
         Ok(counts.map(|(at, due)| (at, due.unsigned_abs())).collect())
     }
@@ -99,14 +78,8 @@ impl WatchedDeliveries for SqliteStore {
         &self,
         since: OffsetDateTime,
     ) -> Result<Vec<(String, OffsetDateTime)>, StoreError> {
-        let query = self.link.sql(LAST_ATTEMPTS);
         self.link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(comparable(since));
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
+            .rows(LAST_ATTEMPTS, |query| query.bind(comparable(since)))
             .await
     }
 }

@@ -48,17 +48,9 @@ const EVENTS_OF_STREAM: &str = r#"
 #[async_trait]
 impl WatchedEvents for SqliteStore {
     async fn are_completed(&self, events: &[EventId]) -> Result<Vec<bool>, StoreError> {
-        let (query, asked) = (self.link.sql(COMPLETED), ids(events)?);
-        let completed: Vec<Uuid> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_scalar(query).bind(asked);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
-            .await?;
-        let completed: HashSet<Uuid> = completed.into_iter().collect();
+        let asked = ids(events)?;
+        let completed: Vec<(Uuid,)> = self.link.rows(COMPLETED, |query| query.bind(asked)).await?;
+        let completed: HashSet<Uuid> = completed.into_iter().map(|(id,)| id).collect();
         let is_completed = |event: &EventId| completed.contains(&event.uuid());
         Ok(events.iter().map(is_completed).collect())
     }
@@ -70,31 +62,18 @@ impl WatchedEvents for SqliteStore {
         if stream_ids.is_empty() {
             return Ok(Vec::new());
         }
-        let (query, asked) = (self.link.sql(EVENTS_OF_STREAM), ids(stream_ids)?);
+        let asked = ids(stream_ids)?;
         let rows: Vec<(Uuid, Uuid, String)> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
+            .rows(EVENTS_OF_STREAM, |query| query.bind(asked))
             .await?;
         let rows = rows.into_iter().map(|(id, event, _)| (id, event));
         Ok(events_in_order(rows.collect(), stream_ids))
     }
 
     async fn stored_bodies(&self, events: &[EventId]) -> Result<Vec<StoredBody>, StoreError> {
-        let (query, asked) = (self.link.sql(BODIES), ids(events)?);
-        let rows: Vec<BodyRow> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
-            .await?;
+        let asked = ids(events)?;
+        let rows: Vec<BodyRow> = self.link.rows(BODIES, |query| query.bind(asked)).await?;
         Ok(rows.into_iter().map(StoredBody::from).collect())
     }
 

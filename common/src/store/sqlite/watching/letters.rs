@@ -42,16 +42,8 @@ const REPLAYED: &str = r#"
 #[async_trait]
 impl WatchedLetters for SqliteStore {
     async fn letter_states(&self, letters: &[Uuid]) -> Result<Vec<Option<DeadState>>, StoreError> {
-        let (query, asked) = (self.link.sql(LETTERS), document(letters)?);
-        let rows: Vec<(Uuid, String)> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
-            .await?;
+        let asked = document(letters)?;
+        let rows: Vec<(Uuid, String)> = self.link.rows(LETTERS, |query| query.bind(asked)).await?;
         states_in_order(rows, letters)
     }
 
@@ -61,45 +53,29 @@ impl WatchedLetters for SqliteStore {
         without: &[Uuid],
         since: OffsetDateTime,
     ) -> Result<Vec<Deaths>, StoreError> {
-        let query = self.link.sql(DEATHS);
         let (asked, others) = (document(keys)?, document(without)?);
-        let since = comparable(since);
         let rows: Vec<DeathsRow> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked).bind(others);
-                    Ok(query.bind(since).fetch_all(connection).await?)
-                })
+            .rows(DEATHS, |query| {
+                query.bind(asked).bind(others).bind(comparable(since))
             })
             .await?;
         deaths_in_order(rows, keys)
     }
 
     async fn count_mended(&self, since: OffsetDateTime) -> Result<u64, StoreError> {
-        let query = self.link.sql(MENDED);
-        let mended: i64 = self
+        let (mended,): (i64,) = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_scalar(query).bind(comparable(since));
-                    Ok(query.fetch_one(connection).await?)
-                })
-            })
+            .one(MENDED, |query| query.bind(comparable(since)))
             .await?;
         Ok(mended.unsigned_abs())
     }
 
     async fn new_ids(&self, events: &[EventId]) -> Result<HashMap<DeliveryKey, u32>, StoreError> {
-        let (query, asked) = (self.link.sql(REPLAYED), ids(events)?);
+        let asked = ids(events)?;
         let rows: Vec<ReplayedRow> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(asked).bind(INTEGRATE);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
+            .rows(REPLAYED, |query| query.bind(asked).bind(INTEGRATE))
             .await?;
         named_anew(rows)
     }

@@ -57,29 +57,18 @@ impl WatchRecords for SqliteStore {
     }
 
     async fn repairs(&self, subjects: &[Uuid]) -> Result<Vec<Repair>, StoreError> {
-        let (query, subjects) = (self.link.sql(REPAIRS), document(subjects)?);
+        let subjects = document(subjects)?;
         let rows: Vec<RepairRecord> = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(subjects);
-                    Ok(query.fetch_all(connection).await?)
-                })
-            })
+            .rows(REPAIRS, |query| query.bind(subjects))
             .await?;
         rows.into_iter().map(Repair::try_from).collect()
     }
 
     async fn repairs_since(&self, since: OffsetDateTime) -> Result<(u64, u64), StoreError> {
-        let query = self.link.sql(REPAIRS_SINCE);
         let (events, deliveries): (i64, i64) = self
             .link
-            .read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query_as(query).bind(comparable(since));
-                    Ok(query.fetch_one(connection).await?)
-                })
-            })
+            .one(REPAIRS_SINCE, |query| query.bind(comparable(since)))
             .await?;
         Ok((events.unsigned_abs(), deliveries.unsigned_abs()))
     }
@@ -102,13 +91,7 @@ impl WatchRecords for SqliteStore {
     }
 
     async fn findings(&self) -> Result<Vec<(WatchFinding, Moment)>, StoreError> {
-        let query = self.link.sql(FINDINGS);
-        let rows: Vec<FindingRecord> = self
-            .link
-            .read(move |connection| {
-                Box::pin(async move { Ok(sqlx::query_as(query).fetch_all(connection).await?) })
-            })
-            .await?;
+        let rows: Vec<FindingRecord> = self.link.rows(FINDINGS, |query| query).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }
