@@ -398,7 +398,7 @@ impl OperationRun {
         }
     }
 
-    /// So many further messages are sent, or letters changed.
+    /// Counts further messages that are sent, or letters that are changed.
     pub fn went_on(&self, messages: u64) {
         counter!(OPERATION_MESSAGES).increment(messages);
     }
