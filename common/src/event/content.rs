@@ -4,8 +4,8 @@
 //! Time, extension attributes and `password_hash` do not count. The time is ours where the publisher gave none. Tracing
 //! changes extension attributes at each try. The hash has a new salt at each try.
 //!
-//! Data is compared exactly. A number is the text it was written as (`1.0` is not `1`, and `90071992547409.93` is not
-//! `90071992547409.94`), a string is its characters, an object is its members in any order. White space between them
+//! Data is compared exactly. A number is the text it was written as: `1.0` is not `1`, and `90071992547409.93` is not
+//! `90071992547409.94`. A string is its characters, an object is its members in any order. White space between them
 //! does not count.
 
 use std::borrow::Cow;

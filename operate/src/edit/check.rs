@@ -44,8 +44,8 @@ pub(super) fn unfit(detail: impl Into<String>) -> Unfit {
     }
 }
 
-/// Checks `after` in the place of the letter, as the stage that it goes to will, with all that validation
-/// demands of an event, and that an event of ours is still the same event.
+/// Checks `after` in the place of the letter, as the stage that it goes to will. All that validation demands of an event
+/// is checked, and an event of ours must still be the same event.
 pub(super) fn check(
     letter: &DeadLetter,
     after: &Editable,

@@ -19,8 +19,8 @@ use super::pipeline::publish;
 
 /// How many letters are replayed to warm up, until every buffer and cache has been in use. The embedded engine's caches
 /// of pages need this many to settle. SQLite's connections take pages over from each other and make new ones in their
-/// place. As each thread has a part of the heap of its own, that part meanwhile grows by up to the size of a cache,
-/// while the memory in use stays constant.
+/// place. Each thread has a part of the heap of its own. So that part meanwhile grows by up to the size of a cache, while
+/// the memory in use stays constant.
 const WARM: u64 = 60_000;
 
 /// Letters that are kept in one transaction.
