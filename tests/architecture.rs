@@ -92,6 +92,26 @@ fn each_outside_library_has_one_place() -> Result<()> {
     Ok(())
 }
 
+/// Maximum of lines in one file, without comments and tests.
+const MAX_LINES: usize = 400;
+
+#[test]
+fn no_file_holds_more_than_one_reading() -> Result<()> {
+    for below in PROGRAMS
+        .into_iter()
+        .chain(["bench/src", "tests/testkit/src"])
+    {
+        for (file, text) in code(below)? {
+            let lines = text.lines().count();
+            ensure!(
+                lines <= MAX_LINES,
+                "{file} has {lines} lines, {MAX_LINES} at most: make a room of a part of it"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_shipped_knows_nothing_of_the_benchmark() -> Result<()> {
     for package in ["common", "producer", "workers", "console"] {
@@ -162,7 +182,7 @@ fn metrics_are_recorded_in_one_place() -> Result<()> {
                 .iter()
                 .any(|word| text.contains(word));
             ensure!(
-                !records || file == "common/src/telemetry/metrics.rs",
+                !records || file.starts_with("common/src/telemetry/metrics"),
                 "{file} records a metric of its own: declare it in telemetry::metrics"
             );
         }

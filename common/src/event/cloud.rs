@@ -95,16 +95,44 @@ impl CloudEvent {
     /// # Errors
     /// The first attribute that does not fit.
     pub fn check_attributes(&self) -> Result<(), InvalidAttribute> {
-        let fail = |attribute: &str, problem: Cow<'static, str>| {
-            Err(InvalidAttribute {
-                attribute: attribute.to_owned(),
-                problem,
-            })
-        };
         if self.specversion != "1.0" {
             let found = format!("expected \"1.0\", found {:?}", clip(&self.specversion));
-            return fail("specversion", found.into());
+            return unfit("specversion", found);
         }
+        self.check_texts()?;
+        if let Some(time) = &self.time
+            && from_rfc3339(time).is_none()
+        {
+            let found = format!(
+                "expected RFC 3339 within the years 0 to 9999 of UTC, found {:?}",
+                clip(time)
+            );
+            return unfit("time", found);
+        }
+        let is_name = |name: &str| {
+            let mut letters = name.bytes();
+            !name.is_empty() && letters.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
+        };
+        if let Some(name) = self.extensions.keys().find(|name| !is_name(name)) {
+            return unfit(
+                clip(name),
+                "expected a name of lower-case letters and digits",
+            );
+        }
+        if let Some(media) = &self.datacontenttype
+            && !MediaType::read(media).is_well_formed()
+        {
+            let found = format!(
+                "expected a media type such as text/plain, found {:?}",
+                clip(media)
+            );
+            return unfit("datacontenttype", found);
+        }
+        Ok(())
+    }
+
+    /// Checks the attributes that are any text.
+    fn check_texts(&self) -> Result<(), InvalidAttribute> {
         let texts = [
             ("id", Some(&self.id), MAX_SHORT_ATTRIBUTE),
             ("source", Some(&self.source), MAX_ATTRIBUTE),
@@ -120,45 +148,15 @@ impl CloudEvent {
         for (name, text, longest) in texts {
             let Some(text) = text else { continue };
             if text.is_empty() {
-                return fail(name, "expected a text that is not empty".into());
+                return unfit(name, "expected a text that is not empty");
             }
             if text.len() > longest {
                 let found = format!("expected at most {longest} bytes, found {}", text.len());
-                return fail(name, found.into());
+                return unfit(name, found);
             }
             if text.chars().any(char::is_control) {
-                return fail(name, "expected no control characters".into());
+                return unfit(name, "expected no control characters");
             }
-        }
-        if let Some(time) = &self.time
-            && from_rfc3339(time).is_none()
-        {
-            let found = format!(
-                "expected RFC 3339 within the years 0 to 9999 of UTC, found {:?}",
-                clip(time)
-            );
-            return fail("time", found.into());
-        }
-        for name in self.extensions.keys() {
-            if name.is_empty()
-                || !name
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-            {
-                return fail(
-                    clip(name),
-                    "expected a name of lower-case letters and digits".into(),
-                );
-            }
-        }
-        if let Some(media) = &self.datacontenttype
-            && !MediaType::read(media).is_well_formed()
-        {
-            let found = format!(
-                "expected a media type such as text/plain, found {:?}",
-                clip(media)
-            );
-            return fail("datacontenttype", found.into());
         }
         Ok(())
     }
@@ -167,6 +165,13 @@ impl CloudEvent {
     pub fn data(&self) -> &str {
         self.data.as_deref().map_or("null", RawValue::get)
     }
+}
+
+fn unfit(attribute: &str, problem: impl Into<Cow<'static, str>>) -> Result<(), InvalidAttribute> {
+    Err(InvalidAttribute {
+        attribute: attribute.to_owned(),
+        problem: problem.into(),
+    })
 }
 
 /// Whether a media type is JSON.

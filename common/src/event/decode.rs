@@ -146,14 +146,7 @@ pub fn decode(
     let unchanged = as_written && event.time.is_some();
     event.time.get_or_insert_with(|| to_rfc3339(received_at));
 
-    let id = if publisher.is_ourselves() {
-        event
-            .id
-            .parse()
-            .map_err(|_| undecodable("attribute `id`: expected a UUID"))?
-    } else {
-        EventId::derived(&publisher, &event.source, &event.id)
-    };
+    let id = id_of(&event, &publisher)?;
     let stream_id = stream_id(message, routing_key, &publisher, &event)
         .filter(|it| *it != id)
         .or_else(|| is_not_in_history(message, &publisher, &trail).then_some(EventId::NONE));
@@ -174,6 +167,15 @@ pub fn decode(
         body,
         trail,
     })
+}
+
+/// The id of an event: its own where it is ours, else one that is made of whose it is.
+fn id_of(event: &CloudEvent, publisher: &Publisher) -> Result<EventId, Undecodable> {
+    if !publisher.is_ourselves() {
+        return Ok(EventId::derived(publisher, &event.source, &event.id));
+    }
+    let id = event.id.parse();
+    id.map_err(|_| undecodable("attribute `id`: expected a UUID"))
 }
 
 /// The id of a plain event without an id of its own, made of the parts of its message that a stream keeps. `None` if a

@@ -18,6 +18,7 @@ mod replays;
 mod schema;
 mod session;
 mod spare;
+mod statement;
 mod statuses;
 mod story;
 mod watching;

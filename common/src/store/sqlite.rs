@@ -14,6 +14,7 @@ mod operations;
 mod rejections;
 mod replays;
 mod schema;
+mod statement;
 mod statuses;
 mod story;
 mod watching;

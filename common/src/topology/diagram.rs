@@ -46,11 +46,14 @@ impl Topology {
                 format_args!("{from} -- \"{}\" --> {to}", binding.pattern),
             );
         }
+        self.push_ways_out(&mut text);
+        text
+    }
+
+    /// From the delays to each work queue, and from there to where its lost messages go.
+    fn push_ways_out(&self, text: &mut String) {
         for queue in self.work_queues() {
-            line(
-                &mut text,
-                format_args!("delay -.-> {}", id("q", &queue.name)),
-            );
+            line(text, format_args!("delay -.-> {}", id("q", &queue.name)));
             if let QueueKind::Work {
                 dead_letter_exchange,
                 dead_letter_routing_key,
@@ -61,12 +64,11 @@ impl Topology {
                     None => id("x", dead_letter_exchange),
                 };
                 line(
-                    &mut text,
+                    text,
                     format_args!("{} -. gives up .-> {to}", id("q", &queue.name)),
                 );
             }
         }
-        text
     }
 }
 

@@ -1,24 +1,26 @@
 //! A whole system of real processes.
 
+mod builder;
 mod config;
 mod member;
+mod output;
 
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use serde_json::Value;
-use tokio::time::timeout;
 use uuid::Uuid;
 
+pub use self::builder::Builder;
 pub use self::config::Destination;
 pub(crate) use self::config::render;
 use self::member::Member;
+pub use self::output::{Output, run};
 use crate::{
     broker::Outsider,
     client::Client,
@@ -32,205 +34,6 @@ use crate::{
 
 /// How long a program may take to be up. Generous, as parallel tests share two cores.
 const UP: Duration = Duration::from_secs(60);
-
-/// The plan of a system.
-#[derive(Debug)]
-pub struct Builder {
-    services: Services,
-    told: Option<Services>,
-    destinations: Vec<Destination>,
-    config: String,
-    environment: Vec<(String, String)>,
-    own: Vec<(Program, String, String)>,
-    copies: Vec<(Program, usize)>,
-    migrate: bool,
-}
-
-impl Builder {
-    /// Uses these services instead of the shared ones.
-    #[must_use]
-    pub fn services(mut self, services: Services) -> Self {
-        self.services = services;
-        self
-    }
-
-    /// Tells the processes these addresses, such as a proxy's, while the test itself keeps looking
-    /// at the services directly.
-    #[must_use]
-    pub fn told(mut self, services: Services) -> Self {
-        self.told = Some(services);
-        self
-    }
-
-    /// Adds a destination.
-    #[must_use]
-    pub fn destination(mut self, destination: Destination) -> Self {
-        self.destinations.push(destination);
-        self
-    }
-
-    /// Adds TOML to the configuration file, after the builder's own.
-    #[must_use]
-    pub fn config(mut self, toml: &str) -> Self {
-        self.config.push_str(toml);
-        self.config.push('\n');
-        self
-    }
-
-    /// Sets an environment variable of every process.
-    #[must_use]
-    pub fn env(mut self, key: &str, value: &str) -> Self {
-        self.environment.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Sets an environment variable of one program's processes.
-    #[must_use]
-    pub fn env_of(mut self, program: Program, key: &str, value: &str) -> Self {
-        self.own.push((program, key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Sets the number of copies of a program; 1 of each by default, and 0 is allowed.
-    #[must_use]
-    pub fn copies(mut self, program: Program, copies: usize) -> Self {
-        self.copies.retain(|(other, _)| *other != program);
-        self.copies.push((program, copies));
-        self
-    }
-
-    /// Does not run `longshore migrate` first.
-    #[must_use]
-    pub fn without_migration(mut self) -> Self {
-        self.migrate = false;
-        self
-    }
-
-    /// Migrates, starts every process and waits until each is up.
-    ///
-    /// # Errors
-    /// If a program is not built, ends early or is not up in time; with its output.
-    pub async fn start(self) -> Result<System> {
-        let scratch = Scratch::new()?;
-        let names = self.destinations.iter().map(Destination::name);
-        let namespace = Namespace::new(&self.services, names, &scratch).await?;
-        let config = scratch.path().join("longshore.toml");
-        fs::write(&config, config::render(&self.destinations, &self.config))
-            .with_context(|| format!("writing {}", config.display()))?;
-        let told = self.told.unwrap_or_else(|| self.services.clone());
-        let mut environment = self.environment;
-        environment.extend([
-            ("LONGSHORE_BROKER_URL".to_owned(), told.broker_url),
-            ("LONGSHORE_DATABASE_URL".to_owned(), told.database_url),
-            (
-                "LONGSHORE_NAMESPACE".to_owned(),
-                namespace.name().to_owned(),
-            ),
-            ("LONGSHORE_CONFIG".to_owned(), config.display().to_string()),
-            ("LONGSHORE_LOG_FORMAT".to_owned(), "json".to_owned()),
-        ]);
-        environment.extend(self.destinations.iter().map(Destination::secret));
-        let mut system = System {
-            members: Vec::new(),
-            finished: false,
-            client: Client::new(format!("http://127.0.0.1:{}", port::free()?))?,
-            environment,
-            own: self.own,
-            services: self.services,
-            namespace,
-            scratch,
-        };
-        if self.migrate {
-            system.longshore(&["migrate"]).await?.success()?;
-        }
-        for (program, copies) in self.copies {
-            for _ in 0..copies {
-                system.launch(program)?;
-            }
-        }
-        for member in &mut system.members {
-            member.await_up(UP).await?;
-        }
-        Ok(system)
-    }
-}
-
-/// The output of an operator's command, and its exit.
-#[derive(Clone, Debug)]
-pub struct Output {
-    /// The command, for error messages.
-    pub command: String,
-    /// The exit code; `None` if a signal ended it.
-    pub code: Option<i32>,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-}
-
-impl Output {
-    /// Standard output of a command that must have succeeded.
-    ///
-    /// # Errors
-    /// If it did not; with all it printed.
-    pub fn success(&self) -> Result<&str> {
-        self.exit(0)
-    }
-
-    /// Standard output of a command that must have ended with this code.
-    ///
-    /// # Errors
-    /// If it did not; with all it printed.
-    pub fn exit(&self, code: i32) -> Result<&str> {
-        let Self {
-            command,
-            stdout,
-            stderr,
-            ..
-        } = self;
-        ensure!(
-            self.code == Some(code),
-            "`{command}` ended with {:?} instead of {code}\nstdout: {stdout}\nstderr: {stderr}",
-            self.code
-        );
-        Ok(stdout)
-    }
-
-    /// Standard output of a successful command as one JSON document.
-    ///
-    /// # Errors
-    /// If it did not succeed or printed anything else.
-    pub fn json(&self) -> Result<Value> {
-        serde_json::from_str(self.success()?).with_context(|| {
-            format!(
-                "`{}` printed no JSON document: {}",
-                self.command, self.stdout
-            )
-        })
-    }
-}
-
-/// Runs a command without a terminal until it ends; `shown` is its name in errors.
-///
-/// # Errors
-/// If it cannot be started or does not end within two minutes.
-pub async fn run(mut command: Command, shown: String) -> Result<Output> {
-    command.stdin(Stdio::null());
-    let mut command = tokio::process::Command::from(command);
-    let output = timeout(
-        Duration::from_secs(120),
-        command.kill_on_drop(true).output(),
-    )
-    .await
-    .with_context(|| format!("`{shown}` took over two minutes"))?
-    .with_context(|| format!("running `{shown}`"))?;
-    Ok(Output {
-        command: shown,
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
-}
 
 /// A running system: a producer and workers in a namespace of their own.
 ///
@@ -252,17 +55,7 @@ impl System {
     /// A builder of a system with one copy of each program, on the shared services.
     #[must_use]
     pub fn builder() -> Builder {
-        let programs = [Program::Producer].into_iter().chain(Program::WORKERS);
-        Builder {
-            services: Services::shared(),
-            told: None,
-            destinations: Vec::new(),
-            config: String::new(),
-            environment: Vec::new(),
-            own: Vec::new(),
-            copies: programs.map(|program| (program, 1)).collect(),
-            migrate: true,
-        }
+        Builder::new()
     }
 
     /// A client of the producer.

@@ -68,8 +68,26 @@ pub(super) async fn publish(
             }
         }
     }
+    write(connection, &queued, &kept, now).await?;
+    let mut queues: Vec<i64> = queued.iter().map(|copy| copy.to).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    Ok(Published {
+        routed: ways.into_iter().map(|way| way.map(|_| ())).collect(),
+        queues,
+        routes,
+    })
+}
+
+/// Writes the copies for queues and those for streams.
+async fn write(
+    connection: &mut SqliteConnection,
+    queued: &[Copy<'_>],
+    kept: &[Copy<'_>],
+    now: i64,
+) -> Result<(), Error> {
     MESSAGES
-        .insert(connection, &queued, |row, Copy { id, of, .. }| {
+        .insert(connection, queued, |row, Copy { id, of, .. }| {
             row.bind(*id)
                 .bind(of.routing_key.clone())
                 .bind(of.properties.clone())
@@ -77,7 +95,7 @@ pub(super) async fn publish(
         })
         .await?;
     WAITING
-        .insert(connection, &queued, |row, Copy { id, to, of }| {
+        .insert(connection, queued, |row, Copy { id, to, of }| {
             let (place, due) = match of.delay {
                 0 => (*id, 0),
                 delay => (FAR + id, now.saturating_add(delay)),
@@ -87,7 +105,7 @@ pub(super) async fn publish(
         })
         .await?;
     HISTORY
-        .insert(connection, &kept, |row, Copy { id, to, of }| {
+        .insert(connection, kept, |row, Copy { id, to, of }| {
             row.bind(*id)
                 .bind(*to)
                 .bind(of.routing_key.clone())
@@ -95,15 +113,7 @@ pub(super) async fn publish(
                 .bind(of.body.to_vec())
                 .bind(now)
         })
-        .await?;
-    let mut queues: Vec<i64> = queued.iter().map(|copy| copy.to).collect();
-    queues.sort_unstable();
-    queues.dedup();
-    Ok(Published {
-        routed: ways.into_iter().map(|way| way.map(|_| ())).collect(),
-        queues,
-        routes,
-    })
+        .await
 }
 
 type Way = Result<Vec<Place>, Nowhere>;

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow};
-use sqlx::query::Query;
-use sqlx::{Connection as _, FromRow, PgConnection, PgPool, Postgres};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::failure::{Kind, classify, kind};
@@ -41,9 +40,6 @@ const MAX_UNCHECKED_IDLE: Duration = Duration::from_secs(2);
 
 /// Maximum time of a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A statement that values are bound to.
-type Statement = Query<'static, Postgres, PgArguments>;
 
 /// The way to the database. Opens connections when they are needed, none before.
 #[derive(Clone)]
@@ -107,67 +103,6 @@ impl Link {
             + 'static,
     {
         self.begun(Begin::Statement, work).await
-    }
-
-    /// Reads all rows that one statement finds. `bind` binds its values for each try anew, and the same each time.
-    pub(super) async fn rows<R>(
-        &self,
-        statement: &'static str,
-        bind: impl Fn(Statement) -> Statement + Send + Sync + 'static,
-    ) -> Result<Vec<R>, StoreError>
-    where
-        R: for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
-    {
-        self.run(move |connection| {
-            let query = bind(sqlx::query(statement)).try_map(|row| R::from_row(&row));
-            Box::pin(query.fetch_all(connection))
-        })
-        .await
-    }
-
-    /// Like [`Link::rows`], the first row alone, if there is one.
-    pub(super) async fn row<R>(
-        &self,
-        statement: &'static str,
-        bind: impl Fn(Statement) -> Statement + Send + Sync + 'static,
-    ) -> Result<Option<R>, StoreError>
-    where
-        R: for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
-    {
-        self.run(move |connection| {
-            let query = bind(sqlx::query(statement)).try_map(|row| R::from_row(&row));
-            Box::pin(query.fetch_optional(connection))
-        })
-        .await
-    }
-
-    /// Like [`Link::rows`], the first row alone; an error if there is none.
-    pub(super) async fn one<R>(
-        &self,
-        statement: &'static str,
-        bind: impl Fn(Statement) -> Statement + Send + Sync + 'static,
-    ) -> Result<R, StoreError>
-    where
-        R: for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
-    {
-        self.run(move |connection| {
-            let query = bind(sqlx::query(statement)).try_map(|row| R::from_row(&row));
-            Box::pin(query.fetch_one(connection))
-        })
-        .await
-    }
-
-    /// Executes one statement. `bind` binds its values as in [`Link::rows`].
-    pub(super) async fn execute(
-        &self,
-        statement: &'static str,
-        bind: impl Fn(Statement) -> Statement + Send + Sync + 'static,
-    ) -> Result<(), StoreError> {
-        self.run(move |connection| {
-            let query = bind(sqlx::query(statement));
-            Box::pin(async move { query.execute(connection).await.map(|_| ()) })
-        })
-        .await
     }
 
     /// Like [`Link::run`], all in one transaction.

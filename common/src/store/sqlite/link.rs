@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use time::OffsetDateTime;
 
 use crate::namespace::Namespace;
@@ -17,9 +15,6 @@ use crate::store::tables::text::utc_text;
 
 /// The placeholder for the namespace in our statements and migrations.
 const PLACEHOLDER: &str = "NAMESPACE.";
-
-/// A statement that values are bound to.
-type Statement = Query<'static, Sqlite, SqliteArguments>;
 
 /// The way to the tables of one namespace. Clones share everything.
 #[derive(Clone)]
@@ -88,66 +83,6 @@ impl Link {
             + 'static,
     {
         Ok(self.0.database.read(work).await?)
-    }
-
-    /// Reads all rows that one statement finds. `bind` binds its values.
-    pub(super) async fn rows<R>(
-        &self,
-        statement: &'static str,
-        bind: impl FnOnce(Statement) -> Statement,
-    ) -> Result<Vec<R>, StoreError>
-    where
-        R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin + 'static,
-    {
-        let query = bind(sqlx::query(self.sql(statement))).try_map(|row| R::from_row(&row));
-        self.read(move |connection| Box::pin(async move { Ok(query.fetch_all(connection).await?) }))
-            .await
-    }
-
-    /// Like [`Link::rows`], the first row alone, if there is one.
-    pub(super) async fn row<R>(
-        &self,
-        statement: &'static str,
-        bind: impl FnOnce(Statement) -> Statement,
-    ) -> Result<Option<R>, StoreError>
-    where
-        R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin + 'static,
-    {
-        let query = bind(sqlx::query(self.sql(statement))).try_map(|row| R::from_row(&row));
-        self.read(move |connection| {
-            Box::pin(async move { Ok(query.fetch_optional(connection).await?) })
-        })
-        .await
-    }
-
-    /// Like [`Link::rows`], the first row alone; an error if there is none.
-    pub(super) async fn one<R>(
-        &self,
-        statement: &'static str,
-        bind: impl FnOnce(Statement) -> Statement,
-    ) -> Result<R, StoreError>
-    where
-        R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin + 'static,
-    {
-        let query = bind(sqlx::query(self.sql(statement))).try_map(|row| R::from_row(&row));
-        self.read(move |connection| Box::pin(async move { Ok(query.fetch_one(connection).await?) }))
-            .await
-    }
-
-    /// Executes one statement in a write transaction. `bind` binds its values.
-    pub(super) async fn execute(
-        &self,
-        statement: &'static str,
-        bind: impl FnOnce(Statement) -> Statement,
-    ) -> Result<(), StoreError> {
-        let query = bind(sqlx::query(self.sql(statement)));
-        self.write(move |connection, _| {
-            Box::pin(async move {
-                query.execute(connection).await?;
-                Ok(())
-            })
-        })
-        .await
     }
 
     /// Reads over a connection that is opened for it.

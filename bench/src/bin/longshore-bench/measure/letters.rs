@@ -75,86 +75,45 @@ pub(super) async fn measure(
 
 /// The filters, each by the name of its figure.
 fn filters() -> Vec<(&'static str, DeadFilter)> {
-    let none = DeadFilter::default;
-    let text = |text: &str| DeadFilter {
-        text: Some(text.to_owned()),
-        ..none()
+    type Change = fn(&mut DeadFilter);
+    fn ago(hours: i64) -> Option<Moment> {
+        Some(Moment(now() - time::Duration::hours(hours)))
+    }
+    fn text(filter: &mut DeadFilter, text: &str) {
+        filter.text = Some(text.to_owned());
+    }
+    let changes: [(&str, Change); 16] = [
+        ("all", |_| {}),
+        ("open", |it| it.state = Some(DeadState::Open)),
+        ("queue", |it| {
+            it.queue = Some("bench.integrate.ledger".to_owned());
+        }),
+        ("destination", |it| it.destination = Some("mail".to_owned())),
+        ("type", |it| it.kind = Some("order.placed".to_owned())),
+        ("reason", |it| it.reason = Some(ReasonCode::ReceiverGone)),
+        ("cause", |it| it.cause = Some(Cause::Theirs)),
+        ("window", |it| (it.since, it.until) = (ago(300), ago(5))),
+        ("fingerprint", |it| {
+            it.fingerprint = Some("connect to #: refused in outage C".to_owned());
+        }),
+        ("text_common", |it| text(it, "Expected A 2xx")),
+        ("text_common_number", |it| text(it, "found 503 after 7")),
+        ("text_in_old_ones", |it| text(it, "in outage D")),
+        ("text_in_many_errors", |it| text(it, "order 7")),
+        ("text_rare", |it| text(it, "order 712345 is")),
+        ("text_nowhere", |it| text(it, "no such text")),
+        ("text_and_others", |it| {
+            text(it, "refused");
+            it.destination = Some("shop".to_owned());
+            it.state = Some(DeadState::Open);
+        }),
+    ];
+    let filter = |change: Change| {
+        let mut filter = DeadFilter::default();
+        change(&mut filter);
+        filter
     };
-    let ago = |hours| Some(Moment(now() - time::Duration::hours(hours)));
-    vec![
-        ("all", none()),
-        (
-            "open",
-            DeadFilter {
-                state: Some(DeadState::Open),
-                ..none()
-            },
-        ),
-        (
-            "queue",
-            DeadFilter {
-                queue: Some("bench.integrate.ledger".to_owned()),
-                ..none()
-            },
-        ),
-        (
-            "destination",
-            DeadFilter {
-                destination: Some("mail".to_owned()),
-                ..none()
-            },
-        ),
-        (
-            "type",
-            DeadFilter {
-                kind: Some("order.placed".to_owned()),
-                ..none()
-            },
-        ),
-        (
-            "reason",
-            DeadFilter {
-                reason: Some(ReasonCode::ReceiverGone),
-                ..none()
-            },
-        ),
-        (
-            "cause",
-            DeadFilter {
-                cause: Some(Cause::Theirs),
-                ..none()
-            },
-        ),
-        (
-            "window",
-            DeadFilter {
-                since: ago(300),
-                until: ago(5),
-                ..none()
-            },
-        ),
-        (
-            "fingerprint",
-            DeadFilter {
-                fingerprint: Some("connect to #: refused in outage C".to_owned()),
-                ..none()
-            },
-        ),
-        ("text_common", text("Expected A 2xx")),
-        ("text_common_number", text("found 503 after 7")),
-        ("text_in_old_ones", text("in outage D")),
-        ("text_in_many_errors", text("order 7")),
-        ("text_rare", text("order 712345 is")),
-        ("text_nowhere", text("no such text")),
-        (
-            "text_and_others",
-            DeadFilter {
-                destination: Some("shop".to_owned()),
-                state: Some(DeadState::Open),
-                ..text("refused")
-            },
-        ),
-    ]
+    changes.map(|(name, change)| (name, filter(change))).into()
 }
 
 async fn ask(lab: &Lab, system: &System, report: &mut Report) -> Result<(), Failure> {
