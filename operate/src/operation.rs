@@ -115,7 +115,7 @@ impl Executor<'_> {
     /// one is given.
     ///
     /// # Errors
-    /// There is no such operation, it is done already or runs elsewhere, or as [`Executor::begin`].
+    /// The operation is unknown, done, or runs elsewhere. Otherwise as [`Executor::begin`].
     pub async fn resume(
         &self,
         id: Uuid,

@@ -1,6 +1,6 @@
 //! Declaring parts that may be missing while programs run.
 //!
-//! A queue that is declared again is another queue, and whoever used the one before must notice first:
+//! A queue that is deleted and declared again is a new queue. Everyone who used the deleted one must notice first:
 //!
 //! - A door looks for its work queue within a second after it has published. Otherwise it could take the history for it.
 //! - RabbitMQ tells a channel that its queue is gone, and the channel looks whether there is one of that name. If there
@@ -30,7 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// As [`Broker::apply`].
 pub async fn declare_anew(broker: &dyn Broker, topology: &Topology) -> Result<(), BrokerError> {
-    missing(broker, topology).await?;
+    if !is_new(broker, topology).await? {
+        missing(broker, topology).await?;
+    }
     apply(broker, topology).await
 }
 
@@ -64,17 +66,13 @@ async fn apply(broker: &dyn Broker, topology: &Topology) -> Result<(), BrokerErr
     Ok(())
 }
 
-/// The queues that are missing now and were so a second ago; in a new namespace, all that are missing.
+/// The queues that are missing now and were missing a second ago.
 async fn missing<'t>(
     broker: &dyn Broker,
     topology: &'t Topology,
 ) -> Result<Vec<&'t Queue>, BrokerError> {
-    let all: Vec<&Queue> = topology.queues.iter().collect();
-    if is_new(broker, topology).await? {
-        return Ok(all);
-    }
     let begun = Instant::now();
-    let mut missing = among(broker, all).await?;
+    let mut missing = among(broker, topology.queues.iter().collect()).await?;
     while !missing.is_empty() && begun.elapsed() < MISSING_FOR {
         sleep(LOOK_EVERY).await;
         missing = among(broker, missing).await?;

@@ -493,6 +493,15 @@ pub async fn a_deleted_queue_stays_missing_for_a_second(world: Arc<World>) {
     let declared = declare_anew(&*world.broker, &world.topology).await;
     declared.expect("applied");
     assert!(begun.elapsed() >= second, "{:?}", begun.elapsed());
+    // All of them, while programs run.
+    world.broker.delete(&world.topology).await.expect("deleted");
+    let begun = Instant::now();
+    let declared = declare_missing(&*world.broker, &world.topology).await;
+    assert_eq!(
+        declared.expect("applied").len(),
+        world.topology.queues.len()
+    );
+    assert!(begun.elapsed() >= second, "{:?}", begun.elapsed());
     // Nobody uses what is new.
     world.broker.delete(&world.topology).await.expect("deleted");
     let begun = Instant::now();

@@ -11,7 +11,7 @@ use super::{known, unfinished};
 /// given. Returns the id of the operation that goes on.
 ///
 /// # Errors
-/// There is no such operation, it is done already or runs, or the database cannot say.
+/// The operation is unknown, done or running, or the database does not answer.
 pub async fn hand_over(store: &dyn Store, id: Uuid, rate: Option<u32>) -> Result<Uuid, Failure> {
     let replay = unfinished(known(store, id).await?)?;
     if let Some(next) = successor(&replay, rate) {

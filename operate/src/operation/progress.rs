@@ -37,7 +37,7 @@ pub enum Watched {
 /// from `before` messages on.
 ///
 /// # Errors
-/// The database was down for too long, or there is no such operation.
+/// The operation is unknown, or the database was down for too long.
 pub async fn watch_progress(
     store: &dyn Store,
     replay: Uuid,

@@ -41,7 +41,7 @@ impl Link {
         .await
     }
 
-    /// Like [`Link::rows`], the first row alone; an error if there is none.
+    /// Like [`Link::rows`], but only the first row. No row is an error.
     pub(super) async fn one<R>(
         &self,
         statement: &'static str,

@@ -30,7 +30,7 @@ Examples:
 pub struct DiscardArgs {
     #[command(flatten)]
     which: ChoiceArgs,
-    /// Why, for whoever looks at it later
+    /// The reason, kept with the record
     #[arg(long, value_name = "TEXT")]
     why: String,
     #[command(flatten)]

@@ -45,7 +45,7 @@ pub struct EditArgs {
     /// be given several times
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
-    /// Why, for whoever looks at it later
+    /// The reason, kept with the record
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
     /// Check it and show what would change, and save nothing

@@ -59,7 +59,7 @@ pub struct ReplayArgs {
     dry_run: bool,
     #[command(flatten)]
     send: SendArgs,
-    /// Why, for whoever looks at it later
+    /// The reason, kept with the record
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
     /// The same as `longshore replay resume`

@@ -55,7 +55,7 @@ pub struct HistoryReplayArgs {
     dry_run: bool,
     #[command(flatten)]
     send: SendArgs,
-    /// Why, for whoever looks at it later
+    /// The reason, kept with the record
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
 }
