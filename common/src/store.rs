@@ -4,6 +4,8 @@
 //! All writes are in batches, each in one transaction, and may be repeated: the keys make the second time change
 //! nothing.
 
+mod audit;
+mod chain;
 mod dead_letters;
 mod deliveries;
 mod events;
@@ -24,6 +26,8 @@ mod words;
 
 use async_trait::async_trait;
 
+pub use audit::Audit;
+pub use chain::{AuditChain, AuditHead, AuditLink, ChainBreak};
 pub use dead_letters::DeadLetters;
 pub use deliveries::Deliveries;
 pub use events::Events;
@@ -32,11 +36,11 @@ pub use mending::Mending;
 pub use operations::Operations;
 pub use rejections::Rejections;
 pub use rows::{
-    Attempt, AttemptRecord, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
+    Act, Actor, Attempt, AttemptRecord, AuditAction, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
     DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
     Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
     HistorySlice, Hourly, LeftOpen, Moment, NewEvent, NewRejection, Operation, OperationKind,
-    OperationPage, OperationReport, OperationState, Progress, RejectionRecord, ReplayOutcome,
+    OperationPage, OperationReport, OperationState, Progress, RejectionRecord, ReplayOutcome, Role,
     Standing, Stored, Timeline,
 };
 pub use runs::Runs;
@@ -55,6 +59,9 @@ pub trait Store:
 {
     /// Replays of dead letters and of the history, and how far each is.
     fn operations(&self) -> &dyn Operations;
+
+    /// The record of what operators did.
+    fn audit(&self) -> &dyn Audit;
 
     /// The questions of the standing watch and the surveys.
     fn watching(&self) -> &dyn Watching;

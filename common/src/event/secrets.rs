@@ -124,6 +124,24 @@ pub fn mask_headers(headers: &mut Headers) {
     *headers = masked.collect();
 }
 
+/// Masks the values of all members whose name says that they are secret, at any depth.
+pub fn mask_value(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if is_secret(name) && !member.is_null() {
+                    *member = Value::from(MASK);
+                } else {
+                    mask_value(member);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask_value),
+        Value::String(text) => *text = mask_text(text),
+        _ => {}
+    }
+}
+
 /// Masks secrets in an error text.
 pub fn mask_text(text: &str) -> String {
     String::from_utf8_lossy(&mask(text.as_bytes())).into_owned()
@@ -149,6 +167,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn secrets_are_masked_at_any_depth() {
+        let mut value = json!({
+            "data": {"email": "a@example.com", "password_hash": "$argon2id$hunter2"},
+            "list": [{"API_KEY": {"deep": "hunter2"}}],
+            "Authorization": "Bearer hunter2",
+            "password": null,
+        });
+        mask_value(&mut value);
+        assert!(!value.to_string().contains("hunter2"), "{value}");
+        assert_eq!(value["data"]["email"], "a@example.com");
+        assert_eq!(value["password"], Value::Null);
+    }
 
     #[test]
     fn secrets_are_found_at_any_depth() {

@@ -4,6 +4,7 @@
 //! its end in a task of its own, whatever becomes of the caller. It may be done twice: after a broken connection
 //! or a clash with another transaction it is tried again here.
 
+mod audit;
 mod columns;
 mod dead;
 mod deliveries;
@@ -27,7 +28,7 @@ mod work;
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Operations, Store, StoreError, Watching};
+use super::{Audit, Operations, Store, StoreError, Watching};
 use crate::config;
 use crate::namespace::Namespace;
 
@@ -57,6 +58,10 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     fn operations(&self) -> &dyn Operations {
+        self
+    }
+
+    fn audit(&self) -> &dyn Audit {
         self
     }
 

@@ -1,6 +1,7 @@
 //! The values that callers give to a store and get from it, free of any table or engine. Their columns are in
 //! `tables`.
 
+mod audit;
 mod dead;
 mod operations;
 
@@ -14,6 +15,9 @@ use crate::event::EventId;
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
 
+pub use audit::{
+    Act, Actor, AuditAction, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Role,
+};
 pub use dead::{
     AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadStory,
     DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,

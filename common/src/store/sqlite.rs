@@ -4,6 +4,7 @@
 //! `UNNEST`, here a batch is one JSON document for `jsonb_each`: a statement has one text, whatever the size of
 //! the batch. Several statements of one piece of work are in one transaction, in which nobody else writes.
 
+mod audit;
 mod dead;
 mod deliveries;
 mod events;
@@ -22,7 +23,7 @@ mod watching;
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Operations, Store, StoreError, Watching};
+use super::{Audit, Operations, Store, StoreError, Watching};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::sqlite::{Database, Location};
@@ -64,6 +65,10 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     fn operations(&self) -> &dyn Operations {
+        self
+    }
+
+    fn audit(&self) -> &dyn Audit {
         self
     }
 

@@ -1,6 +1,7 @@
 //! Rows, column by column, as every engine writes and reads them; and batches brought into order before they are
 //! written. Their meaning to callers is in [`rows`](super::rows).
 
+pub(super) mod audit;
 pub(super) mod deliveries;
 pub(super) mod edits;
 pub(super) mod events;

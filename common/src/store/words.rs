@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::rows::{DeadState, DeliveryState, OperationKind, OperationState, Standing};
+use super::rows::{
+    AuditAction, AuditOutcome, DeadState, DeliveryState, OperationKind, OperationState, Role, Standing,
+};
 use crate::reason::UnknownReason;
 
 /// No state has this name.
@@ -25,7 +27,7 @@ impl From<UnknownReason> for UnknownWord {
     }
 }
 
-/// Gives an enum its words. They are those of its `serde` form; a test compares.
+/// Gives an enum its words. They are those of its `serde` form if it has one; a test compares.
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),+ }) => {
         impl $name {
@@ -92,6 +94,35 @@ words!(Standing {
     Dead = "dead"
 });
 
+words!(Role {
+    Viewer = "viewer",
+    Operator = "operator",
+    Admin = "admin"
+});
+words!(AuditOutcome {
+    Allowed = "allowed",
+    Denied = "denied"
+});
+words!(AuditAction {
+    DeadEdit = "dead.edit",
+    DeadDiscard = "dead.discard",
+    DeadRestore = "dead.restore",
+    DeadPurge = "dead.purge",
+    OperationBegin = "operation.begin",
+    OperationPause = "operation.pause",
+    OperationResume = "operation.resume",
+    OperationStop = "operation.stop",
+    OperationRate = "operation.rate",
+    KeyCreate = "key.create",
+    KeyRotate = "key.rotate",
+    KeyRevoke = "key.revoke",
+    OperatorCreate = "operator.create",
+    OperatorRevoke = "operator.revoke",
+    TopologyApply = "topology.apply",
+    TopologyDelete = "topology.delete",
+    SchemaMigrate = "schema.migrate"
+});
+
 #[cfg(test)]
 mod tests {
     use serde::Serialize;
@@ -118,6 +149,15 @@ mod tests {
         agree(OperationKind::ALL);
         agree(OperationState::ALL);
         agree(Standing::ALL);
+        agree(Role::ALL);
+        agree(AuditOutcome::ALL);
+    }
+
+    #[test]
+    fn each_action_is_found_by_its_word() {
+        for &action in AuditAction::ALL {
+            assert_eq!(action.as_str().parse(), Ok(action));
+        }
     }
 
     #[test]

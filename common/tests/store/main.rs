@@ -8,6 +8,7 @@
     reason = "tests stop at the first surprise; clippy does not see that a case is called by a test"
 )]
 
+mod audit;
 mod dead;
 mod deliveries;
 mod engine;
@@ -29,6 +30,10 @@ macro_rules! conformance {
     ($($engine:ident: $open:path;)+) => {
         $(mod $engine {
             conformance!(@cases $open;
+                audit: an_entry_comes_back_as_it_was_written,
+                    entries_at_once_are_one_chain,
+                    entries_are_found_by_each_filter,
+                    secrets_are_masked_in_entries;
                 storing: an_empty_batch_is_nothing_to_do,
                     refused_data_stores_nothing_of_its_batch,
                     what_is_stored_is_new_then_before_then_in_conflict,

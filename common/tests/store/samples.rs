@@ -6,8 +6,9 @@ use common::message::{HeaderValue, Message};
 use common::outcome::FieldError;
 use common::reason::ReasonCode;
 use common::store::{
-    Attempt, DeadFilter, DeadLetter, DeadState, DeliveryKey, DeliveryRecord, DeliveryState,
-    Details, NewEvent, NewRejection, Operation, OperationKind, Store,
+    Act, Actor, Attempt, AuditAction, DeadFilter, DeadLetter, DeadState, DeliveryKey, DeliveryRecord, DeliveryState,
+    Details, NewEvent, NewRejection, Operation, OperationKind, Role,
+    Store,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -160,6 +161,16 @@ pub fn rejection(event: EventId, reason: ReasonCode, seconds: i64) -> NewRejecti
         rejected_at: at(seconds),
         body: Bytes::from_static(b"\xff\x00 is no JSON"),
     }
+}
+
+/// An act of `ada`, an operator.
+pub fn act(action: AuditAction, target: &str) -> Act {
+    let actor = Actor {
+        who: "ada".to_owned(),
+        role: Some(Role::Operator),
+        origin: "a test".to_owned(),
+    };
+    Act::new(actor, action, target)
 }
 
 /// A replay of the letters that match.

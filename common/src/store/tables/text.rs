@@ -97,13 +97,17 @@ pub(in crate::store) fn hex<S: Serializer>(
     bytes: &impl AsRef<[u8]>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
+    hex_digits(bytes.as_ref()).serialize(serializer)
+}
+
+/// Bytes as hexadecimal digits, two each.
+pub(in crate::store) fn hex_digits(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes
-        .as_ref()
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 0xf])
         .map(|digit| char::from(DIGITS[usize::from(digit)]));
-    digits.collect::<String>().serialize(serializer)
+    digits.collect()
 }
 
 #[cfg(test)]
