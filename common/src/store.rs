@@ -12,6 +12,7 @@ mod events;
 mod leases;
 mod mending;
 mod operations;
+mod operators;
 pub mod postgres;
 mod rejections;
 mod rows;
@@ -34,14 +35,16 @@ pub use events::Events;
 pub use leases::{Lease, LeaseState, Leases};
 pub use mending::Mending;
 pub use operations::Operations;
+pub use operators::Operators;
 pub use rejections::Rejections;
 pub use rows::{
-    Act, Actor, Attempt, AttemptRecord, AuditAction, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
-    DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState, DeliveryStatus,
-    Details, Discard, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
-    HistorySlice, Hourly, LeftOpen, Moment, NewEvent, NewRejection, Operation, OperationKind,
-    OperationPage, OperationReport, OperationState, Progress, RejectionRecord, ReplayOutcome, Role,
-    Standing, Stored, Timeline,
+    Act, Actor, Attempt, AttemptRecord, AuditAction, AuditEntry, AuditFilter, AuditOutcome,
+    AuditPage, BulkChange, Changer, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter,
+    DeadPage, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
+    DeliveryStatus, Details, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
+    HistorySlice, Hourly, LeftOpen, Moment, NewEvent, NewOperator, NewRejection, Operation,
+    OperationKind, OperationPage, OperationReport, OperationState, OperatorMade, OperatorRecord,
+    Progress, RejectionRecord, ReplayOutcome, Role, Standing, Stored, Timeline,
 };
 pub use runs::Runs;
 pub use schema::Schema;
@@ -62,6 +65,9 @@ pub trait Store:
 
     /// The record of what operators did.
     fn audit(&self) -> &dyn Audit;
+
+    /// The people who look and mend.
+    fn operators(&self) -> &dyn Operators;
 
     /// The questions of the standing watch and the surveys.
     fn watching(&self) -> &dyn Watching;

@@ -3,9 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand, explain::ExplainArgs,
-    history::HistoryCommand, publish::PublishArgs, replay::ReplayCommand, run::RunArgs,
-    topology::TopologyCommand, verify::VerifyArgs,
+    audit::AuditCommand, dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand,
+    explain::ExplainArgs, history::HistoryCommand,
+    publish::PublishArgs, replay::ReplayCommand, run::RunArgs, topology::TopologyCommand,
+    verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
 use crate::dev::DevArgs;
@@ -67,6 +68,9 @@ pub enum Command {
     History(HistoryCommand),
     /// Check that everything received is accounted for
     Verify(VerifyArgs),
+    /// Look at the record of what operators did, and check that it is whole
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Explain a reason code, or list them all
     Explain(ExplainArgs),
     /// Look at everything once and say what is wrong and what to do about it

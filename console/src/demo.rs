@@ -17,12 +17,14 @@ use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadState, EventStatus, Operation, OperationKind, Rejections};
 use common::telemetry::stderr;
 use indicatif::{MultiProgress, ProgressBar};
+use operate::operation::beginning;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::commands::run::Program;
 use crate::data;
+use crate::operator::program;
 use crate::output::bar;
 use crate::shell::{called, quoted};
 use crate::stop;
@@ -206,16 +208,17 @@ async fn replay(
     let reasons: HashSet<ReasonCode> = groups.into_iter().map(|group| group.reason).collect();
     let mut replayed = 0;
     for reason in reasons.into_iter().filter(|&it| Some(it) != left_dead) {
+        let id = Uuid::now_v7();
         let replay = Operation {
-            id: Uuid::now_v7(),
+            id,
             kind: OperationKind::Replay,
             filter: DeadFilter {
                 reason: Some(reason),
                 ..DeadFilter::default()
             },
             to_queue: None,
-            who: "demo".to_owned(),
-            why: Some("the receivers are mended".to_owned()),
+            act: beginning(id, &program("demo"))
+                .because(Some("the receivers are mended".to_owned())),
             rate: None,
             stop_when: None,
             slice: None,

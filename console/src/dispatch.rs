@@ -6,7 +6,8 @@ use common::config::Sources;
 use crate::app::{App, sources, start, with_places};
 use crate::args::{Cli, Command};
 use crate::commands::{
-    dead, doctor, events, explain, history, migrate, publish, queues, replay, topology, verify,
+    audit, dead, doctor, events, explain, history, migrate, publish, queues, replay,
+    topology, verify,
 };
 use crate::demo;
 use crate::output::Output;
@@ -44,6 +45,7 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Replay(command) => replay::run(&app, command).await,
         Command::History(command) => history::run(&app, command).await,
         Command::Verify(args) => verify::run(&app, args).await,
+        Command::Audit(command) => audit::run(&app, command).await,
         Command::Explain(_)
         | Command::Doctor(_)
         | Command::Demo(_)

@@ -4,7 +4,7 @@
 //! command. The work is done in the library `operate`; here commands ask and print.
 //!
 //! Shared parts are beside the commands: starting and ending ([`app`]), printing ([`output`]), surveys (`survey`),
-//! moments (`when`), and quoting for a shell (`shell`). The files of the embedded engine are in `data`. A whole
+//! moments (`when`), who works here ([`operator`]), and quoting for a shell (`shell`). The files of the embedded engine are in `data`. A whole
 //! system in child processes is in [`system`], which `demo` works on.
 //!
 //! The public items beside the command line are for `longshore-bench`.
@@ -17,6 +17,7 @@ mod data;
 mod demo;
 mod dev;
 mod dispatch;
+pub mod operator;
 pub mod output;
 pub mod percentiles;
 mod shell;

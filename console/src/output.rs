@@ -36,6 +36,14 @@ impl Output {
             print(text(document).trim_end())
         }
     }
+
+    /// Prints one result of many as a line of JSON.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub(crate) fn line<T: Serialize>(&self, document: &T) -> Result<(), Failure> {
+        print(&serde_json::to_string(document).map_err(anyhow::Error::from)?)
+    }
 }
 
 /// Writes a text to standard output. A reader that has seen enough (`| head`) is not a failure.

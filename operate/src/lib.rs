@@ -11,10 +11,15 @@
 //! | [`publish`] | publishes a text of events |
 //! | [`queues`] | says how full every queue is and who consumes it |
 //! | [`topology`] | declares the topology anew |
+//! | [`roles`] | says who asks for a change, and which role each change needs |
+//! | [`schema`] | brings the schema up to date |
+//! | [`audit`] | reads the record of what operators did, and says whether it is whole |
 //! | [`doctor`] | looks at everything once and says what is wrong |
 //!
-//! What is shown is made fit for that by [`mask`], which hides secrets, [`diff`], [`page`] and [`words`].
+//! What is shown is made fit for that by [`mask`], which hides secrets, [`personal`], which hides personal
+//! data from viewers, [`diff`], [`page`] and [`words`].
 
+pub mod audit;
 pub mod dead;
 pub mod diff;
 pub mod doctor;
@@ -25,8 +30,11 @@ pub mod history;
 pub mod mask;
 pub mod operation;
 pub mod page;
+pub mod personal;
 pub mod publish;
 pub mod queues;
+pub mod roles;
+pub mod schema;
 pub mod survey;
 #[cfg(any(test, feature = "testbed"))]
 #[expect(clippy::expect_used, reason = "only tests work with it")]

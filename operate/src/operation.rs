@@ -20,6 +20,7 @@ mod replay;
 mod report;
 mod routes;
 mod run;
+mod steering;
 mod watch;
 
 use std::time::Duration;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 
 use crate::dead::Change;
 use crate::history::Judge;
+use crate::roles::{Requester, permit};
 use crate::words::count;
 
 pub use follow::follow;
@@ -46,6 +48,7 @@ pub use progress::{Watched, watch_progress};
 use report::Report;
 pub use routes::configuration_problem;
 use run::Run;
+pub use steering::{begin, beginning, steer};
 
 /// Maximum of letters or events in one batch.
 pub const BATCH: u32 = 500;
@@ -97,13 +100,14 @@ impl Executor<'_> {
     /// Begins an operation in this process and runs it to its end.
     ///
     /// # Errors
-    /// Broker or database were down for too long. Confirmed messages are marked as far as the database took the
-    /// marks. The operation can be resumed.
+    /// The role does not allow it. Or broker or database were down for too long: confirmed messages are marked as far as
+    /// the database took the marks, and the operation can be resumed.
     pub async fn begin(
         &self,
         operation: &Operation,
         tell: impl Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
+        permit(self.store, &operation.act).await?;
         // The lease is taken before the row is there, so that no worker takes the operation up.
         let lease = RunLease::take(self.store, operation.id, self.stop).await?;
         self.store.operations().begin_operation(operation).await?;
@@ -120,17 +124,18 @@ impl Executor<'_> {
         &self,
         id: Uuid,
         rate: Option<u32>,
+        by: &Requester,
         tell: impl Fn(News<'_>),
     ) -> Result<Outcome, Failure> {
         let operation = unfinished(known(self.store, id).await?)?;
-        if let Some(next) = handover::successor(&operation, rate) {
+        if let Some(next) = handover::successor(&operation, rate, by) {
             return self.begin(&next, tell).await;
         }
         let lease = RunLease::take(self.store, id, self.stop).await?;
         let ready = async {
             // Read again: the row as the previous run has left it.
             let operation = unfinished(known(self.store, id).await?)?;
-            handover::set_running(self.store, &operation, rate).await?;
+            handover::set_running(self.store, &operation, rate, by).await?;
             known(self.store, id).await
         };
         match ready.await {

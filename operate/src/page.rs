@@ -61,7 +61,7 @@ impl<T> List<T> {
 
     /// A page of at most `limit` of `items`. One more among them says that there is a next page, which begins behind
     /// `cursor` of the last one shown.
-    pub fn page(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> Cursor) -> Self {
+    pub fn page<C: fmt::Display>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> C) -> Self {
         let limit = limit as usize;
         let has_more = items.len() > limit;
         items.truncate(limit);

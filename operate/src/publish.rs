@@ -4,6 +4,7 @@ mod line;
 
 use common::bootstrap::Failure;
 use common::broker::{Broker, PublishError};
+use common::store::{AuditAction, Store};
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -12,10 +13,20 @@ use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::roles::{Requester, permit};
 use crate::words::count;
 
 /// Maximum of bad lines that are listed; with more, it ends.
 const MAX_LISTED: usize = 1000;
+
+/// Checks that the role of `by` allows to publish. Published events are not acts on kept data, so they are not in the audit
+/// record: each event bears its publisher. A denial is recorded.
+///
+/// # Errors
+/// It does not.
+pub async fn permit_publishing(store: Option<&dyn Store>, by: &Requester) -> Result<(), Failure> {
+    permit(store, &by.act(AuditAction::EventsPublish, "events")).await
+}
 
 /// What publishing came to.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]

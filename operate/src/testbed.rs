@@ -22,13 +22,15 @@ use common::reason::ReasonCode;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
 use common::store::{
-    AttemptRecord, DeadLetter, DeadState, DeadStory, EditRecord, Moment, Schema as _,
+    Actor, AttemptRecord, DeadLetter, DeadState, DeadStory, EditRecord, Moment, Role, Schema as _,
 };
 use common::topology::{Names, Plan, Topology};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use serde_json::json;
 use uuid::Uuid;
+
+use crate::roles::Requester;
 
 /// The declarations of a system with these destinations.
 pub fn topology(destinations: &[&str]) -> Topology {
@@ -54,6 +56,18 @@ pub async fn store() -> SqliteStore {
     let store = SqliteStore::at(&Location::memory(), &Namespace::default());
     store.migrate().await.expect("a schema");
     store
+}
+
+/// Somebody who may do everything.
+pub fn requester() -> Requester {
+    Requester {
+        actor: Actor {
+            who: "cli:test".to_owned(),
+            role: Some(Role::Admin),
+            origin: "a test".to_owned(),
+        },
+        request_id: None,
+    }
 }
 
 /// A dead letter that died in `queue`.

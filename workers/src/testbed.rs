@@ -14,7 +14,7 @@ use common::runtime::{Claim, Handler, Received, call_handler};
 use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadLetter, DeadState, EventStatus, Store};
+use common::store::{Act, Actor, AuditAction, DeadLetter, DeadState, EventStatus, Role, Store};
 use operate::history::Judge;
 use serde_json::json;
 use uuid::Uuid;
@@ -41,6 +41,16 @@ pub(crate) fn down() -> Arc<dyn Store> {
 
 fn at(location: &Location) -> Arc<dyn Store> {
     Arc::new(SqliteStore::at(location, &Namespace::default()))
+}
+
+/// The act of an operator who begins an operation.
+pub(crate) fn act(who: &str) -> Act {
+    let actor = Actor {
+        who: who.to_owned(),
+        role: Some(Role::Operator),
+        origin: "a test".to_owned(),
+    };
+    Act::new(actor, AuditAction::OperationBegin, "operation")
 }
 
 /// The seal of password hashes.

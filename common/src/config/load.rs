@@ -10,6 +10,7 @@ use super::Config;
 use super::kubernetes::is_of_kubernetes;
 use super::mask::masked_text;
 use super::mistake::Mistake;
+use super::operator::OPERATOR_KEY;
 
 /// The prefix of our variables' names.
 const PREFIX: &str = "LONGSHORE_";
@@ -49,8 +50,9 @@ pub fn load() -> Result<Config, ConfigError> {
 fn texts(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, ConfigError> {
-    let ours =
-        |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+    let ours = |(name, _): &(OsString, OsString)| {
+        name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) && name != OPERATOR_KEY
+    };
     let text = |(name, value): (OsString, OsString)| {
         let shown = name.to_string_lossy().into_owned();
         name.into_string()
@@ -231,13 +233,16 @@ pub fn variables_of_process() -> Result<Vec<(String, String)>, ConfigError> {
     texts(std::env::vars_os())
 }
 
-/// Our variables among these. One that is set to nothing is not set: so compose files pass on what they lack.
+/// Our variables among these, without the key of an operator. One that is set to nothing is not set: so compose files pass
+/// on what they lack.
 pub(super) fn ours(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> BTreeMap<String, String> {
     variables
         .into_iter()
-        .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
+        .filter(|(name, value)| {
+            name.starts_with(PREFIX) && name != OPERATOR_KEY && !value.is_empty()
+        })
         .collect()
 }
 
@@ -367,7 +372,7 @@ fn names_of_secrets(value: &Value) -> HashSet<String> {
 fn known_names() -> String {
     let names: Vec<&str> = SHORT_NAMES.iter().map(|(name, _)| *name).collect();
     format!(
-        "expected {FILE}, {} or LONGSHORE__SECTION__KEY, found an unknown name",
+        "expected {FILE}, {OPERATOR_KEY}, {} or LONGSHORE__SECTION__KEY, found an unknown name",
         names.join(", ")
     )
 }

@@ -3,9 +3,12 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Operation, OperationPage, OperationState, Progress, ReplayOutcome, Runs, StoreError};
+use super::{
+    Act, Operation, OperationPage, OperationState, Progress, ReplayOutcome, Runs, StoreError,
+};
 
-/// Operations, for operators. Each is a row that holds its order and its progress.
+/// Operations, for operators. Each is a row that holds its order and its progress. An act that changes a row is an entry of
+/// the audit record, in the transaction of the change; one that changes nothing is not.
 #[async_trait]
 pub trait Operations: Runs {
     /// Begins an operation: a row of its own, handed over to the workers. A program that wants to run it takes its
@@ -19,13 +22,13 @@ pub trait Operations: Runs {
     ///
     /// # Errors
     /// The operation stands as before.
-    async fn hand_over_operation(&self, id: Uuid) -> Result<(), StoreError>;
+    async fn hand_over_operation(&self, id: Uuid, act: &Act) -> Result<(), StoreError>;
 
     /// Sets the maximum rate of an operation, in messages a second. A run goes by the rate that it began with.
     ///
     /// # Errors
     /// The operation stands as before.
-    async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError>;
+    async fn set_operation_rate(&self, id: Uuid, rate: u32, act: &Act) -> Result<(), StoreError>;
 
     /// An operation as it stands.
     ///
@@ -44,7 +47,7 @@ pub trait Operations: Runs {
     ///
     /// # Errors
     /// The operation stands as before.
-    async fn reopen_operation(&self, id: Uuid) -> Result<(), StoreError>;
+    async fn reopen_operation(&self, id: Uuid, act: &Act) -> Result<(), StoreError>;
 
     /// Pauses a running operation, lets a paused one run again, or stops either, and returns its new state; `None`
     /// if there is no such operation. An ended one stays ended. A stopped replay gives back the letters it had
@@ -56,6 +59,7 @@ pub trait Operations: Runs {
         &self,
         id: Uuid,
         to: OperationState,
+        act: &Act,
     ) -> Result<Option<OperationState>, StoreError>;
 
     /// The outcome of all letters or events that a replay has sent. It looks at every letter of the replay: some

@@ -14,6 +14,7 @@ mod leases;
 mod link;
 mod mending;
 mod operations;
+mod operators;
 mod rejections;
 mod replays;
 mod schema;
@@ -21,6 +22,7 @@ mod session;
 mod spare;
 mod statement;
 mod statuses;
+mod steering;
 mod story;
 mod watching;
 mod work;
@@ -28,7 +30,7 @@ mod work;
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Operations, Store, StoreError, Watching};
+use super::{Audit, Operations, Operators, Store, StoreError, Watching};
 use crate::config;
 use crate::namespace::Namespace;
 
@@ -62,6 +64,10 @@ impl Store for PostgresStore {
     }
 
     fn audit(&self) -> &dyn Audit {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

@@ -4,6 +4,7 @@
 mod audit;
 mod dead;
 mod operations;
+mod operators;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,17 +16,16 @@ use crate::event::EventId;
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
 
-pub use audit::{
-    Act, Actor, AuditAction, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Role,
-};
+pub use audit::{Act, Actor, AuditAction, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Role};
 pub use dead::{
-    AttemptRecord, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage, DeadState, DeadStory,
-    DeadSummary, Discard, DiscardRecord, EditRecord, Editable, Edited, Hourly,
+    AttemptRecord, BulkChange, Changer, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
+    DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
 pub use operations::{
     HistorySlice, LeftOpen, Operation, OperationKind, OperationPage, OperationReport,
     OperationState, Progress, ReplayOutcome,
 };
+pub use operators::{NewOperator, OperatorMade, OperatorRecord};
 
 /// An event to be stored, with the deliveries that are due because of it.
 #[derive(Debug, Clone, PartialEq)]

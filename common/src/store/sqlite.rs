@@ -12,18 +12,20 @@ mod leases;
 mod link;
 mod mending;
 mod operations;
+mod operators;
 mod rejections;
 mod replays;
 mod schema;
 mod statement;
 mod statuses;
+mod steering;
 mod story;
 mod watching;
 
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Operations, Store, StoreError, Watching};
+use super::{Audit, Operations, Operators, Store, StoreError, Watching};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::sqlite::{Database, Location};
@@ -69,6 +71,10 @@ impl Store for SqliteStore {
     }
 
     fn audit(&self) -> &dyn Audit {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

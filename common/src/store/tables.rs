@@ -9,6 +9,7 @@ pub(super) mod groups;
 pub(super) mod letters;
 mod messages;
 pub(super) mod operations;
+pub(super) mod operators;
 pub(super) mod rejections;
 pub(super) mod text;
 pub(super) mod watching;

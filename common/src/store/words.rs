@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::rows::{
-    AuditAction, AuditOutcome, DeadState, DeliveryState, OperationKind, OperationState, Role, Standing,
+    AuditAction, AuditOutcome, DeadState, DeliveryState, OperationKind, OperationState, Role,
+    Standing,
 };
 use crate::reason::UnknownReason;
 
@@ -113,6 +114,8 @@ words!(AuditAction {
     OperationResume = "operation.resume",
     OperationStop = "operation.stop",
     OperationRate = "operation.rate",
+    EventsPublish = "events.publish",
+    EventsRequeue = "events.requeue",
     KeyCreate = "key.create",
     KeyRotate = "key.rotate",
     KeyRevoke = "key.revoke",

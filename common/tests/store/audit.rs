@@ -125,13 +125,13 @@ pub async fn entries_are_found_by_each_filter(stores: Stores) {
     let who = |who| AuditFilter { who, ..any() };
     assert_eq!(found(who(text("cli:bob"))).await, [2]);
     assert_eq!(found(who(text("cli:*"))).await, [2, 1]);
-    assert_eq!(found(who(text("bob"))).await, []);
+    assert!(found(who(text("bob"))).await.is_empty());
     let action = |action| AuditFilter { action, ..any() };
     assert_eq!(found(action(text("dead.*"))).await, [2, 1]);
     assert_eq!(found(action(text("*.edit"))).await, [1]);
     let target = |target| AuditFilter { target, ..any() };
     assert_eq!(found(target(text("dead:100%"))).await, [1]);
-    assert_eq!(found(target(text("dead:100_"))).await, []);
+    assert!(found(target(text("dead:100_"))).await.is_empty());
     let outcome = |outcome| AuditFilter { outcome, ..any() };
     assert_eq!(found(outcome(Some(AuditOutcome::Denied))).await, [2]);
     let at = Some(newest.at.0);

@@ -13,8 +13,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::mending::discard;
-use crate::samples::{at, delivered, early_letter, event, failed, key, letter, replay};
+use crate::samples::{
+    at, by_ada, delivered, early_letter, event, failed, key, letter, purging, replay,
+};
 
 const HOUR: i64 = 3600;
 
@@ -389,11 +390,10 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
         .unwrap();
     store
         .discard_dead(
-            &discard(DeadFilter {
+            &by_ada(DeadFilter {
                 destination: Some("mail".to_owned()),
                 ..all.clone()
             }),
-            None,
             30,
         )
         .await
@@ -405,10 +405,10 @@ pub async fn groups_equal_a_recount_whatever_was_done(stores: Stores) {
         };
         stats_equal_a_recount(store, &filter).await;
     }
-    store.restore_dead(&all, None, 10).await.unwrap();
+    store.restore_dead(&by_ada(all.clone()), 10).await.unwrap();
     stats_equal_a_recount(store, &all).await;
     let future = OffsetDateTime::now_utc() + time::Duration::hours(1);
-    assert_eq!(store.purge_dead(future, 15).await.unwrap(), 15);
+    assert_eq!(store.purge_dead(future, &purging(), 15).await.unwrap(), 15);
     stats_equal_a_recount(store, &all).await;
     let window = DeadFilter {
         since: Some(Moment(at(1000))),

@@ -8,12 +8,14 @@
     reason = "tests stop at the first surprise; clippy does not see that a case is called by a test"
 )]
 
+mod acts;
 mod audit;
 mod dead;
 mod deliveries;
 mod engine;
 mod finding;
 mod mending;
+mod operators;
 mod postgres;
 mod replays;
 mod samples;
@@ -30,6 +32,13 @@ macro_rules! conformance {
     ($($engine:ident: $open:path;)+) => {
         $(mod $engine {
             conformance!(@cases $open;
+                acts: letters_that_an_operator_changes_are_recorded,
+                    letters_that_an_operation_changes_are_recorded_once,
+                    each_step_of_steering_is_recorded,
+                    an_edit_is_recorded_without_its_content;
+                operators: an_operator_is_known_by_the_key,
+                    one_operator_at_a_time_has_a_name,
+                    a_revoked_operator_stays_revoked;
                 audit: an_entry_comes_back_as_it_was_written,
                     entries_at_once_are_one_chain,
                     entries_are_found_by_each_filter,

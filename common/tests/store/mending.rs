@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use common::event::EventId;
 use common::store::{
-    DeadEdit, DeadFilter, DeadLetter, DeadState, DeliveryState, Discard, Editable, Edited,
+    AuditAction, DeadEdit, DeadFilter, DeadLetter, DeadState, DeliveryState, Editable, Edited,
     Standing, Store,
 };
 use time::{Duration, OffsetDateTime};
@@ -11,18 +11,13 @@ use uuid::Uuid;
 
 use crate::engine::Stores;
 use crate::finding::every;
-use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of, states_of};
+use crate::samples::{
+    act, as_a_part, by_ada, delivered, early_letter, event, key, letter, purging, replay, state_of,
+    states_of,
+};
 
-/// A discard by Ada.
-pub fn discard(filter: DeadFilter) -> Discard {
-    Discard {
-        filter,
-        who: "ada".to_owned(),
-        why: "nobody wants them".to_owned(),
-    }
-}
-
-fn edit(letter: &DeadLetter, before: &'static str, after: &'static str) -> DeadEdit {
+/// An edit of a body by Ada.
+pub fn edit(letter: &DeadLetter, before: &'static str, after: &'static str) -> DeadEdit {
     let with = |body: &'static str| {
         let mut it = Editable::from(letter);
         it.message.body = Bytes::from_static(body.as_bytes());
@@ -32,8 +27,8 @@ fn edit(letter: &DeadLetter, before: &'static str, after: &'static str) -> DeadE
         letter: letter.id,
         before: with(before),
         after: with(after),
-        who: "ada".to_owned(),
-        why: Some("the address was wrong".to_owned()),
+        act: act(AuditAction::DeadEdit, &format!("dead:{}", letter.id))
+            .because(Some("the address was wrong".to_owned())),
     }
 }
 
@@ -178,11 +173,11 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
         state: Some(DeadState::Replayed),
         ..DeadFilter::default()
     };
-    let discard = discard(all.clone());
-    assert_eq!(store.discard_dead(&discard, None, 1).await.unwrap(), 1);
+    let discard = by_ada(all.clone());
+    assert_eq!(store.discard_dead(&discard, 1).await.unwrap(), 1);
     assert_eq!(state(store, letters[1].id).await, Some(DeadState::Open));
-    assert_eq!(store.discard_dead(&discard, None, 2).await.unwrap(), 1);
-    assert_eq!(store.discard_dead(&discard, None, 2).await.unwrap(), 0);
+    assert_eq!(store.discard_dead(&discard, 2).await.unwrap(), 1);
+    assert_eq!(store.discard_dead(&discard, 2).await.unwrap(), 0);
     let keys: Vec<_> = events.iter().map(|event| key(event.id, "crm", 0)).collect();
     let (gone, made) = (
         Some(DeliveryState::Discarded),
@@ -200,7 +195,9 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     // A replay leaves them alone.
     let one = replay(DeadFilter::default());
     store.operations().begin_operation(&one).await.unwrap();
-    let nothing = store.discard_dead(&discard, Some(one.id), 2).await;
+    let nothing = store
+        .discard_dead(&as_a_part(one.id, discard.filter.clone()), 2)
+        .await;
     assert_eq!(nothing.unwrap(), 0);
     assert_eq!(store.operations().claim_dead(one.id, 10).await.unwrap(), []);
 
@@ -208,9 +205,17 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
         ids: Some(vec![letters[0].id]),
         ..DeadFilter::default()
     };
-    let by_one = store.restore_dead(&first, Some(one.id), 10).await;
+    let by_one = store
+        .restore_dead(&as_a_part(one.id, first.clone()), 10)
+        .await;
     assert_eq!(by_one.unwrap(), 1);
-    assert_eq!(store.restore_dead(&first, None, 10).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .restore_dead(&by_ada(first.clone()), 10)
+            .await
+            .unwrap(),
+        0
+    );
     // The row of the operation counts what was changed for it.
     let known = store.operations().operation(one.id).await.unwrap().unwrap();
     assert_eq!(known.replayed, 1);
@@ -221,14 +226,14 @@ pub async fn what_is_discarded_can_be_restored(Stores { store, .. }: Stores) {
     assert_eq!(story.discarded, None);
     assert_eq!(
         store
-            .restore_dead(&DeadFilter::default(), None, 1)
+            .restore_dead(&by_ada(DeadFilter::default()), 1)
             .await
             .unwrap(),
         1
     );
     assert_eq!(
         store
-            .restore_dead(&DeadFilter::default(), None, 5)
+            .restore_dead(&by_ada(DeadFilter::default()), 5)
             .await
             .unwrap(),
         0
@@ -243,8 +248,8 @@ pub async fn an_early_letter_is_discarded_alone(Stores { store, .. }: Stores) {
     let mut early = early_letter(event.id, "store", 10);
     early.destination = Some("crm".to_owned());
     store.keep_dead(std::slice::from_ref(&early)).await.unwrap();
-    let all = discard(DeadFilter::default());
-    assert_eq!(store.discard_dead(&all, None, 10).await.unwrap(), 1);
+    let all = by_ada(DeadFilter::default());
+    assert_eq!(store.discard_dead(&all, 10).await.unwrap(), 1);
     let due = state_of(&*store, &key(event.id, "crm", 0)).await;
     assert_eq!(due, Some(DeliveryState::Due));
 }
@@ -263,10 +268,7 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
         ids: Some(letters[range].iter().map(|letter| letter.id).collect()),
         ..DeadFilter::default()
     };
-    store
-        .discard_dead(&discard(some(0..3)), None, 10)
-        .await
-        .unwrap();
+    store.discard_dead(&by_ada(some(0..3)), 10).await.unwrap();
     let one = replay(some(3..7));
     store.operations().begin_operation(&one).await.unwrap();
     store.operations().claim_dead(one.id, 10).await.unwrap();
@@ -279,11 +281,11 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
 
     // They died long ago, but were settled just now.
     let before = OffsetDateTime::now_utc() - Duration::hours(1);
-    assert_eq!(store.purge_dead(before, 10).await.unwrap(), 0);
+    assert_eq!(store.purge_dead(before, &purging(), 10).await.unwrap(), 0);
     let after = OffsetDateTime::now_utc() + Duration::hours(1);
-    assert_eq!(store.purge_dead(after, 2).await.unwrap(), 2);
-    assert_eq!(store.purge_dead(after, 10).await.unwrap(), 3);
-    assert_eq!(store.purge_dead(after, 10).await.unwrap(), 0);
+    assert_eq!(store.purge_dead(after, &purging(), 2).await.unwrap(), 2);
+    assert_eq!(store.purge_dead(after, &purging(), 10).await.unwrap(), 3);
+    assert_eq!(store.purge_dead(after, &purging(), 10).await.unwrap(), 0);
     let left: Vec<_> = every(store, &DeadFilter::default()).await;
     let mut left: Vec<Uuid> = left.iter().map(|one| one.id).collect();
     left.sort();
@@ -291,12 +293,9 @@ pub async fn only_what_is_settled_and_old_is_purged(Stores { store, .. }: Stores
     expected.sort();
     assert_eq!(left, expected, "what is open or being replayed stays");
     // A restored letter is judged by its next outcome.
-    store
-        .discard_dead(&discard(some(7..8)), None, 10)
-        .await
-        .unwrap();
-    store.restore_dead(&some(7..8), None, 10).await.unwrap();
-    assert_eq!(store.purge_dead(after, 10).await.unwrap(), 0);
+    store.discard_dead(&by_ada(some(7..8)), 10).await.unwrap();
+    store.restore_dead(&by_ada(some(7..8)), 10).await.unwrap();
+    assert_eq!(store.purge_dead(after, &purging(), 10).await.unwrap(), 0);
     // The record of sent letters outlives the letters.
     let outcome = store.operations().replay_outcome(one.id).await.unwrap();
     assert_eq!((outcome.sent, outcome.untraced), (2, 2));

@@ -177,8 +177,8 @@ pub async fn only_what_is_marked_is_counted_and_once(Stores { store, other }: St
     assert_eq!(progress.state, OperationState::Running);
     assert_eq!(progress.filter, begun.filter);
     assert_eq!(progress.to_queue, begun.to_queue);
-    assert_eq!(progress.who, begun.who);
-    assert_eq!(progress.why, begun.why);
+    assert_eq!(progress.who, begun.act.actor.who);
+    assert_eq!(progress.why, begun.act.why);
     assert_eq!(progress.ended_at, None);
     let left = store.dead_letter(letters[2].id).await.unwrap().unwrap();
     assert_eq!(left.state, DeadState::Open);

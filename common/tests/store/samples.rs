@@ -6,9 +6,9 @@ use common::message::{HeaderValue, Message};
 use common::outcome::FieldError;
 use common::reason::ReasonCode;
 use common::store::{
-    Act, Actor, Attempt, AuditAction, DeadFilter, DeadLetter, DeadState, DeliveryKey, DeliveryRecord, DeliveryState,
-    Details, NewEvent, NewRejection, Operation, OperationKind, Role,
-    Store,
+    Act, Actor, Attempt, AuditAction, BulkChange, Changer, DeadFilter, DeadLetter, DeadState,
+    DeliveryKey, DeliveryRecord, DeliveryState, Details, NewEvent, NewRejection, Operation,
+    OperationKind, Role, Store,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -173,6 +173,37 @@ pub fn act(action: AuditAction, target: &str) -> Act {
     Act::new(actor, action, target)
 }
 
+/// The act of an operator who steers an operation.
+pub fn steering() -> Act {
+    act(AuditAction::OperationPause, "operation")
+}
+
+/// The act of an operator who removes settled letters.
+pub fn purging() -> Act {
+    act(AuditAction::DeadPurge, "dead")
+}
+
+/// A change of letters that `ada` makes at once.
+pub fn by_ada(filter: DeadFilter) -> BulkChange {
+    let act = act(AuditAction::DeadDiscard, "dead");
+    BulkChange {
+        filter,
+        by: Changer::Operator(act.because(Some("nobody wants them".to_owned()))),
+    }
+}
+
+/// A change of letters that a worker makes as a part of an operation of `ada`.
+pub fn as_a_part(operation: Uuid, filter: DeadFilter) -> BulkChange {
+    BulkChange {
+        filter,
+        by: Changer::Operation {
+            id: operation,
+            who: "ada".to_owned(),
+            why: Some("nobody wants them".to_owned()),
+        },
+    }
+}
+
 /// A replay of the letters that match.
 pub fn replay(filter: DeadFilter) -> Operation {
     Operation {
@@ -180,8 +211,8 @@ pub fn replay(filter: DeadFilter) -> Operation {
         kind: OperationKind::Replay,
         filter,
         to_queue: None,
-        who: "ada".to_owned(),
-        why: Some("the receiver is mended".to_owned()),
+        act: act(AuditAction::OperationBegin, "operation")
+            .because(Some("the receiver is mended".to_owned())),
         rate: None,
         stop_when: None,
         slice: None,

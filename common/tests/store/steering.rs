@@ -9,7 +9,9 @@ use common::store::{
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
+use crate::samples::{
+    at, delivered, early_letter, event, failed, key, letter, rejection, replay, steering,
+};
 
 async fn begun(store: &dyn Store, replay: Operation) -> Uuid {
     store.operations().begin_operation(&replay).await.unwrap();
@@ -102,7 +104,13 @@ pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores)
     let letters = kept(&*store, 4).await;
     let id = begun(&*store, replay(DeadFilter::default())).await;
     let first = store.operations().claim_dead(id, 2).await.unwrap();
-    let steer = async |to| other.operations().steer_operation(id, to).await.unwrap();
+    let steer = async |to| {
+        other
+            .operations()
+            .steer_operation(id, to, &steering())
+            .await
+            .unwrap()
+    };
     assert_eq!(
         steer(OperationState::Paused).await,
         Some(OperationState::Paused)
@@ -137,12 +145,12 @@ pub async fn a_replay_can_be_paused_and_goes_on(Stores { store, other }: Stores)
     assert_eq!(ids, [letters[2].id, letters[3].id]);
     let done = store
         .operations()
-        .steer_operation(id, OperationState::Done)
+        .steer_operation(id, OperationState::Done, &steering())
         .await;
     assert!(matches!(done, Err(StoreError::Fault(_))), "{done:?}");
     let nobodys = store
         .operations()
-        .steer_operation(Uuid::nil(), OperationState::Paused)
+        .steer_operation(Uuid::nil(), OperationState::Paused, &steering())
         .await;
     assert_eq!(nobodys, Ok(None));
 }
@@ -153,7 +161,7 @@ pub async fn a_paused_replay_can_end(Stores { store, .. }: Stores) {
     store.operations().claim_dead(id, 1).await.unwrap();
     store
         .operations()
-        .steer_operation(id, OperationState::Paused)
+        .steer_operation(id, OperationState::Paused, &steering())
         .await
         .unwrap();
     store
@@ -184,7 +192,7 @@ pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, ot
     store.operations().claim_dead(id, 3).await.unwrap();
     let stopped = other
         .operations()
-        .steer_operation(id, OperationState::Stopped)
+        .steer_operation(id, OperationState::Stopped, &steering())
         .await
         .unwrap();
     assert_eq!(stopped, Some(OperationState::Stopped));
@@ -195,7 +203,7 @@ pub async fn a_stopped_replay_gives_back_what_it_has_not_sent(Stores { store, ot
     // The replay cannot be raised from the dead.
     let again = other
         .operations()
-        .steer_operation(id, OperationState::Running)
+        .steer_operation(id, OperationState::Running, &steering())
         .await
         .unwrap();
     assert_eq!(again, Some(OperationState::Stopped));
@@ -254,7 +262,13 @@ pub async fn what_runs_is_found_by_the_workers(Stores { store, other }: Stores) 
         ..replay(DeadFilter::default())
     };
     let second = begun(&*store, second).await;
-    let steer = async |id, to| other.operations().steer_operation(id, to).await.unwrap();
+    let steer = async |id, to| {
+        other
+            .operations()
+            .steer_operation(id, to, &steering())
+            .await
+            .unwrap()
+    };
     steer(stopped, OperationState::Stopped).await;
     let running = async |most| other.operations().running_operations(most).await.unwrap();
     assert_eq!(running(10).await, [first, second]);
@@ -284,11 +298,17 @@ pub async fn what_runs_is_found_by_the_workers(Stores { store, other }: Stores) 
     // Handed over once, however often.
     let known = other.operations().operation(second).await.unwrap().unwrap();
     assert!(known.handed_over_at.is_some());
-    operations.hand_over_operation(second).await.unwrap();
+    operations
+        .hand_over_operation(second, &steering())
+        .await
+        .unwrap();
     let again = other.operations().operation(second).await.unwrap().unwrap();
     assert_eq!(again.handed_over_at, known.handed_over_at);
     assert_eq!((again.report, again.resumes), (report, Some(stopped)));
-    operations.set_operation_rate(second, 9).await.unwrap();
+    operations
+        .set_operation_rate(second, 9, &steering())
+        .await
+        .unwrap();
     let slower = other.operations().operation(second).await.unwrap().unwrap();
     assert_eq!(slower.rate, Some(9));
 }

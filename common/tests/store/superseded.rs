@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use common::event::EventId;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, DeliveryState, Discard, OperationState, Standing, Store,
+    DeadFilter, DeadLetter, DeadState, DeliveryState, OperationState, Standing, Store,
 };
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{delivered, early_letter, event, key, letter, replay, state_of, states_of};
+use crate::samples::{
+    by_ada, delivered, early_letter, event, key, letter, purging, replay, state_of, states_of,
+};
 
 async fn state(store: &dyn Store, letter: &DeadLetter) -> DeadState {
     let found = store.dead_letter(letter.id).await.unwrap();
@@ -158,12 +160,8 @@ pub async fn what_is_opened_again_too_late_is_superseded(Stores { store, .. }: S
         ids: Some(vec![letter.id]),
         ..DeadFilter::default()
     };
-    let discard = Discard {
-        filter: only(&discarded),
-        who: "ada".to_owned(),
-        why: "a test".to_owned(),
-    };
-    assert_eq!(store.discard_dead(&discard, None, 1).await.unwrap(), 1);
+    let discard = by_ada(only(&discarded));
+    assert_eq!(store.discard_dead(&discard, 1).await.unwrap(), 1);
     let (replay, all) = claim_all(store, 10).await;
     assert_eq!(all, [claimed.id]);
     let newer = [letter(one, 1, 20), letter(other, 1, 20)];
@@ -177,7 +175,7 @@ pub async fn what_is_opened_again_too_late_is_superseded(Stores { store, .. }: S
     assert_eq!(state(store, &claimed).await, Superseded);
     assert_eq!(
         store
-            .restore_dead(&only(&discarded), None, 1)
+            .restore_dead(&by_ada(only(&discarded)), 1)
             .await
             .unwrap(),
         1
@@ -186,7 +184,7 @@ pub async fn what_is_opened_again_too_late_is_superseded(Stores { store, .. }: S
     assert_eq!(states(store, &newer).await, [Open; 2]);
     // It is settled, and goes when it is old.
     let later = OffsetDateTime::now_utc() + Duration::hours(1);
-    assert_eq!(store.purge_dead(later, 10).await.unwrap(), 2);
+    assert_eq!(store.purge_dead(later, &purging(), 10).await.unwrap(), 2);
 }
 
 /// Archives, receivers and replays at the same moment, in every order there may be.

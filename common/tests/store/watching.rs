@@ -6,14 +6,16 @@ use std::time::Duration;
 use common::event::{EventId, header};
 use common::reason::ReasonCode;
 use common::store::{
-    DeadFilter, DeadLetter, DeadState, Deaths, Discard, DueDelivery, FactVisitor, NewEvent,
-    NewRejection, Operation, RepairKey, StoredFact, WatchFinding,
+    DeadFilter, DeadLetter, DeadState, Deaths, DueDelivery, FactVisitor, NewEvent, NewRejection,
+    Operation, RepairKey, StoredFact, WatchFinding,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::engine::Stores;
-use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
+use crate::samples::{
+    at, by_ada, delivered, early_letter, event, failed, key, letter, rejection, replay,
+};
 
 const KEEP: Duration = Duration::from_secs(30);
 
@@ -102,15 +104,11 @@ pub async fn the_letters_of_an_entry_key_are_counted_with_their_copies(
     store.keep_dead(&letters).await.unwrap();
     // The message came once more.
     store.keep_dead(&letters[1..2]).await.unwrap();
-    let discard = Discard {
-        filter: DeadFilter {
-            ids: Some(vec![letters[2].id]),
-            ..DeadFilter::default()
-        },
-        who: "ada".to_owned(),
-        why: "a test".to_owned(),
-    };
-    store.discard_dead(&discard, None, 10).await.unwrap();
+    let discard = by_ada(DeadFilter {
+        ids: Some(vec![letters[2].id]),
+        ..DeadFilter::default()
+    });
+    store.discard_dead(&discard, 10).await.unwrap();
     let asked = [other, Uuid::now_v7(), one];
     let dead = |dead| Deaths { dead, mended: 0 };
     let watching = store.watching();

@@ -10,8 +10,6 @@ mod show;
 mod spark;
 mod stats;
 
-pub(crate) use replay::who;
-
 use clap::Subcommand;
 use common::bootstrap::Failure;
 use uuid::Uuid;

@@ -38,7 +38,15 @@ pub(crate) async fn run(app: &App, command: EventsCommand) -> Result<(), Failure
 
 async fn show(app: &App, id: EventId) -> Result<(), Failure> {
     let store = app.store()?;
-    let found = events::find(store.as_ref(), id).await;
+    let found = async {
+        let by = app.requester(store.as_ref()).await?;
+        let found = events::find(store.as_ref(), id).await?;
+        Ok::<_, Failure>(match found {
+            Some(found) if by.reads_masked() => Some(found.for_viewers()),
+            found => found,
+        })
+    };
+    let found = found.await;
     store.close().await;
     let Some(found) = found? else {
         return Err(Failure::Failed(anyhow::anyhow!(

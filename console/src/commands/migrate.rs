@@ -8,7 +8,11 @@ use crate::app::App;
 pub(crate) async fn run(app: &App) -> Result<(), Failure> {
     // Not through the app: an embedded database that does not exist is created here.
     let store = bootstrap::store(&app.config)?;
-    let migrated = store.migrate().await;
+    let migrated = async {
+        let by = app.requester(store.as_ref()).await?;
+        operate::schema::migrate(store.as_ref(), &by).await
+    };
+    let migrated = migrated.await;
     store.close().await;
     migrated?;
     let schema = &app.config.namespace;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use common::bootstrap::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
-use operate::publish::{Progress, Publishing, Summary};
+use operate::publish::{Progress, Publishing, Summary, permit_publishing};
 use operate::words::count;
 use tokio::io::{AsyncBufRead, BufReader};
 
@@ -42,6 +42,7 @@ pub(crate) async fn run(app: &App, args: PublishArgs) -> Result<(), Failure> {
         &format!("publish the events of {shown} to {}", app.config.namespace),
         args.yes,
     )?;
+    allowed(app).await?;
     let (reader, bar) = open(&args.file).await?;
     let broker = app.believed_broker().await?;
     let stop = stop::on_signals()?;
@@ -61,6 +62,20 @@ pub(crate) async fn run(app: &App, args: PublishArgs) -> Result<(), Failure> {
         Some(failure) => Err(failure),
         None => summary.verdict(),
     }
+}
+
+/// Checks that the operator at this terminal may publish. Publishing itself needs no database.
+async fn allowed(app: &App) -> Result<(), Failure> {
+    let store = app.store().ok();
+    let checked = async {
+        let by = app.requester(store.as_deref()).await?;
+        permit_publishing(store.as_deref(), &by).await
+    };
+    let checked = checked.await;
+    if let Some(store) = &store {
+        store.close().await;
+    }
+    checked
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::confirm::confirm;
 use crate::output::{List, pairs, table};
+use operate::operation;
 use operate::page::Cursor;
 use operate::words::{count, moment};
 use send::{SendArgs, Work, send};
@@ -234,12 +235,14 @@ pub(crate) async fn resume(
         args.run.yes,
     )?;
     let left = left_to_do(store, &replay).await?;
+    let by = app.requester(store).await?;
     let work = Work::Resume(&replay, args.rate);
-    send(app, store, work, left, &args.run).await
+    send(app, store, work, &by, left, &args.run).await
 }
 
 async fn steer(app: &App, store: &dyn Store, id: Uuid, to: OperationState) -> Result<(), Failure> {
-    let Some(state) = store.operations().steer_operation(id, to).await? else {
+    let by = app.requester(store).await?;
+    let Some(state) = operation::steer(store, id, to, &by).await? else {
         return Err(unknown(id));
     };
     let document = json!({ "replay": id, "state": state });

@@ -3,7 +3,9 @@
 use clap::Subcommand;
 use common::bootstrap::{self, Failure};
 use common::broker::{Broker, Difference};
+use common::telemetry::stderr;
 use common::topology::{Queue, QueueKind, Target, Topology};
+use operate::topology::{TopologyChange, TopologyMade};
 use operate::words::count;
 use serde_json::json;
 
@@ -56,6 +58,32 @@ pub(crate) async fn run(app: &App, command: TopologyCommand) -> Result<(), Failu
     }
 }
 
+/// Makes a change of the topology on behalf of the operator at this terminal, and says where it is not recorded. The record
+/// is in the database, which may not be there yet: then the change is made all the same.
+async fn recorded(
+    app: &App,
+    change: impl AsyncFnOnce(TopologyChange<'_>) -> Result<TopologyMade, Failure>,
+) -> Result<TopologyMade, Failure> {
+    let store = app.store().ok();
+    let made = async {
+        let by = app.requester(store.as_deref()).await?;
+        let store = store.as_deref();
+        change(TopologyChange { by: &by, store }).await
+    };
+    let made = made.await;
+    if let Some(store) = &store {
+        store.close().await;
+    }
+    if let Ok(TopologyMade {
+        unrecorded: Some(why),
+        ..
+    }) = &made
+    {
+        stderr::say(&format!("it is done, and not in the audit record: {why}"));
+    }
+    made
+}
+
 /// The topology in a few words.
 fn things(app: &App, topology: &Topology) -> String {
     let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
@@ -68,9 +96,12 @@ fn things(app: &App, topology: &Topology) -> String {
 async fn apply(app: &App, topology: &Topology, yes: bool) -> Result<(), Failure> {
     // Not through the app: an embedded broker that does not exist is created here.
     let broker = bootstrap::broker(&app.config, "longshore")?;
-    let applied = operate::topology::apply(broker.as_ref(), topology, yes).await;
+    let applied = recorded(app, async |change: TopologyChange<'_>| {
+        operate::topology::apply(broker.as_ref(), topology, yes, change).await
+    });
+    let applied = applied.await;
     broker.close().await;
-    let replaced = applied?;
+    let replaced = applied?.replaced;
     let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
     let done = json!({ "exchanges": exchanges, "queues": queues, "logins_before": replaced });
     let things = things(app, topology);
@@ -111,7 +142,10 @@ async fn delete(
     let things = things(app, topology);
     let waiting = count(messages, "waiting message");
     confirm(&format!("delete {things}, with {waiting}, for good"), yes)?;
-    broker.delete(topology).await?;
+    let delete = async |change: TopologyChange<'_>| {
+        operate::topology::delete(broker, topology, change).await
+    };
+    recorded(app, delete).await?;
     let (exchanges, queues) = (topology.exchanges.len(), topology.queues.len());
     let done = json!({ "exchanges": exchanges, "queues": queues, "messages": messages });
     app.output

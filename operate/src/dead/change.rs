@@ -3,22 +3,24 @@
 use common::bootstrap::Failure;
 use common::event::now;
 use common::store::{
-    DeadFilter, DeadState, Discard, Moment, Operation, OperationKind, Progress, Store, StoreError,
+    AuditAction, BulkChange, Changer, DeadFilter, DeadState, Moment, Operation, OperationKind,
+    Progress, Store, StoreError,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::batches::{BATCH, change_all};
+use crate::roles::{Requester, permit};
 use crate::words::count;
 
 /// A change of many letters from one state to another. It is counted first, so that somebody can say yes to it. A few
 /// letters are changed at once; a change of many is an operation that a worker runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// Gives open letters up.
-    Discard(Discard),
+    Discard(BulkChange),
     /// Opens discarded letters again.
-    Restore(DeadFilter),
+    Restore(BulkChange),
 }
 
 impl Change {
@@ -26,27 +28,43 @@ impl Change {
     ///
     /// # Errors
     /// `why` says nothing.
-    pub fn discard(filter: DeadFilter, who: String, why: String) -> Result<Self, Failure> {
+    pub fn discard(filter: DeadFilter, why: String, by: &Requester) -> Result<Self, Failure> {
         if why.trim().is_empty() {
             return Err(Failure::Usage(
                 "expected --why to say why, found nothing".to_owned(),
             ));
         }
         let filter = counted_now(filter);
-        Ok(Self::Discard(Discard { filter, who, why }))
+        let act = by.act(AuditAction::DeadDiscard, target(&filter));
+        Ok(Self::Discard(BulkChange {
+            filter,
+            by: Changer::Operator(act.because(Some(why))),
+        }))
+    }
+
+    /// Opens the discarded letters among `filter` again.
+    pub fn restore(filter: DeadFilter, by: &Requester) -> Self {
+        let act = by.act(AuditAction::DeadRestore, target(&filter));
+        Self::Restore(BulkChange {
+            filter,
+            by: Changer::Operator(act),
+        })
     }
 
     /// The change that an operation makes; `None` where the operation is a replay.
     pub(crate) fn of(operation: &Progress) -> Option<Self> {
-        let filter = operation.filter.clone();
+        let change = BulkChange {
+            filter: operation.filter.clone(),
+            by: Changer::Operation {
+                id: operation.id,
+                who: operation.who.clone(),
+                why: operation.why.clone(),
+            },
+        };
         match operation.kind {
             OperationKind::Replay => None,
-            OperationKind::Discard => Some(Self::Discard(Discard {
-                filter,
-                who: operation.who.clone(),
-                why: operation.why.clone().unwrap_or_default(),
-            })),
-            OperationKind::Restore => Some(Self::Restore(filter)),
+            OperationKind::Discard => Some(Self::Discard(change)),
+            OperationKind::Restore => Some(Self::Restore(change)),
         }
     }
 
@@ -58,19 +76,19 @@ impl Change {
         }
     }
 
-    /// The operation that makes it, begun by `who`.
-    pub fn operation(&self, who: String) -> Operation {
+    /// The operation that makes it, begun by `by`.
+    pub fn operation(&self, by: &Requester) -> Operation {
         let why = match self {
-            Self::Discard(discard) => Some(discard.why.clone()),
+            Self::Discard(discard) => Some(discard.by.why().to_owned()),
             Self::Restore(_) => None,
         };
+        let id = Uuid::now_v7();
         Operation {
-            id: Uuid::now_v7(),
+            id,
             kind: self.kind(),
-            filter: self.filter().clone(),
+            filter: self.change().filter.clone(),
             to_queue: None,
-            who,
-            why,
+            act: crate::operation::beginning(id, by).because(why),
             rate: None,
             stop_when: None,
             slice: None,
@@ -96,14 +114,13 @@ impl Change {
     pub fn matching(&self) -> DeadFilter {
         DeadFilter {
             state: Some(self.state()),
-            ..self.filter().clone()
+            ..self.change().filter.clone()
         }
     }
 
-    fn filter(&self) -> &DeadFilter {
+    fn change(&self) -> &BulkChange {
         match self {
-            Self::Discard(discard) => &discard.filter,
-            Self::Restore(filter) => filter,
+            Self::Discard(change) | Self::Restore(change) => change,
         }
     }
 
@@ -120,7 +137,8 @@ impl Change {
     /// # Errors
     /// It is not: then none of them is to be changed.
     pub fn expect_named(&self, found: u64) -> Result<(), Failure> {
-        let named = self.filter().ids.as_ref().map_or(0, |ids| ids.len() as u64);
+        let ids = self.change().filter.ids.as_ref();
+        let named = ids.map_or(0, |ids| ids.len() as u64);
         if found < named {
             return Err(Failure::Failed(anyhow::anyhow!(
                 "{found} of the {} asked for is {}, so nothing was done; `longshore dead show ID` says \
@@ -135,30 +153,36 @@ impl Change {
     /// Makes it, and says how many letters it changed. `changed` is told as it goes on.
     ///
     /// # Errors
-    /// The database failed, or `stop` was cancelled; what was changed before stays so.
+    /// The role does not allow it, the database failed, or `stop` was cancelled; what was changed before stays so.
     pub async fn make(
         &self,
         store: &dyn Store,
         stop: &CancellationToken,
         changed: impl Fn(u64),
     ) -> Result<u64, Failure> {
-        change_all(stop, changed, async || self.step(store, None).await).await
+        if let Changer::Operator(act) = &self.change().by {
+            permit(store, act).await?;
+        }
+        change_all(stop, changed, async || self.step(store).await).await
     }
 
-    /// Changes some of the letters, counts them in the row of `operation`, and gives their number: 0 once none is
-    /// left.
+    /// Changes some of the letters, and gives their number: 0 once none is left.
     ///
     /// # Errors
     /// The database failed, and nothing is changed.
-    pub(crate) async fn step(
-        &self,
-        store: &dyn Store,
-        operation: Option<Uuid>,
-    ) -> Result<u64, StoreError> {
+    pub(crate) async fn step(&self, store: &dyn Store) -> Result<u64, StoreError> {
         match self {
-            Self::Discard(discard) => store.discard_dead(discard, operation, BATCH).await,
-            Self::Restore(filter) => store.restore_dead(filter, operation, BATCH).await,
+            Self::Discard(discard) => store.discard_dead(discard, BATCH).await,
+            Self::Restore(restore) => store.restore_dead(restore, BATCH).await,
         }
+    }
+}
+
+/// What a change is done to, for the record: one letter, or many whose ids stand in the entry.
+fn target(filter: &DeadFilter) -> String {
+    match filter.ids.as_deref() {
+        Some([id]) => format!("dead:{id}"),
+        _ => "dead".to_owned(),
     }
 }
 
@@ -176,7 +200,7 @@ fn counted_now(filter: DeadFilter) -> DeadFilter {
 
 #[cfg(test)]
 mod tests {
-    use common::store::DeadLetters as _;
+    use common::store::{DeadLetters as _, Role};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
@@ -214,9 +238,11 @@ mod tests {
             ..DeadFilter::default()
         };
         let stop = CancellationToken::new();
-        let discard = |why: &str| Change::discard(named.clone(), "a test".to_owned(), why.into());
+        let by = testbed::requester();
+        let discard = |why: &str| Change::discard(named.clone(), why.to_owned(), &by);
         assert!(discard(" ").is_err_and(|failure| failure.code() == 2));
-        for change in [discard("a test").unwrap(), Change::Restore(named.clone())] {
+        let restore = Change::restore(named.clone(), &by);
+        for change in [discard("a test").unwrap(), restore] {
             assert_eq!(change.count(&store).await, Ok(2));
             assert!(change.expect_named(2).is_ok());
             assert_eq!(change.make(&store, &stop, |_| {}).await.unwrap(), 2);
@@ -224,5 +250,22 @@ mod tests {
             let refused = change.expect_named(0).unwrap_err();
             assert!(refused.to_string().contains("nothing was done"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_changes_no_letter() {
+        let store = testbed::store().await;
+        let letter = testbed::letter("longshore.store");
+        store.keep_dead(&[letter]).await.unwrap();
+        let mut viewer = testbed::requester();
+        viewer.actor.role = Some(Role::Viewer);
+        let stop = CancellationToken::new();
+        let discard = Change::discard(DeadFilter::default(), "a test".to_owned(), &viewer).unwrap();
+        let refused = discard.make(&store, &stop, |_| {}).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("needs the role operator"),
+            "{refused}"
+        );
+        assert_eq!(discard.count(&store).await, Ok(1));
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use common::bootstrap::Failure;
-use common::store::{DeadFilter, DeadState, Store, StoreError};
+use common::store::{AuditAction, DeadFilter, DeadState, Store, StoreError};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::batches::{BATCH, change_all};
+use crate::roles::{Requester, permit};
 
 /// The moment before which a letter must be settled to be removed now.
 ///
@@ -47,22 +48,24 @@ pub async fn count_settled(store: &dyn Store) -> Result<u64, StoreError> {
 /// Removes the letters that were settled before then, and says how many those were. `removed` is told as it goes on.
 ///
 /// # Errors
-/// The database failed, or `stop` was cancelled.
+/// The role of `by` does not allow it, the database failed, or `stop` was cancelled.
 pub async fn purge(
     store: &dyn Store,
     before: OffsetDateTime,
+    by: &Requester,
     stop: &CancellationToken,
     removed: impl Fn(u64),
 ) -> Result<u64, Failure> {
-    let step = async || store.purge_dead(before, BATCH).await;
+    let act = by.act(AuditAction::DeadPurge, "dead");
+    permit(store, &act).await?;
+    let step = async || store.purge_dead(before, &act, BATCH).await;
     change_all(stop, removed, step).await
 }
 
 #[cfg(test)]
 mod tests {
     use common::event::now;
-    use common::store::Discard;
-    use common::store::{DeadLetters as _, Mending as _};
+    use common::store::{BulkChange, Changer, DeadLetters as _, Mending as _, Role};
 
     use super::*;
     use crate::testbed;
@@ -72,23 +75,30 @@ mod tests {
         let store = testbed::store().await;
         let letters: Vec<_> = (0..3).map(|_| testbed::letter("longshore.store")).collect();
         store.keep_dead(&letters).await.unwrap();
-        let discard = Discard {
+        let by = testbed::requester();
+        let discard = BulkChange {
             filter: DeadFilter {
                 ids: Some(letters[..2].iter().map(|letter| letter.id).collect()),
                 ..DeadFilter::default()
             },
-            who: "cli:test".to_owned(),
-            why: "a test".to_owned(),
+            by: Changer::Operator(by.act(AuditAction::DeadDiscard, "dead")),
         };
         assert_eq!(count_settled(&store).await, Ok(0));
-        assert_eq!(store.discard_dead(&discard, None, 10).await, Ok(2));
+        assert_eq!(store.discard_dead(&discard, 10).await, Ok(2));
         assert_eq!(count_settled(&store).await, Ok(2));
         let stop = CancellationToken::new();
-        let purge = async |before| purge(&store, before, &stop, |_| {}).await.unwrap();
+        let purge = async |before, by| purge(&store, before, by, &stop, |_| {}).await;
         let long_ago = settled_before(now(), Duration::from_secs(60)).unwrap();
-        assert_eq!(purge(long_ago).await, 0);
+        assert_eq!(purge(long_ago, &by).await.unwrap(), 0);
         let later = now() + time::Duration::SECOND;
-        assert_eq!(purge(later).await, 2);
+        let mut operator = by.clone();
+        operator.actor.role = Some(Role::Operator);
+        let refused = purge(later, &operator).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("needs the role admin"),
+            "{refused}"
+        );
+        assert_eq!(purge(later, &by).await.unwrap(), 2);
         assert_eq!(store.dead_count(&DeadFilter::default()).await, Ok(1));
     }
 

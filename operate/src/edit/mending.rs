@@ -5,7 +5,7 @@ use bytes::Bytes;
 use common::bootstrap::Failure;
 use common::config::Config;
 use common::event::{Limits, Logins, Types};
-use common::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, Store};
+use common::store::{Act, AuditAction, DeadEdit, DeadLetter, DeadState, Editable, Edited, Store};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -16,12 +16,14 @@ use super::patch;
 use super::setting::Setting;
 use crate::dead::no_such_letter;
 use crate::diff::diff;
+use crate::roles::{Requester, permit};
 
 /// A letter that is being mended, and what is demanded of it.
 pub struct Mending<'a> {
     store: &'a dyn Store,
     letter: DeadLetter,
     before: Editable,
+    act: Act,
     types: Types,
     limits: Limits,
     logins: Logins,
@@ -42,8 +44,15 @@ impl<'a> Mending<'a> {
     /// Begins to mend a letter.
     ///
     /// # Errors
-    /// No letter has this id, or it is not open.
-    pub async fn begin(store: &'a dyn Store, config: &Config, id: Uuid) -> Result<Self, Failure> {
+    /// No letter has this id, it is not open, or the role of `by` does not allow it.
+    pub async fn begin(
+        store: &'a dyn Store,
+        config: &Config,
+        id: Uuid,
+        by: &Requester,
+    ) -> Result<Self, Failure> {
+        let act = by.act(AuditAction::DeadEdit, format!("dead:{id}"));
+        permit(store, &act).await?;
         let found = store.dead_letter(id).await?;
         let letter = found.ok_or_else(|| no_such_letter(&config.namespace, id))?;
         if letter.state != DeadState::Open {
@@ -53,6 +62,7 @@ impl<'a> Mending<'a> {
             store,
             before: Editable::from(&letter),
             letter,
+            act,
             types: Types::with(&config.types).map_err(anyhow::Error::from)?,
             limits: config.limits.events(),
             logins: config.broker.logins(),
@@ -98,7 +108,6 @@ impl<'a> Mending<'a> {
     pub async fn save(
         self,
         after: Editable,
-        who: String,
         why: Option<String>,
         dry_run: bool,
     ) -> Result<Mended, Failure> {
@@ -114,8 +123,7 @@ impl<'a> Mending<'a> {
             letter,
             before: self.before,
             after,
-            who,
-            why,
+            act: self.act.because(why),
         };
         if !dry_run {
             save(self.store, &edit).await?;
@@ -181,7 +189,7 @@ fn patched(body: &Bytes, patch: &str) -> Result<Bytes, Failure> {
 #[cfg(test)]
 mod tests {
     use common::message::CLOUDEVENTS_JSON;
-    use common::store::{DeadFilter, Discard};
+    use common::store::{BulkChange, Changer, DeadFilter, Role};
     use common::store::{DeadLetters as _, Mending as _};
     use serde_json::json;
 
@@ -207,12 +215,11 @@ mod tests {
         patch: &str,
         dry_run: bool,
     ) -> Result<Mended, Failure> {
-        let mending = Mending::begin(store, &Config::default(), id).await?;
+        let by = testbed::requester();
+        let mending = Mending::begin(store, &Config::default(), id, &by).await?;
         let after = mending.changed(Some(patch), &[])?;
         let why = Some("a test".to_owned());
-        mending
-            .save(after, "cli:test".to_owned(), why, dry_run)
-            .await
+        mending.save(after, why, dry_run).await
     }
 
     fn said<T>(result: Result<T, Failure>) -> String {
@@ -277,8 +284,7 @@ mod tests {
             letter: letter.id,
             before: with_body(&Editable::from(&letter), "another"),
             after: with_body(&Editable::from(&letter), "{}"),
-            who: "cli:test".to_owned(),
-            why: None,
+            act: testbed::requester().act(AuditAction::DeadEdit, "dead:1"),
         };
         assert!(said(save(&store, &stale).await).contains("somebody else"));
         let gone = DeadEdit {
@@ -286,16 +292,28 @@ mod tests {
             ..stale
         };
         assert!(said(save(&store, &gone).await).contains("was removed"));
-        let discard = Discard {
+        let discard = BulkChange {
             filter: DeadFilter::default(),
-            who: "cli:test".to_owned(),
-            why: "a test".to_owned(),
+            by: Changer::Operator(testbed::requester().act(AuditAction::DeadDiscard, "dead")),
         };
-        assert_eq!(store.discard_dead(&discard, None, 10).await, Ok(1));
+        assert_eq!(store.discard_dead(&discard, 10).await, Ok(1));
         let refused = patch(&store, letter.id, "{}", false).await;
         assert!(said(refused).contains("dead restore"));
         let unknown = patch(&store, Uuid::nil(), "{}", false).await;
         assert!(said(unknown).contains("no dead letter"));
+    }
+
+    #[tokio::test]
+    async fn a_viewer_does_not_even_see_the_draft() {
+        let (store, letter) = (testbed::store().await, letter());
+        store
+            .keep_dead(std::slice::from_ref(&letter))
+            .await
+            .unwrap();
+        let mut viewer = testbed::requester();
+        viewer.actor.role = Some(Role::Viewer);
+        let begun = Mending::begin(&store, &Config::default(), letter.id, &viewer).await;
+        assert!(said(begun).contains("dead.edit needs the role operator"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::dead::Change;
 /// Makes a change until no letter is left to change. Each batch and its count are one transaction, so a batch that is
 /// made again after a kill changes and counts nothing twice.
 pub(super) async fn make(run: &Run<'_>, change: &Change) -> Result<Sent, Failure> {
-    let (store, id) = (run.executor.store, run.operation.id);
+    let store = run.executor.store;
     let mut changed = 0;
     let ended = loop {
         if run.wish().await? == Wish::Stop {
@@ -18,7 +18,7 @@ pub(super) async fn make(run: &Run<'_>, change: &Change) -> Result<Sent, Failure
         if run.is_halted() {
             break Ended::Halted;
         }
-        let step = async || change.step(store, Some(id)).await;
+        let step = async || change.step(store).await;
         let more = run.patience.outlast(step).await?;
         if more == 0 {
             break Ended::All;

@@ -71,13 +71,13 @@ impl World {
     }
 
     fn all() -> Operation {
+        let id = Uuid::now_v7();
         Operation {
-            id: Uuid::now_v7(),
+            id,
             kind: OperationKind::Replay,
             filter: DeadFilter::default(),
             to_queue: None,
-            who: "test".to_owned(),
-            why: None,
+            act: beginning(id, &testbed::requester()),
             rate: None,
             stop_when: None,
             slice: None,
@@ -124,7 +124,7 @@ async fn a_failed_replay_says_how_to_go_on_and_goes_on() {
     );
     let outcome = world
         .executor()
-        .resume(replay.id, None, |_| {})
+        .resume(replay.id, None, &testbed::requester(), |_| {})
         .await
         .unwrap();
     assert_eq!(
@@ -156,7 +156,7 @@ async fn killed_between_confirm_and_mark_it_sends_those_letters_again_and_no_oth
 
     let outcome = world
         .executor()
-        .resume(replay.id, None, |_| {})
+        .resume(replay.id, None, &testbed::requester(), |_| {})
         .await
         .unwrap();
     assert_eq!(outcome.replayed, 5);
@@ -258,7 +258,10 @@ async fn a_replay_that_is_done_or_unknown_is_not_resumed() {
     let replay = World::all();
     world.executor().begin(&replay, |_| {}).await.unwrap();
     for id in [replay.id, Uuid::now_v7()] {
-        let refused = world.executor().resume(id, None, |_| {}).await;
+        let refused = world
+            .executor()
+            .resume(id, None, &testbed::requester(), |_| {})
+            .await;
         assert!(refused.is_err_and(|failure| failure.code() == 2));
     }
 }
@@ -341,12 +344,8 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
     };
     let steer = async {
         sent_some(&world, replay.id).await;
-        let state = world
-            .store
-            .operations()
-            .steer_operation(replay.id, OperationState::Paused)
-            .await;
-        assert_eq!(state.unwrap(), Some(OperationState::Paused));
+        let state = steered(&world, replay.id, OperationState::Paused).await;
+        assert_eq!(state, Some(OperationState::Paused));
         paused.notified().await;
         assert_eq!(
             world.count(DeadState::Replaying).await,
@@ -355,12 +354,8 @@ async fn a_replay_pauses_and_goes_on_as_somebody_else_says() {
         );
         let open = world.count(DeadState::Open).await;
         assert!(open > 0);
-        let state = world
-            .store
-            .operations()
-            .steer_operation(replay.id, OperationState::Running)
-            .await;
-        assert_eq!(state.unwrap(), Some(OperationState::Running));
+        let state = steered(&world, replay.id, OperationState::Running).await;
+        assert_eq!(state, Some(OperationState::Running));
     };
     let (outcome, ()) = tokio::join!(executor.begin(&replay, tell), steer);
     let outcome = outcome.unwrap();
@@ -377,12 +372,8 @@ async fn a_replay_stops_as_somebody_else_says() {
     let executor = world.executor();
     let steer = async {
         sent_some(&world, replay.id).await;
-        let stopped = world
-            .store
-            .operations()
-            .steer_operation(replay.id, OperationState::Stopped)
-            .await;
-        assert_eq!(stopped.unwrap(), Some(OperationState::Stopped));
+        let stopped = steered(&world, replay.id, OperationState::Stopped).await;
+        assert_eq!(stopped, Some(OperationState::Stopped));
     };
     let (outcome, ()) = tokio::join!(executor.begin(&replay, |_| {}), steer);
     let outcome = outcome.unwrap();
@@ -390,7 +381,10 @@ async fn a_replay_stops_as_somebody_else_says() {
     assert_eq!(world.count(DeadState::Open).await + outcome.replayed, 60);
 
     // A new replay of the rest goes on with it.
-    let next = executor.resume(replay.id, None, |_| {}).await.unwrap();
+    let next = executor
+        .resume(replay.id, None, &testbed::requester(), |_| {})
+        .await
+        .unwrap();
     assert_ne!(next.replay, replay.id);
     assert_eq!(next.replayed + outcome.replayed, 60);
 }
@@ -405,7 +399,9 @@ async fn a_replay_that_runs_elsewhere_is_not_resumed() {
     let executor = world.executor();
     let second = async {
         sent_some(&world, replay.id).await;
-        let refused = executor.resume(replay.id, None, |_| {}).await;
+        let refused = executor
+            .resume(replay.id, None, &testbed::requester(), |_| {})
+            .await;
         assert!(refused.is_err_and(|failure| failure.code() == 2));
     };
     let (outcome, ()) = tokio::join!(executor.begin(&replay, |_| {}), second);
@@ -577,16 +573,24 @@ async fn a_worker_that_is_told_to_stop_leaves_the_rest_to_the_next_one_at_once()
     assert!(over.is_none(), "{over:?}");
 }
 
+/// Steers an operation, as an operator does.
+async fn steered(world: &World, id: Uuid, to: OperationState) -> Option<OperationState> {
+    let by = testbed::requester();
+    steer(&world.store, id, to, &by).await.unwrap()
+}
+
 fn discard_all() -> Operation {
-    let discard = Change::discard(DeadFilter::default(), "ada".to_owned(), "a test".to_owned());
-    discard.unwrap().operation("ada".to_owned())
+    let by = testbed::requester();
+    let discard = Change::discard(DeadFilter::default(), "a test".to_owned(), &by);
+    discard.unwrap().operation(&by)
 }
 
 #[tokio::test]
 async fn a_worker_discards_and_restores_in_bulk() {
     let world = World::new(1_200).await;
     let worker = worker(&world, &world.stop);
-    let restore = Change::Restore(DeadFilter::default()).operation("bob".to_owned());
+    let by = testbed::requester();
+    let restore = Change::restore(DeadFilter::default(), &by).operation(&by);
     for (operation, becomes) in [
         (discard_all(), DeadState::Discarded),
         (restore, DeadState::Open),
@@ -598,7 +602,7 @@ async fn a_worker_discards_and_restores_in_bulk() {
         assert_eq!(world.count(becomes).await, 1_200);
         let known = known(&world.store, operation.id).await.unwrap();
         assert_eq!((known.state, known.replayed), (OperationState::Done, 1_200));
-        assert_eq!(known.who, operation.who);
+        assert_eq!(known.who, operation.act.actor.who);
     }
     assert!(
         world.broker.waiting(CRM).await.is_empty(),
@@ -615,15 +619,16 @@ async fn a_discard_that_is_stopped_goes_on_as_one() {
     // It is heard after the batch that is in hand.
     let stop = async {
         sent_some(&world, discard.id).await;
-        let stopped = operations.steer_operation(discard.id, OperationState::Stopped);
-        stopped.await.unwrap();
+        steered(&world, discard.id, OperationState::Stopped).await;
     };
     let (stopped, ()) = tokio::join!(worker.take_up(discard.id, |_| {}), stop);
     let stopped = stopped.unwrap().unwrap();
     let discarded = world.count(DeadState::Discarded).await;
     assert_eq!(stopped.replayed, discarded);
     if stopped.stopped {
-        let next = hand_over(&world.store, discard.id, None).await.unwrap();
+        let next = hand_over(&world.store, discard.id, None, &testbed::requester())
+            .await
+            .unwrap();
         let rest = worker.take_up(next, |_| {}).await.unwrap().unwrap();
         assert_eq!(rest.kind, OperationKind::Discard);
         assert_eq!(stopped.replayed + rest.replayed, 1_200);
@@ -650,9 +655,12 @@ async fn one_worker_at_a_time_runs_a_replay() {
         sent_some(&world, replay.id).await;
         let other = worker.take_up(replay.id, |_| {}).await.unwrap();
         assert!(other.is_none(), "{other:?}");
-        let operator = world.executor().resume(replay.id, None, |_| {}).await;
+        let operator = world
+            .executor()
+            .resume(replay.id, None, &testbed::requester(), |_| {})
+            .await;
         assert!(operator.is_err_and(|failure| failure.code() == 2));
-        let again = hand_over(&world.store, replay.id, None).await;
+        let again = hand_over(&world.store, replay.id, None, &testbed::requester()).await;
         assert!(again.is_err_and(|failure| failure.code() == 2));
     };
     let (outcome, ()) = tokio::join!(worker.take_up(replay.id, |_| {}), others);
@@ -672,8 +680,7 @@ async fn a_worker_lets_go_of_a_replay_that_is_paused() {
     let worker = worker(&world, &world.stop);
     let pause = async {
         sent_some(&world, replay.id).await;
-        let paused = operations.steer_operation(replay.id, OperationState::Paused);
-        paused.await.unwrap();
+        steered(&world, replay.id, OperationState::Paused).await;
     };
     let (before, ()) = tokio::join!(worker.take_up(replay.id, |_| {}), pause);
     let before = before.unwrap().unwrap();
@@ -681,7 +688,7 @@ async fn a_worker_lets_go_of_a_replay_that_is_paused() {
     assert!(worker.take_up(replay.id, |_| {}).await.unwrap().is_none());
     assert_eq!(world.count(DeadState::Replaying).await, 0);
     assert_eq!(
-        hand_over(&world.store, replay.id, Some(1000))
+        hand_over(&world.store, replay.id, Some(1000), &testbed::requester())
             .await
             .unwrap(),
         replay.id
@@ -737,8 +744,7 @@ async fn who_watches_sees_what_the_worker_came_to() {
     // Stopped before any worker has taken it up.
     let replay = World::all();
     operations.begin_operation(&replay).await.unwrap();
-    let stopped = operations.steer_operation(replay.id, OperationState::Stopped);
-    stopped.await.unwrap();
+    steered(&world, replay.id, OperationState::Stopped).await;
     let watched = watch_progress(&world.store, replay.id, 0, &world.stop, |_| {}).await;
     let Watched::Ended(seen) = watched.unwrap() else {
         panic!("it has ended");

@@ -7,11 +7,13 @@ use common::broker::{Address, Publication, PublishError};
 use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::runtime::Received;
-use common::store::{DeliveryKey, DueDelivery, StoredBody};
+use common::store::{AuditAction, DeliveryKey, DueDelivery, StoredBody};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Missing, Surveyor};
 use crate::history::{Entry, Reader, Window};
+use crate::roles::{Requester, permit};
 
 /// The message as it came through the door, for the validate worker to judge once more. It says that it may have come
 /// before, so each stage looks whether its work is done.
@@ -74,8 +76,18 @@ pub struct Requeued {
 /// where a delivery is due, as that delivery.
 ///
 /// # Errors
-/// Broker or database are out of reach.
-pub async fn requeue(surveyor: &Surveyor<'_>, missing: &[Missing]) -> Result<Requeued, Failure> {
+/// The role of `by` does not allow it, or broker or database are out of reach.
+pub async fn requeue(
+    surveyor: &Surveyor<'_>,
+    missing: &[Missing],
+    by: &Requester,
+) -> Result<Requeued, Failure> {
+    let act = by
+        .act(AuditAction::EventsRequeue, "events")
+        .changing(None, Some(json!({ "events": missing.len() })));
+    permit(surveyor.store, &act).await?;
+    // Before the first is sent: the broker has no part in the transaction, and what is sent is harmless.
+    surveyor.store.audit().record(&act).await?;
     let mut requeued = Requeued::default();
     // The history may make another id of an event than it has.
     let wanted: HashMap<u64, Option<EventId>> = missing

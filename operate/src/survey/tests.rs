@@ -62,7 +62,9 @@ async fn what_waits_in_a_queue_is_under_way_and_what_is_in_none_is_stuck() {
     assert_eq!(stuck[0].kind, "signup.requested");
     assert_eq!(stuck[0].status, None);
 
-    let requeued = requeue(&pipeline.surveyor(), &stuck).await.unwrap();
+    let requeued = requeue(&pipeline.surveyor(), &stuck, &crate::testbed::requester())
+        .await
+        .unwrap();
     assert_eq!((requeued.sent, requeued.left.len()), (1, 0));
     let (mended, stuck) = survey(&pipeline).await;
     assert_eq!((mended.under_way, stuck.len()), (1, 0), "{mended:?}");
@@ -83,7 +85,9 @@ async fn a_stored_event_goes_to_the_destination_where_it_is_due_and_to_no_other(
     pipeline.deliver(&event_of(&pipeline, &id), "crm", 0).await;
     let (_, stuck) = survey(&pipeline).await;
     assert_eq!(stuck.len(), 1);
-    let requeued = requeue(&pipeline.surveyor(), &stuck).await.unwrap();
+    let requeued = requeue(&pipeline.surveyor(), &stuck, &crate::testbed::requester())
+        .await
+        .unwrap();
     assert_eq!(requeued.sent, 1);
     let email = pipeline.broker.waiting("longshore.integrate.email").await;
     assert_eq!(email.len(), 1);
@@ -180,7 +184,9 @@ async fn an_event_that_the_history_has_under_another_id_is_neither_forged_nor_st
     let (due, stuck) = survey(&pipeline).await;
     assert_eq!((due.received, due.forged, due.stuck), (1, 0, 1), "{due:?}");
     assert_eq!(stuck[0].event.unwrap().to_string(), ids[0]);
-    let requeued = requeue(&pipeline.surveyor(), &stuck).await.unwrap();
+    let requeued = requeue(&pipeline.surveyor(), &stuck, &crate::testbed::requester())
+        .await
+        .unwrap();
     assert_eq!(requeued.sent, 1);
     let waiting = pipeline.broker.waiting("longshore.integrate.crm").await;
     assert_eq!(waiting[0].message_id.as_deref(), Some(ids[0].as_str()));

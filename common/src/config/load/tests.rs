@@ -51,6 +51,24 @@ fn the_environment_stands_over_the_file() {
 }
 
 #[test]
+fn the_key_of_an_operator_is_not_a_key_of_the_configuration() {
+    let key = (OPERATOR_KEY, "lsk_hunter2");
+    assert!(with(&[key]).is_ok());
+    let sources = Sources::read([(key.0.to_owned(), key.1.to_owned())]);
+    let table = sources.map(|sources| sources.table.to_string());
+    assert_eq!(table, Ok(String::new()));
+    let almost = with(&[("LONGSHORE_OPERATOR_KEYS", "lsk_hunter2")]);
+    let told = almost
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    assert!(
+        told.contains(OPERATOR_KEY) && !told.contains("hunter2"),
+        "{told}"
+    );
+}
+
+#[test]
 fn mistakes_name_where_they_stand_and_what_was_expected() {
     type Case = (
         &'static str,

@@ -4,15 +4,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::PostgresStore;
+use super::audit::append;
 use super::dead::{Choice, Matching, Order, Statement, superseded};
+use crate::store::tables::audit::{moved, purged};
 use crate::store::tables::edits::Edit;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::text::keepable;
-use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, Mending, StoreError};
+use crate::store::{
+    Act, AuditOutcome, BulkChange, Changer, DeadEdit, DeadState, Edited, Mending, StoreError,
+};
 
 const LETTER: &str = "SELECT * FROM dead_letters WHERE dead_letter_id = $1 FOR UPDATE";
 
@@ -53,8 +58,8 @@ impl Mending for PostgresStore {
                     if let Ok(Edit::Make(mended)) = &decided {
                         sqlx::query(MEND)
                             .bind(edit.letter)
-                            .bind(keepable(&edit.who))
-                            .bind(edit.why.as_deref().map(keepable))
+                            .bind(keepable(&edit.act.actor.who))
+                            .bind(edit.act.why.as_deref().map(keepable))
                             .bind(&edit.before.message.body[..])
                             .bind(Edit::envelope(&edit))
                             .bind(&mended.body[..])
@@ -66,6 +71,8 @@ impl Mending for PostgresStore {
                             .bind(&mended.headers)
                             .execute(&mut *connection)
                             .await?;
+                        let act = Edit::act(&edit);
+                        append(connection, &act, AuditOutcome::Allowed).await?;
                     }
                     Ok(decided)
                 })
@@ -74,113 +81,68 @@ impl Mending for PostgresStore {
             .map(|edit| edit.outcome())
     }
 
-    async fn discard_dead(
-        &self,
-        discard: &Discard,
-        operation: Option<Uuid>,
-        most: u32,
-    ) -> Result<u64, StoreError> {
+    async fn discard_dead(&self, discard: &BulkChange, most: u32) -> Result<u64, StoreError> {
         let matching = Matching::new(&discard.filter, Some(DeadState::Open));
-        let who = keepable(&discard.who);
-        let why = keepable(&discard.why);
-        let count: i64 = self.link
-            .run(move |connection| {
-                let (matching, who, why) = (matching.clone(), who.clone(), why.clone());
+        let by = Arc::new(discard.by.clone());
+        let discarded: Vec<Uuid> = self
+            .link
+            .transaction(move |connection| {
+                let (matching, by) = (matching.clone(), Arc::clone(&by));
                 Box::pin(async move {
-                    let mut query = Statement::new("WITH chosen AS (");
-                    matching.push_locked(&mut query, oldest(most));
-                    query.push(
-                        "), discarded AS (
-                            UPDATE dead_letters SET state = 'discarded', discarded_at = clock_timestamp(),
-                                                    discarded_by = ",
-                    );
-                    query.push_bind(who).push(", discarded_why = ").push_bind(why);
-                    query.push(
-                        " FROM chosen WHERE dead_letters.dead_letter_id = chosen.dead_letter_id
-                            RETURNING event_id, destination, generation, stage
-                        ), given_up AS (
-                            UPDATE deliveries SET status = 'discarded' FROM discarded
-                            WHERE stage = ",
-                    );
-                    query.push_bind(INTEGRATE);
-                    query.push(
-                        "         AND deliveries.event_id = discarded.event_id
-                                  AND deliveries.destination = discarded.destination
-                                  AND deliveries.generation = discarded.generation
-                                  AND status IN ('due', 'dead')
-                        ), counted AS (
-                            UPDATE replays
-                            SET replayed = replayed + (SELECT count(*) FROM discarded)
-                            WHERE replay_id = ",
-                    );
-                    query.push_bind(operation);
-                    query.push(") SELECT count(*) FROM discarded");
-                    query
+                    let mut query = discarding(&matching, &by, most);
+                    let letters: Vec<Uuid> = query
                         .build_query_scalar()
                         .persistent(false)
-                        .fetch_one(connection)
-                        .await
+                        .fetch_all(&mut *connection)
+                        .await?;
+                    let (from, to) = (DeadState::Open, DeadState::Discarded);
+                    record(connection, &by, from, to, &letters).await?;
+                    Ok(letters)
                 })
             })
             .await?;
-        Ok(count.unsigned_abs())
+        Ok(discarded.len() as u64)
     }
 
-    async fn restore_dead(
-        &self,
-        filter: &DeadFilter,
-        operation: Option<Uuid>,
-        most: u32,
-    ) -> Result<u64, StoreError> {
-        let matching = Matching::new(filter, Some(DeadState::Discarded));
-        let restored: Vec<Option<Uuid>> = self
+    async fn restore_dead(&self, restore: &BulkChange, most: u32) -> Result<u64, StoreError> {
+        let matching = Matching::new(&restore.filter, Some(DeadState::Discarded));
+        let by = Arc::new(restore.by.clone());
+        let restored: Vec<(Uuid, Option<Uuid>)> = self
             .link
-            .run(move |connection| {
-                let matching = matching.clone();
+            .transaction(move |connection| {
+                let (matching, by) = (matching.clone(), Arc::clone(&by));
                 Box::pin(async move {
-                    let mut query = Statement::new("WITH chosen AS (");
-                    matching.push_locked(&mut query, oldest(most));
-                    query.push(
-                        "), restored AS (
-                            UPDATE dead_letters SET state = 'open', discarded_at = NULL,
-                                                    discarded_by = NULL, discarded_why = NULL
-                            FROM chosen WHERE dead_letters.dead_letter_id = chosen.dead_letter_id
-                            RETURNING event_id, destination, generation, stage
-                        ), dead_again AS (
-                            UPDATE deliveries SET status = 'dead' FROM restored
-                            WHERE stage = ",
-                    );
-                    query.push_bind(INTEGRATE);
-                    query.push(
-                        "         AND deliveries.event_id = restored.event_id
-                                  AND deliveries.destination = restored.destination
-                                  AND deliveries.generation = restored.generation
-                                  AND status = 'discarded'
-                        ), counted AS (
-                            UPDATE replays
-                            SET replayed = replayed + (SELECT count(*) FROM restored)
-                            WHERE replay_id = ",
-                    );
-                    query.push_bind(operation);
-                    query.push(") SELECT event_id FROM restored");
-                    query
-                        .build_query_scalar()
+                    let mut query = restoring(&matching, &by, most);
+                    let restored: Vec<(Uuid, Option<Uuid>)> = query
+                        .build_query_as()
                         .persistent(false)
-                        .fetch_all(connection)
-                        .await
+                        .fetch_all(&mut *connection)
+                        .await?;
+                    let letters: Vec<Uuid> = restored.iter().map(|(letter, _)| *letter).collect();
+                    let (from, to) = (DeadState::Discarded, DeadState::Open);
+                    record(connection, &by, from, to, &letters).await?;
+                    Ok(restored)
                 })
             })
             .await?;
         let count = restored.len() as u64;
-        superseded::of_events(&self.link, restored.into_iter().flatten().collect()).await?;
+        let events = restored.into_iter().filter_map(|(_, event)| event);
+        superseded::of_events(&self.link, events.collect()).await?;
         Ok(count)
     }
 
-    async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError> {
+    async fn purge_dead(
+        &self,
+        older_than: OffsetDateTime,
+        act: &Act,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        let act = Arc::new(act.clone());
         self.link
-            .run(move |connection| {
+            .transaction(move |connection| {
+                let act = Arc::clone(&act);
                 Box::pin(async move {
-                    let purged = sqlx::query(PURGE)
+                    let letters = sqlx::query(PURGE)
                         .bind(older_than)
                         .bind(i64::from(most))
                         .execute(&mut *connection)
@@ -188,13 +150,100 @@ impl Mending for PostgresStore {
                         .rows_affected();
                     sqlx::query(PURGE_COUNTS)
                         .bind(older_than)
-                        .execute(connection)
+                        .execute(&mut *connection)
                         .await?;
-                    Ok(purged)
+                    if letters > 0 {
+                        let act = purged(&act, older_than, letters);
+                        append(connection, &act, AuditOutcome::Allowed).await?;
+                    }
+                    Ok(letters)
                 })
             })
             .await
     }
+}
+
+/// Records the change of these letters, where an operator makes it and there are any.
+async fn record(
+    connection: &mut PgConnection,
+    by: &Changer,
+    from: DeadState,
+    to: DeadState,
+    letters: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    match by {
+        Changer::Operator(act) if !letters.is_empty() => {
+            let act = moved(act, from, to, letters);
+            append(connection, &act, AuditOutcome::Allowed).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Discards letters, and gives their ids.
+fn discarding(matching: &Matching, by: &Changer, most: u32) -> Statement {
+    let mut query = Statement::new("WITH chosen AS (");
+    matching.push_locked(&mut query, oldest(most));
+    query.push(
+        "), discarded AS (
+            UPDATE dead_letters SET state = 'discarded', discarded_at = clock_timestamp(),
+                                    discarded_by = ",
+    );
+    query.push_bind(keepable(by.who()));
+    query
+        .push(", discarded_why = ")
+        .push_bind(keepable(by.why()));
+    query.push(
+        " FROM chosen WHERE dead_letters.dead_letter_id = chosen.dead_letter_id
+            RETURNING dead_letters.dead_letter_id, event_id, destination, generation, stage
+        ), given_up AS (
+            UPDATE deliveries SET status = 'discarded' FROM discarded
+            WHERE stage = ",
+    );
+    query.push_bind(INTEGRATE);
+    query.push(
+        "         AND deliveries.event_id = discarded.event_id
+                  AND deliveries.destination = discarded.destination
+                  AND deliveries.generation = discarded.generation
+                  AND status IN ('due', 'dead')
+        ), counted AS (
+            UPDATE replays
+            SET replayed = replayed + (SELECT count(*) FROM discarded)
+            WHERE replay_id = ",
+    );
+    query.push_bind(by.operation());
+    query.push(") SELECT dead_letter_id FROM discarded");
+    query
+}
+
+/// Restores letters, and gives their ids and events.
+fn restoring(matching: &Matching, by: &Changer, most: u32) -> Statement {
+    let mut query = Statement::new("WITH chosen AS (");
+    matching.push_locked(&mut query, oldest(most));
+    query.push(
+        "), restored AS (
+            UPDATE dead_letters SET state = 'open', discarded_at = NULL,
+                                    discarded_by = NULL, discarded_why = NULL
+            FROM chosen WHERE dead_letters.dead_letter_id = chosen.dead_letter_id
+            RETURNING dead_letters.dead_letter_id, event_id, destination, generation, stage
+        ), dead_again AS (
+            UPDATE deliveries SET status = 'dead' FROM restored
+            WHERE stage = ",
+    );
+    query.push_bind(INTEGRATE);
+    query.push(
+        "         AND deliveries.event_id = restored.event_id
+                  AND deliveries.destination = restored.destination
+                  AND deliveries.generation = restored.generation
+                  AND status = 'discarded'
+        ), counted AS (
+            UPDATE replays
+            SET replayed = replayed + (SELECT count(*) FROM restored)
+            WHERE replay_id = ",
+    );
+    query.push_bind(by.operation());
+    query.push(") SELECT dead_letter_id, event_id FROM restored");
+    query
 }
 
 /// The oldest `most` of the letters that match.

@@ -8,24 +8,15 @@ use uuid::Uuid;
 use super::PostgresStore;
 use super::dead::superseded;
 use super::replays::{self, OUTCOME};
+use super::steering;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::operations::{
-    NewOperationRow, OperationRow, OutcomeRow, Steer, check_end, no_such_operation, report_column,
+    OperationRow, OutcomeRow, check_end, no_such_operation, report_column,
 };
 use crate::store::{
-    DeadLetter, Operation, OperationPage, OperationReport, OperationState, Operations, Progress,
-    ReplayOutcome, Runs, StoreError,
+    Act, DeadLetter, Operation, OperationPage, OperationReport, OperationState, Operations,
+    Progress, ReplayOutcome, Runs, StoreError,
 };
-
-const BEGIN: &str = "INSERT INTO replays
-        (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, kind, handed_over_at)
-    VALUES ($1, $2::text::json, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, clock_timestamp())
-    ON CONFLICT (replay_id) DO NOTHING";
-
-const HAND_OVER: &str = "UPDATE replays SET handed_over_at = clock_timestamp()
-    WHERE replay_id = $1 AND handed_over_at IS NULL";
-
-const SET_RATE: &str = "UPDATE replays SET rate = $2 WHERE replay_id = $1";
 
 const RUNNING: &str = "SELECT replay_id FROM replays
     WHERE state = 'running' AND handed_over_at IS NOT NULL ORDER BY started_at LIMIT $1";
@@ -71,64 +62,18 @@ const ADVANCE: &str =
 
 const REPORT: &str = "UPDATE replays SET report = $2::text::json WHERE replay_id = $1";
 
-const REOPEN_HISTORY: &str = "UPDATE replays
-    SET state = 'running', ended_at = NULL,
-        handed_over_at = COALESCE(handed_over_at, clock_timestamp())
-    WHERE replay_id = $1 AND state = 'stopped' AND slice IS NOT NULL";
-
-/// A replay that has ended in between stays ended.
-const SET_STATE: &str =
-    "UPDATE replays SET state = $2 WHERE replay_id = $1 AND state IN ('running', 'paused')";
-
-const LOCK: &str = "SELECT FROM replays WHERE replay_id = $1 FOR UPDATE";
-const END: &str = "UPDATE replays SET state = $2, ended_at = clock_timestamp()
-    WHERE replay_id = $1 AND state IN ('running', 'paused')";
-
-/// The replay of the letters is still known: letters that the broker confirms after all are marked. They are not
-/// due again after all. A letter that was sent nevertheless, its confirmation lost, is written down anew when it
-/// is tried.
-const REOPEN_LETTERS: &str = "WITH reopened AS (
-        UPDATE dead_letters SET state = 'open'
-        WHERE replay_id = $1 AND state = 'replaying'
-        RETURNING event_id, destination, generation, stage
-    )
-    DELETE FROM deliveries USING reopened
-    WHERE reopened.stage = $2
-          AND deliveries.event_id = reopened.event_id
-          AND deliveries.destination = reopened.destination
-          AND deliveries.generation = reopened.generation + 1
-          AND deliveries.status = 'due' AND deliveries.attempts = 0";
-
 #[async_trait]
 impl Operations for PostgresStore {
-    async fn begin_operation(&self, replay: &Operation) -> Result<(), StoreError> {
-        let row = NewOperationRow::try_from(replay)?;
-        self.link
-            .execute(BEGIN, move |query| {
-                query
-                    .bind(row.id)
-                    .bind(&row.filter)
-                    .bind(&row.to_queue)
-                    .bind(&row.who)
-                    .bind(&row.why)
-                    .bind(row.rate)
-                    .bind(row.stop_when)
-                    .bind(&row.slice)
-                    .bind(row.new_ids)
-                    .bind(row.resumes)
-                    .bind(row.kind)
-            })
-            .await
+    async fn begin_operation(&self, operation: &Operation) -> Result<(), StoreError> {
+        steering::begin(self, operation).await
     }
 
-    async fn hand_over_operation(&self, id: Uuid) -> Result<(), StoreError> {
-        self.change(HAND_OVER, id).await
+    async fn hand_over_operation(&self, id: Uuid, act: &Act) -> Result<(), StoreError> {
+        steering::hand_over(self, id, act).await
     }
 
-    async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError> {
-        self.link
-            .execute(SET_RATE, move |query| query.bind(id).bind(i64::from(rate)))
-            .await
+    async fn set_operation_rate(&self, id: Uuid, rate: u32, act: &Act) -> Result<(), StoreError> {
+        steering::set_rate(self, id, rate, act).await
     }
 
     async fn operation(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
@@ -155,28 +100,17 @@ impl Operations for PostgresStore {
         rows.into_iter().map(Progress::try_from).collect()
     }
 
-    async fn reopen_operation(&self, id: Uuid) -> Result<(), StoreError> {
-        self.change(REOPEN_HISTORY, id).await
+    async fn reopen_operation(&self, id: Uuid, act: &Act) -> Result<(), StoreError> {
+        steering::reopen(self, id, act).await
     }
 
     async fn steer_operation(
         &self,
         id: Uuid,
         to: OperationState,
+        act: &Act,
     ) -> Result<Option<OperationState>, StoreError> {
-        let Some(known) = self.operation(id).await? else {
-            return Ok(None);
-        };
-        match Steer::decide(known.state, to)? {
-            Steer::Leave => return Ok(Some(known.state)),
-            Steer::Stop => self.end_operation(id, to).await?,
-            Steer::Set => {
-                self.link
-                    .execute(SET_STATE, move |query| query.bind(id).bind(to.as_str()))
-                    .await?;
-            }
-        }
-        Ok(self.operation(id).await?.map(|known| known.state))
+        steering::steer(self, id, to, act).await
     }
 
     async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
@@ -269,29 +203,7 @@ impl Runs for PostgresStore {
         check_end(state)?;
         self.link
             .transaction(move |connection| {
-                Box::pin(async move {
-                    // First the replay alone: this waits for a claim under way, and only the next statement sees
-                    // the claimed letters.
-                    sqlx::query(LOCK)
-                        .bind(replay)
-                        .execute(&mut *connection)
-                        .await?;
-                    let ended = sqlx::query(END)
-                        .bind(replay)
-                        .bind(state.as_str())
-                        .execute(&mut *connection)
-                        .await?
-                        .rows_affected();
-                    if ended == 0 {
-                        return Ok(());
-                    }
-                    sqlx::query(REOPEN_LETTERS)
-                        .bind(replay)
-                        .bind(INTEGRATE)
-                        .execute(&mut *connection)
-                        .await?;
-                    Ok(())
-                })
+                Box::pin(async move { steering::end(connection, replay, state).await })
             })
             .await?;
         // While it was claimed, a later generation may have come to its end.
@@ -300,13 +212,6 @@ impl Runs for PostgresStore {
 }
 
 impl PostgresStore {
-    /// A statement that asks for the id of a replay and nothing else.
-    async fn change(&self, statement: &'static str, replay: Uuid) -> Result<(), StoreError> {
-        self.link
-            .execute(statement, move |query| query.bind(replay))
-            .await
-    }
-
     async fn outcome(&self, replay: Uuid, most: Option<u32>) -> Result<ReplayOutcome, StoreError> {
         let row: Option<OutcomeRow> = self
             .link

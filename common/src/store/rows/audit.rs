@@ -51,6 +51,10 @@ pub enum AuditAction {
     OperationStop,
     /// Sets the maximum rate of an operation.
     OperationRate,
+    /// Publishes events from a file.
+    EventsPublish,
+    /// Sends stuck events on their way again.
+    EventsRequeue,
     /// Makes a key for the door.
     KeyCreate,
     /// Gives a key another secret.

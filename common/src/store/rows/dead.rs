@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Moment, Progress};
+use super::{Act, Moment, Progress};
 use crate::event::EventId;
 use crate::message::Message;
 use crate::reason::{Cause, ReasonCode};
@@ -275,10 +275,8 @@ pub struct DeadEdit {
     pub before: Editable,
     /// The content to put in its place.
     pub after: Editable,
-    /// Who edited it.
-    pub who: String,
-    /// The reason.
-    pub why: Option<String>,
+    /// The act of the operator who edits it.
+    pub act: Act,
 }
 
 /// The outcome of an edit.
@@ -309,15 +307,56 @@ pub struct EditRecord {
     pub envelope: Option<serde_json::Value>,
 }
 
-/// A command to give dead letters up for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Discard {
-    /// The letters. Only open ones are ever discarded, whatever the filter says of the state.
+/// A command to discard or to restore dead letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BulkChange {
+    /// The letters. Whatever the filter says of the state, only open ones are discarded, and only discarded ones restored.
     pub filter: DeadFilter,
-    /// Who decided it.
-    pub who: String,
-    /// The reason.
-    pub why: String,
+    /// Who changes them.
+    pub by: Changer,
+}
+
+/// Who changes dead letters in bulk.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Changer {
+    /// An operator. Each step that changes letters is an entry of the audit record.
+    Operator(Act),
+    /// A worker, as a part of an operation. The entry of the audit record is the beginning of the operation.
+    Operation {
+        /// The operation, which counts the changed letters.
+        id: Uuid,
+        /// Who began it.
+        who: String,
+        /// The reason.
+        why: Option<String>,
+    },
+}
+
+impl Changer {
+    /// The name of the operator.
+    pub fn who(&self) -> &str {
+        match self {
+            Self::Operator(act) => &act.actor.who,
+            Self::Operation { who, .. } => who,
+        }
+    }
+
+    /// The reason; empty without one.
+    pub fn why(&self) -> &str {
+        let why = match self {
+            Self::Operator(act) => &act.why,
+            Self::Operation { why, .. } => why,
+        };
+        why.as_deref().unwrap_or_default()
+    }
+
+    /// The operation that counts the changed letters.
+    pub fn operation(&self) -> Option<Uuid> {
+        match self {
+            Self::Operator(_) => None,
+            Self::Operation { id, .. } => Some(*id),
+        }
+    }
 }
 
 /// The record of a discarding.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{DeadFilter, Moment};
+use super::{Act, DeadFilter, Moment};
 
 /// What an operation does with the messages that it matches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,10 +32,8 @@ pub struct Operation {
     pub filter: DeadFilter,
     /// The queue it sends them to; each to the queue it died in unless set.
     pub to_queue: Option<String>,
-    /// Who began it.
-    pub who: String,
-    /// The reason.
-    pub why: Option<String>,
+    /// The act that begins it: who, and why.
+    pub act: Act,
     /// Maximum letters or events a second; as fast as the broker takes them unless set.
     pub rate: Option<u32>,
     /// Maximum percentage of sent letters that may die again before the replay stops by itself.

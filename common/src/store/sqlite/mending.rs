@@ -7,13 +7,18 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::audit::append;
 use super::dead::{matching, superseded};
 use super::link::{Link, document, now};
 use crate::sqlite::Error;
+use crate::store::tables::audit::{moved, purged};
 use crate::store::tables::edits::Edit;
 use crate::store::tables::letters::INTEGRATE;
 use crate::store::tables::text::{keepable, utc_text};
-use crate::store::{DeadEdit, DeadFilter, DeadState, Discard, Edited, Mending, StoreError};
+use crate::store::{
+    Act, AuditOutcome, BulkChange, Changer, DeadEdit, DeadFilter, DeadState, Edited, Mending,
+    StoreError,
+};
 
 const LETTER: &str = r#"SELECT * FROM "NAMESPACE.dead_letters" WHERE dead_letter_id = $1"#;
 
@@ -66,8 +71,8 @@ impl Mending for SqliteStore {
                         sqlx::query(link.sql(KEEP_ORIGINAL))
                             .bind(edit.letter)
                             .bind(now()?)
-                            .bind(keepable(&edit.who))
-                            .bind(edit.why.as_deref().map(keepable))
+                            .bind(keepable(&edit.act.actor.who))
+                            .bind(edit.act.why.as_deref().map(keepable))
                             .bind(edit.before.message.body.to_vec())
                             .bind(Edit::envelope(&edit))
                             .execute(&mut *connection)
@@ -81,8 +86,10 @@ impl Mending for SqliteStore {
                             .bind(mended.content_type.clone())
                             .bind(mended.properties.clone())
                             .bind(mended.headers.clone())
-                            .execute(connection)
+                            .execute(&mut *connection)
                             .await?;
+                        let act = Edit::act(&edit);
+                        append(connection, link, &act, AuditOutcome::Allowed).await?;
                     }
                     Ok(decided)
                 })
@@ -91,18 +98,13 @@ impl Mending for SqliteStore {
             .map(|edit| edit.outcome())
     }
 
-    async fn discard_dead(
-        &self,
-        discard: &Discard,
-        operation: Option<Uuid>,
-        most: u32,
-    ) -> Result<u64, StoreError> {
+    async fn discard_dead(&self, discard: &BulkChange, most: u32) -> Result<u64, StoreError> {
         let discard = discard.clone();
         self.link
             .write(move |connection, link| {
                 Box::pin(async move {
-                    let found =
-                        find(connection, link, &discard.filter, DeadState::Open, most).await?;
+                    let (from, to) = (DeadState::Open, DeadState::Discarded);
+                    let found = find(connection, link, &discard.filter, from, most).await?;
                     if found.is_empty() {
                         return Ok(0);
                     }
@@ -110,29 +112,26 @@ impl Mending for SqliteStore {
                     sqlx::query(link.sql(DISCARD))
                         .bind(&letters)
                         .bind(now()?)
-                        .bind(keepable(&discard.who))
-                        .bind(keepable(&discard.why))
+                        .bind(keepable(discard.by.who()))
+                        .bind(keepable(discard.by.why()))
                         .execute(&mut *connection)
                         .await?;
                     move_deliveries(connection, link, &letters, &["due", "dead"], "discarded")
                         .await?;
-                    count(connection, link, operation, found.len()).await
+                    record(connection, link, &discard.by, [from, to], &found).await?;
+                    Ok(found.len() as u64)
                 })
             })
             .await
     }
 
-    async fn restore_dead(
-        &self,
-        filter: &DeadFilter,
-        operation: Option<Uuid>,
-        most: u32,
-    ) -> Result<u64, StoreError> {
-        let filter = filter.clone();
+    async fn restore_dead(&self, restore: &BulkChange, most: u32) -> Result<u64, StoreError> {
+        let restore = restore.clone();
         self.link
             .write(move |connection, link| {
                 Box::pin(async move {
-                    let found = find(connection, link, &filter, DeadState::Discarded, most).await?;
+                    let (from, to) = (DeadState::Discarded, DeadState::Open);
+                    let found = find(connection, link, &restore.filter, from, most).await?;
                     if found.is_empty() {
                         return Ok(0);
                     }
@@ -142,7 +141,8 @@ impl Mending for SqliteStore {
                         .execute(&mut *connection)
                         .await?;
                     move_deliveries(connection, link, &letters, &["discarded"], "dead").await?;
-                    let restored = count(connection, link, operation, found.len()).await?;
+                    record(connection, link, &restore.by, [from, to], &found).await?;
+                    let restored = found.len() as u64;
                     superseded::left_open(connection, link, found).await?;
                     Ok(restored)
                 })
@@ -150,19 +150,30 @@ impl Mending for SqliteStore {
             .await
     }
 
-    async fn purge_dead(&self, older_than: OffsetDateTime, most: u32) -> Result<u64, StoreError> {
-        let Some(older_than) = utc_text(older_than) else {
+    async fn purge_dead(
+        &self,
+        older_than: OffsetDateTime,
+        act: &Act,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        let Some(before) = utc_text(older_than) else {
             return Err(StoreError::Data("a moment is out of its range".to_owned()));
         };
+        let act = act.clone();
         self.link
             .write(move |connection, link| {
                 Box::pin(async move {
-                    let purged = sqlx::query(link.sql(PURGE))
-                        .bind(older_than)
+                    let letters = sqlx::query(link.sql(PURGE))
+                        .bind(before)
                         .bind(i64::from(most))
-                        .execute(connection)
-                        .await?;
-                    Ok(purged.rows_affected())
+                        .execute(&mut *connection)
+                        .await?
+                        .rows_affected();
+                    if letters > 0 {
+                        let act = purged(&act, older_than, letters);
+                        append(connection, link, &act, AuditOutcome::Allowed).await?;
+                    }
+                    Ok(letters)
                 })
             })
             .await
@@ -183,21 +194,28 @@ async fn find(
     Ok(query.build_query_scalar().fetch_all(connection).await?)
 }
 
-/// Counts changed letters in the row of the operation that they are a part of.
-async fn count(
+/// Records the change of these letters: in the audit record where an operator makes it, else in the row of the operation.
+async fn record(
     connection: &mut SqliteConnection,
     link: &Link,
-    operation: Option<Uuid>,
-    letters: usize,
-) -> Result<u64, Error> {
-    if let Some(operation) = operation {
-        sqlx::query(link.sql(COUNT))
-            .bind(operation)
-            .bind(i64::try_from(letters).unwrap_or(i64::MAX))
-            .execute(connection)
-            .await?;
+    by: &Changer,
+    [from, to]: [DeadState; 2],
+    letters: &[Uuid],
+) -> Result<(), Error> {
+    match by {
+        Changer::Operator(act) => {
+            let act = moved(act, from, to, letters);
+            append(connection, link, &act, AuditOutcome::Allowed).await
+        }
+        Changer::Operation { id, .. } => {
+            sqlx::query(link.sql(COUNT))
+                .bind(*id)
+                .bind(i64::try_from(letters.len()).unwrap_or(i64::MAX))
+                .execute(connection)
+                .await?;
+            Ok(())
+        }
     }
-    Ok(letters as u64)
 }
 
 async fn move_deliveries(

@@ -4,29 +4,18 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::dead::superseded;
 use super::link::{document, now};
 use super::replays::{self, OUTCOME};
+use super::steering;
 use crate::store::tables::letters::{INTEGRATE, LetterRow};
 use crate::store::tables::operations::{
-    NewOperationRow, OperationRow, OutcomeRow, Steer, check_end, no_such_operation, report_column,
+    OperationRow, OutcomeRow, check_end, no_such_operation, report_column,
 };
 use crate::store::tables::text::comparable;
 use crate::store::{
-    DeadLetter, Operation, OperationPage, OperationReport, OperationState, Operations, Progress,
-    ReplayOutcome, Runs, StoreError,
+    Act, DeadLetter, Operation, OperationPage, OperationReport, OperationState, Operations,
+    Progress, ReplayOutcome, Runs, StoreError,
 };
-
-const BEGIN: &str = r#"INSERT INTO "NAMESPACE.replays"
-    (replay_id, filter, to_queue, who, why, rate, stop_when, slice, new_ids, resumes, kind, started_at,
-     handed_over_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
-    ON CONFLICT (replay_id) DO NOTHING"#;
-
-const HAND_OVER: &str = r#"UPDATE "NAMESPACE.replays" SET handed_over_at = $2
-    WHERE replay_id = $1 AND handed_over_at IS NULL"#;
-
-const SET_RATE: &str = r#"UPDATE "NAMESPACE.replays" SET rate = $2 WHERE replay_id = $1"#;
 
 const RUNNING: &str = r#"SELECT replay_id FROM "NAMESPACE.replays"
     WHERE state = 'running' AND handed_over_at IS NOT NULL ORDER BY started_at LIMIT $1"#;
@@ -56,64 +45,18 @@ const ADVANCE: &str = r#"UPDATE "NAMESPACE.replays"
 
 const REPORT: &str = r#"UPDATE "NAMESPACE.replays" SET report = $2 WHERE replay_id = $1"#;
 
-/// A replay that has ended stays ended.
-const SET_STATE: &str = r#"UPDATE "NAMESPACE.replays" SET state = $2
-    WHERE replay_id = $1 AND state IN ('running', 'paused')"#;
-
-const REOPEN_HISTORY: &str = r#"UPDATE "NAMESPACE.replays"
-    SET state = 'running', ended_at = NULL, handed_over_at = coalesce(handed_over_at, $2)
-    WHERE replay_id = $1 AND state = 'stopped' AND slice IS NOT NULL"#;
-
-const END: &str = r#"UPDATE "NAMESPACE.replays" SET state = $2, ended_at = $3
-    WHERE replay_id = $1 AND state IN ('running', 'paused')"#;
-
-/// The letters are not due again after all. A letter that was sent nevertheless, its confirmation lost, is written
-/// down anew when it is tried.
-const NOT_DUE: &str = r#"DELETE FROM "NAMESPACE.deliveries"
-    WHERE status = 'due' AND attempts = 0 AND (event_id, destination, generation) IN (
-        SELECT event_id, destination, generation + 1 FROM "NAMESPACE.dead_letters"
-        WHERE replay_id = $1 AND state = 'replaying' AND stage = $2)"#;
-
-/// The replay of the letters is still known: letters that the broker confirms after all are marked.
-const REOPEN_LETTERS: &str = r#"UPDATE "NAMESPACE.dead_letters" SET state = 'open'
-    WHERE replay_id = $1 AND state = 'replaying' RETURNING dead_letter_id"#;
-
 #[async_trait]
 impl Operations for SqliteStore {
-    async fn begin_operation(&self, replay: &Operation) -> Result<(), StoreError> {
-        let row = NewOperationRow::try_from(replay)?;
-        self.link
-            .write(move |connection, link| {
-                Box::pin(async move {
-                    sqlx::query(link.sql(BEGIN))
-                        .bind(row.id)
-                        .bind(row.filter)
-                        .bind(row.to_queue)
-                        .bind(row.who)
-                        .bind(row.why)
-                        .bind(row.rate)
-                        .bind(row.stop_when)
-                        .bind(row.slice)
-                        .bind(row.new_ids)
-                        .bind(row.resumes)
-                        .bind(row.kind)
-                        .bind(now()?)
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
-            })
-            .await
+    async fn begin_operation(&self, operation: &Operation) -> Result<(), StoreError> {
+        steering::begin(self, operation).await
     }
 
-    async fn hand_over_operation(&self, id: Uuid) -> Result<(), StoreError> {
-        self.change_now(HAND_OVER, id).await
+    async fn hand_over_operation(&self, id: Uuid, act: &Act) -> Result<(), StoreError> {
+        steering::hand_over(self, id, act).await
     }
 
-    async fn set_operation_rate(&self, id: Uuid, rate: u32) -> Result<(), StoreError> {
-        self.link
-            .execute(SET_RATE, |query| query.bind(id).bind(i64::from(rate)))
-            .await
+    async fn set_operation_rate(&self, id: Uuid, rate: u32, act: &Act) -> Result<(), StoreError> {
+        steering::set_rate(self, id, rate, act).await
     }
 
     async fn operation(&self, id: Uuid) -> Result<Option<Progress>, StoreError> {
@@ -135,24 +78,17 @@ impl Operations for SqliteStore {
         rows.into_iter().map(Progress::try_from).collect()
     }
 
-    async fn reopen_operation(&self, id: Uuid) -> Result<(), StoreError> {
-        self.change_now(REOPEN_HISTORY, id).await
+    async fn reopen_operation(&self, id: Uuid, act: &Act) -> Result<(), StoreError> {
+        steering::reopen(self, id, act).await
     }
 
     async fn steer_operation(
         &self,
         id: Uuid,
         to: OperationState,
+        act: &Act,
     ) -> Result<Option<OperationState>, StoreError> {
-        let Some(known) = self.operation(id).await? else {
-            return Ok(None);
-        };
-        match Steer::decide(known.state, to)? {
-            Steer::Leave => return Ok(Some(known.state)),
-            Steer::Stop => self.end_operation(id, to).await?,
-            Steer::Set => self.change(SET_STATE, id, to.as_str().to_owned()).await?,
-        }
-        Ok(self.operation(id).await?.map(|known| known.state))
+        steering::steer(self, id, to, act).await
     }
 
     async fn replay_outcome(&self, id: Uuid) -> Result<ReplayOutcome, StoreError> {
@@ -243,60 +179,23 @@ impl Runs for SqliteStore {
     }
 
     async fn report_operation(&self, id: Uuid, report: &OperationReport) -> Result<(), StoreError> {
-        self.change(REPORT, id, report_column(report)?).await
+        let report = report_column(report)?;
+        self.link
+            .execute(REPORT, |query| query.bind(id).bind(report))
+            .await
     }
 
     async fn end_operation(&self, replay: Uuid, state: OperationState) -> Result<(), StoreError> {
         check_end(state)?;
         self.link
             .write(move |connection, link| {
-                Box::pin(async move {
-                    let ended = sqlx::query(link.sql(END))
-                        .bind(replay)
-                        .bind(state.as_str())
-                        .bind(now()?)
-                        .execute(&mut *connection)
-                        .await?
-                        .rows_affected();
-                    if ended == 0 {
-                        return Ok(());
-                    }
-                    sqlx::query(link.sql(NOT_DUE))
-                        .bind(replay)
-                        .bind(INTEGRATE)
-                        .execute(&mut *connection)
-                        .await?;
-                    let open: Vec<Uuid> = sqlx::query_scalar(link.sql(REOPEN_LETTERS))
-                        .bind(replay)
-                        .fetch_all(&mut *connection)
-                        .await?;
-                    // While it was claimed, a later generation may have come to its end.
-                    superseded::left_open(connection, link, open).await?;
-                    Ok(())
-                })
+                Box::pin(async move { steering::end(connection, link, replay, state).await })
             })
             .await
     }
 }
 
 impl SqliteStore {
-    /// A statement that asks for the id of a replay and one text.
-    async fn change(
-        &self,
-        statement: &'static str,
-        replay: Uuid,
-        text: String,
-    ) -> Result<(), StoreError> {
-        self.link
-            .execute(statement, |query| query.bind(replay).bind(text))
-            .await
-    }
-
-    /// A statement that asks for the id of a replay and the present moment.
-    async fn change_now(&self, statement: &'static str, replay: Uuid) -> Result<(), StoreError> {
-        self.change(statement, replay, now()?).await
-    }
-
     async fn outcome(&self, replay: Uuid, most: Option<u32>) -> Result<ReplayOutcome, StoreError> {
         let row: Option<OutcomeRow> = self
             .link

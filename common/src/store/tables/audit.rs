@@ -1,14 +1,15 @@
 //! Entries of the audit record as rows.
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 use super::text::{hex_digits, keepable, word};
 use crate::event::secrets;
 use crate::store::chain::{AuditLink, CHAINED_COLUMNS, HASH_LENGTH, entry_hash};
-use crate::store::{Act, AuditEntry, AuditOutcome, Moment, StoreError};
+use crate::store::{Act, AuditEntry, AuditFilter, AuditOutcome, DeadState, Moment, StoreError};
 
 /// The end of the record once its number is that of the entry to come.
 #[derive(sqlx_macros::FromRow)]
@@ -27,8 +28,8 @@ pub(in crate::store) struct FilterRow {
     pub outcome: Option<&'static str>,
 }
 
-impl From<&crate::store::AuditFilter> for FilterRow {
-    fn from(filter: &crate::store::AuditFilter) -> Self {
+impl From<&AuditFilter> for FilterRow {
+    fn from(filter: &AuditFilter) -> Self {
         Self {
             who: filter.who.as_deref().map(with_stars),
             action: filter.action.as_deref().map(with_stars),
@@ -168,6 +169,19 @@ impl TryFrom<AuditRow> for AuditEntry {
     }
 }
 
+/// The act that moves dead letters from one state to another.
+pub(in crate::store) fn moved(act: &Act, from: DeadState, to: DeadState, letters: &[Uuid]) -> Act {
+    let before = json!({ "state": from });
+    let after = json!({ "state": to, "letters": letters.len(), "ids": letters });
+    act.clone().changing(Some(before), Some(after))
+}
+
+/// The act that removes dead letters settled before `older_than`.
+pub(in crate::store) fn purged(act: &Act, older_than: OffsetDateTime, letters: u64) -> Act {
+    let after = json!({ "settled_before": Moment(older_than), "letters": letters });
+    act.clone().changing(None, Some(after))
+}
+
 fn raw(seq: i64, column: &str, text: String) -> Result<Box<RawValue>, StoreError> {
     RawValue::from_string(text).map_err(|_| altered(seq, column))
 }
@@ -185,8 +199,6 @@ pub(in crate::store) const NO_HEAD: &str = "expected one row in audit_head, foun
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::store::chain::BEGINNING;
     use crate::store::{Actor, AuditAction, Role};

@@ -1,7 +1,11 @@
 //! Edits of dead letters, before they are written.
 
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
 use super::letters::{LetterRow, NewLetterRow};
-use crate::store::{DeadEdit, DeadLetter, DeadState, Editable, Edited, StoreError};
+use super::text::hex_digits;
+use crate::store::{Act, DeadEdit, DeadLetter, DeadState, Editable, Edited, StoreError};
 
 /// The decision about an edit.
 pub(in crate::store) enum Edit {
@@ -46,6 +50,13 @@ impl Edit {
         (before != after).then(|| before.to_string())
     }
 
+    /// The act with the facts that it changes. The record never forgets, so it holds no content of a message: hashes
+    /// show which content was replaced by which, and the edit keeps the content itself.
+    pub(in crate::store) fn act(edit: &DeadEdit) -> Act {
+        let act = edit.act.clone();
+        act.changing(Some(facts(&edit.before)), Some(facts(&edit.after)))
+    }
+
     /// The outcome of the edit, once the decision is carried out.
     pub(in crate::store) fn outcome(&self) -> Edited {
         match self {
@@ -55,4 +66,13 @@ impl Edit {
             Self::Changed => Edited::Changed,
         }
     }
+}
+
+fn facts(content: &Editable) -> Value {
+    let sha256 = |bytes: &[u8]| hex_digits(&Sha256::digest(bytes));
+    json!({
+        "body_sha256": sha256(&content.message.body),
+        "envelope_sha256": sha256(content.envelope().to_string().as_bytes()),
+        "routing_key": content.routing_key,
+    })
 }

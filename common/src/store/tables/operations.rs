@@ -1,11 +1,12 @@
 //! Replays as rows, and how they may be steered.
 
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::text::{json, keepable, number, word};
 use crate::store::{
-    Moment, Operation, OperationReport, OperationState, Progress, ReplayOutcome, StoreError,
+    Act, Moment, Operation, OperationReport, OperationState, Progress, ReplayOutcome, StoreError,
 };
 
 /// A row to insert.
@@ -33,8 +34,8 @@ impl TryFrom<&Operation> for NewOperationRow {
             kind: replay.kind.as_str(),
             filter: serde_json::to_string(&replay.filter).map_err(not_json("filter"))?,
             to_queue: replay.to_queue.as_deref().map(keepable),
-            who: keepable(&replay.who),
-            why: replay.why.as_deref().map(keepable),
+            who: keepable(&replay.act.actor.who),
+            why: replay.act.why.as_deref().map(keepable),
             rate: replay.rate.map(i64::from),
             stop_when: replay.stop_when.map(i16::from),
             slice: slice.transpose().map_err(not_json("slice"))?,
@@ -42,6 +43,39 @@ impl TryFrom<&Operation> for NewOperationRow {
             resumes: replay.resumes,
         })
     }
+}
+
+/// The act that begins an operation, with the order of the operation.
+pub(in crate::store) fn begun(operation: &Operation) -> Act {
+    let order = json!({
+        "kind": operation.kind,
+        "filter": operation.filter,
+        "to_queue": operation.to_queue,
+        "rate": operation.rate,
+        "stop_when": operation.stop_when,
+        "slice": operation.slice,
+        "new_ids": operation.new_ids,
+        "resumes": operation.resumes,
+    });
+    operation.act.clone().changing(None, Some(order))
+}
+
+/// The act that moves an operation from one state to another.
+pub(in crate::store) fn steered(act: &Act, from: OperationState, to: OperationState) -> Act {
+    let facts = |state: OperationState| Some(json!({ "state": state }));
+    act.clone().changing(facts(from), facts(to))
+}
+
+/// The act that sets the rate of an operation.
+pub(in crate::store) fn rate_set(act: &Act, from: Option<i64>, to: u32) -> Act {
+    let facts = |rate: Value| Some(json!({ "rate": rate }));
+    act.clone().changing(facts(from.into()), facts(to.into()))
+}
+
+/// The act that hands an operation over to the workers.
+pub(in crate::store) fn handed_over(act: &Act) -> Act {
+    let facts = |is_handed_over: bool| Some(json!({ "handed_over": is_handed_over }));
+    act.clone().changing(facts(false), facts(true))
 }
 
 /// A report as its column holds it.

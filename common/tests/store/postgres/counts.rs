@@ -11,7 +11,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use super::{config, connection, namespace, with_schema};
 use crate::finding::{every, stats_equal_a_recount};
-use crate::samples::{at, letter};
+use crate::samples::{at, by_ada, letter, purging};
 
 static MIGRATIONS: Migrator = sqlx_macros::migrate!("../migrations/postgres");
 
@@ -274,12 +274,9 @@ async fn an_error_that_no_letter_has_any_more_is_forgotten() {
             ids: Some(vec![one.id, two.id]),
             ..DeadFilter::default()
         };
-        store
-            .discard_dead(&crate::mending::discard(settled), None, 10)
-            .await
-            .unwrap();
+        store.discard_dead(&by_ada(settled), 10).await.unwrap();
         let later = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
-        assert_eq!(store.purge_dead(later, 10).await.unwrap(), 2);
+        assert_eq!(store.purge_dead(later, &purging(), 10).await.unwrap(), 2);
         let errors: Vec<(String, i64)> =
             sqlx::query_as("SELECT error, letters FROM dead_letter_errors")
                 .fetch_all(&mut connection(&namespace).await)

@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
 
 use super::Place;
-use crate::samples::{letter, replay, signup};
+use crate::samples::{letter, replay, signup, steering};
 use crate::unmigrated::every_call_says_what_to_do;
 
 #[tokio::test]
@@ -132,12 +132,15 @@ async fn letters_and_their_replays_outlive_the_migrations() {
     let operations = store.operations();
     let running = operations.running_operations(10).await.unwrap();
     assert!(running.is_empty(), "{running:?}");
-    operations.hand_over_operation(replay.id).await.unwrap();
+    operations
+        .hand_over_operation(replay.id, &steering())
+        .await
+        .unwrap();
     let running = operations.running_operations(10).await.unwrap();
     assert_eq!(running, [replay.id]);
     let paused = store
         .operations()
-        .steer_operation(replay.id, OperationState::Paused)
+        .steer_operation(replay.id, OperationState::Paused, &steering())
         .await;
     assert_eq!(paused.unwrap(), Some(OperationState::Paused));
     let story = store.dead_story(letter.id).await.unwrap().unwrap();

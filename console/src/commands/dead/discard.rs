@@ -4,11 +4,11 @@ use clap::Args;
 use common::bootstrap::Failure;
 use common::store::Store;
 use operate::dead::Change;
+use operate::roles::Requester;
 use operate::words::count;
 use serde_json::json;
 
 use super::filter::ChoiceArgs;
-use super::replay::who;
 use crate::app::App;
 use crate::commands::replay::send::{RunArgs, Work, send};
 use crate::confirm::confirm;
@@ -61,18 +61,27 @@ struct HowArgs {
 
 pub(super) async fn discard(app: &App, args: DiscardArgs) -> Result<(), Failure> {
     let filter = args.which.filter(&app.names())?;
-    let change = Change::discard(filter, who(), args.why)?;
-    make(app, &change, &args.how).await
+    let plan = |by: &Requester| Change::discard(filter, args.why, by);
+    make(app, plan, &args.how).await
 }
 
 pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<(), Failure> {
-    let change = Change::Restore(args.which.filter(&app.names())?);
-    make(app, &change, &args.how).await
+    let filter = args.which.filter(&app.names())?;
+    let plan = |by: &Requester| Ok(Change::restore(filter, by));
+    make(app, plan, &args.how).await
 }
 
-async fn make(app: &App, change: &Change, how: &HowArgs) -> Result<(), Failure> {
+async fn make(
+    app: &App,
+    plan: impl FnOnce(&Requester) -> Result<Change, Failure>,
+    how: &HowArgs,
+) -> Result<(), Failure> {
     let store = app.store()?;
-    let done = ask_and_make(app, store.as_ref(), change, how).await;
+    let done = async {
+        let by = app.requester(store.as_ref()).await?;
+        ask_and_make(app, store.as_ref(), &plan(&by)?, &by, how).await
+    };
+    let done = done.await;
     store.close().await;
     done
 }
@@ -81,6 +90,7 @@ async fn ask_and_make(
     app: &App,
     store: &dyn Store,
     change: &Change,
+    by: &Requester,
     how: &HowArgs,
 ) -> Result<(), Failure> {
     let (verb, done) = match change {
@@ -101,8 +111,8 @@ async fn ask_and_make(
     if found > 0 {
         confirm(&format!("{verb} {them}"), how.run.yes)?;
         if !Change::is_small(found) {
-            let operation = change.operation(who());
-            return send(app, store, Work::Begin(&operation), found, &how.run).await;
+            let operation = change.operation(by);
+            return send(app, store, Work::Begin(&operation), by, found, &how.run).await;
         }
         let (stop, bar) = (stop::on_signals()?, bar(found, verb));
         let changed = change.make(store, &stop, |more| bar.inc(more)).await;

@@ -13,7 +13,6 @@ use common::telemetry::stderr;
 use operate::edit::{Mended, Mending, Setting};
 use uuid::Uuid;
 
-use super::replay::who;
 use crate::app::App;
 use crate::confirm::confirm;
 use crate::output::clean;
@@ -61,14 +60,15 @@ pub(super) async fn run(app: &App, args: EditArgs) -> Result<(), Failure> {
 }
 
 async fn mend(app: &App, args: EditArgs, store: &dyn Store) -> Result<Mended, Failure> {
-    let mending = Mending::begin(store, &app.config, args.id).await?;
+    let by = app.requester(store).await?;
+    let mending = Mending::begin(store, &app.config, args.id, &by).await?;
     let after = if args.patch.is_none() && args.settings.is_empty() {
         edit_by_hand(&mending).await?
     } else {
         let patch = args.patch.as_deref().map(read).transpose()?;
         mending.changed(patch.as_deref(), &args.settings)?
     };
-    mending.save(after, who(), args.why, args.dry_run).await
+    mending.save(after, args.why, args.dry_run).await
 }
 
 /// The letter as edited by hand. It is edited again and again until it is fit or the user gives up.

@@ -6,7 +6,9 @@ use common::event::now;
 use common::store::{DeadFilter, DeadState, DeadSummary};
 use common::topology::Names;
 use operate::page::Cursor;
+use operate::personal::mask_text;
 use operate::queues::short_name;
+use operate::roles::Requester;
 use time::OffsetDateTime;
 
 use super::filter::{FilterArgs, WHICH};
@@ -69,10 +71,25 @@ pub(super) async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
         ..args.filter.filter(&app.names())
     };
     let store = app.store()?;
-    let page = operate::dead::page(store.as_ref(), &filter, args.after, args.limit).await;
+    let page = async {
+        let by = app.requester(store.as_ref()).await?;
+        let found = operate::dead::page(store.as_ref(), &filter, args.after, args.limit).await?;
+        Ok::<_, Failure>(masked_for(&by, found))
+    };
+    let page = page.await;
     store.close().await;
     let names = app.names();
     app.output.show(&page?, |list| text(list, &names, now()))
+}
+
+/// The list as this operator reads it.
+fn masked_for(by: &Requester, mut list: List<DeadSummary>) -> List<DeadSummary> {
+    if by.reads_masked() {
+        for letter in &mut list.items {
+            letter.error = mask_text(&letter.error);
+        }
+    }
+    list
 }
 
 fn text(list: &List<DeadSummary>, names: &Names, now: OffsetDateTime) -> String {

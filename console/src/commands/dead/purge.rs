@@ -38,7 +38,7 @@ pub(super) async fn run(app: &App, args: PurgeArgs) -> Result<(), Failure> {
     let retention = args.older_than.unwrap_or(app.config.dead.retention);
     let before = dead::settled_before(now(), retention)?;
     let store = app.store()?;
-    let purged = ask_and_purge(store.as_ref(), before, args.yes).await;
+    let purged = ask_and_purge(app, store.as_ref(), before, args.yes).await;
     store.close().await;
     let purged = purged?;
     let document = json!({ "purged": purged, "settled_before": Moment(before) });
@@ -49,10 +49,12 @@ pub(super) async fn run(app: &App, args: PurgeArgs) -> Result<(), Failure> {
 }
 
 async fn ask_and_purge(
+    app: &App,
     store: &dyn Store,
     before: OffsetDateTime,
     yes: bool,
 ) -> Result<u64, Failure> {
+    let by = app.requester(store).await?;
     let settled = dead::count_settled(store).await?;
     if settled == 0 {
         return Ok(0);
@@ -64,7 +66,7 @@ async fn ask_and_purge(
     );
     confirm(&what, yes)?;
     let (stop, bar) = (stop::on_signals()?, bar(settled, "removing"));
-    let purged = dead::purge(store, before, &stop, |more| bar.inc(more)).await;
+    let purged = dead::purge(store, before, &by, &stop, |more| bar.inc(more)).await;
     bar.finish_and_clear();
     purged
 }

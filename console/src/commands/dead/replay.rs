@@ -5,8 +5,9 @@ mod preview;
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{DeadFilter, DeadState, Operation, OperationKind, Store};
-use operate::operation::Outcome;
+use operate::operation::{Outcome, beginning};
 use operate::queues::whole_name;
+use operate::roles::Requester;
 use operate::words::count;
 use uuid::Uuid;
 
@@ -98,7 +99,8 @@ async fn replay(app: &App, args: &ReplayArgs, store: &dyn Store) -> Result<(), F
     if let Some(id) = args.resume {
         return crate::commands::replay::resume(app, store, id, &args.send).await;
     }
-    let mut replay = plan(app, args)?;
+    let by = app.requester(store).await?;
+    let mut replay = plan(app, args, &by)?;
     let open = DeadFilter {
         state: Some(DeadState::Open),
         ..replay.filter.clone()
@@ -131,11 +133,11 @@ async fn replay(app: &App, args: &ReplayArgs, store: &dyn Store) -> Result<(), F
         &format!("send {} again", count(found, "dead letter")),
         args.send.run.yes,
     )?;
-    send(app, store, Work::Begin(&replay), found, &args.send.run).await
+    send(app, store, Work::Begin(&replay), &by, found, &args.send.run).await
 }
 
 /// The replay that was asked for.
-fn plan(app: &App, args: &ReplayArgs) -> Result<Operation, Failure> {
+fn plan(app: &App, args: &ReplayArgs, by: &Requester) -> Result<Operation, Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     let chosen = !args.ids.is_empty() || !args.filter.is_empty();
     if args.all && chosen {
@@ -164,30 +166,22 @@ fn plan(app: &App, args: &ReplayArgs) -> Result<Operation, Failure> {
     let mut ids = args.ids.clone();
     ids.sort_unstable();
     ids.dedup();
+    let id = Uuid::now_v7();
     Ok(Operation {
-        id: Uuid::now_v7(),
+        id,
         kind: OperationKind::Replay,
         filter: DeadFilter {
             ids: (!ids.is_empty()).then_some(ids),
             ..args.filter.filter(&names)
         },
         to_queue,
-        who: who(),
-        why: args.why.clone(),
+        act: beginning(id, by).because(args.why.clone()),
         rate: args.send.rate,
         stop_when: None,
         slice: None,
         new_ids: args.new_ids,
         resumes: None,
     })
-}
-
-/// The user at the terminal, for the record.
-pub(crate) fn who() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok());
-    format!("cli:{}", user.unwrap_or_else(|| "unknown".to_owned()))
 }
 
 #[cfg(test)]

@@ -21,7 +21,15 @@ struct Shown {
 
 pub(super) async fn run(app: &App, id: Uuid) -> Result<(), Failure> {
     let store = app.store()?;
-    let story = dead::story(store.as_ref(), id).await;
+    let story = async {
+        let by = app.requester(store.as_ref()).await?;
+        let story = dead::story(store.as_ref(), id).await?;
+        Ok::<_, Failure>(match story {
+            Some(story) if by.reads_masked() => Some(story.for_viewers()),
+            story => story,
+        })
+    };
+    let story = story.await;
     store.close().await;
     let Some(story) = story? else {
         return Err(dead::no_such_letter(&app.config.namespace, id));

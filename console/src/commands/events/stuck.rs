@@ -68,7 +68,8 @@ async fn look(
             ),
             args.yes,
         )?;
-        let requeued = requeue(surveyor, &stuck).await?;
+        let by = app.requester(surveyor.store).await?;
+        let requeued = requeue(surveyor, &stuck, &by).await?;
         document["requeued"] = json!(requeued.sent);
         document["left"] = json!(requeued.left);
         return app.output.show(&document, |_| requeued_text(&requeued));

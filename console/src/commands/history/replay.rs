@@ -9,6 +9,7 @@ use common::event::{now, topic_matches};
 use common::store::{DeadFilter, HistorySlice, Moment, Operation, OperationKind, Store};
 use common::topology::Stage;
 use operate::history::{Judge, Reader, Verdict, Window};
+use operate::operation::beginning;
 use operate::queues::whole_name;
 use operate::words::{count, moment};
 use serde::Serialize;
@@ -16,7 +17,6 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::commands::dead::who;
 use crate::commands::replay::send::{SendArgs, Work, send};
 use crate::confirm::confirm;
 use crate::output::{spinner, table};
@@ -124,13 +124,13 @@ async fn replay(
         &format!("send {what} of the history to {queue}"),
         args.send.run.yes,
     )?;
+    let (by, id) = (app.requester(store).await?, Uuid::now_v7());
     let replay = Operation {
-        id: Uuid::now_v7(),
+        id,
         kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: Some(queue),
-        who: who(),
-        why: args.why.clone(),
+        act: beginning(id, &by).because(args.why.clone()),
         rate: args.send.rate,
         stop_when: None,
         slice: Some(slice),
@@ -141,6 +141,7 @@ async fn replay(
         app,
         store,
         Work::Begin(&replay),
+        &by,
         found.matching,
         &args.send.run,
     )

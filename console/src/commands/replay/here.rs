@@ -5,6 +5,7 @@ use common::store::Store;
 use indicatif::ProgressBar;
 use operate::history::Judge;
 use operate::operation::{Executor, News, PATIENCE, Runner, longest_attempt};
+use operate::roles::Requester;
 
 use super::send::{RunArgs, Work};
 use super::watch;
@@ -17,6 +18,7 @@ pub(super) async fn run(
     app: &App,
     store: &dyn Store,
     work: Work<'_>,
+    by: &Requester,
     found: u64,
     args: &RunArgs,
 ) -> Result<(), Failure> {
@@ -50,7 +52,7 @@ pub(super) async fn run(
         }
         Work::Resume(replay, rate) => {
             let tell = |news: News<'_>| show(&bar, doing, news);
-            executor.resume(replay.id, rate, tell).await
+            executor.resume(replay.id, rate, by, tell).await
         }
     };
     bar.finish_and_clear();

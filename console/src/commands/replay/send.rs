@@ -3,7 +3,8 @@
 use clap::Args;
 use common::bootstrap::Failure;
 use common::store::{Operation, OperationKind, Progress, Store};
-use operate::operation::hand_over;
+use operate::operation::{begin, hand_over};
+use operate::roles::Requester;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -77,11 +78,12 @@ pub(crate) async fn send(
     app: &App,
     store: &dyn Store,
     work: Work<'_>,
+    by: &Requester,
     found: u64,
     args: &RunArgs,
 ) -> Result<(), Failure> {
     if args.here {
-        return here::run(app, store, work, found, args).await;
+        return here::run(app, store, work, by, found, args).await;
     }
     let kind = work.kind();
     if kind == OperationKind::Replay {
@@ -90,11 +92,11 @@ pub(crate) async fn send(
     }
     let (id, before) = match work {
         Work::Begin(replay) => {
-            store.operations().begin_operation(replay).await?;
+            begin(store, replay).await?;
             (replay.id, 0)
         }
         Work::Resume(replay, rate) => {
-            let next = hand_over(store, replay.id, rate).await?;
+            let next = hand_over(store, replay.id, rate, by).await?;
             let goes_on = next == replay.id;
             (next, if goes_on { replay.replayed } else { 0 })
         }

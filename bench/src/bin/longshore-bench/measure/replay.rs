@@ -10,7 +10,9 @@ use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::reason::ReasonCode;
 use common::store::{DeadFilter, DeadLetter, DeadState, Operation, OperationKind};
 use common::topology::Names;
+use longshore::operator::program;
 use longshore::system::System;
+use operate::operation::beginning;
 use operate::words::count;
 use uuid::Uuid;
 
@@ -149,13 +151,13 @@ fn letter(queue: &str, login: Option<&str>, body: impl Into<bytes::Bytes>) -> De
 
 /// Replays everything; letters a second.
 async fn replay(lab: &Lab, system: &System, letters: u64) -> Result<f64, Failure> {
+    let id = Uuid::now_v7();
     let all = Operation {
-        id: Uuid::now_v7(),
+        id,
         kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: None,
-        who: "bench".to_owned(),
-        why: None,
+        act: beginning(id, &program("bench")),
         rate: None,
         // As every bulk replay is watched.
         stop_when: Some(20),

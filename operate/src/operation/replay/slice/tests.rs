@@ -8,17 +8,18 @@ use uuid::Uuid;
 
 use super::*;
 use crate::operation::{Executor, Outcome, Runner};
+use crate::testbed;
 use crate::testbed::pipeline::Pipeline;
 
 /// A replay of all events of the last hour.
 fn everything(queue: &str) -> Operation {
+    let id = Uuid::now_v7();
     Operation {
-        id: Uuid::now_v7(),
+        id,
         kind: OperationKind::Replay,
         filter: DeadFilter::default(),
         to_queue: Some(queue.to_owned()),
-        who: "test".to_owned(),
-        why: None,
+        act: crate::operation::beginning(id, &testbed::requester()),
         rate: None,
         stop_when: None,
         slice: Some(HistorySlice {
@@ -101,7 +102,7 @@ async fn a_new_destination_gets_the_past_as_it_is_stored() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((audit.replayed, audit.who.as_str()), (1, "test"));
+    assert_eq!((audit.replayed, audit.who.as_str()), (1, "cli:test"));
     assert!(audit.position.is_some());
 }
 
@@ -221,7 +222,7 @@ async fn it_goes_on_where_it_was_stopped() {
     assert!(first.stopped && first.replayed < 30, "{first:?}");
     let stop = CancellationToken::new();
     let rest = executor(&pipeline, &stop)
-        .resume(replay.id, None, |_| {})
+        .resume(replay.id, None, &testbed::requester(), |_| {})
         .await
         .unwrap();
     assert_eq!(first.replayed + rest.replayed, 30);
@@ -267,7 +268,10 @@ async fn what_was_sent_and_not_counted_is_known_when_it_is_sent_again() {
         .unwrap();
     assert_eq!((known.replayed, known.position), (0, None));
     assert!(pipeline.broker.waiting(queue).await.len() >= 5);
-    let rest = run.resume(replay.id, None, |_| {}).await.unwrap();
+    let rest = run
+        .resume(replay.id, None, &testbed::requester(), |_| {})
+        .await
+        .unwrap();
     assert_eq!(rest.replayed, EVENTS as u64);
     let waiting = pipeline.broker.waiting(queue).await;
     assert!(waiting.len() > EVENTS, "some were sent twice");
@@ -311,14 +315,12 @@ async fn what_was_killed_and_then_stopped_goes_on_with_the_generation_it_had() {
         let event = message.message_id.unwrap();
         pipeline.deliver(&event, "crm", 1).await;
     }
-    let steered = pipeline
-        .store
-        .operations()
-        .steer_operation(replay.id, common::store::OperationState::Stopped);
+    let (stopped, by) = (common::store::OperationState::Stopped, testbed::requester());
+    let steered = crate::operation::steer(&*pipeline.store, replay.id, stopped, &by);
     steered.await.unwrap();
     let stop = CancellationToken::new();
     let rest = executor(&pipeline, &stop)
-        .resume(replay.id, None, |_| {})
+        .resume(replay.id, None, &testbed::requester(), |_| {})
         .await;
     assert_eq!(rest.unwrap().replay, replay.id);
     let sent = generations(&pipeline.broker.waiting(queue).await);
@@ -336,9 +338,10 @@ async fn of_two_that_resume_a_killed_replay_one_sends() {
     pipeline.forget("integrate.crm").await;
     let stop = CancellationToken::new();
     let run = executor(&pipeline, &stop);
+    let by = testbed::requester();
     let (one, other) = tokio::join!(
-        run.resume(replay.id, None, |_| {}),
-        run.resume(replay.id, None, |_| {})
+        run.resume(replay.id, None, &by, |_| {}),
+        run.resume(replay.id, None, &by, |_| {})
     );
     let refused = match (one, other) {
         (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
@@ -368,7 +371,8 @@ async fn a_replay_that_goes_on_waits_until_what_it_has_sent_is_taken_and_written
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(pipeline.broker.waiting(queue).await.len(), 0);
     };
-    let (rest, ()) = tokio::join!(run.resume(replay.id, None, |_| {}), work);
+    let by = testbed::requester();
+    let (rest, ()) = tokio::join!(run.resume(replay.id, None, &by, |_| {}), work);
     assert_eq!(rest.unwrap().replayed, 3);
     assert_eq!(pipeline.broker.waiting(queue).await.len(), 3);
 }
