@@ -3,6 +3,7 @@
 //! A wrong or unknown key is an error that names the key, its place and the expected value. Every program reads the
 //! same configuration and uses its own part, so one file serves them all.
 
+mod auth;
 mod destination;
 mod door;
 mod engines;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use auth::{Auth, DoorMode, FormMode};
 pub use destination::{Destination, Outbound, Webhook};
 pub use door::{LimitSettings, Producer};
 pub use engines::{Broker, Database};
@@ -42,6 +44,7 @@ pub use worker::Worker;
 pub use crate::duration;
 
 use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED, TypeDefinition};
+use crate::key::KnownKey;
 use crate::namespace::Namespace;
 use crate::retry::LONGEST_WAIT;
 use crate::topology::{Plan, Stage};
@@ -67,6 +70,11 @@ pub struct Config {
     pub limits: LimitSettings,
     /// The door.
     pub producer: Producer,
+    /// Who may come in at the door.
+    pub auth: Auth,
+    /// Keys beside those in the database.
+    #[serde(rename = "key")]
+    pub keys: Vec<KnownKey>,
     /// The settings of all workers.
     pub worker: Worker,
     /// The validate stage.
@@ -234,6 +242,16 @@ impl Config {
             if !names.insert(&destination.name) {
                 let problem = format!("expected each once, found {:?} twice", destination.name);
                 return wrong("destination.name", problem);
+            }
+        }
+        let mut hashes = std::collections::HashSet::new();
+        for key in &self.keys {
+            if let Some((part, problem)) = key.problem() {
+                return wrong(&format!("key.{}.{part}", key.name), problem);
+            }
+            if !hashes.insert(key.hash) {
+                let problem = format!("expected each key once, found that of {} twice", key.name);
+                return wrong("key.sha256", problem);
             }
         }
         if let Err(error) = crate::event::Types::with(&self.types) {

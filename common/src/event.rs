@@ -33,4 +33,6 @@ pub use processing::{PROCESSING_REQUESTED, Processing};
 pub use read::{Attribute, Read, Unfit, UnfitKind, binary, structured};
 pub use signup::{SIGNUP_REQUESTED, Signup};
 pub use trail::{Trail, from_rfc3339, header, now, to_rfc3339};
-pub use types::{EventType, InvalidType, Refused, TypeDefinition, Types, topic_matches};
+pub use types::{
+    EventType, InvalidType, Refused, TypeDefinition, Types, is_topic_pattern, topic_matches,
+};

@@ -107,9 +107,20 @@ impl Health {
 
     /// The three routes.
     pub fn router(self) -> Router {
+        self.clone().probes().merge(self.metrics())
+    }
+
+    /// `/livez` and `/readyz`.
+    pub fn probes(self) -> Router {
         Router::new()
             .route("/livez", get(|| async { "live\n" }))
             .route("/readyz", get(ready))
+            .with_state(self)
+    }
+
+    /// `/metrics`.
+    pub fn metrics(self) -> Router {
+        Router::new()
             .route("/metrics", get(metrics))
             .with_state(self)
     }

@@ -27,6 +27,7 @@ pub mod duration;
 pub mod event;
 pub mod fingerprint;
 pub mod health;
+pub mod key;
 pub mod message;
 pub mod namespace;
 pub mod outcome;

@@ -5,9 +5,12 @@ mod places;
 mod timed;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -35,6 +38,10 @@ pub struct Wire {
     /// idle for longest is closed; where none is idle, more wait to be accepted.
     pub connections: usize,
 }
+
+/// The other end of a connection; in the extensions of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy)]
@@ -77,10 +84,11 @@ pub async fn serve(
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else {
+        let Some((stream, peer, place)) = accepted else {
             continue;
         };
-        let connection = connection(wire, stream, place.clone(), router.clone(), stop.clone());
+        let end = (stream, peer);
+        let connection = connection(wire, end, place.clone(), router.clone(), stop.clone());
         let over = over.clone();
         connections.spawn(async move {
             tokio::select! {
@@ -103,10 +111,10 @@ pub async fn serve(
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, Place)> {
+async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, Peer, Place)> {
     let place = places.take().await?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, peer)) => Some((stream, Peer(peer), place)),
         Err(error) => {
             // A connection that was gone again is nothing; no file descriptors left needs time.
             if !matches!(
@@ -126,7 +134,7 @@ async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, P
 /// Serves one connection to its end, or, after `stop`, to the end of its request.
 async fn connection(
     wire: Wire,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     place: Place,
     router: Router,
     stop: CancellationToken,
@@ -134,7 +142,8 @@ async fn connection(
     // Answers are small: waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (place, answer) = (place.clone(), router.call(request));
         async move { place.answering(answer).await }
     });

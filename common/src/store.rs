@@ -9,6 +9,7 @@ mod chain;
 mod dead_letters;
 mod deliveries;
 mod events;
+mod keys;
 mod leases;
 mod mending;
 mod operations;
@@ -32,6 +33,7 @@ pub use chain::{AuditChain, AuditHead, AuditLink, ChainBreak};
 pub use dead_letters::DeadLetters;
 pub use deliveries::Deliveries;
 pub use events::Events;
+pub use keys::Keys;
 pub use leases::{Lease, LeaseState, Leases};
 pub use mending::Mending;
 pub use operations::Operations;
@@ -42,9 +44,10 @@ pub use rows::{
     AuditPage, BulkChange, Changer, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter,
     DeadPage, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
     DeliveryStatus, Details, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
-    HistorySlice, Hourly, LeftOpen, Moment, NewEvent, NewOperator, NewRejection, Operation,
-    OperationKind, OperationPage, OperationReport, OperationState, OperatorMade, OperatorRecord,
-    Progress, RejectionRecord, ReplayOutcome, Role, Standing, Stored, Timeline,
+    HistorySlice, Hourly, KeyPage, KeyRecord, LeftOpen, Moment, NewEvent, NewKey, NewOperator,
+    NewRejection, Operation, OperationKind, OperationPage, OperationReport, OperationState,
+    OperatorMade, OperatorRecord, Progress, RejectionRecord, ReplayOutcome, Revoked, Role,
+    Standing, Stored, Timeline,
 };
 pub use runs::Runs;
 pub use schema::Schema;
@@ -58,7 +61,7 @@ pub use words::UnknownWord;
 /// Every role in one: an engine. Code that needs one role takes that role's trait.
 #[async_trait]
 pub trait Store:
-    Schema + Events + Statuses + Rejections + Deliveries + DeadLetters + Mending
+    Schema + Events + Statuses + Rejections + Deliveries + DeadLetters + Mending + Keys
 {
     /// Replays of dead letters and of the history, and how far each is.
     fn operations(&self) -> &dyn Operations;

@@ -4,9 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     audit::AuditCommand, dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand,
-    explain::ExplainArgs, history::HistoryCommand,
-    publish::PublishArgs, replay::ReplayCommand, run::RunArgs, topology::TopologyCommand,
-    verify::VerifyArgs,
+    explain::ExplainArgs, history::HistoryCommand, keys::KeysCommand, publish::PublishArgs,
+    replay::ReplayCommand, run::RunArgs, topology::TopologyCommand, verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
 use crate::dev::DevArgs;
@@ -66,6 +65,9 @@ pub enum Command {
     /// Look at everything that came through a door, and send a part of it again
     #[command(subcommand)]
     History(HistoryCommand),
+    /// Make, list, rotate and revoke the keys of the door
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Check that everything received is accounted for
     Verify(VerifyArgs),
     /// Look at the record of what operators did, and check that it is whole

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod history;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod publish;
 pub(crate) mod queues;

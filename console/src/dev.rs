@@ -18,7 +18,7 @@ use common::outcome::chain;
 use common::runtime::Worker;
 use common::seal::Seal;
 use common::store::Store;
-use producer::{DEFAULT_LISTEN, Door};
+use producer::{DEFAULT_LISTEN, Door, Entrance};
 use tokio::net::TcpListener;
 use workers::operations::Operations;
 use workers::{Work, archive, integrate, store, validate, watch};
@@ -132,9 +132,11 @@ async fn work(
     let workers = workers(program, broker, store)?;
     watch::start(program, broker, store)?;
     let operations = Operations::new(program, broker, store)?;
-    let door = door(program, &workers, broker, store)?;
-    let sharing = shared.and_then(share);
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let door = door(program, address, &workers, broker, store)?;
+    let has_keys = door.expect_keys().await;
+    has_keys.map_err(|error| Failure::Usage(error.to_string()))?;
+    let sharing = shared.and_then(share);
     let greeting = Greeting::new(&program.config, address, sharing.is_some());
     if let Err(error) = output.show(&greeting, Greeting::text) {
         // The greeting is missing, and the work goes on.
@@ -163,13 +165,15 @@ async fn work(
             sharing.answer(stop).await;
         }
     };
-    let (served, worked, (), ()) = tokio::join!(serving, working, door.keep_queue(stop), answering);
+    let keeping = async { tokio::join!(door.keep_queue(stop), door.follow_keys(stop)) };
+    let (served, worked, _, ()) = tokio::join!(serving, working, keeping, answering);
     worked.and(served)
 }
 
 /// The door, and the health of the whole behind it.
 fn door(
     program: &Program,
+    address: SocketAddr,
     workers: &[Worker],
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
@@ -185,8 +189,13 @@ fn door(
         metrics: program.metrics.clone(),
     };
     let seal = Seal::of(&program.config)?;
+    let entrance = Entrance {
+        mode: program.config.auth.door_at(address),
+        keys: Arc::clone(store) as _,
+    };
     Door::new(
         Arc::clone(&program.config),
+        entrance,
         health,
         Arc::clone(store) as _,
         seal,

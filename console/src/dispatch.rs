@@ -6,7 +6,7 @@ use common::config::Sources;
 use crate::app::{App, sources, start, with_places};
 use crate::args::{Cli, Command};
 use crate::commands::{
-    audit, dead, doctor, events, explain, history, migrate, publish, queues, replay,
+    audit, dead, doctor, events, explain, history, keys, migrate, publish, queues, replay,
     topology, verify,
 };
 use crate::demo;
@@ -44,6 +44,7 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Dead(command) => dead::run(&app, command).await,
         Command::Replay(command) => replay::run(&app, command).await,
         Command::History(command) => history::run(&app, command).await,
+        Command::Keys(command) => keys::run(&app, command).await,
         Command::Verify(args) => verify::run(&app, args).await,
         Command::Audit(command) => audit::run(&app, command).await,
         Command::Explain(_)

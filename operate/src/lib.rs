@@ -9,6 +9,7 @@
 //! | [`edit`] | mends a dead letter |
 //! | [`events`] | says where one event stands |
 //! | [`publish`] | publishes a text of events |
+//! | [`keys`] | makes, lists, rotates and revokes the keys of the door |
 //! | [`queues`] | says how full every queue is and who consumes it |
 //! | [`topology`] | declares the topology anew |
 //! | [`roles`] | says who asks for a change, and which role each change needs |
@@ -27,6 +28,7 @@ pub mod edit;
 pub mod events;
 pub mod finding;
 pub mod history;
+pub mod keys;
 pub mod mask;
 pub mod operation;
 pub mod page;

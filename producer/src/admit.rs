@@ -17,7 +17,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::caller::Caller;
+use crate::auth::Grant;
 use crate::door::Door;
 use crate::json::{self, Wrong};
 use crate::problem::{Code, Problem};
@@ -27,7 +27,9 @@ const SHORT: usize = 255;
 
 /// The properties that a request gives to each of its events.
 pub(crate) struct Origin {
-    /// Who sent it.
+    /// What its sender may do.
+    pub grant: Grant,
+    /// Its sender, as a part of ids.
     pub caller: Publisher,
     /// When it came.
     pub at: OffsetDateTime,
@@ -60,8 +62,10 @@ impl Origin {
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         let mut trace = trace_context(headers);
         trace::inject(&mut trace);
+        let grant = Grant::of(extensions);
         Self {
-            caller: Caller::publisher(extensions),
+            caller: grant.publisher(),
+            grant,
             at: now(),
             trace,
         }
@@ -87,7 +91,7 @@ impl Admitted {
     /// An event that is born here: `data` (checked before) from the path `source`.
     ///
     /// # Errors
-    /// It is too large.
+    /// It is too large, or its sender may not publish it.
     pub(crate) fn born(
         door: &Door,
         origin: &Origin,
@@ -101,14 +105,14 @@ impl Admitted {
         };
         let event = CloudEvent::new(id.to_string(), source, kind, to_rfc3339(origin.at), data);
         write(&event)
-            .and_then(|body| Self::new(door, origin, id, &Publisher::ourselves(), event, body))
+            .and_then(|body| Self::new(door, origin, id, &origin.grant.ourselves(), event, body))
             .map_err(Refusal::into_problem)
     }
 
     /// An event of the caller's own. `body` is its canonical form.
     ///
     /// # Errors
-    /// It is too large.
+    /// It is too large, or its sender may not publish it.
     pub(crate) fn foreign(
         door: &Door,
         origin: &Origin,
@@ -151,6 +155,10 @@ impl Admitted {
         event: CloudEvent,
         body: Bytes,
     ) -> Result<Self, Refusal> {
+        origin
+            .grant
+            .expect_write(&event.kind)
+            .map_err(Refusal::forbidden)?;
         // The workers hold every event to this limit, so no larger event may pass the door.
         let limit = door.config.limits.event_bytes;
         if body.len() > limit {
@@ -261,6 +269,14 @@ impl Refusal {
         Unfit::wrong(pointer, wrong).into()
     }
 
+    /// The key of the sender does not open this.
+    pub(crate) fn forbidden(detail: String) -> Self {
+        Self {
+            code: Code::Forbidden,
+            errors: vec![FieldError::new("/type", detail)],
+        }
+    }
+
     /// The event is over the limit on events.
     pub(crate) fn too_large(limit: usize, found: usize) -> Self {
         let detail = format!("expected an event of at most {limit} bytes, found {found}");
@@ -298,6 +314,9 @@ impl Refusal {
             Code::MalformedJson => {
                 "expected JSON in UTF-8, each name once in an object, nested at most 127 deep; \
                  `errors` says where it is not"
+            }
+            Code::Forbidden => {
+                "expected a key that opens this, found one that does not; `errors` names the missing scope"
             }
             Code::Internal => "the event could not be written; nothing was taken",
             Code::TooLarge => "expected smaller events; `errors` says which are over the limit",

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use common::config::Config;
+use common::config::{Config, DoorMode};
 use common::event::{InvalidType, Types};
 use common::health::Health;
 use common::seal::Seal;
-use common::store::Statuses;
+use common::store::{Keys, Statuses};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::{Auth, NoKeys};
 use crate::password::Hasher;
 use crate::work_queue::WorkQueue;
 
@@ -30,11 +31,22 @@ const LIVE_LOOKS: usize = 16;
 #[derive(Clone)]
 pub struct Door(Arc<Inner>);
 
+/// Who may come in at a door.
+pub struct Entrance {
+    /// Whether it asks for keys.
+    pub mode: DoorMode,
+    /// The keys beside those of the configuration.
+    pub keys: Arc<dyn Keys>,
+}
+
 /// The content of a [`Door`].
 pub struct Inner {
     /// The queue that every published event has to reach.
     pub(crate) queue: WorkQueue,
     pub(crate) statuses: Arc<dyn Statuses>,
+    /// Who may come in; none if everyone may.
+    pub(crate) auth: Option<Auth>,
+    keys: Arc<dyn Keys>,
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
     pub(crate) types: Types,
@@ -54,13 +66,14 @@ pub struct Inner {
 }
 
 impl Door {
-    /// A door to the broker that `health` looks at. `statuses` says where events stand; nothing else of the
-    /// store is asked. Hashes of passwords leave the door in `seal`.
+    /// A door to the broker that `health` looks at. `statuses` says where events stand, `entrance` who may come in. Hashes
+    /// of passwords leave the door in `seal`.
     ///
     /// # Errors
     /// A configured event type cannot be used.
     pub fn new(
         config: Arc<Config>,
+        entrance: Entrance,
         health: Health,
         statuses: Arc<dyn Statuses>,
         seal: Seal,
@@ -77,6 +90,8 @@ impl Door {
             live_looks: Semaphore::new(LIVE_LOOKS),
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
             statuses,
+            auth: Auth::new(entrance.mode, &config.auth, &config.keys),
+            keys: entrance.keys,
             config,
             health,
         })))
@@ -85,6 +100,31 @@ impl Door {
     /// Keeps the queue that the door publishes to, and its binding, until `stop`. Runs beside the server.
     pub async fn keep_queue(&self, stop: &CancellationToken) {
         self.queue.keep(&self.health.declared, stop).await;
+    }
+
+    /// Expects a key at a door that asks for keys because it can be reached from other machines. A database that does
+    /// not answer may have one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn expect_keys(&self) -> Result<(), NoKeys> {
+        match &self.auth {
+            Some(auth) if self.config.auth.door.is_none() => auth.expect_some(&*self.keys).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Follows the changes of keys until `stop`. Runs beside the server.
+    pub async fn follow_keys(&self, stop: &CancellationToken) {
+        match &self.auth {
+            Some(auth) => auth.follow(&*self.keys, stop).await,
+            None => stop.cancelled().await,
+        }
+    }
+
+    /// Whether the signup form works, and so is shown.
+    pub(crate) fn has_form(&self) -> bool {
+        self.auth.as_ref().is_none_or(Auth::form_is_public)
     }
 
     /// The parts that the health routes check.

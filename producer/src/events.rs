@@ -38,6 +38,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
             let _room = whole.room;
             let origin = Origin::of(&parts.headers, &parts.extensions);
             let events = batch::read(&door, &origin, &Bytes::from(whole.bytes))?;
+            origin.grant.count_batch(events.len())?;
             publish::all(&door, events).await
         }
         other => {

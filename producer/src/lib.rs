@@ -1,7 +1,7 @@
 //! The door: takes events over HTTP and answers 202 once the broker has them safely.
 //!
 //! ```text
-//! serve ─> router ─> layers (request id, limits, deadline) ─> signup | processing | events
+//! serve ─> router ─> layers (request id, key, limits) ─> signup | processing | events
 //!                                                           │    └─> admit ─> publish ─> Broker
 //!                                                           ├─> status | live ─> Store
 //!                                                           └─> page
@@ -11,8 +11,8 @@
 //! validate worker decodes each accepted event to the same event with the same id.
 
 mod admit;
+mod auth;
 mod body;
-mod caller;
 mod door;
 mod events;
 mod framing;
@@ -34,9 +34,9 @@ mod work_queue;
 
 use common::event::json;
 
-pub use caller::Caller;
+pub use auth::{KEY_POLL, NoKeys};
 pub use common::server::Wire;
-pub use door::Door;
+pub use door::{Door, Entrance};
 pub use problem::{Code, Problem};
 pub use program::main;
 pub use routes::router;

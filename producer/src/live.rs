@@ -29,6 +29,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Grant;
 use crate::door::Door;
 use crate::problem::{Code, Problem};
 use crate::serve::Stopping;
@@ -72,6 +73,7 @@ pub(crate) async fn get(
     let begun = Instant::now();
     let watch = Watch {
         door,
+        grant: Grant::of(&extensions),
         id,
         // A router without a server around it never gets a stop signal.
         stop: extensions
@@ -96,6 +98,7 @@ pub(crate) async fn get(
 /// One stream.
 struct Watch {
     door: Door,
+    grant: Grant,
     id: EventId,
     stop: CancellationToken,
     begun: Instant,
@@ -184,8 +187,10 @@ impl Watch {
             self.door.statuses.status(self.id).await
         };
         match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(Ok(Some(status))) => Seen::Status(Box::new(status.public())),
-            Ok(Ok(None)) => Seen::Nothing,
+            Ok(Ok(Some(status))) if self.grant.may_read(status.publisher.as_ref()) => {
+                Seen::Status(Box::new(status.public()))
+            }
+            Ok(Ok(_)) => Seen::Nothing,
             Ok(Err(error)) => {
                 tracing::debug!(event.id = %self.id, %error, "the database cannot say where an event stands");
                 Seen::NoAnswer

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use axum::Json;
-use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::outcome::FieldError;
 use serde::Serialize;
@@ -45,6 +47,10 @@ codes! {
     MalformedId = "malformed_id", BAD_REQUEST;
     /// `Idempotency-Key` is invalid, or not allowed on this call.
     IdempotencyKey = "idempotency_key", BAD_REQUEST;
+    /// No key is shown, or one that opens nothing.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED;
+    /// The key does not open this.
+    Forbidden = "forbidden", FORBIDDEN;
     /// There is nothing at this path.
     NotFound = "not_found", NOT_FOUND;
     /// Nothing is known of the event, perhaps only not yet.
@@ -67,6 +73,8 @@ codes! {
     PlaintextPassword = "plaintext_password", UNPROCESSABLE_ENTITY;
     /// The headers are over the limit.
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// More than the rate of a key or of an address allows.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// A fault of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR;
     /// The broker did not confirm that it has the event.
@@ -75,6 +83,8 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// The answer took too long; the event may have been taken nevertheless.
     TimedOut = "timed_out", SERVICE_UNAVAILABLE;
+    /// The door does not know its keys yet.
+    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE;
     /// The database cannot say where the event stands. Events are taken all the same.
     StatusUnavailable = "status_unavailable", SERVICE_UNAVAILABLE;
 }
@@ -87,7 +97,8 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after: Option<u32>,
-    accept_encoding: Option<&'static str>,
+    /// Further header fields.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Serialize)]
@@ -110,7 +121,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
-            accept_encoding: None,
+            headers: Vec::new(),
         }
     }
 
@@ -130,8 +141,20 @@ impl Problem {
 
     /// The same, saying which content encodings would have been taken.
     #[must_use]
-    pub(crate) fn accept_encoding(mut self, codings: &'static str) -> Self {
-        self.accept_encoding = Some(codings);
+    pub(crate) fn accept_encoding(self, codings: &'static str) -> Self {
+        self.header(ACCEPT_ENCODING, HeaderValue::from_static(codings))
+    }
+
+    /// The same, saying how to show a key.
+    #[must_use]
+    pub(crate) fn challenge(self, challenge: &'static str) -> Self {
+        self.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// The same with one more header field.
+    #[must_use]
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -161,9 +184,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if let Some(codings) = self.accept_encoding {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
-        }
+        headers.extend(self.headers);
         if self.code == Code::MalformedRequest {
             // Nobody can tell where the next request begins.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -10,7 +10,7 @@ use common::outcome::chain;
 use common::seal::Seal;
 use common::topology::Names;
 
-use crate::door::Door;
+use crate::door::{Door, Entrance};
 use crate::routes::router;
 use crate::serve::{DEFAULT_LISTEN, bind, serve};
 
@@ -31,6 +31,7 @@ async fn run(program: Program) -> Result<(), Failure> {
     let listener = bind(config.listen.unwrap_or(DEFAULT_LISTEN))
         .await
         .map_err(anyhow::Error::from)?;
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
     let broker = program.broker()?;
     let store = program.store()?;
     let health = Health {
@@ -45,8 +46,15 @@ async fn run(program: Program) -> Result<(), Failure> {
         metrics: program.metrics.clone(),
     };
     let seal = Seal::of(&config)?;
-    let door = Door::new(Arc::clone(&config), health, Arc::clone(&store) as _, seal)
+    let entrance = Entrance {
+        mode: config.auth.door_at(address),
+        keys: Arc::clone(&store) as _,
+    };
+    let statuses = Arc::clone(&store) as _;
+    let door = Door::new(Arc::clone(&config), entrance, health, statuses, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
+    let has_keys = door.expect_keys().await;
+    has_keys.map_err(|error| Failure::Usage(error.to_string()))?;
 
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {
@@ -60,7 +68,11 @@ async fn run(program: Program) -> Result<(), Failure> {
         door.keep_queue(&program.stop).await;
         Ok(())
     };
-    let done = tokio::try_join!(serving, declaring, keeping).map(|_| ());
+    let following = async {
+        door.follow_keys(&program.stop).await;
+        Ok(())
+    };
+    let done = tokio::try_join!(serving, declaring, keeping, following).map(|_| ());
     broker.close().await;
     store.close().await;
     done

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::admit::{self, Admitted, Origin, Refusal};
+use crate::auth::Grant;
 use crate::door::Door;
 use crate::password;
 use crate::problem::{Code, Problem};
@@ -43,6 +44,10 @@ impl Serialize for Object<'_> {
 pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let key = idempotency::key(&parts.headers)?;
+    // Before anything that costs much.
+    let grant = Grant::of(&parts.extensions);
+    let may = grant.expect_write(SIGNUP_REQUESTED);
+    may.map_err(|missing| Problem::new(Code::Forbidden, missing))?;
     media::expect_json(&parts.headers)?;
     let whole = body::read(&door, &parts, body, door.config.limits.event_bytes).await?;
     let _room = whole.room;

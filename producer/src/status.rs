@@ -5,9 +5,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::Extensions;
 use common::event::EventId;
 use common::store::EventStatus;
 
+use crate::auth::Grant;
 use crate::door::Door;
 use crate::problem::{Code, Problem};
 
@@ -21,14 +23,19 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) async fn get(
     State(door): State<Door>,
     id: Result<Path<String>, PathRejection>,
+    extensions: Extensions,
 ) -> Result<Json<EventStatus>, Problem> {
     let id = event_id(id)?;
+    let grant = Grant::of(&extensions);
     let Ok(_place) = door.lookups.try_acquire() else {
         return Err(unavailable("too many wait for the database to answer"));
     };
     match tokio::time::timeout(PATIENCE, door.statuses.status(id)).await {
-        Ok(Ok(Some(status))) => Ok(Json(status.public())),
-        Ok(Ok(None)) => Err(Problem::new(
+        Ok(Ok(Some(status))) if grant.may_read(status.publisher.as_ref()) => {
+            Ok(Json(status.public()))
+        }
+        // An event of somebody else looks like one that does not exist.
+        Ok(Ok(_)) => Err(Problem::new(
             Code::UnknownEvent,
             "nothing is known of this event; if it was accepted just now, ask again in a moment",
         )

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::Error as _;
 
 use super::{Rate, Secret, duration, masked};
-use crate::event::topic_matches;
+use crate::event::{is_topic_pattern, topic_matches};
 use crate::retry::RetryPolicy;
 use crate::topology::is_destination_name;
 
@@ -88,7 +88,7 @@ impl Destination {
                 ),
             ));
         }
-        if self.types.is_empty() || self.types.iter().any(|pattern| !is_pattern(pattern)) {
+        if self.types.is_empty() || self.types.iter().any(|pattern| !is_topic_pattern(pattern)) {
             let problem = "expected topic patterns such as [\"signup.*\"] or [\"#\"]".to_owned();
             return Some(("types", problem));
         }
@@ -122,17 +122,6 @@ fn concurrency() -> usize {
 
 fn timeout() -> Duration {
     Duration::from_secs(10)
-}
-
-fn is_pattern(pattern: &str) -> bool {
-    pattern.len() <= 200
-        && pattern.split('.').all(|word| {
-            matches!(word, "*" | "#")
-                || (!word.is_empty()
-                    && word
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'))
-        })
 }
 
 /// `[outbound]`

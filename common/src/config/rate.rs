@@ -27,6 +27,14 @@ const UNITS: [(&str, Duration); 3] = [
 ];
 
 impl Rate {
+    /// This number a minute.
+    pub const fn per_minute(count: NonZeroU32) -> Self {
+        Self {
+            count,
+            period: Duration::from_secs(60),
+        }
+    }
+
     /// In which time.
     pub fn period(self) -> Duration {
         self.period

@@ -74,15 +74,22 @@ pub struct Publisher(String);
 impl Publisher {
     /// How every foreign AMQP publisher begins.
     const AMQP: &str = "amqp:";
+    const OURSELVES: &str = "longshore";
+    const HTTP: &str = "http";
 
     /// The event was born at our own door: its CloudEvents `id` is the event id.
     pub fn ourselves() -> Self {
-        Self("longshore".to_owned())
+        Self(Self::OURSELVES.to_owned())
+    }
+
+    /// As [`Publisher::ourselves`], for a caller with a key.
+    pub fn ourselves_for(caller: &str) -> Self {
+        Self(format!("{}:{caller}", Self::OURSELVES))
     }
 
     /// A caller of the HTTP API who gave the event an id of its own.
     pub fn http(caller: &str) -> Self {
-        Self(format!("http:{caller}"))
+        Self(format!("{}:{caller}", Self::HTTP))
     }
 
     /// A foreign AMQP publisher; `user` is the broker user where the broker vouches for it.
@@ -102,7 +109,17 @@ impl Publisher {
 
     /// Whether the event was born at our own door.
     pub fn is_ourselves(&self) -> bool {
-        self.0 == "longshore"
+        self.0 == Self::OURSELVES || self.caller_of(Self::OURSELVES).is_some()
+    }
+
+    /// The caller of the HTTP API that published it, if it gave a name.
+    pub fn caller(&self) -> Option<&str> {
+        self.caller_of(Self::OURSELVES)
+            .or_else(|| self.caller_of(Self::HTTP))
+    }
+
+    fn caller_of(&self, way: &str) -> Option<&str> {
+        self.0.strip_prefix(way)?.strip_prefix(':')
     }
 
     /// The publisher as text.

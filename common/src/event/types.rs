@@ -261,13 +261,19 @@ fn password(data: &Value) -> Vec<FieldError> {
 }
 
 fn is_type_name(name: &str) -> bool {
-    name.len() <= 100
-        && name.split('.').all(|word| {
-            !word.is_empty()
-                && word
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-        })
+    name.len() <= 100 && name.split('.').all(is_word)
+}
+
+/// Whether a text is an AMQP topic pattern of event types.
+pub fn is_topic_pattern(pattern: &str) -> bool {
+    let mut words = pattern.split('.');
+    pattern.len() <= 200 && words.all(|word| matches!(word, "*" | "#") || is_word(word))
+}
+
+/// Whether a text is one word of an event type.
+fn is_word(word: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    !word.is_empty() && word.bytes().all(fits)
 }
 
 /// Whether an AMQP topic pattern (`*` one word, `#` any number) matches an event type.

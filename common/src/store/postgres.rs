@@ -10,6 +10,7 @@ mod dead;
 mod deliveries;
 mod events;
 mod failure;
+mod keys;
 mod leases;
 mod link;
 mod mending;

@@ -3,6 +3,7 @@
 
 mod audit;
 mod dead;
+mod keys;
 mod operations;
 mod operators;
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::event::EventId;
+use crate::event::{EventId, Publisher};
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
 
@@ -21,6 +22,7 @@ pub use dead::{
     AttemptRecord, BulkChange, Changer, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
     DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
+pub use keys::{KeyPage, KeyRecord, NewKey, Revoked};
 pub use operations::{
     HistorySlice, LeftOpen, Operation, OperationKind, OperationPage, OperationReport,
     OperationState, Progress, ReplayOutcome,
@@ -233,6 +235,9 @@ pub struct EventStatus {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
+    /// Who published it, as far as it is known.
+    #[serde(skip)]
+    pub publisher: Option<Publisher>,
     /// Its state.
     pub status: Standing,
     /// The steps of the event, in order.
@@ -372,6 +377,7 @@ mod tests {
             let status = EventStatus {
                 id: EventId::born(),
                 kind: None,
+                publisher: None,
                 status: standing,
                 timeline: Vec::new(),
                 deliveries: Vec::new(),

@@ -8,6 +8,7 @@ mod audit;
 mod dead;
 mod deliveries;
 mod events;
+mod keys;
 mod leases;
 mod link;
 mod mending;

@@ -23,7 +23,7 @@ use super::rows::{
     Standing, Timeline,
 };
 use super::tables::text::json;
-use crate::event::EventId;
+use crate::event::{EventId, Publisher};
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
 
@@ -44,6 +44,7 @@ pub(super) struct Facts {
 pub(super) struct EventFact {
     #[serde(rename = "type")]
     pub kind: String,
+    pub publisher: String,
     pub received_at: Moment,
     pub accepted_at: Moment,
     pub stored_at: Moment,
@@ -75,6 +76,7 @@ pub(super) struct LetterFact {
     pub last_failed_at: Moment,
     pub state: DeadState,
     pub replayed_at: Option<Moment>,
+    pub publisher: Option<String>,
 }
 
 /// A row of `rejections`.
@@ -82,6 +84,7 @@ pub(super) struct LetterFact {
 pub(super) struct RejectionFact {
     #[serde(rename = "type")]
     pub kind: String,
+    pub publisher: String,
     pub reason: ReasonCode,
     pub errors: Vec<FieldError>,
     pub received_at: Option<Moment>,
@@ -146,6 +149,7 @@ impl Facts {
         Some(EventStatus {
             id,
             kind: self.kind(),
+            publisher: self.publisher(),
             status: standing,
             timeline: self.timeline(),
             deliveries: self
@@ -246,6 +250,24 @@ impl Facts {
             .chain(rejections)
             .chain(letters)
             .find_map(Option::<&String>::cloned)
+    }
+
+    /// Who published it: by its row, or by the newest record of it.
+    fn publisher(&self) -> Option<Publisher> {
+        let rejections = self
+            .rejections
+            .iter()
+            .rev()
+            .map(|other| Some(&other.publisher));
+        let letters = self
+            .letters
+            .iter()
+            .rev()
+            .map(|letter| letter.publisher.as_ref());
+        std::iter::once(self.event.as_ref().map(|event| &event.publisher))
+            .chain(rejections)
+            .chain(letters)
+            .find_map(|publisher| publisher.map(|text| Publisher::trusted(text)))
     }
 
     /// The deliveries of the newest generation at each destination, by destination.

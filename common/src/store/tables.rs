@@ -6,6 +6,7 @@ pub(super) mod deliveries;
 pub(super) mod edits;
 pub(super) mod events;
 pub(super) mod groups;
+pub(super) mod keys;
 pub(super) mod letters;
 mod messages;
 pub(super) mod operations;

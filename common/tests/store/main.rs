@@ -14,6 +14,7 @@ mod dead;
 mod deliveries;
 mod engine;
 mod finding;
+mod keys;
 mod mending;
 mod operators;
 mod postgres;
@@ -71,6 +72,12 @@ macro_rules! conformance {
                     pages_show_every_letter_once,
                     a_filter_holds_in_all_its_conditions,
                     rejections_are_kept_once;
+                keys: a_key_comes_back_as_it_was_and_is_recorded,
+                    pages_of_keys_show_each_once,
+                    every_change_of_a_key_is_seen_once_and_in_order,
+                    changes_at_once_get_revisions_of_their_own,
+                    a_revoked_key_stays_revoked,
+                    a_rotated_key_goes_on_until_its_end;
                 replays: a_replay_claims_the_oldest_first_and_makes_them_due_again,
                     two_replays_at_once_never_claim_the_same,
                     what_dies_again_is_not_claimed_again,

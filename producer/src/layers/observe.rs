@@ -48,6 +48,8 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         http.request.method = %request.method(),
         http.route = route,
         request.id = id.to_str().unwrap_or_default(),
+        caller.name = tracing::field::Empty,
+        caller.key = tracing::field::Empty,
     );
     let handled = next.run(request).instrument(span.clone());
     let mut response = handled.instrument(served.clone()).await;

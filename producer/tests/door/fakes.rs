@@ -12,7 +12,7 @@ use common::broker::{
     Address, Broker, BrokerError, Depth, Difference, HistoryEntry, HistoryStart, Publication,
     PublishError, Subscription,
 };
-use common::config::Config;
+use common::config::{Config, DoorMode};
 use common::dependency::EngineKind;
 use common::event::{Decoded, EventId, Types, decode, now};
 use common::health::Health;
@@ -24,7 +24,7 @@ use common::store::{EventStatus, Schema, Standing, Statuses, StoreError};
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Binding, Fact, Names, Topology};
 use futures_util::stream::BoxStream;
-use producer::{Door, router};
+use producer::{Door, Entrance, router};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -181,7 +181,7 @@ fn unasked() -> BrokerError {
 /// The embedded store, which changes before each look, fails or hangs as a test asks for. It has the roles that
 /// the door asks, and no other.
 pub struct TestStore {
-    real: SqliteStore,
+    pub real: SqliteStore,
     changes: Mutex<Box<dyn Iterator<Item = Change> + Send>>,
     looks: AtomicUsize,
     said: Mutex<Vec<EventStatus>>,
@@ -307,6 +307,7 @@ pub struct Testbed {
 /// How to build one.
 pub struct Setup {
     pub config: Config,
+    pub mode: DoorMode,
     /// Whether anything is declared on the broker.
     pub declared: bool,
     pub fails: Fails,
@@ -319,6 +320,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             config: Config::default(),
+            mode: DoorMode::Open,
             declared: true,
             fails: Box::new(|_| None),
             // So that nothing on the accept path can depend on it unnoticed.
@@ -350,7 +352,11 @@ impl Setup {
             store_needed: false,
             metrics: MetricsPage::start(),
         };
-        let door = Door::new(config, health, self.store, seal()).unwrap();
+        let entrance = Entrance {
+            mode: self.mode,
+            keys: Arc::new(self.store.real.clone()),
+        };
+        let door = Door::new(config, entrance, health, self.store, seal()).unwrap();
         Testbed {
             broker,
             router: router(door.clone()),

@@ -17,6 +17,7 @@ mod failures;
 mod fakes;
 mod framing;
 mod hostile;
+mod keys;
 mod limits;
 mod live;
 mod page;

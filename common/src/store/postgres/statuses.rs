@@ -12,20 +12,21 @@ use crate::store::{EventStatus, Standing, Statuses, StoreError};
 /// One statement sees one moment: a row that moves between tables meanwhile is seen in one of them. The columns
 /// are text, because only text keeps all that JSON may hold there. An unknown event has no row: the survey asks
 /// for a million of these, and each row takes four more questions.
-const FACTS: &str = "SELECT place - 1 AS place,
+const FACTS: &str = r#"SELECT place - 1 AS place,
     (SELECT row_to_json(found)::text FROM (
-        SELECT type, received_at, accepted_at, stored_at
+        SELECT type, publisher, received_at, accepted_at, stored_at
         FROM events WHERE event_id = asked.id) AS found) AS event,
     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
         SELECT destination, generation, status, attempts, due_at, last_attempt_at,
                delivered_at, last_error
         FROM deliveries WHERE event_id = asked.id) AS found) AS deliveries,
     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
-        SELECT dead_letter_id, type, destination, generation, reason,
-               last_failed_at, state, replayed_at
+        SELECT dead_letter_id, type, destination, generation, reason, last_failed_at, state, replayed_at,
+               -- Not by `->>`: a NUL anywhere in the headers would be an error.
+               substring(headers::text FROM '"longshore-publisher":"([^"\\]*)"') AS publisher
         FROM dead_letters WHERE event_id = asked.id) AS found) AS letters,
     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
-        SELECT type, reason, errors, received_at, rejected_at
+        SELECT type, publisher, reason, errors, received_at, rejected_at
         FROM rejections WHERE event_id = asked.id) AS found) AS rejections
     FROM UNNEST($1::uuid[]) WITH ORDINALITY AS asked (id, place)
     WHERE id IN (SELECT event_id FROM events WHERE event_id = ANY($1)
@@ -34,7 +35,7 @@ const FACTS: &str = "SELECT place - 1 AS place,
                  UNION ALL
                  SELECT event_id FROM dead_letters WHERE event_id = ANY($1)
                  UNION ALL
-                 SELECT event_id FROM rejections WHERE event_id = ANY($1))";
+                 SELECT event_id FROM rejections WHERE event_id = ANY($1))"#;
 
 #[async_trait]
 impl Statuses for PostgresStore {

@@ -11,8 +11,8 @@ use crate::store::{EventStatus, Standing, Statuses, StoreError};
 
 /// One statement sees one moment: a row that moves between tables meanwhile is seen in one of them.
 const FACTS: &str = r#"SELECT place,
-    (SELECT json_object('type', type, 'received_at', received_at, 'accepted_at', accepted_at,
-                        'stored_at', stored_at)
+    (SELECT json_object('type', type, 'publisher', publisher, 'received_at', received_at,
+                        'accepted_at', accepted_at, 'stored_at', stored_at)
      FROM "NAMESPACE.events" WHERE event_id = asked.id) AS event,
     (SELECT json_group_array(json_object(
             'destination', destination, 'generation', generation, 'status', status,
@@ -22,10 +22,11 @@ const FACTS: &str = r#"SELECT place,
     (SELECT json_group_array(json_object(
             'dead_letter_id', lower(hex(dead_letter_id)), 'type', type, 'destination', destination,
             'generation', generation, 'reason', reason, 'last_failed_at', last_failed_at,
-            'state', state, 'replayed_at', replayed_at))
+            'state', state, 'replayed_at', replayed_at,
+            'publisher', headers ->> '$."longshore-publisher"'))
      FROM "NAMESPACE.dead_letters" WHERE event_id = asked.id) AS letters,
     (SELECT json_group_array(json_object(
-            'type', type, 'reason', reason, 'errors', json(errors), 'received_at', received_at,
+            'type', type, 'publisher', publisher, 'reason', reason, 'errors', json(errors), 'received_at', received_at,
             'rejected_at', rejected_at))
      FROM "NAMESPACE.rejections" WHERE event_id = asked.id) AS rejections
     FROM (SELECT key AS place, unhex(value, '-') AS id FROM json_each($1)) AS asked"#;

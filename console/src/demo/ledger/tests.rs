@@ -33,6 +33,7 @@ fn status(
     }
     EventStatus {
         id,
+        publisher: None,
         kind: None,
         status: standing,
         timeline,

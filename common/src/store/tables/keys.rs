@@ -1,0 +1,121 @@
+//! Keys as rows.
+
+use time::OffsetDateTime;
+
+use super::text::{json, keepable};
+use crate::key::{KeyHash, KnownKey, Scope, Scopes};
+use crate::store::{Act, KeyRecord, Moment, NewKey, Revoked, StoreError};
+
+/// A row to insert.
+#[derive(Clone)]
+pub(in crate::store) struct NewKeyRow {
+    pub id: String,
+    pub name: String,
+    pub hash: Vec<u8>,
+    pub scopes: String,
+    pub rate: Option<String>,
+    pub burst: Option<i64>,
+    pub networks: String,
+    pub expires_at: Option<OffsetDateTime>,
+    pub who: String,
+}
+
+impl NewKeyRow {
+    /// The row of a key that `act` makes.
+    pub(in crate::store) fn new(new: &NewKey, act: &Act) -> Result<Self, StoreError> {
+        let not_json = |error: serde_json::Error| StoreError::Data(error.to_string());
+        let key = &new.key;
+        Ok(Self {
+            id: new.id.to_string(),
+            name: key.name.to_string(),
+            hash: key.hash.as_bytes().to_vec(),
+            scopes: serde_json::to_string(&key.scopes).map_err(not_json)?,
+            rate: key.rate.map(|rate| rate.to_string()),
+            burst: key.burst.map(|burst| burst.get().into()),
+            networks: serde_json::to_string(&key.networks).map_err(not_json)?,
+            expires_at: key.expires_at,
+            who: keepable(&act.actor.who),
+        })
+    }
+}
+
+/// A whole row.
+#[derive(sqlx_macros::FromRow)]
+pub(in crate::store) struct KeyRow {
+    key_id: String,
+    name: String,
+    hash: Vec<u8>,
+    scopes: String,
+    rate: Option<String>,
+    burst: Option<i64>,
+    networks: String,
+    expires_at: Option<OffsetDateTime>,
+    created_at: OffsetDateTime,
+    created_by: String,
+    last_used_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+    revoked_by: Option<String>,
+    revoked_why: Option<String>,
+    revision: i64,
+}
+
+impl TryFrom<KeyRow> for KeyRecord {
+    type Error = StoreError;
+
+    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
+        let scopes: Vec<String> = json("keys.scopes", &row.scopes)?;
+        let revoked = row.revoked_at.map(|at| Revoked {
+            at: Moment(at),
+            who: row.revoked_by.unwrap_or_default(),
+            why: row.revoked_why.unwrap_or_default(),
+        });
+        Ok(Self {
+            id: row.key_id.parse().map_err(unlike("key_id"))?,
+            key: KnownKey {
+                name: row.name.parse().map_err(unlike("name"))?,
+                hash: KeyHash::try_from(&row.hash[..]).map_err(unlike("hash"))?,
+                scopes: known(&scopes),
+                rate: row
+                    .rate
+                    .map(|rate| rate.parse())
+                    .transpose()
+                    .map_err(unlike("rate"))?,
+                burst: row
+                    .burst
+                    .and_then(|burst| u32::try_from(burst).ok()?.try_into().ok()),
+                networks: json("keys.networks", &row.networks)?,
+                expires_at: row.expires_at,
+            },
+            created_at: Moment(row.created_at),
+            created_by: row.created_by,
+            last_used_at: row.last_used_at.map(Moment),
+            revoked,
+            revision: row.revision.unsigned_abs(),
+        })
+    }
+}
+
+/// The scopes that this version knows. A newer one may have others: they open nothing here.
+fn known(scopes: &[String]) -> Scopes {
+    let scopes = scopes.iter();
+    Scopes(
+        scopes
+            .filter_map(|scope| scope.parse::<Scope>().ok())
+            .collect(),
+    )
+}
+
+fn unlike<E: std::fmt::Display>(column: &'static str) -> impl Fn(E) -> StoreError {
+    move |error| StoreError::Fault(format!("keys.{column}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_of_a_newer_version_opens_nothing_and_spoils_nothing() {
+        let scopes = ["events:read", "teleport:everyone"].map(str::to_owned);
+        assert_eq!(known(&scopes), Scopes(vec![Scope::Read]));
+    }
+}

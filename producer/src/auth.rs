@@ -1,0 +1,104 @@
+//! Who may come in: keys, and what each opens.
+//!
+//! ```text
+//! request ─> guard ─> credentials ─> keyring (configuration, database) ─> grant ─> handler
+//!                └─> limits (of a key, of an address)
+//! keeper: reads changes of keys from the database into the keyring, and writes down their last use
+//! ```
+//!
+//! The keyring is in memory: a request with a key costs no look at the database, and the door knows its keys while the
+//! database is down.
+
+mod client;
+mod credentials;
+mod grant;
+mod guard;
+mod keeper;
+mod keyring;
+mod limits;
+
+use axum::http::HeaderMap;
+use common::config::{Auth as Settings, DoorMode, FormMode};
+use common::key::KnownKey;
+use time::OffsetDateTime;
+
+use self::client::Client;
+use self::credentials::Credentials;
+use self::keyring::{Found, Keyring};
+use self::limits::AddressLimits;
+use crate::problem::{Code, Problem};
+
+pub(crate) use client::Clients;
+pub(crate) use grant::Grant;
+pub(crate) use guard::{Needs, guard};
+pub use keeper::{KEY_POLL, NoKeys};
+
+/// The rules of a door that asks for keys.
+pub(crate) struct Auth {
+    keyring: Keyring,
+    /// The signup form works without a key.
+    form_is_public: bool,
+    /// Signups without a key, by address.
+    form: AddressLimits,
+    /// Wrong credentials, by address.
+    refusals: AddressLimits,
+    clients: Clients,
+}
+
+/// How many wrong credentials one address may show in a second, and at once. Right ones are never counted.
+const REFUSALS: (u32, u32) = (10, 100);
+
+impl Auth {
+    /// The rules of this configuration; `None` for an open door.
+    pub(crate) fn new(mode: DoorMode, settings: &Settings, keys: &[KnownKey]) -> Option<Self> {
+        (mode == DoorMode::Keys).then(|| Self {
+            keyring: Keyring::new(keys),
+            form_is_public: settings.form == FormMode::Public,
+            form: AddressLimits::of(settings.form_rate),
+            refusals: AddressLimits::new(REFUSALS.0, REFUSALS.1),
+            clients: Clients::new(settings.proxies.clone()),
+        })
+    }
+
+    /// Whether the signup form works without a key.
+    pub(crate) fn form_is_public(&self) -> bool {
+        self.form_is_public
+    }
+
+    /// What the sender of a request may do.
+    ///
+    /// # Errors
+    /// It shows no key where one is needed, or one that does not open this.
+    fn admit(&self, headers: &HeaderMap, client: Client, needs: Needs) -> Result<Grant, Problem> {
+        match credentials::read(headers) {
+            Ok(Credentials::None) if self.form_is_public && needs.is_of_form() => {
+                if needs == Needs::Signup {
+                    self.form.take(client).map_err(limits::too_many_signups)?;
+                }
+                Ok(Grant::of_form())
+            }
+            Ok(Credentials::None) => Err(self.refuse(client, credentials::missing())),
+            Ok(Credentials::Key(key)) => match self.keyring.find(&key.hash()) {
+                Found::Key(entry) if entry.is_valid(OffsetDateTime::now_utc()) => {
+                    Grant::of_key(&entry, client, needs)
+                }
+                Found::Key(_) | Found::Nothing => Err(self.refuse(client, credentials::unknown())),
+                Found::NotRead => Err(Problem::new(
+                    Code::KeysUnavailable,
+                    "this door has not read its keys from the database yet, so it cannot tell whether this one is \
+                     right; nothing was taken",
+                )
+                .retry_after(2)),
+            },
+            Err(problem) => Err(self.refuse(client, problem)),
+        }
+    }
+
+    /// The answer to wrong credentials: 429 where they come too fast from one address.
+    fn refuse(&self, client: Client, problem: Problem) -> Problem {
+        match self.refusals.take(client) {
+            Ok(()) => problem,
+            Err(wait) => limits::too_many_refusals(wait),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What the sender of a request may do.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
+
+use axum::http::{Extensions, HeaderMap};
+use common::event::{Publisher, SIGNUP_REQUESTED};
+use common::key::{ANONYMOUS, Scope, Scopes};
+use time::OffsetDateTime;
+
+use super::client::Client;
+use super::guard::Needs;
+use super::keyring::Entry;
+use super::limits::Left;
+use crate::problem::{Code, Problem};
+
+/// What the sender of a request may do. A request without one in its extensions came through an open door.
+#[derive(Clone)]
+pub(crate) struct Grant(Holder);
+
+#[derive(Clone)]
+enum Holder {
+    /// Everyone, at an open door.
+    Everyone,
+    /// A visitor of the public signup form.
+    Form,
+    /// The holder of a key.
+    Key {
+        entry: Arc<Entry>,
+        /// How much of the key's rate is left after this request.
+        left: Arc<OnceLock<Left>>,
+    },
+}
+
+impl Grant {
+    /// The grant of a request.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        let grant = extensions.get::<Self>().cloned();
+        grant.unwrap_or(Self(Holder::Everyone))
+    }
+
+    pub(super) fn of_form() -> Self {
+        Self(Holder::Form)
+    }
+
+    /// The grant of a key that is known and valid.
+    ///
+    /// # Errors
+    /// It does not open this, or not now.
+    pub(super) fn of_key(
+        entry: &Arc<Entry>,
+        client: Client,
+        needs: Needs,
+    ) -> Result<Self, Problem> {
+        let networks = &entry.key.networks;
+        let is_inside =
+            client.is_some_and(|address| networks.iter().any(|network| network.contains(&address)));
+        if !networks.is_empty() && !is_inside {
+            let detail = "this key may not be used from this address";
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        needs.expect(&entry.key.scopes)?;
+        entry.touch(OffsetDateTime::now_utc());
+        let grant = Self(Holder::Key {
+            entry: Arc::clone(entry),
+            left: Arc::default(),
+        });
+        if needs.is_counted() {
+            grant.count(NonZeroU32::MIN)?;
+        }
+        Ok(grant)
+    }
+
+    /// Counts events against the rate of the key.
+    ///
+    /// # Errors
+    /// They are too many.
+    fn count(&self, events: NonZeroU32) -> Result<(), Problem> {
+        if let Holder::Key { entry, left } = &self.0
+            && let Some(limit) = &entry.limit
+        {
+            let _ = left.set(limit.take(events)?);
+        }
+        Ok(())
+    }
+
+    /// Counts the events of a batch; the first of them is counted with the request.
+    ///
+    /// # Errors
+    /// They are too many.
+    pub(crate) fn count_batch(&self, events: usize) -> Result<(), Problem> {
+        let more = u32::try_from(events.saturating_sub(1)).unwrap_or(u32::MAX);
+        NonZeroU32::new(more).map_or(Ok(()), |more| self.count(more))
+    }
+
+    /// Expects that events of this type may be published.
+    ///
+    /// # Errors
+    /// They may not.
+    pub(crate) fn expect_write(&self, kind: &str) -> Result<(), String> {
+        let may = match &self.0 {
+            Holder::Everyone => true,
+            Holder::Form => kind == SIGNUP_REQUESTED,
+            Holder::Key { entry, .. } => entry.key.scopes.may_write(kind),
+        };
+        if may {
+            return Ok(());
+        }
+        Err(missing(&Scope::Write(kind.to_owned())))
+    }
+
+    /// Whether the status of an event of this publisher may be read.
+    pub(crate) fn may_read(&self, publisher: Option<&Publisher>) -> bool {
+        match &self.0 {
+            Holder::Everyone => true,
+            Holder::Form => publisher.is_some_and(|publisher| *publisher == Publisher::ourselves()),
+            Holder::Key { entry, .. } => {
+                let is_own = || {
+                    let caller = publisher.and_then(Publisher::caller);
+                    caller == Some(entry.key.name.as_str())
+                };
+                entry.key.scopes.may_read_all() || is_own()
+            }
+        }
+    }
+
+    /// The caller as a publisher: part of every id that is made of the caller's own id or key.
+    pub(crate) fn publisher(&self) -> Publisher {
+        Publisher::http(self.caller().unwrap_or(ANONYMOUS))
+    }
+
+    /// The publisher of an event that is born at this door for the caller.
+    pub(crate) fn ourselves(&self) -> Publisher {
+        self.caller()
+            .map_or_else(Publisher::ourselves, Publisher::ourselves_for)
+    }
+
+    /// The id of the caller's key, for logs.
+    pub(super) fn key(&self) -> Option<&str> {
+        match &self.0 {
+            Holder::Key { entry, .. } => entry.id.as_ref().map(|id| id.as_str()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn caller(&self) -> Option<&str> {
+        match &self.0 {
+            Holder::Key { entry, .. } => Some(entry.key.name.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Tells the caller about its rate.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        if let Holder::Key { entry, left } = &self.0
+            && let (Some(limit), Some(left)) = (&entry.limit, left.get())
+        {
+            limit.tell(*left, headers);
+        }
+    }
+}
+
+impl Needs {
+    /// Expects that scopes open this.
+    fn expect(self, scopes: &Scopes) -> Result<(), Problem> {
+        let (may, scope) = match self {
+            Self::Signup | Self::Write => (scopes.may_write_some(), Scope::Write("#".to_owned())),
+            Self::Read => (scopes.may_read(), Scope::Read),
+            Self::Metrics => (scopes.has(&Scope::Metrics), Scope::Metrics),
+        };
+        if may {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, missing(&scope)))
+    }
+}
+
+fn missing(scope: &Scope) -> String {
+    format!("expected a key with the scope `{scope}`, found one without it")
+}
