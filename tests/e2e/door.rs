@@ -131,7 +131,7 @@ async fn a_binding_that_is_removed_is_made_again() -> Result<()> {
 }
 
 /// Where in the tables of a namespace the word stands, in text or in bytes.
-async fn tables_with(system: &System, word: &str) -> Result<Vec<String>> {
+pub async fn tables_with(system: &System, word: &str) -> Result<Vec<String>> {
     let ledger = system.ledger().await?;
     let tables: Vec<String> =
         sqlx::query_scalar("select table_name::text from information_schema.tables where table_schema = current_schema()")

@@ -23,6 +23,7 @@ mod holding;
 mod holds;
 mod hostile_publisher;
 mod http_contract;
+mod keys;
 mod kill;
 mod killed_replay;
 mod missing_parts;

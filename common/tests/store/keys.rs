@@ -94,9 +94,9 @@ pub async fn every_change_of_a_key_is_seen_once_and_in_order(Stores { store, .. 
     let one = create(&*store, "one").await;
     let two = create(&*store, "two").await;
     let first = store.changed_keys(0, 1).await.unwrap();
-    assert_eq!(ids(&first), [one.id.clone()]);
+    assert_eq!(ids(&first), std::slice::from_ref(&one.id));
     let second = store.changed_keys(first[0].revision, 10).await.unwrap();
-    assert_eq!(ids(&second), [two.id.clone()]);
+    assert_eq!(ids(&second), std::slice::from_ref(&two.id));
     let seen = second[0].revision;
     assert_eq!(store.changed_keys(seen, 10).await.unwrap(), []);
 

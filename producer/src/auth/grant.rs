@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::http::{Extensions, HeaderMap};
 use common::event::{Publisher, SIGNUP_REQUESTED};
-use common::key::{ANONYMOUS, Scope, Scopes};
+use common::key::{ANONYMOUS, KeyId, Scope, Scopes};
 use time::OffsetDateTime;
 
 use super::client::Client;
@@ -138,7 +138,7 @@ impl Grant {
     /// The id of the caller's key, for logs.
     pub(super) fn key(&self) -> Option<&str> {
         match &self.0 {
-            Holder::Key { entry, .. } => entry.id.as_ref().map(|id| id.as_str()),
+            Holder::Key { entry, .. } => entry.id.as_ref().map(KeyId::as_str),
             _ => None,
         }
     }

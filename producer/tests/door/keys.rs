@@ -126,6 +126,35 @@ async fn a_wrong_key_is_refused_before_the_database_is_asked() {
 }
 
 #[tokio::test]
+async fn of_a_thousand_malformed_tokens_each_is_refused() {
+    let right = Key::generate().unwrap();
+    let door = door(vec![known("shop", &right, &["events:write"])]);
+    let text = right.expose();
+    for number in 0..1_000_u32 {
+        let at = number as usize % text.len();
+        let cut = &text[..at];
+        let token = match number % 5 {
+            0 => cut.to_owned(),
+            1 => format!("{cut}.{}", &text[at..]),
+            2 => format!("{text}{number}"),
+            3 => format!("eyJhbGciOiJub25lIn0.e30.{cut}"),
+            _ => format!("{cut}\u{e9}{number}")
+                .chars()
+                .filter(char::is_ascii)
+                .collect(),
+        };
+        // Each from an address of its own, so that none is refused for coming too fast.
+        let address = format!("198.51.{}.{}", number / 250, number % 250);
+        let shown = format!("Bearer {token}");
+        let answer = door
+            .signup_from(&address, &[("authorization", &shown)])
+            .await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{number}: {token}");
+    }
+    assert_eq!(door.broker.begun(), 0);
+}
+
+#[tokio::test]
 async fn a_key_that_the_door_cannot_know_yet_is_told_to_come_back() {
     let door = door(Vec::new());
     let answer = door.signup(Some(&Key::generate().unwrap())).await;

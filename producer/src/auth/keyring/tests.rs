@@ -1,4 +1,5 @@
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 use common::config::Rate;
 use common::key::{Key, Scope, Scopes};
@@ -108,6 +109,48 @@ fn only_new_uses_are_written_down() {
     assert_eq!(used[0].1, at);
     used[0].0.noted(at);
     assert!(ring.used().is_empty());
+}
+
+/// A key with the id of a known one, a right checksum and another secret.
+fn guessed(known: &Key) -> Key {
+    const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = format!("lsk_{}{}", known.id(), "0".repeat(30));
+    let mut rest = crc32fast::hash(text.as_bytes()) as usize;
+    let mut checksum = [0; 6];
+    for digit in checksum.iter_mut().rev() {
+        *digit = DIGITS[rest % 62];
+        rest /= 62;
+    }
+    text.extend(checksum.map(char::from));
+    Key::parse(&text).unwrap()
+}
+
+#[test]
+fn a_wrong_secret_takes_as_long_as_an_unknown_key() {
+    let keys: Vec<Key> = (0..500).map(|_| Key::generate().unwrap()).collect();
+    let ring = Keyring::new(&[]);
+    let records = keys.iter().map(|key| record(known("k", key), key.id()));
+    ring.change(records.collect());
+    ring.set_read();
+    let timed = |hash: &KeyHash| {
+        let begun = Instant::now();
+        for _ in 0..100 {
+            assert!(matches!(ring.find(hash), Found::Nothing));
+        }
+        begun.elapsed()
+    };
+    let (mut wrong, mut unknown): (Vec<_>, Vec<_>) = keys
+        .iter()
+        .map(|key| {
+            let other = Key::generate().unwrap();
+            (timed(&guessed(key).hash()), timed(&other.hash()))
+        })
+        .unzip();
+    wrong.sort();
+    unknown.sort();
+    let (wrong, unknown) = (wrong[250].as_secs_f64(), unknown[250].as_secs_f64());
+    let ratio = wrong / unknown;
+    assert!((0.3..3.0).contains(&ratio), "{ratio}");
 }
 
 #[test]

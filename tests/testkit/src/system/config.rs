@@ -20,6 +20,9 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// The signing secret of every webhook.
+    pub const SECRET: &str = "whsec_bG9uZ3Nob3JlLWVuZC10by1lbmQtdGVzdC1rZXk=";
+
     /// A webhook at a receiver.
     #[must_use]
     pub fn webhook(name: &str, receiver: &Receiver) -> Self {
@@ -90,10 +93,7 @@ impl Destination {
 
     /// The variable that holds its signing secret, with the secret.
     pub(crate) fn secret(&self) -> (String, String) {
-        (
-            self.secret_name(),
-            "whsec_bG9uZ3Nob3JlLWVuZC10by1lbmQtdGVzdC1rZXk=".to_owned(),
-        )
+        (self.secret_name(), Self::SECRET.to_owned())
     }
 
     fn secret_name(&self) -> String {
