@@ -112,7 +112,7 @@ impl Destination {
     }
 }
 
-fn every_type() -> Vec<String> {
+pub(super) fn every_type() -> Vec<String> {
     vec!["#".to_owned()]
 }
 
@@ -124,7 +124,8 @@ fn timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-fn is_pattern(pattern: &str) -> bool {
+/// Whether it is a topic pattern of event types.
+pub(super) fn is_pattern(pattern: &str) -> bool {
     pattern.len() <= 200
         && pattern.split('.').all(|word| {
             matches!(word, "*" | "#")

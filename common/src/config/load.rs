@@ -10,6 +10,7 @@ use super::Config;
 use super::kubernetes::is_of_kubernetes;
 use super::mask::masked_text;
 use super::mistake::Mistake;
+use super::source;
 
 /// The prefix of our variables' names.
 const PREFIX: &str = "LONGSHORE_";
@@ -174,7 +175,9 @@ impl Sources {
             },
         })?;
         read_schema_files(&mut config, self.folder())?;
-        match config.problem() {
+        let is_handed_over = matches!(self.base, Base::Dev(_));
+        let incomplete = || source::missing_secret(&config.sources).filter(|_| !is_handed_over);
+        match config.problem().or_else(incomplete) {
             None => Ok(config),
             Some((key, problem)) => {
                 let place = match &self.base {

@@ -85,6 +85,11 @@ impl Publisher {
         Self(format!("http:{caller}"))
     }
 
+    /// A provider whose signed webhooks come in under the source called `name`.
+    pub fn source(name: &str) -> Self {
+        Self(format!("source:{name}"))
+    }
+
     /// A foreign AMQP publisher; `user` is the broker user where the broker vouches for it.
     pub fn amqp(user: Option<&str>) -> Self {
         Self(format!("{}{}", Self::AMQP, user.unwrap_or("-")))
@@ -163,6 +168,7 @@ mod tests {
         let id = EventId::derived(&crm, "/a", "1");
         assert_eq!(id, EventId::derived(&crm, "/a", "1"));
         assert_ne!(id, EventId::derived(&Publisher::http("other"), "/a", "1"));
+        assert_ne!(id, EventId::derived(&Publisher::source("crm"), "/a", "1"));
         assert_ne!(id, EventId::derived(&crm, "/b", "1"));
         assert_ne!(id, EventId::derived(&crm, "/a", "2"));
         assert_ne!(
