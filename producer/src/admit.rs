@@ -58,10 +58,15 @@ pub(crate) struct Refusal {
 impl Origin {
     /// Reads it off a request.
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        Self::by(Caller::publisher(extensions), headers)
+    }
+
+    /// The origin of a request that `caller` is known to have sent.
+    pub(crate) fn by(caller: Publisher, headers: &HeaderMap) -> Self {
         let mut trace = trace_context(headers);
         trace::inject(&mut trace);
         Self {
-            caller: Caller::publisher(extensions),
+            caller,
             at: now(),
             trace,
         }

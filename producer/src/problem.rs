@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use axum::Json;
-use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::outcome::FieldError;
@@ -45,6 +47,8 @@ codes! {
     MalformedId = "malformed_id", BAD_REQUEST;
     /// `Idempotency-Key` is invalid, or not allowed on this call.
     IdempotencyKey = "idempotency_key", BAD_REQUEST;
+    /// Nothing proves who sent the request.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED;
     /// There is nothing at this path.
     NotFound = "not_found", NOT_FOUND;
     /// Nothing is known of the event, perhaps only not yet.
@@ -88,6 +92,7 @@ pub struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<u32>,
     accept_encoding: Option<&'static str>,
+    challenge: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -111,6 +116,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             accept_encoding: None,
+            challenge: None,
         }
     }
 
@@ -132,6 +138,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn accept_encoding(mut self, codings: &'static str) -> Self {
         self.accept_encoding = Some(codings);
+        self
+    }
+
+    /// The same, saying how a caller proves who it is.
+    #[must_use]
+    pub(crate) fn challenge(mut self, scheme: &'static str) -> Self {
+        self.challenge = Some(scheme);
         self
     }
 
@@ -163,6 +176,9 @@ impl IntoResponse for Problem {
         }
         if let Some(codings) = self.accept_encoding {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
+        }
+        if let Some(scheme) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if self.code == Code::MalformedRequest {
             // Nobody can tell where the next request begins.
