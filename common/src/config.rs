@@ -17,6 +17,7 @@ mod operator;
 mod rate;
 mod secret;
 mod share;
+mod source;
 mod stage;
 mod url;
 mod worker;
@@ -37,6 +38,7 @@ pub use mask::masked;
 pub use operator::{OPERATOR_KEY, operator_key};
 pub use rate::Rate;
 pub use secret::{Secret, Secrets};
+pub use source::WebhookSource;
 pub use stage::{StageConfig, StageSettings};
 pub use url::ServiceUrl;
 pub use worker::Worker;
@@ -96,6 +98,9 @@ pub struct Config {
     /// The outside systems.
     #[serde(rename = "destination")]
     pub destinations: Vec<Destination>,
+    /// The providers whose signed webhooks become events.
+    #[serde(rename = "source")]
+    pub sources: Vec<WebhookSource>,
     /// Further event types.
     #[serde(rename = "type")]
     pub types: Vec<TypeDefinition>,
@@ -175,11 +180,7 @@ impl Config {
                 .iter()
                 .map(|destination| (destination.name.clone(), destination.types.clone()))
                 .collect(),
-            known_types: [SIGNUP_REQUESTED, PROCESSING_REQUESTED]
-                .into_iter()
-                .chain(self.types.iter().map(|kind| kind.name.as_str()))
-                .map(str::to_owned)
-                .collect(),
+            known_types: self.known_types(),
             longest_delay: stages
                 .into_iter()
                 .chain(destinations)
@@ -188,6 +189,13 @@ impl Config {
             history: self.history.keep,
             logins: self.broker.logins(),
         }
+    }
+
+    /// The names of the event types, built in and configured.
+    fn known_types(&self) -> Vec<String> {
+        let configured = self.types.iter().map(|kind| kind.name.as_str());
+        let built_in = [SIGNUP_REQUESTED, PROCESSING_REQUESTED].into_iter();
+        built_in.chain(configured).map(str::to_owned).collect()
     }
 
     /// The settings of a stage, defaults filled in.
@@ -206,6 +214,11 @@ impl Config {
         self.destinations
             .iter()
             .find(|destination| destination.name == name)
+    }
+
+    /// The source called `name`.
+    pub fn source(&self, name: &str) -> Option<&WebhookSource> {
+        self.sources.iter().find(|source| source.name == name)
     }
 
     /// An error beyond the reach of types: the key, and the expected and the found value.
@@ -257,7 +270,7 @@ impl Config {
         if let Err(error) = crate::event::Types::with(&self.types) {
             return wrong("type", error.to_string());
         }
-        None
+        source::problem(&self.sources, &self.known_types())
     }
 
     /// The first key whose number must be at least 1 and is not.

@@ -30,7 +30,7 @@ pub use identity::{entry_key, event_of, in_stream, is_refused_by_streams, letter
 pub use logins::Logins;
 pub use password_hash::{PasswordHash, take_password_hash};
 pub use processing::{PROCESSING_REQUESTED, Processing};
-pub use read::{Attribute, Read, Unfit, UnfitKind, binary, structured};
+pub use read::{Attribute, Read, Unfit, UnfitKind, binary, plain, structured};
 pub use signup::{SIGNUP_REQUESTED, Signup};
 pub use trail::{Trail, from_rfc3339, header, now, to_rfc3339};
 pub use types::{

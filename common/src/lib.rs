@@ -11,7 +11,7 @@
 //! store     ─> event, reason, sqlite                  only store/, broker/embedded and sqlite import sqlx
 //! telemetry ─> neither broker nor store
 //! sqlite    ─> nothing of ours: one file, which the embedded engines share
-//! dependency, duration, event, fingerprint, message, namespace, outcome, publication, reason, retry, signature, topology:
+//! dependency, duration, event, fingerprint, inbound, message, namespace, outcome, publication, reason, retry, signature, topology:
 //!     pure, no I/O; they use nothing of the above
 //! ```
 //!
@@ -27,6 +27,7 @@ pub mod duration;
 pub mod event;
 pub mod fingerprint;
 pub mod health;
+pub mod inbound;
 pub mod key;
 pub mod message;
 pub mod namespace;

@@ -31,15 +31,7 @@ impl SigningKey {
     /// # Errors
     /// The prefix, the base64 or the length is wrong.
     pub fn parse(text: &str) -> Result<Self, InvalidSigningKey> {
-        let encoded = text
-            .strip_prefix("whsec_")
-            .ok_or(InvalidSigningKey("no such prefix"))?;
-        let key = LENIENT
-            .decode(encoded)
-            .map_err(|_| InvalidSigningKey("no base64 after it"))?;
-        if !(24..=64).contains(&key.len()) {
-            return Err(InvalidSigningKey("another length"));
-        }
+        let key = key_bytes(text)?;
         let mac = Hmac::new_from_slice(&key).map_err(|_| InvalidSigningKey("another length"))?;
         Ok(Self(mac))
     }
@@ -54,6 +46,23 @@ impl SigningKey {
         mac.update(body);
         format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
     }
+}
+
+/// The bytes of a key in the form `whsec_BASE64`.
+///
+/// # Errors
+/// The prefix, the base64 or the length is wrong.
+pub(crate) fn key_bytes(text: &str) -> Result<Vec<u8>, InvalidSigningKey> {
+    let encoded = text
+        .strip_prefix("whsec_")
+        .ok_or(InvalidSigningKey("no such prefix"))?;
+    let key = LENIENT
+        .decode(encoded)
+        .map_err(|_| InvalidSigningKey("no base64 after it"))?;
+    if !(24..=64).contains(&key.len()) {
+        return Err(InvalidSigningKey("another length"));
+    }
+    Ok(key)
 }
 
 impl std::fmt::Debug for SigningKey {

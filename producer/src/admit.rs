@@ -60,11 +60,16 @@ pub(crate) struct Refusal {
 impl Origin {
     /// Reads it off a request.
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let grant = Grant::of(extensions);
+        Self::by(grant.publisher(), grant, headers)
+    }
+
+    /// The origin of a request that `caller` is known to have sent, and of what it may do.
+    pub(crate) fn by(caller: Publisher, grant: Grant, headers: &HeaderMap) -> Self {
         let mut trace = trace_context(headers);
         trace::inject(&mut trace);
-        let grant = Grant::of(extensions);
         Self {
-            caller: grant.publisher(),
+            caller,
             grant,
             at: now(),
             trace,

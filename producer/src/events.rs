@@ -73,7 +73,7 @@ fn one(
 }
 
 /// Checks the data of an event against its type, and gives the event its canonical form.
-fn complete(
+pub(crate) fn complete(
     door: &Door,
     origin: &Origin,
     read: Read,

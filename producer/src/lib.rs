@@ -1,7 +1,7 @@
 //! The door: takes events over HTTP and answers 202 once the broker has them safely.
 //!
 //! ```text
-//! serve ─> router ─> layers (request id, key, limits) ─> signup | processing | events
+//! serve ─> router ─> layers (request id, key, limits) ─> signup | processing | events | sources
 //!                                                           │    └─> admit ─> publish ─> Broker
 //!                                                           ├─> status | live ─> Store
 //!                                                           └─> page
@@ -29,6 +29,7 @@ mod publish;
 mod routes;
 mod serve;
 mod signup;
+mod sources;
 mod status;
 mod work_queue;
 

@@ -47,7 +47,7 @@ codes! {
     MalformedId = "malformed_id", BAD_REQUEST;
     /// `Idempotency-Key` is invalid, or not allowed on this call.
     IdempotencyKey = "idempotency_key", BAD_REQUEST;
-    /// No key is shown, or one that opens nothing.
+    /// Nothing proves who sent the request: no key, or one that opens nothing, or no right signature.
     Unauthenticated = "unauthenticated", UNAUTHORIZED;
     /// The key does not open this.
     Forbidden = "forbidden", FORBIDDEN;

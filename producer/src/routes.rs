@@ -9,7 +9,7 @@ use crate::auth::{Needs, guard};
 use crate::door::Door;
 use crate::layers::{answer_panics, bound, head, linger, observe, protect};
 use crate::problem::{Code, Problem};
-use crate::{events, live, page, processing, signup, status};
+use crate::{events, live, page, processing, signup, sources, status};
 
 /// Everything the producer answers. Pure construction: nothing is connected or spawned.
 ///
@@ -31,6 +31,8 @@ pub fn router(door: Door) -> Router {
         .merge(signups)
         .merge(writing)
         .merge(reading)
+        // A provider shows no key: its signature says who it is.
+        .route("/v1/sources/{name}", post(sources::post))
         .route_layer(from_fn_with_state(door.clone(), bound))
         .with_state(door.clone());
     // Page, health and metrics have no bounds in common with the API: they answer when it is
@@ -61,9 +63,9 @@ pub fn router(door: Door) -> Router {
 async fn not_found() -> Problem {
     Problem::new(
         Code::NotFound,
-        "nothing is here; the API is POST /v1/signups, /v1/processing and /v1/events, and \
-         GET /v1/events/{id} and /v1/events/{id}/live; the signup page is at /, unless the door asks for keys and \
-         `auth.form` is not `public`",
+        "nothing is here; the API is POST /v1/signups, /v1/processing, /v1/events and \
+         /v1/sources/{name}, and GET /v1/events/{id} and /v1/events/{id}/live; the signup page is at /, \
+         unless the door asks for keys and `auth.form` is not `public`",
     )
 }
 

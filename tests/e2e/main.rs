@@ -42,6 +42,7 @@ mod shutdown;
 mod signup_page;
 mod silent_stderr;
 mod sockets;
+mod sources;
 mod testkit;
 mod traces;
 mod trust;

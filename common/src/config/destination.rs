@@ -112,7 +112,7 @@ impl Destination {
     }
 }
 
-fn every_type() -> Vec<String> {
+pub(super) fn every_type() -> Vec<String> {
     vec!["#".to_owned()]
 }
 

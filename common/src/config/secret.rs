@@ -41,7 +41,10 @@ impl Secrets {
     }
 }
 
-fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
+/// Reads one secret or a list.
+pub(super) fn one_or_more<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Secret>, D::Error> {
     let secret = |value| {
         Secret::deserialize::<toml::Value>(value).map_err(|error| D::Error::custom(error.message()))
     };

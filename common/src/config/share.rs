@@ -26,7 +26,7 @@ struct Shared {
 
 impl Sources {
     /// The text that hands `config`, which was read from here and may have been changed since, over to commands.
-    /// What no command needs is left out: `listen`, `log`, and the secrets of webhooks.
+    /// What no command needs is left out: `listen`, `log`, and the secrets of webhooks, both ways.
     ///
     /// # Errors
     /// A path is not UTF-8.
@@ -52,6 +52,9 @@ impl Sources {
             if let Some(Value::Table(webhook)) = destination.get_mut("webhook") {
                 webhook.remove("secret");
             }
+        }
+        for source in tables(&mut table, "source") {
+            source.remove("secret");
         }
         for definition in tables(&mut table, "type") {
             if let Some(Value::String(file)) = definition.get_mut("schema_file") {
@@ -159,6 +162,11 @@ mod tests {
         [[destination]]
         name = "crm"
         webhook = { url = "https://crm.example.com", secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }
+        [[source]]
+        name = "stripe"
+        scheme = "standard"
+        secret = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+        type = "a.{type}"
         [[type]]
         name = "a.b"
         schema_file = "a.json"
@@ -178,6 +186,7 @@ mod tests {
         assert_eq!(config.broker.url.expose(), "amqp://u:hunter2@h");
         assert_eq!(config.secrets.seal[0].expose(), "a secret of sixteen bytes");
         assert_eq!(config.destinations[0].name, "crm");
+        assert!(config.sources[0].verifier.is_without_secret());
         assert!(config.types[0].schema.is_some());
         assert_eq!(config.listen, None);
         assert_eq!(config.dead.retention.as_secs(), 3600);

@@ -75,7 +75,7 @@ impl StageSettings {
     }
 }
 
-fn some_duration<'de, D: serde::Deserializer<'de>>(
+pub(super) fn some_duration<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
     super::duration::deserialize(deserializer).map(Some)

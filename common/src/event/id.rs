@@ -76,6 +76,7 @@ impl Publisher {
     const AMQP: &str = "amqp:";
     const OURSELVES: &str = "longshore";
     const HTTP: &str = "http";
+    const SOURCE: &str = "source:";
 
     /// The event was born at our own door: its CloudEvents `id` is the event id.
     pub fn ourselves() -> Self {
@@ -90,6 +91,16 @@ impl Publisher {
     /// A caller of the HTTP API who gave the event an id of its own.
     pub fn http(caller: &str) -> Self {
         Self(format!("{}:{caller}", Self::HTTP))
+    }
+
+    /// A provider whose signed webhooks come in under the source called `name`.
+    pub fn source(name: &str) -> Self {
+        Self(format!("{}{name}", Self::SOURCE))
+    }
+
+    /// Whether it is a provider whose webhooks come in under a source.
+    pub fn is_source(&self) -> bool {
+        self.0.starts_with(Self::SOURCE)
     }
 
     /// A foreign AMQP publisher; `user` is the broker user where the broker vouches for it.
@@ -180,6 +191,7 @@ mod tests {
         let id = EventId::derived(&crm, "/a", "1");
         assert_eq!(id, EventId::derived(&crm, "/a", "1"));
         assert_ne!(id, EventId::derived(&Publisher::http("other"), "/a", "1"));
+        assert_ne!(id, EventId::derived(&Publisher::source("crm"), "/a", "1"));
         assert_ne!(id, EventId::derived(&crm, "/b", "1"));
         assert_ne!(id, EventId::derived(&crm, "/a", "2"));
         assert_ne!(

@@ -180,7 +180,7 @@ pub fn binary(
 ///
 /// # Errors
 /// The body is not JSON, or an attribute is wrong.
-pub(super) fn plain(mut event: CloudEvent, body: &[u8]) -> Result<Read, Unfit> {
+pub fn plain(mut event: CloudEvent, body: &[u8]) -> Result<Read, Unfit> {
     event.data = Some(raw(body)?);
     complete(event, false)
 }

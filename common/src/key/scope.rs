@@ -18,6 +18,8 @@ pub enum Scope {
     Read,
     /// `events:read:all`: the status of every event.
     ReadAll,
+    /// `sources`: the status of events that came in as webhooks of providers.
+    Sources,
     /// `metrics`: the page of metrics.
     Metrics,
 }
@@ -39,8 +41,13 @@ impl Scopes {
         self.patterns().next().is_some()
     }
 
+    /// Whether the status of some events may be read.
+    pub fn may_read_some(&self) -> bool {
+        self.may_read_own() || self.has(&Scope::Sources)
+    }
+
     /// Whether the status of the caller's own events may be read.
-    pub fn may_read(&self) -> bool {
+    pub fn may_read_own(&self) -> bool {
         self.has(&Scope::Read) || self.may_read_all()
     }
 
@@ -70,6 +77,7 @@ impl FromStr for Scope {
             "events:write" => return Ok(Self::Write("#".to_owned())),
             "events:read" => return Ok(Self::Read),
             "events:read:all" => return Ok(Self::ReadAll),
+            "sources" => return Ok(Self::Sources),
             "metrics" => return Ok(Self::Metrics),
             _ => {}
         }
@@ -82,7 +90,8 @@ impl FromStr for Scope {
             ));
         }
         Err(format!(
-            "expected one of `events:write`, `events:write:PATTERN`, `events:read`, `events:read:all`, `metrics`, \
+            "expected one of `events:write`, `events:write:PATTERN`, `events:read`, `events:read:all`, `sources`, \
+             `metrics`, \
              found {text:?}"
         ))
     }
@@ -109,6 +118,7 @@ impl fmt::Display for Scope {
             Self::Write(pattern) => write!(f, "events:write:{pattern}"),
             Self::Read => f.write_str("events:read"),
             Self::ReadAll => f.write_str("events:read:all"),
+            Self::Sources => f.write_str("sources"),
             Self::Metrics => f.write_str("metrics"),
         }
     }
@@ -142,7 +152,7 @@ mod tests {
         ] {
             assert_eq!(shop.may_write(kind), expected, "{kind}");
         }
-        assert!(shop.may_write_some() && !shop.may_read());
+        assert!(shop.may_write_some() && !shop.may_read_some());
         assert!(scopes(&["events:write"]).may_write("anything.at.all"));
         assert!(!scopes(&["events:read", "metrics"]).may_write_some());
     }
@@ -150,10 +160,12 @@ mod tests {
     #[test]
     fn reading_all_includes_reading_ones_own() {
         let own = scopes(&["events:read"]);
-        assert!(own.may_read() && !own.may_read_all());
+        assert!(own.may_read_own() && !own.may_read_all());
         let all = scopes(&["events:read:all"]);
-        assert!(all.may_read() && all.may_read_all());
+        assert!(all.may_read_own() && all.may_read_all());
         assert!(!all.has(&Scope::Metrics));
+        let sources = scopes(&["sources"]);
+        assert!(sources.may_read_some() && !sources.may_read_own());
     }
 
     #[test]
@@ -163,6 +175,7 @@ mod tests {
             "events:write:signup.*",
             "events:read",
             "events:read:all",
+            "sources",
             "metrics",
         ] {
             assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);

@@ -49,6 +49,8 @@ metrics_table! {
         "Callers that watch an event live at the moment.";
     RECEIVED = "longshore_events_received_total", "counter", ["type"],
         "Events accepted at the door: the broker has confirmed them.";
+    WEBHOOKS = "longshore_source_requests_total", "counter", ["source", "result"],
+        "Webhooks of providers at the door: accepted, ignored, handshake, or the code of the problem.";
     PUBLISHES = "longshore_publishes_total", "counter", ["result"],
         "Messages published: confirmed, unroutable, invalid, nacked, timed_out, blocked or disconnected.";
     CONFIRM_SECONDS = "longshore_publish_confirm_seconds", "histogram", [],
@@ -166,6 +168,11 @@ pub fn http_answered(route: &'static str, status: u16, took: Duration) {
 /// Events of a known type were accepted at the door.
 pub fn received(kind: &str, count: u64) {
     counter!(RECEIVED, "type" => kind.to_owned()).increment(count);
+}
+
+/// A webhook of a provider was answered: `accepted`, `ignored`, `handshake`, or with the problem of this code.
+pub fn webhook_answered(source: &str, result: &'static str) {
+    counter!(WEBHOOKS, "source" => source.to_owned(), "result" => result).increment(1);
 }
 
 /// A publish was answered: confirmed, or failed with an error of this name.

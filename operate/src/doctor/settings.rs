@@ -21,21 +21,22 @@ pub fn in_force(config: &Config, sources: &Sources) -> Vec<Setting> {
         let from = sources.origin(&path);
         Setting { key, value, from }
     };
-    let names = config.destinations.iter();
-    let names: Vec<&str> = names.map(|destination| destination.name.as_str()).collect();
-    let destinations = Setting {
-        key: "destinations",
+    let list = |key: &'static str, section: &str, names: Vec<&str>| Setting {
+        key,
         value: if names.is_empty() {
             "none".to_owned()
         } else {
             names.join(", ")
         },
-        from: sources.origin(&["destination"]),
+        from: sources.origin(&[section]),
     };
+    let destinations = config.destinations.iter().map(|it| it.name.as_str());
+    let webhook_sources = config.sources.iter().map(|it| it.name.as_str());
     vec![
         setting("namespace", config.namespace.to_string()),
         setting("broker.url", config.broker.url.to_string()),
         setting("database.url", config.database.url.to_string()),
-        destinations,
+        list("destinations", "destination", destinations.collect()),
+        list("sources", "source", webhook_sources.collect()),
     ]
 }

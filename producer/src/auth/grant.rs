@@ -20,7 +20,7 @@ pub(crate) struct Grant(Holder);
 
 #[derive(Clone)]
 enum Holder {
-    /// Everyone, at an open door.
+    /// Everyone at an open door, and a provider whose signature is right.
     Everyone,
     /// A visitor of the public signup form.
     Form,
@@ -37,6 +37,11 @@ impl Grant {
     pub(crate) fn of(extensions: &Extensions) -> Self {
         let grant = extensions.get::<Self>().cloned();
         grant.unwrap_or(Self(Holder::Everyone))
+    }
+
+    /// The grant of a provider whose signature is right: its configuration says what it sends.
+    pub(crate) fn of_source() -> Self {
+        Self(Holder::Everyone)
     }
 
     pub(super) fn of_form() -> Self {
@@ -115,11 +120,13 @@ impl Grant {
             Holder::Everyone => true,
             Holder::Form => publisher.is_some_and(|publisher| *publisher == Publisher::ourselves()),
             Holder::Key { entry, .. } => {
-                let is_own = || {
-                    let caller = publisher.and_then(Publisher::caller);
-                    caller == Some(entry.key.name.as_str())
-                };
-                entry.key.scopes.may_read_all() || is_own()
+                let scopes = &entry.key.scopes;
+                let caller = publisher.and_then(Publisher::caller);
+                let is_own = caller == Some(entry.key.name.as_str());
+                let is_of_source = publisher.is_some_and(Publisher::is_source);
+                scopes.may_read_all()
+                    || (is_own && scopes.may_read_own())
+                    || (is_of_source && scopes.has(&Scope::Sources))
             }
         }
     }
@@ -165,7 +172,7 @@ impl Needs {
     fn expect(self, scopes: &Scopes) -> Result<(), Problem> {
         let (may, scope) = match self {
             Self::Signup | Self::Write => (scopes.may_write_some(), Scope::Write("#".to_owned())),
-            Self::Read => (scopes.may_read(), Scope::Read),
+            Self::Read => (scopes.may_read_some(), Scope::Read),
             Self::Metrics => (scopes.has(&Scope::Metrics), Scope::Metrics),
         };
         if may {

@@ -16,7 +16,7 @@ use crate::problem::Code;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The routes as metrics know them.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 11] = [
     "/",
     "/page/{file}",
     "/v1/signups",
@@ -24,6 +24,7 @@ const ROUTES: [&str; 10] = [
     "/v1/events",
     "/v1/events/{id}",
     "/v1/events/{id}/live",
+    "/v1/sources/{name}",
     "/livez",
     "/readyz",
     "/metrics",

@@ -25,6 +25,7 @@ mod processing;
 mod request;
 mod secrets;
 mod signups;
+mod sources;
 mod status;
 mod wire;
 mod work_queue;

@@ -343,6 +343,12 @@ url = "postgres://u:hunter2@h/d?password=hunter2"
 seal = ["hunter2-hunter2-", """
 hunter2-hunter2-
 """]
+[[source]]
+name = "stripe"
+scheme = "stripe"
+secret = ["hunter2-hunter2", "hunter2hunter2"]
+type = "signup.{type}"
+tolerance = "5min"
 [[destination]]
 name = "crm"
 types = ["signup.*"]

@@ -18,7 +18,7 @@ use crate::app::App;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Scopes: events:write or events:write:PATTERN (publish events whose type matches, such as signup.*), events:read (the status of
-events that keys of this name have published), events:read:all (of every event), metrics.
+events that keys of this name have published), events:read:all (of every event), sources (of events that came in as webhooks of providers), metrics.
 
 Keys of one name belong to one caller: event ids are made of the name.
 
