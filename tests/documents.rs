@@ -10,9 +10,25 @@ use repository::{read, root};
 
 mod repository;
 
+/// All files of one kind in these places.
+fn files(places: &[PathBuf], kind: &str) -> Result<Vec<PathBuf>> {
+    let mut rest = places.to_vec();
+    let mut files = Vec::new();
+    while let Some(path) = rest.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                rest.push(entry?.path());
+            }
+        } else if path.extension().is_some_and(|extension| extension == kind) {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
 /// Every page: its path and its text.
 fn documents() -> Result<Vec<(String, String)>> {
-    let mut rest: Vec<PathBuf> = [
+    let places = [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
@@ -22,18 +38,11 @@ fn documents() -> Result<Vec<(String, String)>> {
         "examples",
         "deploy",
     ]
-    .map(|page| root().join(page))
-    .to_vec();
+    .map(|page| root().join(page));
     let mut pages = Vec::new();
-    while let Some(path) = rest.pop() {
-        if path.is_dir() {
-            for entry in fs::read_dir(&path)? {
-                rest.push(entry?.path());
-            }
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            let name = path.strip_prefix(root())?.display().to_string();
-            pages.push((name, fs::read_to_string(&path)?));
-        }
+    for path in files(&places, "md")? {
+        let name = path.strip_prefix(root())?.display().to_string();
+        pages.push((name, fs::read_to_string(&path)?));
     }
     ensure!(pages.len() > 30, "only {} pages were found", pages.len());
     Ok(pages)
@@ -275,5 +284,34 @@ fn documents_agree_on_the_oldest_postgres() -> Result<()> {
         read("scripts/services")?.contains(&line),
         "scripts/services lacks {line}"
     );
+    Ok(())
+}
+
+#[test]
+fn every_claim_of_the_threat_model_has_its_test() -> Result<()> {
+    let page = read("docs/threat-model.md")?;
+    let cells = page.lines().filter(|line| line.starts_with("| "));
+    let last = cells.filter_map(|line| line.split('|').nth(3));
+    let names: BTreeSet<&str> = last
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    ensure!(names.len() > 30, "only {} tests are named", names.len());
+    let packages = [
+        "common", "producer", "operate", "workers", "console", "tests",
+    ];
+    let sources: Result<String, _> = files(&packages.map(|package| root().join(package)), "rs")?
+        .iter()
+        .map(fs::read_to_string)
+        .collect();
+    let sources = sources?;
+    for name in names {
+        let is_there = [format!("fn {name}("), format!("fn {name}<")]
+            .iter()
+            .any(|it| sources.contains(it));
+        ensure!(
+            is_there,
+            "docs/threat-model.md names the test {name}, which does not exist"
+        );
+    }
     Ok(())
 }

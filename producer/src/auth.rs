@@ -24,7 +24,6 @@ use time::OffsetDateTime;
 
 use self::client::Client;
 use self::credentials::Credentials;
-use self::keyring::{Found, Keyring};
 use self::limits::AddressLimits;
 use crate::problem::{Code, Problem};
 
@@ -32,6 +31,7 @@ pub(crate) use client::Clients;
 pub(crate) use grant::Grant;
 pub(crate) use guard::{Needs, guard};
 pub use keeper::{KEY_POLL, NoKeys};
+pub use keyring::{Entry, Found, Keyring};
 
 /// The rules of a door that asks for keys.
 pub(crate) struct Auth {

@@ -35,7 +35,7 @@ mod work_queue;
 
 use common::event::json;
 
-pub use auth::{KEY_POLL, NoKeys};
+pub use auth::{Entry, Found, KEY_POLL, Keyring, NoKeys};
 pub use common::server::Wire;
 pub use door::{Door, Entrance};
 pub use problem::{Code, Problem};

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::limits::KeyLimit;
 
 /// The keys of this door.
-pub(super) struct Keyring {
+pub struct Keyring {
     configured: HashMap<KeyHash, Arc<Entry>>,
     stored: RwLock<HashMap<KeyHash, Arc<Entry>>>,
     /// Whether the database has been read.
@@ -20,7 +20,7 @@ pub(super) struct Keyring {
 }
 
 /// A key, and what happens to it here.
-pub(super) struct Entry {
+pub struct Entry {
     pub(super) key: KnownKey,
     /// Its id in the database; none for a key of the configuration.
     pub(super) id: Option<KeyId>,
@@ -32,7 +32,7 @@ pub(super) struct Entry {
 }
 
 /// The outcome of a look.
-pub(super) enum Found {
+pub enum Found {
     /// This key. It may have expired.
     Key(Arc<Entry>),
     /// No key. It may have been revoked.
@@ -41,9 +41,16 @@ pub(super) enum Found {
     NotRead,
 }
 
+impl Found {
+    /// Whether there is a key.
+    pub fn is_key(&self) -> bool {
+        matches!(self, Self::Key(_))
+    }
+}
+
 impl Keyring {
     /// The keys of the configuration; those of the database follow.
-    pub(super) fn new(configured: &[KnownKey]) -> Self {
+    pub fn new(configured: &[KnownKey]) -> Self {
         let entry = |key: &KnownKey| (key.hash, Arc::new(Entry::new(key.clone(), None)));
         Self {
             configured: configured.iter().map(entry).collect(),
@@ -53,7 +60,7 @@ impl Keyring {
     }
 
     /// Looks for a key.
-    pub(super) fn find(&self, hash: &KeyHash) -> Found {
+    pub fn find(&self, hash: &KeyHash) -> Found {
         if let Some(entry) = self.configured.get(hash) {
             return Found::Key(Arc::clone(entry));
         }

@@ -93,6 +93,8 @@ pub(crate) enum What {
     Store,
     /// The producer's rate, beside raw publishing
     Producer,
+    /// A door that asks for keys, beside an open one; one look among 100,000 keys
+    Keys,
     /// From the door to a receiver at 500 events a second; memory and processor time while idle
     Latency,
     /// Whether a large backlog drains as fast as a small one

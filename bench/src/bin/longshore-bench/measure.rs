@@ -3,6 +3,7 @@
 mod door;
 mod embedded;
 pub(crate) mod flood;
+mod keys;
 mod lab;
 mod latency;
 pub(crate) mod letters;
@@ -111,6 +112,9 @@ async fn services(lab: &Lab, args: &Cli, report: &mut Report) -> Result<(), Fail
     }
     if args.wants(What::Producer) {
         door::measure(lab, args.events, args.rounds, report).await?;
+    }
+    if args.wants(What::Keys) {
+        keys::measure(lab, args.events, args.rounds, report).await?;
     }
     if args.wants(What::Latency) {
         latency::measure(lab, report).await?;
