@@ -19,6 +19,7 @@ CREATE TABLE keys (
     CONSTRAINT keys_pkey PRIMARY KEY (key_id),
     CONSTRAINT keys_hash_key UNIQUE (hash),
     CONSTRAINT keys_key_id_form CHECK (key_id ~ '^[0-9A-Za-z]{8}$'),
+    CONSTRAINT keys_name_form CHECK (name ~ '^[a-z0-9._-]{1,64}$' AND name <> 'anonymous'),
     CONSTRAINT keys_hash_length CHECK (octet_length(hash) = 32),
     CONSTRAINT keys_burst_range CHECK (burst BETWEEN 1 AND 4294967295),
     CONSTRAINT keys_revoked_known

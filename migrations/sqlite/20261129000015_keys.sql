@@ -5,7 +5,8 @@ CREATE TABLE "NAMESPACE.keys" (
     -- The public part of the key: the 8 characters behind lsk_.
     key_id TEXT NOT NULL CONSTRAINT keys_key_id_form CHECK (length(key_id) = 8 AND key_id NOT GLOB '*[^0-9A-Za-z]*'),
     -- The caller. Event ids are made of it, so all keys of one caller have one name.
-    name TEXT NOT NULL,
+    name TEXT NOT NULL CONSTRAINT keys_name_form
+        CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^a-z0-9._-]*' AND name <> 'anonymous'),
     -- SHA-256 of the whole key, which is kept nowhere.
     hash BLOB NOT NULL CONSTRAINT keys_hash_length CHECK (length(hash) = 32),
     -- What it opens, such as ["events:write:signup.*"].

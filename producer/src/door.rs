@@ -109,9 +109,16 @@ impl Door {
     /// There is none.
     pub async fn expect_keys(&self) -> Result<(), NoKeys> {
         match &self.auth {
-            Some(auth) if self.config.auth.door.is_none() => auth.expect_some(&*self.keys).await,
+            Some(auth) if self.config.auth.door.is_none() && !self.opens_without_keys() => {
+                auth.expect_some(&*self.keys).await
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether somebody can come in without a key: a visitor of the public form, or a provider.
+    fn opens_without_keys(&self) -> bool {
+        self.has_form() || !self.config.sources.is_empty()
     }
 
     /// Follows the changes of keys until `stop`. Runs beside the server.

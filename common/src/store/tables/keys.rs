@@ -1,8 +1,12 @@
 //! Keys as rows.
 
+use std::num::NonZeroU32;
+
+use ipnet::IpNet;
 use time::OffsetDateTime;
 
-use super::text::{json, keepable};
+use super::text::keepable;
+use crate::config::Rate;
 use crate::key::{KeyHash, KnownKey, Scope, Scopes};
 use crate::store::{Act, KeyRecord, Moment, NewKey, Revoked, StoreError};
 
@@ -63,7 +67,13 @@ impl TryFrom<KeyRow> for KeyRecord {
     type Error = StoreError;
 
     fn try_from(row: KeyRow) -> Result<Self, StoreError> {
-        let scopes: Vec<String> = json("keys.scopes", &row.scopes)?;
+        let limits = Limits::read(&row);
+        let scopes = match &limits {
+            Some(_) => known(&row.scopes),
+            // A key whose limits cannot be read opens nothing. It must not keep other changes from the doors.
+            None => Scopes::default(),
+        };
+        let limits = limits.unwrap_or_default();
         let revoked = row.revoked_at.map(|at| Revoked {
             at: Moment(at),
             who: row.revoked_by.unwrap_or_default(),
@@ -74,16 +84,10 @@ impl TryFrom<KeyRow> for KeyRecord {
             key: KnownKey {
                 name: row.name.parse().map_err(unlike("name"))?,
                 hash: KeyHash::try_from(&row.hash[..]).map_err(unlike("hash"))?,
-                scopes: known(&scopes),
-                rate: row
-                    .rate
-                    .map(|rate| rate.parse())
-                    .transpose()
-                    .map_err(unlike("rate"))?,
-                burst: row
-                    .burst
-                    .and_then(|burst| u32::try_from(burst).ok()?.try_into().ok()),
-                networks: json("keys.networks", &row.networks)?,
+                scopes,
+                rate: limits.rate,
+                burst: limits.burst,
+                networks: limits.networks,
                 expires_at: row.expires_at,
             },
             created_at: Moment(row.created_at),
@@ -95,14 +99,34 @@ impl TryFrom<KeyRow> for KeyRecord {
     }
 }
 
+/// How a key may be used.
+#[derive(Default)]
+struct Limits {
+    rate: Option<Rate>,
+    burst: Option<NonZeroU32>,
+    networks: Vec<IpNet>,
+}
+
+impl Limits {
+    /// The limits of a row; `None` where this version cannot read them.
+    fn read(row: &KeyRow) -> Option<Self> {
+        let rate = row.rate.as_deref().map(str::parse).transpose();
+        let burst = row.burst.map(|burst| u32::try_from(burst)?.try_into());
+        Some(Self {
+            rate: rate.ok()?,
+            burst: burst.transpose().ok()?,
+            networks: serde_json::from_str(&row.networks).ok()?,
+        })
+    }
+}
+
 /// The scopes that this version knows. A newer one may have others: they open nothing here.
-fn known(scopes: &[String]) -> Scopes {
-    let scopes = scopes.iter();
-    Scopes(
-        scopes
-            .filter_map(|scope| scope.parse::<Scope>().ok())
-            .collect(),
-    )
+fn known(scopes: &str) -> Scopes {
+    let scopes: Vec<String> = serde_json::from_str(scopes).unwrap_or_default();
+    let known = scopes
+        .iter()
+        .filter_map(|scope| scope.parse::<Scope>().ok());
+    Scopes(known.collect())
 }
 
 fn unlike<E: std::fmt::Display>(column: &'static str) -> impl Fn(E) -> StoreError {
@@ -115,7 +139,33 @@ mod tests {
 
     #[test]
     fn a_scope_of_a_newer_version_opens_nothing_and_spoils_nothing() {
-        let scopes = ["events:read", "teleport:everyone"].map(str::to_owned);
-        assert_eq!(known(&scopes), Scopes(vec![Scope::Read]));
+        let scopes = r#"["events:read", "teleport:everyone"]"#;
+        assert_eq!(known(scopes), Scopes(vec![Scope::Read]));
+        assert_eq!(known("everything"), Scopes::default());
+    }
+
+    #[test]
+    fn a_key_whose_limits_cannot_be_read_opens_nothing() {
+        let row = |rate: &str, networks: &str| KeyRow {
+            key_id: "00000000".to_owned(),
+            name: "shop".to_owned(),
+            hash: vec![0; 32],
+            scopes: r#"["events:read"]"#.to_owned(),
+            rate: Some(rate.to_owned()),
+            burst: Some(5),
+            networks: networks.to_owned(),
+            expires_at: None,
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            created_by: "ada".to_owned(),
+            last_used_at: None,
+            revoked_at: None,
+            revoked_by: None,
+            revoked_why: None,
+            revision: 1,
+        };
+        let scopes = |row| KeyRecord::try_from(row).unwrap().key.scopes;
+        assert_eq!(scopes(row("5/s", "[]")), Scopes(vec![Scope::Read]));
+        assert_eq!(scopes(row("5/fortnight", "[]")), Scopes::default());
+        assert_eq!(scopes(row("5/s", r#"["moon"]"#)), Scopes::default());
     }
 }
