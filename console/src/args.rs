@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     audit::AuditCommand, dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand,
-    explain::ExplainArgs, history::HistoryCommand, keys::KeysCommand, publish::PublishArgs,
-    replay::ReplayCommand, run::RunArgs, topology::TopologyCommand, verify::VerifyArgs,
+    explain::ExplainArgs, history::HistoryCommand, keys::KeysCommand, operators::OperatorsCommand,
+    publish::PublishArgs, replay::ReplayCommand, run::RunArgs, topology::TopologyCommand,
+    verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
 use crate::dev::DevArgs;
@@ -70,6 +71,9 @@ pub enum Command {
     Keys(KeysCommand),
     /// Check that everything received is accounted for
     Verify(VerifyArgs),
+    /// Make, list and revoke operators, each with a role and a key
+    #[command(subcommand)]
+    Operators(OperatorsCommand),
     /// Look at the record of what operators did, and check that it is whole
     #[command(subcommand)]
     Audit(AuditCommand),

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod migrate;
+pub(crate) mod operators;
 pub(crate) mod publish;
 pub(crate) mod queues;
 pub(crate) mod replay;

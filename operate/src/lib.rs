@@ -14,6 +14,7 @@
 //! | [`topology`] | declares the topology anew |
 //! | [`roles`] | says who asks for a change, and which role each change needs |
 //! | [`schema`] | brings the schema up to date |
+//! | [`operators`] | makes operators, revokes them, and knows them by their keys |
 //! | [`audit`] | reads the record of what operators did, and says whether it is whole |
 //! | [`doctor`] | looks at everything once and says what is wrong |
 //!
@@ -31,6 +32,7 @@ pub mod history;
 pub mod keys;
 pub mod mask;
 pub mod operation;
+pub mod operators;
 pub mod page;
 pub mod personal;
 pub mod publish;

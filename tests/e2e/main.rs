@@ -4,6 +4,7 @@
 //! of their own have `private` in their path.
 
 mod amqp_shapes;
+mod audit;
 mod broker_faults;
 mod cli;
 mod database;

@@ -6,6 +6,7 @@ mod counts;
 mod outage;
 pub mod pooler;
 mod schema;
+mod tampering;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod columns;
 mod faults;
 mod schema;
+mod tampering;
 
 use std::sync::Arc;
 

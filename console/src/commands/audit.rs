@@ -24,7 +24,7 @@ pub enum AuditCommand {
 /// Which entries.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-In WHO, ACTION and TARGET, `*` stands for any characters.
+In WHO, ACTION and TARGET, `*` stands for any characters, and A to Z count as a to z.
 
 Examples:
   longshore audit list --action 'dead.*' --since 2h

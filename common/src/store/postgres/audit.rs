@@ -30,9 +30,9 @@ const PAGE: &str = r#"SELECT seq, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"H
         origin, action, target, outcome, before::text, after::text, why, request_id, previous_hash, hash
     FROM audit
     WHERE ($1::bigint IS NULL OR seq < $1)
-          AND ($2::text IS NULL OR who LIKE $2)
-          AND ($3::text IS NULL OR action LIKE $3)
-          AND ($4::text IS NULL OR target LIKE $4)
+          AND ($2::text IS NULL OR who ILIKE $2)
+          AND ($3::text IS NULL OR action ILIKE $3)
+          AND ($4::text IS NULL OR target ILIKE $4)
           AND ($5::text IS NULL OR outcome = $5)
           AND ($6::timestamptz IS NULL OR audit.at >= $6)
           AND ($7::timestamptz IS NULL OR audit.at < $7)

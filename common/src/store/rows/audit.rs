@@ -166,7 +166,8 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
-/// A filter of entries. Every condition that is set must hold. In texts, `*` stands for any characters.
+/// A filter of entries. Every condition that is set must hold. In texts, `*` stands for any characters, and A to Z count as a
+/// to z.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// By somebody of this name.
