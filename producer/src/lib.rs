@@ -35,9 +35,9 @@ mod work_queue;
 use common::event::json;
 
 pub use caller::Caller;
-pub use common::server::Wire;
+pub use common::server::{Entrance, Wire};
 pub use door::Door;
 pub use problem::{Code, Problem};
 pub use program::main;
 pub use routes::router;
-pub use serve::{DEFAULT_LISTEN, bind, serve, serve_with};
+pub use serve::{bind, open, serve, serve_with};

@@ -12,7 +12,7 @@ use common::topology::Names;
 
 use crate::door::Door;
 use crate::routes::router;
-use crate::serve::{DEFAULT_LISTEN, bind, serve};
+use crate::serve::{open, serve};
 
 const NAME: &str = "longshore-producer";
 
@@ -28,9 +28,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(program: Program) -> Result<(), Failure> {
     let config = Arc::clone(&program.config);
     // First, so that a taken port is reported at once and not after the broker has answered.
-    let listener = bind(config.listen.unwrap_or(DEFAULT_LISTEN))
-        .await
-        .map_err(anyhow::Error::from)?;
+    let entrance = open(&config).await?;
     let broker = program.broker()?;
     let store = program.store()?;
     let health = Health {
@@ -51,7 +49,7 @@ async fn run(program: Program) -> Result<(), Failure> {
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {
         let stop = program.stop.clone();
-        serve(listener, router(door.clone()), stop, config.worker.drain)
+        serve(entrance, router(door.clone()), stop, config.worker.drain)
             .await
             .map_err(|error| Failure::from(anyhow::Error::from(error)))
     };

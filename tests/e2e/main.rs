@@ -42,6 +42,7 @@ mod signup_page;
 mod silent_stderr;
 mod sockets;
 mod testkit;
+mod tls;
 mod traces;
 mod trust;
 mod unroutable;

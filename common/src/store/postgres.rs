@@ -7,6 +7,7 @@
 mod columns;
 mod dead;
 mod deliveries;
+mod encryption;
 mod events;
 mod failure;
 mod leases;
