@@ -12,6 +12,7 @@
 //! | [`queues`] | says how full every queue is and who consumes it |
 //! | [`topology`] | declares the topology anew |
 //! | [`doctor`] | looks at everything once and says what is wrong |
+//! | [`grants`] | writes down the logins of all programs, each with its rights |
 //!
 //! What is shown is made fit for that by [`mask`], which hides secrets, [`diff`], [`page`] and [`words`].
 
@@ -21,6 +22,7 @@ pub mod doctor;
 pub mod edit;
 pub mod events;
 pub mod finding;
+pub mod grants;
 pub mod history;
 pub mod mask;
 pub mod operation;

@@ -18,6 +18,7 @@ mod duplicates;
 mod fault;
 mod frozen;
 mod garbage;
+mod grants;
 mod happy_path;
 mod holding;
 mod holds;
