@@ -124,7 +124,7 @@ impl Program {
     /// # Errors
     /// The configuration cannot be used.
     pub fn broker(&self) -> Result<Arc<dyn Broker>, Failure> {
-        Ok(engines::broker(&self.config, self.name)?)
+        engines::broker(&self.config, self.name)
     }
 
     /// The store of the configuration. Nothing is connected yet.
@@ -132,7 +132,7 @@ impl Program {
     /// # Errors
     /// The configuration cannot be used.
     pub fn store(&self) -> Result<Arc<dyn Store>, Failure> {
-        Ok(engines::store(&self.config)?)
+        engines::store(&self.config)
     }
 
     /// A worker of this program, which consumes from `broker`.

@@ -19,6 +19,7 @@ mod secret;
 mod share;
 mod source;
 mod stage;
+mod tls;
 mod url;
 mod worker;
 
@@ -40,6 +41,7 @@ pub use rate::Rate;
 pub use secret::{Secret, Secrets};
 pub use source::WebhookSource;
 pub use stage::{StageConfig, StageSettings};
+pub use tls::{DoorTls, Identity, LinkTls};
 pub use url::ServiceUrl;
 pub use worker::Worker;
 
@@ -232,6 +234,12 @@ impl Config {
         }
         if let Err(problem) = self.database.url.expect_scheme(&["postgres", "postgresql"]) {
             return wrong("database.url", problem);
+        }
+        if let Some((key, problem)) = self.database.problem() {
+            return wrong(&format!("database.{key}"), problem);
+        }
+        if let Some((key, problem)) = self.producer.tls.problem() {
+            return wrong(&format!("producer.{key}"), problem);
         }
         if let Some(key) = self.zero() {
             return wrong(key, "expected at least 1, found 0".to_owned());

@@ -138,7 +138,7 @@ impl Health {
             connections: MAX_CONNECTIONS,
             ..Wire::default()
         };
-        server::serve(wire, listener, self.router(), stop, CHECK_TIMEOUT).await;
+        server::serve(wire, listener.into(), self.router(), stop, CHECK_TIMEOUT).await;
         Ok(())
     }
 }

@@ -11,6 +11,7 @@
 //! store     ─> event, reason, sqlite                  only store/, broker/embedded and sqlite import sqlx
 //! telemetry ─> neither broker nor store
 //! sqlite    ─> nothing of ours: one file, which the embedded engines share
+//! tls       ─> config; used by broker, store, server and bootstrap
 //! dependency, duration, event, fingerprint, inbound, message, namespace, outcome, publication, reason, retry, signature, topology:
 //!     pure, no I/O; they use nothing of the above
 //! ```
@@ -45,5 +46,6 @@ pub mod sqlite;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+mod tls;
 pub mod topology;
 pub mod validation;

@@ -1,6 +1,7 @@
-//! The HTTP/1.1 server of every program: bounded heads, bounded patience, bounded connections, and an end that loses
-//! no answer.
+//! The HTTP/1.1 server of every program, in the clear or over TLS: bounded heads, bounded patience, bounded connections,
+//! and an end that loses no answer.
 
+mod certificate;
 mod places;
 mod timed;
 
@@ -15,10 +16,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::certificate::Certificate;
 use self::places::{Place, Places};
 use self::timed::Timed;
 use crate::descriptors::{self, connections_within};
@@ -26,6 +30,8 @@ use crate::descriptors::{self, connections_within};
 /// How the server treats connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Wire {
+    /// How long the handshake of TLS may take. The connection counts, and is idle, meanwhile.
+    pub handshake_timeout: Duration,
     /// How long a client may take to send the head of a request, and to begin the next one.
     pub head_timeout: Duration,
     /// How long an answer may wait for a client that does not read it.
@@ -55,6 +61,7 @@ pub struct Closed {
 impl Default for Wire {
     fn default() -> Self {
         Self {
+            handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             head_bytes: 64 * 1024,
@@ -64,15 +71,60 @@ impl Default for Wire {
     }
 }
 
-/// Serves `router` on `listener` until `stop`. Then it takes no more connections, finishes the
+/// Where connections come in.
+pub struct Entrance {
+    listener: TcpListener,
+    /// Connections are in the clear without it.
+    certificate: Option<Certificate>,
+}
+
+impl From<TcpListener> for Entrance {
+    fn from(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            certificate: None,
+        }
+    }
+}
+
+impl Entrance {
+    /// An entrance for TLS alone.
+    pub fn over_tls(listener: TcpListener, certificate: Certificate) -> Self {
+        Self {
+            listener,
+            certificate: Some(certificate),
+        }
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// The listener is closed already.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Serves `router` at `entrance` until `stop`. Then it takes no more connections, finishes the
 /// requests under way, and ends after the last of them, or after `drain`.
 pub async fn serve(
     wire: Wire,
-    listener: TcpListener,
+    entrance: Entrance,
     router: Router,
     stop: CancellationToken,
     drain: Duration,
 ) -> Closed {
+    let Entrance {
+        listener,
+        certificate,
+    } = entrance;
+    let acceptor = certificate.as_ref().map(Certificate::acceptor);
+    let mut keeping = std::pin::pin!(async {
+        match certificate {
+            Some(certificate) => certificate.keep().await,
+            None => std::future::pending().await,
+        }
+    });
     let connections = TaskTracker::new();
     let descriptors = connections_within(descriptors::raise());
     let places = Places::new(wire.connections.min(descriptors));
@@ -83,12 +135,19 @@ pub async fn serve(
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
+            never = &mut keeping => match never {},
         };
         let Some((stream, peer, place)) = accepted else {
             continue;
         };
-        let end = (stream, peer);
-        let connection = connection(wire, end, place.clone(), router.clone(), stop.clone());
+        let connection = connection(
+            wire,
+            (stream, peer),
+            acceptor.clone(),
+            place.clone(),
+            router.clone(),
+            stop.clone(),
+        );
         let over = over.clone();
         connections.spawn(async move {
             tokio::select! {
@@ -135,19 +194,43 @@ async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, P
 async fn connection(
     wire: Wire,
     (stream, peer): (TcpStream, Peer),
+    acceptor: Option<TlsAcceptor>,
     place: Place,
     router: Router,
     stop: CancellationToken,
 ) {
     // Answers are small: waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
+    let stream = Timed::new(stream, wire.write_timeout);
+    let Some(acceptor) = acceptor else {
+        return requests(wire, (stream, peer), place, router, stop).await;
+    };
+    let handshake = tokio::time::timeout(wire.handshake_timeout, acceptor.accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = stop.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => requests(wire, (stream, peer), place, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        Err(_) => tracing::debug!("a handshake did not end in time"),
+    }
+}
+
+/// Serves the requests of one connection.
+async fn requests(
+    wire: Wire,
+    (stream, peer): (impl AsyncRead + AsyncWrite + Unpin + 'static, Peer),
+    place: Place,
+    router: Router,
+    stop: CancellationToken,
+) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         let (place, answer) = (place.clone(), router.call(request));
         async move { place.answering(answer).await }
     });
-    let stream = Timed::new(stream, wire.write_timeout);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(wire.head_timeout)

@@ -34,7 +34,7 @@ impl App {
     /// The engine is embedded and its file does not exist: looking at it must not create it.
     pub(crate) fn broker(&self) -> Result<Arc<dyn Broker>, Failure> {
         data::expect_file(&self.config.broker.url, "LONGSHORE_BROKER_URL")?;
-        Ok(bootstrap::broker(&self.config, "longshore")?)
+        bootstrap::broker(&self.config, "longshore")
     }
 
     /// The broker, for work that depends on which logins the programs of the namespace believe. With another list
@@ -60,7 +60,7 @@ impl App {
     /// The engine is embedded and its file does not exist: looking at it must not create it.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Failure> {
         data::expect_file(&self.config.database.url, "LONGSHORE_DATABASE_URL")?;
-        Ok(bootstrap::store(&self.config)?)
+        bootstrap::store(&self.config)
     }
 
     /// The topology of the configuration.

@@ -18,8 +18,7 @@ use common::outcome::chain;
 use common::runtime::Worker;
 use common::seal::Seal;
 use common::store::Store;
-use producer::{DEFAULT_LISTEN, Door, Entrance};
-use tokio::net::TcpListener;
+use producer::{Door, Entrance, Lock};
 use workers::operations::Operations;
 use workers::{Work, archive, integrate, store, validate, watch};
 
@@ -104,12 +103,10 @@ impl DevArgs {
 /// Runs everything. `shared` is the text that commands in this folder are told.
 async fn run(program: Program, shared: Option<String>, output: Output) -> Result<(), Failure> {
     // First, so that a port that is taken is reported before anything is touched.
-    let listener = producer::bind(program.config.listen.unwrap_or(DEFAULT_LISTEN))
-        .await
-        .map_err(anyhow::Error::from)?;
+    let entrance = producer::open(&program.config).await?;
     // One broker and one store for all parts: an embedded engine works best when all of it is in one hand.
     let (broker, store) = (program.broker()?, program.store()?);
-    let ended = work(&program, listener, &broker, &store, shared, output).await;
+    let ended = work(&program, entrance, &broker, &store, shared, output).await;
     broker.close().await;
     store.close().await;
     ended
@@ -118,7 +115,7 @@ async fn run(program: Program, shared: Option<String>, output: Output) -> Result
 /// Prepares everything, suggests a first command, and runs all parts. The first part that fails ends all of them.
 async fn work(
     program: &Program,
-    listener: TcpListener,
+    entrance: Entrance,
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
     shared: Option<String>,
@@ -132,7 +129,7 @@ async fn work(
     let workers = workers(program, broker, store)?;
     watch::start(program, broker, store)?;
     let operations = Operations::new(program, broker, store)?;
-    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let address = entrance.local_addr().map_err(anyhow::Error::from)?;
     let door = door(program, address, &workers, broker, store)?;
     let has_keys = door.expect_keys().await;
     has_keys.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -147,7 +144,7 @@ async fn work(
     let serving = async {
         let router = producer::router(door.clone());
         let drain = program.config.worker.drain;
-        let ended = producer::serve(listener, router, stop.clone(), drain).await;
+        let ended = producer::serve(entrance, router, stop.clone(), drain).await;
         stop.cancel();
         ended.map_err(|error| Failure::from(anyhow::Error::from(error)))
     };
@@ -189,13 +186,13 @@ fn door(
         metrics: program.metrics.clone(),
     };
     let seal = Seal::of(&program.config)?;
-    let entrance = Entrance {
+    let lock = Lock {
         mode: program.config.auth.door_at(address),
         keys: Arc::clone(store) as _,
     };
     Door::new(
         Arc::clone(&program.config),
-        entrance,
+        lock,
         health,
         Arc::clone(store) as _,
         seal,

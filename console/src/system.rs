@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use common::bootstrap::{self, Failure};
 use common::broker::{Broker, BrokerError};
-use common::config::Config;
+use common::config::{Config, LinkTls};
 use common::retry::Waits;
 use common::store::{Operation, Store};
 use common::topology::{Names, Topology};
@@ -80,12 +80,14 @@ impl System {
             .context("the configuration cannot be written")?;
         let namespace = format!("{stem}_{:08x}", rand::random::<u32>());
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let environment = vec![
+        let mut environment = vec![
             pair("LONGSHORE_CONFIG", &file.to_string_lossy()),
             pair("LONGSHORE_BROKER_URL", like.broker.url.expose()),
             pair("LONGSHORE_DATABASE_URL", like.database.url.expose()),
             pair("LONGSHORE_NAMESPACE", &namespace),
         ];
+        environment.extend(certificates("BROKER", &like.broker.tls));
+        environment.extend(certificates("DATABASE", &like.database.tls));
         let config = common::config::load_from(environment.iter().cloned())?;
         let broker = bootstrap::broker(&config, "longshore")?;
         let store = bootstrap::store(&config)?;
@@ -259,4 +261,20 @@ impl System {
             .filter(|(name, _)| told(name))
             .collect()
     }
+}
+
+/// The variables that hand the certificates of a link on.
+fn certificates(section: &str, tls: &LinkTls) -> impl Iterator<Item = (String, String)> {
+    let files = [
+        ("CA", &tls.ca),
+        ("CERTIFICATE", &tls.certificate),
+        ("KEY", &tls.key),
+    ];
+    files.into_iter().filter_map(move |(key, path)| {
+        let path = path.as_ref()?;
+        // The programs may run in another folder.
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let name = format!("LONGSHORE__{section}__TLS__{key}");
+        Some((name, whole.to_string_lossy().into_owned()))
+    })
 }

@@ -34,8 +34,12 @@ COMMENT ON COLUMN keys.rate IS 'The rate of events it may send, such as 100/s.';
 COMMENT ON COLUMN keys.burst IS 'How many events it may send at once; as many as rate counts where none is given.';
 COMMENT ON COLUMN keys.networks IS 'The networks it may be used from; any if there are none.';
 COMMENT ON COLUMN keys.expires_at IS 'When it ends by itself.';
+COMMENT ON COLUMN keys.created_at IS 'When it was made.';
+COMMENT ON COLUMN keys.created_by IS 'Who made it.';
 COMMENT ON COLUMN keys.last_used_at IS 'When it was used last, to the minute.';
 COMMENT ON COLUMN keys.revoked_at IS 'When an operator ended it.';
+COMMENT ON COLUMN keys.revoked_by IS 'Who ended it.';
+COMMENT ON COLUMN keys.revoked_why IS 'Why it was ended.';
 COMMENT ON COLUMN keys.revision IS 'The revision of its last change. Doors read the keys with a higher revision than they know.';
 
 -- What has changed since a door looked.
@@ -50,4 +54,6 @@ CREATE TABLE key_revision (
     CONSTRAINT key_revision_is_one_row CHECK (is_only)
 );
 COMMENT ON TABLE key_revision IS 'The revision of the last change of a key. Its one row is locked by each change, so revisions appear in their order.';
+COMMENT ON COLUMN key_revision.is_only IS 'Always true: there is one row.';
+COMMENT ON COLUMN key_revision.revision IS 'The revision.';
 INSERT INTO key_revision (revision) VALUES (0);

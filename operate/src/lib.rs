@@ -17,6 +17,7 @@
 //! | [`operators`] | makes operators, revokes them, and knows them by their keys |
 //! | [`audit`] | reads the record of what operators did, and says whether it is whole |
 //! | [`doctor`] | looks at everything once and says what is wrong |
+//! | [`grants`] | writes down the logins of all programs, each with its rights |
 //!
 //! What is shown is made fit for that by [`mask`], which hides secrets, [`personal`], which hides personal
 //! data from viewers, [`diff`], [`page`] and [`words`].
@@ -28,6 +29,7 @@ pub mod doctor;
 pub mod edit;
 pub mod events;
 pub mod finding;
+pub mod grants;
 pub mod history;
 pub mod keys;
 pub mod mask;

@@ -31,8 +31,8 @@ const LIVE_LOOKS: usize = 16;
 #[derive(Clone)]
 pub struct Door(Arc<Inner>);
 
-/// Who may come in at a door.
-pub struct Entrance {
+/// Whether a door asks for keys, and which open it.
+pub struct Lock {
     /// Whether it asks for keys.
     pub mode: DoorMode,
     /// The keys beside those of the configuration.
@@ -66,14 +66,14 @@ pub struct Inner {
 }
 
 impl Door {
-    /// A door to the broker that `health` looks at. `statuses` says where events stand, `entrance` who may come in. Hashes
+    /// A door to the broker that `health` looks at. `statuses` says where events stand, `lock` who may come in. Hashes
     /// of passwords leave the door in `seal`.
     ///
     /// # Errors
     /// A configured event type cannot be used.
     pub fn new(
         config: Arc<Config>,
-        entrance: Entrance,
+        lock: Lock,
         health: Health,
         statuses: Arc<dyn Statuses>,
         seal: Seal,
@@ -90,8 +90,8 @@ impl Door {
             live_looks: Semaphore::new(LIVE_LOOKS),
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
             statuses,
-            auth: Auth::new(entrance.mode, &config.auth, &config.keys),
-            keys: entrance.keys,
+            auth: Auth::new(lock.mode, &config.auth, &config.keys),
+            keys: lock.keys,
             config,
             health,
         })))

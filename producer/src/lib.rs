@@ -36,9 +36,9 @@ mod work_queue;
 use common::event::json;
 
 pub use auth::{Entry, Found, KEY_POLL, Keyring, NoKeys};
-pub use common::server::Wire;
-pub use door::{Door, Entrance};
+pub use common::server::{Entrance, Wire};
+pub use door::{Door, Lock};
 pub use problem::{Code, Problem};
 pub use program::main;
 pub use routes::router;
-pub use serve::{DEFAULT_LISTEN, bind, serve, serve_with};
+pub use serve::{bind, open, serve, serve_with};

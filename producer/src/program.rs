@@ -10,9 +10,9 @@ use common::outcome::chain;
 use common::seal::Seal;
 use common::topology::Names;
 
-use crate::door::{Door, Entrance};
+use crate::door::{Door, Lock};
 use crate::routes::router;
-use crate::serve::{DEFAULT_LISTEN, bind, serve};
+use crate::serve::{open, serve};
 
 const NAME: &str = "longshore-producer";
 
@@ -28,10 +28,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(program: Program) -> Result<(), Failure> {
     let config = Arc::clone(&program.config);
     // First, so that a taken port is reported at once and not after the broker has answered.
-    let listener = bind(config.listen.unwrap_or(DEFAULT_LISTEN))
-        .await
-        .map_err(anyhow::Error::from)?;
-    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let entrance = open(&config).await?;
+    let address = entrance.local_addr().map_err(anyhow::Error::from)?;
     let broker = program.broker()?;
     let store = program.store()?;
     let health = Health {
@@ -46,12 +44,12 @@ async fn run(program: Program) -> Result<(), Failure> {
         metrics: program.metrics.clone(),
     };
     let seal = Seal::of(&config)?;
-    let entrance = Entrance {
+    let lock = Lock {
         mode: config.auth.door_at(address),
         keys: Arc::clone(&store) as _,
     };
     let statuses = Arc::clone(&store) as _;
-    let door = Door::new(Arc::clone(&config), entrance, health, statuses, seal)
+    let door = Door::new(Arc::clone(&config), lock, health, statuses, seal)
         .map_err(|error| Failure::Usage(chain(&error)))?;
     let has_keys = door.expect_keys().await;
     has_keys.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -59,7 +57,7 @@ async fn run(program: Program) -> Result<(), Failure> {
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {
         let stop = program.stop.clone();
-        serve(listener, router(door.clone()), stop, config.worker.drain)
+        serve(entrance, router(door.clone()), stop, config.worker.drain)
             .await
             .map_err(|error| Failure::from(anyhow::Error::from(error)))
     };

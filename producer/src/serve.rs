@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use axum::middleware::from_fn;
 use axum::{Extension, Router};
-use common::server::{self, Closed, Wire};
+use common::bootstrap::Failure;
+use common::config::Config;
+use common::server::{self, Certificate, Closed, Entrance, Wire};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::framing::framing;
 
 /// The producer's default address.
-pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// In the extensions of every request: cancelled when the server is to end. An answer that would go
 /// on for long ends then.
@@ -41,18 +43,35 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Serves `router` on `listener` until `stop`. Then it takes no more connections, finishes the
+/// Binds the configured address, and reads the certificate of the door if it has one.
+///
+/// # Errors
+/// The address cannot be bound, or a file of the certificate cannot be used.
+pub async fn open(config: &Config) -> Result<Entrance, Failure> {
+    let listener = bind(config.listen.unwrap_or(DEFAULT_LISTEN))
+        .await
+        .map_err(anyhow::Error::from)?;
+    let Some(files) = config.producer.tls.identity() else {
+        return Ok(listener.into());
+    };
+    let certificate = Certificate::read(files).await;
+    let certificate =
+        certificate.map_err(|problem| Failure::Usage(format!("[producer.tls]: {problem}")))?;
+    Ok(Entrance::over_tls(listener, certificate))
+}
+
+/// Serves `router` at `entrance` until `stop`. Then it takes no more connections, finishes the
 /// requests under way, and ends after the last of them, or after `drain`.
 ///
 /// # Errors
 /// The listener's address is unknown: it is closed already.
 pub async fn serve(
-    listener: TcpListener,
+    entrance: impl Into<Entrance>,
     router: Router,
     stop: CancellationToken,
     drain: Duration,
 ) -> io::Result<()> {
-    serve_with(Wire::default(), listener, router, stop, drain).await
+    serve_with(Wire::default(), entrance, router, stop, drain).await
 }
 
 /// [`serve`] with settings of its own.
@@ -61,16 +80,17 @@ pub async fn serve(
 /// See [`serve`].
 pub async fn serve_with(
     wire: Wire,
-    listener: TcpListener,
+    entrance: impl Into<Entrance>,
     router: Router,
     stop: CancellationToken,
     drain: Duration,
 ) -> io::Result<()> {
-    tracing::info!(listen.address = %listener.local_addr()?, "the door is open");
+    let entrance = entrance.into();
+    tracing::info!(listen.address = %entrance.local_addr()?, "the door is open");
     let router = router
         .layer(Extension(Stopping(stop.clone())))
         .layer(from_fn(framing));
-    let Closed { open, cut } = server::serve(wire, listener, router, stop, drain).await;
+    let Closed { open, cut } = server::serve(wire, entrance, router, stop, drain).await;
     if cut > 0 {
         tracing::warn!(
             open,

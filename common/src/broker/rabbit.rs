@@ -70,6 +70,10 @@ pub struct RabbitBroker {
     kept: Mutex<Option<Channel>>,
     /// The missing rights of this user were logged.
     warned: AtomicBool,
+    /// This user has turned out to have no right to declare anything: it is not tried again.
+    declares_nothing: AtomicBool,
+    /// The same of binding.
+    binds_nothing: AtomicBool,
     /// Nothing new is published, running publishes are finished.
     draining: CancellationToken,
     /// Connections end.
@@ -128,6 +132,8 @@ impl RabbitBroker {
             probe: Mutex::new(None),
             kept: Mutex::new(None),
             warned: AtomicBool::new(false),
+            declares_nothing: AtomicBool::new(false),
+            binds_nothing: AtomicBool::new(false),
             settings,
             draining,
             closing,
@@ -189,11 +195,18 @@ impl RabbitBroker {
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
-        let given = declare::apply(&self.errands, topology).await?;
-        if let Some(given) = given
-            && !self.warned.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!("{given}");
+        if self.declares_nothing.load(Ordering::Relaxed) {
+            return declare::find(&self.errands, topology).await;
+        }
+        let Some(given) = declare::apply(&self.errands, topology).await? else {
+            return Ok(());
+        };
+        self.declares_nothing
+            .store(given.declares_nothing, Ordering::Relaxed);
+        self.binds_nothing
+            .store(given.binds_nothing, Ordering::Relaxed);
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{}", given.words);
         }
         Ok(())
     }
@@ -263,6 +276,10 @@ impl Broker for RabbitBroker {
     }
 
     async fn bind(&self, bindings: &[Binding]) -> Result<bool, BrokerError> {
+        if self.binds_nothing.load(Ordering::Relaxed) {
+            let problem = "the broker's user may not bind";
+            return Err(BrokerError::Refused(problem.to_owned()));
+        }
         let bound = self.on_kept_channel(async |channel| {
             declare::bind_all(channel, bindings, self.settings.patience).await
         });

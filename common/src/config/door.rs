@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::duration;
+use super::{DoorTls, duration};
 use crate::event::Limits;
 
 /// `[limits]`
@@ -50,6 +50,8 @@ pub struct Producer {
     /// How many passwords are hashed at once. Each takes about 20 MB and some tens of milliseconds
     /// of one core.
     pub concurrent_hashes: usize,
+    /// The certificate of the door.
+    pub tls: DoorTls,
 }
 
 impl Default for Producer {
@@ -58,6 +60,7 @@ impl Default for Producer {
             request_timeout: Duration::from_secs(15),
             concurrent_requests: 2048,
             concurrent_hashes: 2,
+            tls: DoorTls::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ServiceUrl, duration};
+use super::{LinkTls, ServiceUrl, duration};
 
 /// `[broker]`
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Broker {
     pub window: usize,
     /// How many channels publish.
     pub publish_channels: usize,
+    /// Certificates of the link, for `amqps://`.
+    pub tls: LinkTls,
 }
 
 impl Default for Broker {
@@ -45,6 +47,7 @@ impl Default for Broker {
             confirm_timeout: Duration::from_secs(10),
             window: 1000,
             publish_channels: 1,
+            tls: LinkTls::default(),
         }
     }
 }
@@ -63,6 +66,8 @@ pub struct Database {
     /// How long one statement may take before the database ends it.
     #[serde(with = "duration")]
     pub statement_timeout: Duration,
+    /// Certificates of the link. With any of them, the database must show a certificate for the host in its URL.
+    pub tls: LinkTls,
 }
 
 impl Default for Database {
@@ -73,6 +78,14 @@ impl Default for Database {
             max_connections: 4,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            tls: LinkTls::default(),
         }
+    }
+}
+
+impl Database {
+    /// An error of the certificates: the key, and the expected and the found value.
+    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        self.tls.problem_at_database(&self.url)
     }
 }

@@ -53,7 +53,7 @@ impl Broker {
         Logins::new(others.iter().cloned().chain(self.own_login()))
     }
 
-    /// An error of the logins: the key, and the expected and the found value.
+    /// An error of logins or certificates: the key, and the expected and the found value.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         let each = self.logins.iter().map(|login| ("logins", login));
         for (key, login) in each.chain(self.login.iter().map(|login| ("login", login))) {
@@ -64,6 +64,9 @@ impl Broker {
                 );
                 return Some((key, found));
             }
+        }
+        if let Some(problem) = self.tls.problem_at_broker(&self.url) {
+            return Some(problem);
         }
         self.own_login().is_none().then(|| {
             let problem = "expected the login that the broker knows this program by, found none: \

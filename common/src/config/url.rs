@@ -97,6 +97,15 @@ impl ServiceUrl {
         Some(password.decode_utf8_lossy().into_owned())
     }
 
+    /// The virtual host of a RabbitMQ; `/` where the URL names none.
+    pub fn virtual_host(&self) -> String {
+        let path = self.parsed.path();
+        match path.strip_prefix('/').unwrap_or(path) {
+            "" => "/".to_owned(),
+            name => percent_decode_str(name).decode_utf8_lossy().into_owned(),
+        }
+    }
+
     /// Host and port for people, `127.0.0.1:5672`, or the file.
     pub fn address(&self) -> String {
         if let Some(path) = &self.path {
@@ -193,6 +202,18 @@ mod tests {
         let url = ServiceUrl::preset("amqp://user:p%40ss@host");
         assert_eq!(url.password().as_deref(), Some("p@ss"));
         assert_eq!(ServiceUrl::preset("amqp://host").password(), None);
+    }
+
+    #[test]
+    fn the_virtual_host_is_read_as_it_is() {
+        for (url, host) in [
+            ("amqp://h", "/"),
+            ("amqp://h/", "/"),
+            ("amqp://h/%2f", "/"),
+            ("amqp://h/shop%2fa", "shop/a"),
+        ] {
+            assert_eq!(ServiceUrl::preset(url).virtual_host(), host, "{url}");
+        }
     }
 
     #[test]

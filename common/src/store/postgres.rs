@@ -8,6 +8,7 @@ mod audit;
 mod columns;
 mod dead;
 mod deliveries;
+mod encryption;
 mod events;
 mod failure;
 mod keys;

@@ -35,7 +35,11 @@ pub(super) struct Greeting {
 impl Greeting {
     /// `is_shared` says whether commands in this folder find everything by themselves.
     pub(super) fn new(config: &Config, address: SocketAddr, is_shared: bool) -> Self {
-        let url = format!("http://{address}");
+        let scheme = match config.producer.tls.identity() {
+            Some(_) => "https",
+            None => "http",
+        };
+        let url = format!("{scheme}://{address}");
         // One address signs up once, so each start suggests another.
         let body = format!(
             "{{\"email\": \"ada.{:04x}@example.com\", \"name\": \"Ada Lovelace\"}}",

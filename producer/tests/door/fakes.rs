@@ -24,7 +24,7 @@ use common::store::{EventStatus, Schema, Standing, Statuses, StoreError};
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Binding, Fact, Names, Topology};
 use futures_util::stream::BoxStream;
-use producer::{Door, Entrance, router};
+use producer::{Door, Lock, router};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -352,11 +352,11 @@ impl Setup {
             store_needed: false,
             metrics: MetricsPage::start(),
         };
-        let entrance = Entrance {
+        let lock = Lock {
             mode: self.mode,
             keys: Arc::new(self.store.real.clone()),
         };
-        let door = Door::new(config, entrance, health, self.store, seal()).unwrap();
+        let door = Door::new(config, lock, health, self.store, seal()).unwrap();
         Testbed {
             broker,
             router: router(door.clone()),

@@ -182,17 +182,29 @@ impl Client {
     /// # Errors
     /// If the HTTP client cannot be built.
     pub fn new(base: impl Into<String>) -> Result<Self> {
+        Self::build(base.into(), reqwest::Client::builder())
+    }
+
+    /// A client of the producer at `base` (`https://host:port`) that trusts one authority alone, given in PEM.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be built.
+    pub fn trusting(base: impl Into<String>, authority: &str) -> Result<Self> {
+        let authority = reqwest::Certificate::from_pem(authority.as_bytes())
+            .context("reading the authority's certificate")?;
+        let builder = reqwest::Client::builder().tls_certs_only([authority]);
+        Self::build(base.into(), builder)
+    }
+
+    fn build(base: String, builder: reqwest::ClientBuilder) -> Result<Self> {
         // Fails if another client installed it first, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let http = builder
             .no_proxy()
             .timeout(Duration::from_secs(30))
             .build()
             .context("building the HTTP client")?;
-        Ok(Self {
-            http,
-            base: base.into(),
-        })
+        Ok(Self { http, base })
     }
 
     /// `http://host:port`.

@@ -18,6 +18,7 @@
 //! | [`installation`] | what an earlier version left behind, recorded and restored |
 //! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
 //! | [`proxy`] | a TCP link that can be stalled, cut and healed, and that can speak for the other side |
+//! | [`pki`] | authorities and certificates of the test's own |
 //! | [`private`] | a broker or a database of the test's own, to stop and to kill |
 //! | [`namespace`], [`scratch`] | names and folders nobody else has, and their removal |
 //! | [`wait`] | waiting for facts, never for time |
@@ -31,6 +32,7 @@ pub mod installation;
 pub mod ledger;
 pub mod load;
 pub mod namespace;
+pub mod pki;
 pub mod port;
 pub mod private;
 pub mod process;

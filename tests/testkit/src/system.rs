@@ -178,6 +178,11 @@ impl System {
         run(command, program.to_string()).await
     }
 
+    /// Sets an environment variable of one program's processes that are started from now on.
+    pub fn set_of(&mut self, program: Program, key: &str, value: &str) {
+        self.own.push((program, key.to_owned(), value.to_owned()));
+    }
+
     /// The process of a program; the first copy is 0.
     ///
     /// # Errors

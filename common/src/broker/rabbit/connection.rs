@@ -272,16 +272,27 @@ impl Link {
                 LongString::from(env!("CARGO_PKG_VERSION")),
             );
         let limits = BodyLimits::new(settings.body_limit);
-        let connect = wire::connect(settings.uri.clone(), properties, Arc::clone(&limits));
-        let connection = within(settings.patience, "connecting", connect)
-            .await
-            .map_err(|fault| match BrokerError::from(fault.clone()) {
-                BrokerError::Refused(detail) => BrokerError::Refused(detail),
-                _ => self.unreachable(&fault.words()),
-            })?;
+        let connect = wire::connect(settings, properties, Arc::clone(&limits));
+        let connection = match within(settings.patience, "connecting", connect).await {
+            Ok(connection) => connection,
+            Err(fault) => return Err(self.reason(fault).await),
+        };
         let frame_max = connection.configuration().frame_max();
         self.frame_max.store(frame_max, Ordering::Relaxed);
         Ok((connection, limits))
+    }
+
+    /// Why there is no connection.
+    async fn reason(&self, fault: Fault) -> BrokerError {
+        if fault.is_cut()
+            && let Some(told) = wire::last_word(&self.settings).await
+        {
+            return self.unreachable(&told);
+        }
+        match BrokerError::from(fault.clone()) {
+            BrokerError::Refused(detail) => BrokerError::Refused(detail),
+            _ => self.unreachable(&fault.words()),
+        }
     }
 
     /// Publishes how the connection stands until it ends.

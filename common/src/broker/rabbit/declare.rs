@@ -19,12 +19,22 @@ use super::explain::{ACCESS_REFUSED, Fault, NOT_FOUND, PRECONDITION_FAILED, mism
 use crate::broker::{BrokerError, Depth, Difference, differences};
 use crate::topology::{Binding, Topology};
 
+/// The parts that this user may not declare, and that are taken as given.
+pub(super) struct Given {
+    /// What they are, for people.
+    pub(super) words: String,
+    /// This user may declare nothing at all.
+    pub(super) declares_nothing: bool,
+    /// This user may bind nothing at all.
+    pub(super) binds_nothing: bool,
+}
+
 /// Declares everything. Two programs may do so at the same time. A part that this user may not declare exists already,
 /// or it is an error. Returns the other parts that were taken as given.
 pub(super) async fn apply(
     link: &Arc<Link>,
     topology: &Topology,
-) -> Result<Option<String>, BrokerError> {
+) -> Result<Option<Given>, BrokerError> {
     // First: a program that disagrees about whom to believe changes nothing.
     if let Some(mark) = &topology.trust {
         let mut desk = Desk::new(link);
@@ -34,8 +44,9 @@ pub(super) async fn apply(
     }
     match declare_all(link, topology).await {
         Err(BrokerError::Refused(refusal)) => {
-            let given = take_as_given(link, topology).await?;
-            Ok(Some(format!("{given} ({refusal})")))
+            let mut given = take_as_given(link, topology).await?;
+            given.words = format!("{} ({refusal})", given.words);
+            Ok(Some(given))
         }
         declared => declared.map(|()| None),
     }
@@ -80,7 +91,7 @@ async fn unbind_former(desk: &mut Desk<'_>, topology: &Topology) -> Result<(), B
 
 /// Declares the parts that this user may declare and makes sure that the rest exists. AMQP lets every user ask that,
 /// but neither for arguments nor for bindings.
-async fn take_as_given(link: &Arc<Link>, topology: &Topology) -> Result<String, BrokerError> {
+async fn take_as_given(link: &Arc<Link>, topology: &Topology) -> Result<Given, BrokerError> {
     let mut desk = Desk::new(link);
     let mut given = 0;
     for name in names(topology.exchanges.iter())? {
@@ -114,10 +125,34 @@ async fn take_as_given(link: &Arc<Link>, topology: &Topology) -> Result<String, 
         }
     }
     desk.close().await;
-    Ok(format!(
-        "the broker's user may not declare everything: {given} exchanges and queues are there and are taken to \
-         have the right arguments, {unbound} bindings are taken to be there"
-    ))
+    let parts = topology.exchanges.len() + topology.queues.len();
+    Ok(Given {
+        words: format!(
+            "the broker's user may not declare everything: {given} exchanges and queues are there and are taken to \
+             have the right arguments, {unbound} bindings are taken to be there"
+        ),
+        declares_nothing: given == parts,
+        binds_nothing: unbound == topology.bindings.len(),
+    })
+}
+
+/// Makes sure that everything is there, for a user who may declare nothing: each attempt would cost a channel and a
+/// line in the broker's log.
+pub(super) async fn find(link: &Arc<Link>, topology: &Topology) -> Result<(), BrokerError> {
+    let mut desk = Desk::new(link);
+    if let Some(mark) = &topology.trust {
+        trust::find(&mut desk, mark).await?;
+    }
+    for name in names(topology.exchanges.iter())? {
+        let look = |channel| exchange_declare(channel, name.clone(), true);
+        desk.find("exchange", &name, look).await?;
+    }
+    for queue in queues(topology)? {
+        let look = |channel| queue_declare(channel, queue.clone(), true);
+        desk.find("queue", &queue.0, look).await?;
+    }
+    desk.close().await;
+    Ok(())
 }
 
 /// Expects the list of believed logins to be that of the topology, where one is declared.

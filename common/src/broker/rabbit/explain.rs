@@ -1,10 +1,12 @@
 //! lapin's errors in our words.
 
+use std::io;
 use std::time::Duration;
 
 use lapin::ErrorKind;
 
 use crate::broker::{BrokerError, differences};
+use crate::tls::{Peer, explain};
 
 /// Why something asked of the broker did not work.
 #[derive(Debug, Clone)]
@@ -36,6 +38,20 @@ impl Fault {
             Self::Amqp(error) => code(error),
             Self::Silent { .. } => None,
         }
+    }
+
+    /// Whether the other side has cut the connection without a word that arrived.
+    pub(super) fn is_cut(&self) -> bool {
+        let Self::Amqp(error) = self else {
+            return false;
+        };
+        matches!(error.kind(), ErrorKind::IOError(error) if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+        ))
     }
 
     /// The error in words.
@@ -74,7 +90,9 @@ pub(super) fn code(error: &lapin::Error) -> Option<u16> {
 pub(super) fn words(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(reply) => reply.get_message().to_string(),
-        ErrorKind::IOError(error) => error.to_string(),
+        ErrorKind::IOError(error) => {
+            explain(error, Peer::Broker).unwrap_or_else(|| error.to_string())
+        }
         _ => error.to_string(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lapin::uri::AMQPUri;
 
 use crate::broker::BrokerError;
-use crate::config;
+use crate::config::{self, LinkTls};
 
 /// The largest frame we ask for, in bytes: RabbitMQ's own default, so it changes nothing but this: lapin
 /// then makes its buffers (2 x 32 frames a connection) in one piece from untouched memory. Where it learns
@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) patience: Duration,
     /// How large a body that is delivered may be, where its queue has no lower limit.
     pub(super) body_limit: usize,
+    /// The certificates of an `amqps://` link.
+    pub(super) tls: LinkTls,
 }
 
 impl Settings {
@@ -67,6 +69,7 @@ impl Settings {
             name: name.to_owned(),
             patience: config.connect_timeout,
             body_limit,
+            tls: config.tls.clone(),
         })
     }
 }

@@ -15,25 +15,30 @@ mod notes;
 mod stream;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use async_rs::{Runtime, Tokio};
+use futures_io::AsyncRead as _;
 use futures_util::Stream;
-use lapin::tcp::{AMQPUriTcpExt as _, TLSConfig};
-use lapin::uri::AMQPUri;
+use lapin::tcp::RustlsConnector;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 
 #[cfg(test)]
 pub(super) use self::envelope::Envelope as Sealed;
 pub(super) use self::envelope::open;
-use self::stream::Filtered;
+use self::stream::{Filtered, Socket};
+use super::settings::Settings;
 use crate::tasks::supervised;
+use crate::tls::{self, Peer};
 
 /// How large the bodies of one connection may be. Of a larger one, beginning, size and hash are kept.
 #[derive(Debug)]
@@ -63,9 +68,9 @@ impl BodyLimits {
     }
 }
 
-/// Connects as the library itself would, TLS included, with the filter between the two.
+/// Connects, over TLS where the URL asks for it, with the filter between the library and the socket.
 pub(super) async fn connect(
-    uri: AMQPUri,
+    settings: &Settings,
     properties: ConnectionProperties,
     limits: Arc<BodyLimits>,
 ) -> lapin::Result<Connection> {
@@ -75,12 +80,57 @@ pub(super) async fn connect(
         limits: Arc::clone(&limits),
     };
     let sockets = Runtime::new(tokio);
+    let encryption = encryption(settings)?;
     let connect = async move |uri: AMQPUri, _: Runtime<Kit>| {
-        let socket = uri.connect_with_config_async(TLSConfig::default(), &sockets);
-        let filtered = Filtered::new(socket.await?, Arc::clone(&limits));
+        let socket = socket_of(&uri, &sockets, encryption.as_ref()).await?;
+        let filtered = Filtered::new(socket, Arc::clone(&limits));
         Ok(AsyncTcpStream::Plain(filtered))
     };
+    let uri = settings.uri.clone();
     Connection::connector(uri, Runtime::new(kit), connect, properties).await
+}
+
+/// How long to listen for the broker's last word.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the broker cuts encrypted connections right after the handshake, if it tells: mostly because it does not take our
+/// certificate. Whatever we have written by then makes our system throw its last word away, so this connection only listens.
+pub(super) async fn last_word(settings: &Settings) -> Option<String> {
+    let encryption = encryption(settings).ok()??;
+    let sockets = Runtime::new(Tokio::current());
+    let listen = async {
+        let mut socket = socket_of(&settings.uri, &sockets, Some(&encryption)).await?;
+        poll_fn(|context| Pin::new(&mut socket).poll_read(context, &mut [0])).await
+    };
+    match tokio::time::timeout(LAST_WORD_TIMEOUT, listen).await {
+        Ok(Err(error)) => tls::explain(&error, Peer::Broker),
+        Ok(Ok(_)) | Err(_) => None,
+    }
+}
+
+/// The settings of TLS, where the URL asks for it.
+fn encryption(settings: &Settings) -> io::Result<Option<RustlsConnector>> {
+    match settings.uri.scheme {
+        AMQPScheme::AMQP => Ok(None),
+        AMQPScheme::AMQPS => {
+            let client = tls::client(&settings.tls).map_err(io::Error::other)?;
+            Ok(Some(RustlsConnector::from(client)))
+        }
+    }
+}
+
+async fn socket_of(
+    uri: &AMQPUri,
+    sockets: &Runtime<Tokio>,
+    encryption: Option<&RustlsConnector>,
+) -> io::Result<Socket> {
+    let host = uri.authority.host.as_str();
+    let addresses = sockets.to_socket_addrs((host.to_owned(), uri.authority.port));
+    let socket = AsyncTcpStream::connect(sockets, addresses).await?;
+    match encryption {
+        None => Ok(socket),
+        Some(encryption) => socket.into_rustls(encryption, host).await,
+    }
 }
 
 /// tokio, whose sockets are filtered.

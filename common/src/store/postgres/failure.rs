@@ -5,6 +5,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
+use crate::tls::{Peer, explain};
 
 /// The kind of an error, by its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(super) fn kind(error: &sqlx::Error) -> Kind {
     }
     match error {
         sqlx::Error::Database(error) => of_database(error.as_ref()),
+        // Another connection would fail as well.
+        sqlx::Error::Io(error) if explain(error, Peer::Database).is_some() => Kind::Unavailable,
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Kind::Broken,
         sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
@@ -154,11 +157,32 @@ fn in_words(error: &sqlx::Error) -> String {
     match error {
         // The message alone: the detail may hold the content of a row.
         sqlx::Error::Database(error) => match error.code() {
-            Some(code) => format!("{} (SQLSTATE {code})", error.message()),
+            Some(code) => format!("{} (SQLSTATE {code}){}", error.message(), advice(error.as_ref())),
             None => error.message().to_owned(),
         },
+        sqlx::Error::Io(error) => {
+            explain(error, Peer::Database).unwrap_or_else(|| error.to_string())
+        }
+        sqlx::Error::Tls(error) if error.to_string() == WITHOUT_TLS => {
+            "expected a database with TLS, found one without: switch it on there (`ssl = on`); [database.tls] and \
+             sslmode in database.url ask for it"
+                .to_owned()
+        }
         sqlx::Error::PoolTimedOut => "no connection could be had in time".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// sqlx's words for a server that refuses TLS.
+const WITHOUT_TLS: &str = "server does not support TLS";
+
+/// What to do about a refusal that its message alone does not tell.
+fn advice(error: &dyn DatabaseError) -> &'static str {
+    match error.code().as_deref() {
+        Some("28000") if error.message().contains("client certificate") => {
+            ": set database.tls.certificate and database.tls.key"
+        }
+        _ => "",
     }
 }
 

@@ -6,16 +6,16 @@
 //! transaction that begins with its settings and leaves no prepared statement behind. That works with any kind of
 //! pooling, and costs some round trips.
 
-use std::net::IpAddr;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use url::Url;
 
+use super::encryption::encrypted;
 use super::failure::classify;
 use super::work::{AnyValue, AnyWork};
 use crate::config;
@@ -103,7 +103,7 @@ impl Settings {
                 without_quoted(&error.to_string())
             ))
         })?;
-        let pooled = without_needless_tls(options)
+        let pooled = encrypted(options, &config.tls)
             .application_name(&application_name(namespace))
             // A pooler does not know it, and no value of ours is a float.
             .extra_float_digits(None);
@@ -332,21 +332,6 @@ fn another_encoding(found: &str) -> StoreError {
         "the database needs UTF8, found {found}: make another one with `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE \
          template0` and give its address"
     ))
-}
-
-/// Leaves TLS out if it is only preferred and nothing leaves the machine. It would cost more than its ciphers:
-/// sqlx 0.9.0 does not set `TCP_NODELAY` (issue 4335, mended in the release after it). So each batch that needs
-/// two TLS records would wait 40 ms for a delayed acknowledgement in between.
-fn without_needless_tls(options: PgConnectOptions) -> PgConnectOptions {
-    let host = options.get_host();
-    let stays_here = host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    match options.get_ssl_mode() {
-        PgSslMode::Allow | PgSslMode::Prefer if stays_here => options.ssl_mode(PgSslMode::Disable),
-        _ => options,
-    }
 }
 
 /// The namespace as an SQL identifier.

@@ -271,6 +271,7 @@ async fn a_link_that_falls_silent_is_given_up_and_another_taken() {
             max_connections: 2,
             connect_timeout: SHORT,
             statement_timeout: SHORT,
+            ..Database::default()
         };
         let store = PostgresStore::new(&config, &namespace).unwrap();
         store.store([event()].into()).await.unwrap();

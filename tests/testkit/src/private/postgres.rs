@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,7 +13,7 @@ use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 
 use super::{ended, tail, tied};
-use crate::{port, process::signal, scratch::Scratch, wait::eventually};
+use crate::{pki::LeafFiles, port, process::signal, scratch::Scratch, wait::eventually};
 
 const INSTALLED: &str = "/usr/lib/postgresql";
 const START: Duration = Duration::from_secs(60);
@@ -29,6 +30,7 @@ pub struct PrivatePostgres {
     programs: PathBuf,
     data: PathBuf,
     port: u16,
+    encrypted: bool,
     // Last, so that the folder goes after the process that writes to it.
     scratch: Scratch,
 }
@@ -39,6 +41,18 @@ impl PrivatePostgres {
     /// # Errors
     /// If Postgres is not installed or does not come up; its log is in the error.
     pub async fn start() -> Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// As [`start`](Self::start), with TLS on. Over TLS, clients must show a certificate of the authority in `files`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_over_tls(files: &LeafFiles) -> Result<Self> {
+        Self::start_with(Some(files)).await
+    }
+
+    async fn start_with(tls: Option<&LeafFiles>) -> Result<Self> {
         let scratch = Scratch::new()?;
         let home = scratch.path().join("postgres");
         fs::create_dir(&home).context("making the cluster's folder")?;
@@ -46,11 +60,15 @@ impl PrivatePostgres {
         let programs = programs()?;
         let data = home.join("data");
         initialise(&programs, &data, &scratch)?;
+        if let Some(files) = tls {
+            encrypt(files, &data)?;
+        }
         let mut postgres = Self {
             server: None,
             programs,
             data,
             port: port::free()?,
+            encrypted: tls.is_some(),
             scratch,
         };
         postgres.start_again().await?;
@@ -60,7 +78,65 @@ impl PrivatePostgres {
     /// `postgres://…` of this cluster's database.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// `postgres://…` of this cluster's database for another role. No role needs a password.
+    #[must_use]
+    pub fn url_of(&self, role: &str) -> String {
+        // Over TLS it would ask the test for a certificate.
+        let plain = if self.encrypted {
+            "?sslmode=disable"
+        } else {
+            ""
+        };
+        format!("postgres://{role}@127.0.0.1:{}/postgres{plain}", self.port)
+    }
+
+    /// `postgres://…` over TLS, where it was started so.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Makes the cluster show another certificate.
+    ///
+    /// # Errors
+    /// If the files cannot be replaced, or the cluster does not answer.
+    pub async fn show(&self, files: &LeafFiles) -> Result<()> {
+        copy_certificates(files, &self.data)?;
+        self.psql("select pg_reload_conf()", &[]).await.map(drop)
+    }
+
+    /// Runs an SQL script through `psql`, with these variables.
+    ///
+    /// # Errors
+    /// If it fails, with its output.
+    pub async fn psql(&self, script: &str, variables: &[(String, String)]) -> Result<String> {
+        let mut command = Command::new(self.programs.join("psql"));
+        command
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"])
+            .arg(self.url());
+        for (name, value) in variables {
+            command.args(["-v", &format!("{name}={value}")]);
+        }
+        let path = self.scratch.path().join("script.sql");
+        fs::write(&path, script).context("writing the script")?;
+        command.arg("-f").arg(&path).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("running psql")?;
+        let (out, err) = (&output.stdout, &output.stderr);
+        ensure!(
+            output.status.success(),
+            "psql failed ({}): {}{}",
+            output.status,
+            String::from_utf8_lossy(out),
+            String::from_utf8_lossy(err)
+        );
+        Ok(String::from_utf8_lossy(out).into_owned())
     }
 
     /// `host:port` of this cluster, to put a proxy before.
@@ -235,6 +311,36 @@ fn give_to_server_user(folder: &Path) -> Result<()> {
         "could not give {} to user {user}",
         folder.display()
     );
+    Ok(())
+}
+
+/// Switches TLS on. Connections without it, such as the test's own, work on.
+fn encrypt(files: &LeafFiles, data: &Path) -> Result<()> {
+    copy_certificates(files, data)?;
+    let settings = data.join("postgresql.conf");
+    let mut text = fs::read_to_string(&settings).context("reading postgresql.conf")?;
+    text.push_str(
+        "ssl = on\nssl_ca_file = 'ca.pem'\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n",
+    );
+    fs::write(&settings, text).context("writing postgresql.conf")?;
+    fs::write(
+        data.join("pg_hba.conf"),
+        "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\nhostnossl all all 127.0.0.1/32 trust\n",
+    )
+    .context("writing pg_hba.conf")
+}
+
+fn copy_certificates(files: &LeafFiles, data: &Path) -> Result<()> {
+    for (from, to) in [
+        (&files.ca, "ca.pem"),
+        (&files.certificate, "server.pem"),
+        (&files.key, "server.key"),
+    ] {
+        let to = data.join(to);
+        fs::copy(from, &to).with_context(|| format!("copying {}", from.display()))?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o600))?;
+        give_to_server_user(&to)?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
 
 use super::{ended, tail, tied};
-use crate::{port, process::signal, scratch::Scratch, wait::eventually};
+use crate::{pki::LeafFiles, port, process::signal, scratch::Scratch, wait::eventually};
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
@@ -28,6 +28,7 @@ pub struct PrivateRabbit {
     epmd: Child,
     home: PathBuf,
     port: u16,
+    tls_port: u16,
     dist_port: u16,
     epmd_port: u16,
     // Last, so that the folder goes after the processes that write to it.
@@ -40,6 +41,19 @@ impl PrivateRabbit {
     /// # Errors
     /// If RabbitMQ is not installed or the node does not come up; its log is in the error.
     pub async fn start() -> Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// As [`start`](Self::start), with a second port for TLS. Clients must show a certificate of the authority in
+    /// `files`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_over_tls(files: &LeafFiles) -> Result<Self> {
+        Self::start_with(Some(files)).await
+    }
+
+    async fn start_with(tls: Option<&LeafFiles>) -> Result<Self> {
         ensure!(
             Path::new(SERVER).exists(),
             "{SERVER} is missing; `scripts/test` installs RabbitMQ before it runs the tests"
@@ -47,7 +61,10 @@ impl PrivateRabbit {
         let scratch = Scratch::new()?;
         let home = scratch.path().join("rabbit");
         fs::create_dir(&home).context("making the node's home")?;
-        fs::write(home.join("rabbitmq.conf"), CONFIG)
+        let tls_port = port::free()?;
+        let encrypted = tls.map(|files| over_tls(files, tls_port));
+        let config = [CONFIG, encrypted.as_deref().unwrap_or_default()].concat();
+        fs::write(home.join("rabbitmq.conf"), config)
             .context("writing the node's configuration")?;
         fs::write(home.join("enabled_plugins"), "[].\n").context("writing the node's plugins")?;
         let epmd_port = port::free()?;
@@ -65,6 +82,7 @@ impl PrivateRabbit {
             epmd,
             home,
             port,
+            tls_port,
             dist_port,
             epmd_port,
             _scratch: scratch,
@@ -77,6 +95,12 @@ impl PrivateRabbit {
     #[must_use]
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// `amqps://…` of this node, where it was started over TLS.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("amqps://guest:guest@127.0.0.1:{}/%2f", self.tls_port)
     }
 
     /// `host:port` of this node, to put a proxy before.
@@ -200,6 +224,55 @@ impl PrivateRabbit {
             .context("running rabbitmqctl")
     }
 
+    /// Makes the node show the present content of its certificate's files.
+    ///
+    /// # Errors
+    /// If `rabbitmqctl` fails.
+    pub async fn read_certificate_again(&self) -> Result<()> {
+        self.control(&["eval", "ssl:clear_pem_cache()."])
+            .await
+            .map(drop)
+    }
+
+    /// How many acts of its clients the node has refused for want of a right.
+    #[must_use]
+    pub fn refusals(&self) -> usize {
+        let log = fs::read_to_string(self.console()).unwrap_or_default();
+        log.matches("access_refused").count()
+    }
+
+    /// Runs a shell script whose `rabbitmqctl` speaks to this node, with these variables.
+    ///
+    /// # Errors
+    /// If it fails, with its output.
+    pub async fn shell(&self, script: &str, variables: &[(String, String)]) -> Result<String> {
+        let mut command = Command::new("sh");
+        command.args(["-eu", "-c", script]).stdin(Stdio::null());
+        self.environment(&mut command);
+        let programs = Path::new(CONTROL).parent().unwrap_or(Path::new("/"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .envs(variables.iter().map(|(name, value)| (name, value)));
+        let mut command = tokio::process::Command::from(command);
+        let output = timeout(
+            Duration::from_secs(180),
+            command.kill_on_drop(true).output(),
+        )
+        .await
+        .context("a script took over three minutes")?
+        .context("running sh")?;
+        let (out, err) = (&output.stdout, &output.stderr);
+        ensure!(
+            output.status.success(),
+            "a script failed ({}): {}{}",
+            output.status,
+            String::from_utf8_lossy(out),
+            String::from_utf8_lossy(err)
+        );
+        Ok(String::from_utf8_lossy(out).into_owned())
+    }
+
     async fn await_ready(&mut self) -> Result<()> {
         let url = self.url();
         let ready = eventually(
@@ -275,6 +348,24 @@ impl Drop for PrivateRabbit {
             let _ = child.wait();
         }
     }
+}
+
+/// The settings of a port for TLS.
+fn over_tls(files: &LeafFiles, port: u16) -> String {
+    let LeafFiles {
+        ca,
+        certificate,
+        key,
+    } = files;
+    format!(
+        "listeners.ssl.default = 127.0.0.1:{port}\n\
+         ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n\
+         ssl_options.versions.1 = tlsv1.3\nssl_options.versions.2 = tlsv1.2\n",
+        ca.display(),
+        certificate.display(),
+        key.display()
+    )
 }
 
 /// Every node has a port mapper of its own, so all may have the same name.

@@ -80,15 +80,27 @@ impl<'l> Desk<'l> {
             }
             _ => return Err(fault.into()),
         }
-        match self.one("looking", declare(true)).await? {
-            Ok(()) => Ok(true),
-            Err(found) if found.code() == Some(NOT_FOUND) => Err(BrokerError::Refused(format!(
-                "the {thing} {:?} is not there, and this user may not declare it: {}",
-                name.as_str(),
-                fault.words()
-            ))),
-            Err(found) => Err(found.into()),
-        }
+        self.find(thing, name, declare(true)).await.map(|()| true)
+    }
+
+    /// Finds one thing that this user may not declare. A look that finds it costs no channel.
+    pub(super) async fn find<F>(
+        &mut self,
+        thing: &str,
+        name: &ShortString,
+        look: impl FnOnce(Channel) -> F,
+    ) -> Result<(), BrokerError>
+    where
+        F: Future<Output = lapin::Result<()>>,
+    {
+        let found = self.one("looking", look).await?;
+        found.map_err(|fault| match fault.code() {
+            Some(NOT_FOUND) => BrokerError::Refused(format!(
+                "the {thing} {:?} is not there, and this user may not declare it",
+                name.as_str()
+            )),
+            _ => fault.into(),
+        })
     }
 
     /// Asks the same about many things, several at once; the first problem ends it.

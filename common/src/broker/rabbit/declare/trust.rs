@@ -27,16 +27,7 @@ pub(super) async fn declare(desk: &mut Desk<'_>, mark: &TrustMark) -> Result<(),
         Err(fault) if fault.code() == Some(PRECONDITION_FAILED) => {
             return Err(distrust(mark, theirs(desk, mark).await?));
         }
-        // A user without the right to declare can see which exchanges exist.
-        Err(fault) if fault.code() == Some(ACCESS_REFUSED) => {
-            if !is_there(desk, mark.exchange()).await? {
-                return Err(fault.into());
-            }
-            if !is_there(desk, &mark.witness()).await? {
-                return Err(distrust(mark, ANOTHER_LIST.to_owned()));
-            }
-            return Ok(());
-        }
+        Err(fault) if fault.code() == Some(ACCESS_REFUSED) => return find(desk, mark).await,
         Err(fault) => return Err(fault.into()),
     }
     match witness(desk, mark).await? {
@@ -44,6 +35,23 @@ pub(super) async fn declare(desk: &mut Desk<'_>, mark: &TrustMark) -> Result<(),
         Err(fault) if fault.code() == Some(ACCESS_REFUSED) => Ok(()),
         answer => Ok(answer?),
     }
+}
+
+/// Finds the mark. A user without the right to declare can see which exchanges exist.
+///
+/// # Errors
+/// [`BrokerError::Distrust`] where another list is declared, [`BrokerError::Refused`] where none is.
+pub(super) async fn find(desk: &mut Desk<'_>, mark: &TrustMark) -> Result<(), BrokerError> {
+    if !is_there(desk, mark.exchange()).await? {
+        return Err(BrokerError::Refused(format!(
+            "the exchange {:?} is not there, and this user may not declare it",
+            mark.exchange()
+        )));
+    }
+    if !is_there(desk, &mark.witness()).await? {
+        return Err(distrust(mark, ANOTHER_LIST.to_owned()));
+    }
+    Ok(())
 }
 
 /// Compares the mark with the declared one, changing nothing.

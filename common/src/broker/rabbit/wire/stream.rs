@@ -15,7 +15,8 @@ use super::filter::Filter;
 /// How many bytes are read from the socket at once.
 const CHUNK: usize = 64 * 1024;
 
-type Socket = AsyncTcpStream<<async_rs::Tokio as Reactor>::TcpStream>;
+/// A socket of the library, TLS included.
+pub(super) type Socket = AsyncTcpStream<<async_rs::Tokio as Reactor>::TcpStream>;
 
 /// A connection to the broker, filtered on its way in.
 pub(super) struct Filtered {
