@@ -1,5 +1,11 @@
 //! The server over TLS: what is spoken, and the bounds that also hold during the handshake.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests may stop at the first surprise, in helpers too"
+)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -303,7 +303,9 @@ async fn database_denies(place: &Place) -> Result<()> {
         let error = done
             .err()
             .with_context(|| format!("{word} could: {statement}"))?;
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         ensure!(
             code.as_deref() == Some(INSUFFICIENT_PRIVILEGE),
             "{word}: {statement}: {error}"

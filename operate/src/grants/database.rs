@@ -12,21 +12,24 @@ type Rights = &'static [(&'static str, &'static str)];
 /// A look at the schema's version, and the small write that shows whether the database takes writes.
 const EVERYBODY: Rights = &[("_sqlx_migrations", "SELECT, UPDATE (success)")];
 
-/// The door says where an event stands. It reads no bodies.
+/// The door says where an event stands, and goes by the keys of its callers. It reads no bodies.
 const PRODUCER: Rights = &[
     (
         "events",
-        "SELECT (event_id, type, received_at, accepted_at, stored_at)",
+        "SELECT (event_id, type, publisher, received_at, accepted_at, stored_at)",
     ),
     ("deliveries", "SELECT"),
     (
         "dead_letters",
-        "SELECT (dead_letter_id, event_id, type, destination, generation, reason, last_failed_at, state, replayed_at)",
+        "SELECT (dead_letter_id, event_id, type, destination, generation, reason, last_failed_at, state, replayed_at, \
+                 headers)",
     ),
     (
         "rejections",
-        "SELECT (event_id, type, reason, errors, received_at, rejected_at)",
+        "SELECT (event_id, type, publisher, reason, errors, received_at, rejected_at)",
     ),
+    ("keys", "SELECT, UPDATE (last_used_at)"),
+    ("key_revision", "SELECT"),
 ];
 
 /// It reads no hash of a password, but writes them.
@@ -78,6 +81,11 @@ const OPERATOR: Rights = &[
     ("leases", "SELECT, INSERT, UPDATE"),
     ("watch_findings", "SELECT"),
     ("watch_repairs", "SELECT"),
+    ("keys", "SELECT, INSERT, UPDATE"),
+    ("key_revision", "SELECT, UPDATE"),
+    ("operators", "SELECT, INSERT, UPDATE"),
+    ("audit", "SELECT, INSERT"),
+    ("audit_head", "SELECT, UPDATE"),
 ];
 
 /// The rights of a role; none where its program uses no database.

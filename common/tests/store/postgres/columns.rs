@@ -133,6 +133,8 @@ async fn every_table_and_column_says_what_it_is() {
         assert_eq!(
             tables,
             [
+                "audit",
+                "audit_head",
                 "dead_letter_classes",
                 "dead_letter_counts",
                 "dead_letter_edits",
@@ -141,7 +143,10 @@ async fn every_table_and_column_says_what_it_is() {
                 "deliveries",
                 "delivery_attempts",
                 "events",
+                "key_revision",
+                "keys",
                 "leases",
+                "operators",
                 "processing",
                 "rejections",
                 "replays",
