@@ -59,18 +59,44 @@ pub fn program(name: &str) -> Requester {
 
 /// The user of the operating system.
 fn user() -> Actor {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok());
+    let id = rustix::process::getuid().as_raw();
+    // Root alone may say for whom it works. Anybody else could claim any name in a variable.
+    let sudo = std::env::var("SUDO_USER").ok().filter(|_| id == 0);
+    let users = || std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = sudo.unwrap_or_else(|| name_of(id, &users()));
     Actor {
-        who: format!("cli:{}", user.unwrap_or_else(|| "unknown".to_owned())),
+        who: format!("cli:{user}"),
         role: Some(Role::Admin),
         origin: host(),
     }
+}
+
+/// The name of the user with this id. Users of a directory service are not in this list, and are called by their ids.
+fn name_of(id: u32, users: &str) -> String {
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("uid-{id}"))
 }
 
 /// The name of this machine.
 fn host() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_called_by_name_or_by_id() {
+        let users = "root:x:0:0:root:/root:/bin/bash\nbroken\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        assert_eq!(name_of(0, users), "root");
+        assert_eq!(name_of(1000, users), "ada");
+        assert_eq!(name_of(7, users), "uid-7");
+        assert_eq!(name_of(7, ""), "uid-7");
+    }
 }
