@@ -10,7 +10,10 @@ use testkit::{
     broker::Message,
     ledger::Ledger,
     load::{Load, signup_event},
-    private::{pgbouncer::PrivatePgbouncer, postgres::PrivatePostgres},
+    private::{
+        pgbouncer::{Parameters, Pooling, PrivatePgbouncer},
+        postgres::PrivatePostgres,
+    },
     process::Program,
     receiver::{Answer, Receiver},
     services::Services,
@@ -23,7 +26,10 @@ use crate::{LATER, SOON};
 #[tokio::test]
 async fn a_system_works_behind_a_pooler_of_transactions() -> Result<()> {
     const EVENTS: usize = 200;
-    let (pooler, receiver) = (PrivatePgbouncer::start().await?, Receiver::start().await?);
+    let (pooler, receiver) = (
+        PrivatePgbouncer::start(Pooling::Transaction, Parameters::Dropped).await?,
+        Receiver::start().await?,
+    );
     let told = Services {
         database_url: pooler.url(),
         ..Services::shared()
@@ -57,7 +63,7 @@ async fn a_system_works_behind_a_pooler_of_transactions() -> Result<()> {
 
 #[tokio::test]
 async fn a_pooler_of_statements_is_refused_with_what_to_set() -> Result<()> {
-    let pooler = PrivatePgbouncer::pooling("statement").await?;
+    let pooler = PrivatePgbouncer::start(Pooling::Statement, Parameters::Dropped).await?;
     let told = Services {
         database_url: pooler.url(),
         ..Services::shared()

@@ -19,9 +19,27 @@ const START: Duration = Duration::from_secs(30);
 /// It refuses to run as root.
 const USER: &str = "postgres";
 
-/// A pgbouncer that drops start-up parameters.
-///
-/// It ends with the test, however the test ends.
+/// The sessions of the server that a client gets.
+#[derive(Clone, Copy, Debug)]
+pub enum Pooling {
+    /// One for as long as it is there.
+    Session,
+    /// One for each transaction.
+    Transaction,
+    /// One for each statement.
+    Statement,
+}
+
+/// The fate of start-up parameters.
+#[derive(Clone, Copy, Debug)]
+pub enum Parameters {
+    /// They do not reach the server.
+    Dropped,
+    /// A connection that gives any is refused.
+    Refused,
+}
+
+/// A pgbouncer of the test's own. It ends with the test, however the test ends.
 #[derive(Debug)]
 pub struct PrivatePgbouncer {
     _server: Child,
@@ -31,32 +49,31 @@ pub struct PrivatePgbouncer {
 }
 
 impl PrivatePgbouncer {
-    /// Starts one before the shared database that gives each transaction to any session of the server, and waits until
-    /// it listens.
+    /// Starts one before the shared database, and waits until it listens.
     ///
     /// # Errors
     /// If pgbouncer is not installed or does not come up.
-    pub async fn start() -> Result<Self> {
-        Self::pooling("transaction").await
-    }
-
-    /// Starts one that pools so: `session`, `transaction` or `statement`.
-    ///
-    /// # Errors
-    /// If pgbouncer is not installed or does not come up.
-    pub async fn pooling(mode: &str) -> Result<Self> {
+    pub async fn start(pooling: Pooling, parameters: Parameters) -> Result<Self> {
         let scratch = Scratch::new()?;
         let port = port::free()?;
         let mut url = Url::parse(&Services::shared().database_url).context("the database's URL")?;
         let text = format!(
             "[databases]\n* = host={} port={} user={} password={}\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = {mode}\ndefault_pool_size = 12\nmax_client_conn = 300\n\
-             ignore_startup_parameters = extra_float_digits,options\n",
+             pool_mode = {}\ndefault_pool_size = 16\nmax_client_conn = 300\n{}\n",
             url.host_str().context("a host")?,
             url.port().unwrap_or(5432),
             url.username(),
             url.password().unwrap_or_default(),
+            match pooling {
+                Pooling::Session => "session",
+                Pooling::Transaction => "transaction",
+                Pooling::Statement => "statement",
+            },
+            match parameters {
+                Parameters::Dropped => "ignore_startup_parameters = extra_float_digits,options",
+                Parameters::Refused => "",
+            },
         );
         let file = scratch.path().join("pgbouncer.ini");
         fs::write(&file, text).context("writing pgbouncer.ini")?;
