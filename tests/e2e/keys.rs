@@ -1,39 +1,37 @@
-//! A door that asks for keys, with the whole system behind it: keys open it, changes reach it at once, and no secret is
-//! written anywhere.
+//! A door that asks for keys, with the whole system behind it: keys open it, and changes reach it at once.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use testkit::{
     client::{Answer, Client},
     load::signup,
     process::Program,
     proxy::Proxy,
-    receiver::Receiver,
     services::Services,
-    system::{Builder, Destination, System},
+    system::{Builder, System},
     wait::eventually,
 };
 
-use crate::{LATER, SOON, door::tables_with};
+use crate::SOON;
 
 /// A change of keys has to be at the door by then. The contract says a second; the machine of a test is busy.
 const AT_THE_DOOR: Duration = Duration::from_secs(5);
 
-fn door_with_keys() -> Builder {
+pub fn door_with_keys() -> Builder {
     System::builder().env_of(Program::Producer, "LONGSHORE__AUTH__DOOR", "keys")
 }
 
 /// A key that the command line has made.
-struct Made {
-    id: String,
-    key: String,
+pub struct Made {
+    pub id: String,
+    pub key: String,
 }
 
 impl Made {
-    fn read(document: &Value) -> Result<Self> {
+    pub fn read(document: &Value) -> Result<Self> {
         let text = |name: &str| document[name].as_str().map(str::to_owned);
         Ok(Self {
             id: text("id").context("a key has an id")?,
@@ -42,12 +40,12 @@ impl Made {
     }
 
     /// The secret part.
-    fn secret(&self) -> &str {
+    pub fn secret(&self) -> &str {
         &self.key[12..]
     }
 }
 
-async fn create(system: &System, name: &str, scopes: &[&str]) -> Result<Made> {
+pub async fn create(system: &System, name: &str, scopes: &[&str]) -> Result<Made> {
     let mut arguments = vec!["--json", "keys", "create", name];
     for scope in scopes {
         arguments.extend(["--scope", scope]);
@@ -55,7 +53,7 @@ async fn create(system: &System, name: &str, scopes: &[&str]) -> Result<Made> {
     Made::read(&system.longshore(&arguments).await?.json()?)
 }
 
-async fn post(client: &Client, key: Option<&str>, name: &str) -> Result<Answer> {
+pub async fn post(client: &Client, key: Option<&str>, name: &str) -> Result<Answer> {
     let shown = key.map(|key| format!("Bearer {key}"));
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(shown.iter().map(|it| ("authorization", it.as_str())));
@@ -74,7 +72,12 @@ async fn status(client: &Client, key: &str, id: &str) -> Result<Answer> {
 }
 
 /// Waits until the door answers to a key with this status.
-async fn await_answer(client: &Client, key: &str, name: &str, expected: u16) -> Result<Duration> {
+pub async fn await_answer(
+    client: &Client,
+    key: &str,
+    name: &str,
+    expected: u16,
+) -> Result<Duration> {
     let begun = Instant::now();
     eventually(AT_THE_DOOR, "the door to follow its keys", || async {
         let found = post(client, Some(key), name).await?.status;
@@ -192,101 +195,5 @@ async fn a_door_goes_by_the_keys_it_knows_while_the_database_is_down() -> Result
         answer.accepted().map(|_| ())
     })
     .await?;
-    system.finish().await
-}
-
-#[tokio::test]
-async fn no_secret_is_written_anywhere() -> Result<()> {
-    const PASSWORD: &str = "correct-horse-battery-staple";
-    let receiver = Receiver::start().await?;
-    let mut system = door_with_keys()
-        .destination(Destination::webhook("crm", &receiver))
-        .start()
-        .await?;
-    let shop = create(
-        &system,
-        "shop",
-        &["events:write", "events:read:all", "metrics"],
-    )
-    .await?;
-    let operator = ["--json", "operators", "create", "ada", "--role", "viewer"];
-    let operator = Made::read(&system.longshore(&operator).await?.json()?)?;
-    await_answer(system.client(), &shop.key, "first", 202).await?;
-    let bearer = format!("Bearer {}", shop.key);
-    let headers = [
-        ("content-type", "application/json"),
-        ("authorization", &*bearer),
-    ];
-    let body = json!({"email": "ada@example.com", "name": "Ada", "password": PASSWORD});
-    let answer = system
-        .client()
-        .send(Method::POST, "/v1/signups", &headers, body.to_string())
-        .await?;
-    let id = answer.accepted()?;
-    system.ledger().await?.all_completed(&[id], LATER).await?;
-    // Refusals, and commands of a role that may not do it, are told without secrets too.
-    let mistyped = format!("{}x", &shop.key[..47]);
-    post(system.client(), Some(&mistyped), "wrong")
-        .await?
-        .problem(401)?;
-    let as_viewer = [("LONGSHORE_OPERATOR_KEY", operator.key.as_str())];
-    let denied = system
-        .longshore_with(
-            &as_viewer,
-            &["keys", "create", "mine", "--scope", "metrics"],
-        )
-        .await?;
-    denied.exit(1)?;
-    ensure!(denied.stderr.contains("needs the role admin"), "{denied:?}");
-    let mut written = vec![format!("{denied:?}")];
-    for arguments in [
-        &["--json", "keys", "list"][..],
-        &["--json", "operators", "list"],
-        &["--json", "audit", "list"],
-        &["--json", "doctor"],
-        &["--json", "events", "show", &id.to_string()],
-    ] {
-        let output = system.longshore(arguments).await?;
-        written.push(format!("{output:?}"));
-    }
-    let metrics = system
-        .client()
-        .send(Method::GET, "/metrics", &headers, "")
-        .await?;
-    ensure!(metrics.status == 200);
-    written.push(metrics.text());
-    for program in [
-        Program::Producer,
-        Program::Validate,
-        Program::Store,
-        Program::Integrate,
-        Program::Archive,
-    ] {
-        written.push(system.process(program, 0)?.output());
-    }
-    ensure!(written.iter().all(|text| !text.is_empty()));
-    for secret in [
-        shop.secret(),
-        operator.secret(),
-        &Destination::SECRET[6..],
-        PASSWORD,
-    ] {
-        for text in &written {
-            ensure!(!text.contains(secret), "a secret is in: {text}");
-        }
-        let tables = tables_with(&system, secret).await?;
-        ensure!(tables.is_empty(), "a secret is in {tables:?}");
-    }
-    for request in receiver.await_count(2, SOON).await? {
-        let all = format!(
-            "{:?} {}",
-            request.headers,
-            String::from_utf8_lossy(&request.body)
-        );
-        ensure!(
-            !all.contains(PASSWORD) && !all.contains(shop.secret()),
-            "{all}"
-        );
-    }
     system.finish().await
 }

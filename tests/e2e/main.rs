@@ -40,6 +40,7 @@ mod rejections;
 mod replay;
 mod retry;
 mod scale;
+mod secrets;
 mod shutdown;
 mod signup_page;
 mod silent_stderr;
