@@ -36,7 +36,7 @@ pub async fn page(
 pub async fn export(
     store: &dyn Store,
     filter: &AuditFilter,
-    mut each: impl FnMut(&AuditEntry) -> Result<(), Failure>,
+    mut each: impl FnMut(AuditEntry) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut page = AuditPage {
         before: None,
@@ -44,13 +44,15 @@ pub async fn export(
     };
     loop {
         let entries = store.audit().audit_page(filter, page).await?;
-        for entry in &entries {
+        let is_full = entries.len() == CHUNK as usize;
+        let next = entries.last().filter(|_| is_full).map(|last| last.seq);
+        for entry in entries {
             each(entry)?;
         }
-        match entries.last() {
-            Some(last) if entries.len() == CHUNK as usize => page.before = Some(last.seq),
-            _ => return Ok(()),
+        if next.is_none() {
+            return Ok(());
         }
+        page.before = next;
     }
 }
 
@@ -261,7 +263,7 @@ mod tests {
     async fn an_export_gives_each_entry_once() {
         let store = with_entries(CHUNK as usize + 5).await;
         let mut seen = Vec::new();
-        let each = |entry: &AuditEntry| {
+        let each = |entry: AuditEntry| {
             seen.push(entry.seq);
             Ok(())
         };

@@ -2,10 +2,84 @@
 //! person.
 
 use common::event::secrets::MASK;
+use common::store::{AuditEntry, DeadSummary, Progress};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::dead::Story;
 use crate::events::Found;
+use crate::page::List;
+use crate::roles::Requester;
+
+/// A document that may hold personal data.
+pub trait Personal {
+    /// Masks it.
+    fn mask(&mut self);
+}
+
+impl Requester {
+    /// A document as the operator may read it.
+    pub fn reads<T: Personal>(&self, mut document: T) -> T {
+        if self.reads_masked() {
+            document.mask();
+        }
+        document
+    }
+}
+
+impl<T: Personal> Personal for Option<T> {
+    fn mask(&mut self) {
+        self.iter_mut().for_each(T::mask);
+    }
+}
+
+impl<T: Personal> Personal for Vec<T> {
+    fn mask(&mut self) {
+        self.iter_mut().for_each(T::mask);
+    }
+}
+
+impl<T: Personal> Personal for List<T> {
+    fn mask(&mut self) {
+        self.items.mask();
+    }
+}
+
+impl Personal for DeadSummary {
+    fn mask(&mut self) {
+        self.error = mask_text(&self.error);
+    }
+}
+
+impl Personal for Progress {
+    fn mask(&mut self) {
+        mask_option(&mut self.filter.text);
+        mask_option(&mut self.why);
+        mask_option(&mut self.report.waiting_for);
+        mask_option(&mut self.report.why_stopped);
+    }
+}
+
+/// Its hash is that of the entry as it is kept.
+impl Personal for AuditEntry {
+    fn mask(&mut self) {
+        self.target = mask_text(&self.target);
+        mask_option(&mut self.why);
+        for facts in [&mut self.before, &mut self.after] {
+            *facts = facts.as_deref().and_then(masked_facts);
+        }
+    }
+}
+
+fn masked_facts(facts: &RawValue) -> Option<Box<RawValue>> {
+    let mut value = serde_json::from_str(facts.get()).ok()?;
+    mask_addresses(&mut value);
+    to_raw_value(&value).ok()
+}
+
+fn mask_option(text: &mut Option<String>) {
+    *text = text.as_deref().map(mask_text);
+}
 
 /// Fields about a person, in lower case and without separators.
 const ABOUT_A_PERSON: [&str; 18] = [
@@ -106,17 +180,15 @@ fn is_about_a_person(name: &str) -> bool {
     ABOUT_A_PERSON.contains(&plain.as_str())
 }
 
-impl Story {
-    /// The story as viewers read it.
-    #[must_use]
-    pub fn for_viewers(mut self) -> Self {
+impl Personal for Story {
+    fn mask(&mut self) {
         mask_addresses(&mut self.message);
         if let Some(body) = self.message.get_mut("body") {
             hide_body(body);
         }
         self.error = mask_text(&self.error);
         for attempt in &mut self.tried {
-            attempt.error = attempt.error.as_deref().map(mask_text);
+            mask_option(&mut attempt.error);
             attempt.response_excerpt = attempt.response_excerpt.as_deref().map(mask_body_text);
         }
         for edit in &mut self.edits {
@@ -124,18 +196,19 @@ impl Story {
             if let Some(envelope) = &mut edit.envelope {
                 mask_addresses(envelope);
             }
+            mask_option(&mut edit.why);
             HIDDEN.clone_into(&mut edit.diff);
         }
         for other in &mut self.others {
             other.error = mask_text(&other.error);
         }
-        for replay in &mut self.replays {
-            replay.filter.text = replay.filter.text.as_deref().map(mask_text);
+        if let Some(discarded) = &mut self.discarded {
+            discarded.why = mask_text(&discarded.why);
         }
+        self.replays.mask();
         if let Some(status) = self.event_status.take() {
             self.event_status = Some(status.public());
         }
-        self
     }
 }
 
@@ -147,23 +220,25 @@ fn hide_body(body: &mut Value) {
     }
 }
 
-impl Found {
-    /// All that is known of an event, as viewers read it.
-    #[must_use]
-    pub fn for_viewers(mut self) -> Self {
+impl Personal for Found {
+    fn mask(&mut self) {
         for delivery in &mut self.status.deliveries {
-            delivery.error = delivery.error.as_deref().map(mask_text);
+            mask_option(&mut delivery.error);
         }
         if let Some(stored) = &mut self.stored {
             mask_body(&mut stored.event);
         }
-        self
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use common::store::{
+        Audit as _, AuditAction, AuditFilter, AuditPage, DeadFilter, Operation, OperationKind,
+        Operations as _, Role,
+    };
     use serde_json::json;
+    use uuid::Uuid;
 
     use super::*;
     use crate::testbed;
@@ -207,14 +282,58 @@ mod tests {
         story.letter.message.body =
             br#"{"data":{"email":"ada@example.com","name":"Lovelace","plan":"pro"}}"#[..].into();
         story.letter.error = "ada@example.com is refused".to_owned();
+        story.edits[0].why = Some("ada@example.com asked".to_owned());
         story.edits[0].before = b"Lovelace as text"[..].into();
         story.attempts[0].response_excerpt = Some("no ada@example.com".to_owned());
-        let told = serde_json::to_string(&Story::of(story, None).for_viewers()).unwrap();
+        let mut story = Story::of(story, None);
+        story.mask();
+        let told = serde_json::to_string(&story).unwrap();
         for personal in ["ada@", "Lovelace"] {
             assert!(!told.contains(personal), "{told}");
         }
         for part in ["pro", "is refused", "receiver_failing"] {
             assert!(told.contains(part), "{part} in {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operation_and_its_audit_entry_name_nobody_to_viewers() {
+        let store = testbed::store().await;
+        let why = || Some("ada@example.com asked".to_owned());
+        let mut by = testbed::requester();
+        let mut act = by.act(AuditAction::OperationBegin, "ada@example.com");
+        act.why = why();
+        act.after = Some(json!({"text": "ada@example.com"}));
+        let operation = Operation {
+            id: Uuid::now_v7(),
+            kind: OperationKind::Replay,
+            filter: DeadFilter {
+                text: why(),
+                ..DeadFilter::default()
+            },
+            to_queue: None,
+            act,
+            rate: None,
+            stop_when: None,
+            slice: None,
+            new_ids: false,
+            resumes: None,
+        };
+        store.begin_operation(&operation).await.unwrap();
+        let page = AuditPage {
+            before: None,
+            limit: 10,
+        };
+        for (role, is_named) in [(Role::Operator, true), (Role::Viewer, false)] {
+            by.actor.role = Some(role);
+            let progress = store.operation(operation.id).await.unwrap();
+            let entries = store.audit_page(&AuditFilter::default(), page).await;
+            let progress = serde_json::to_string(&by.reads(progress)).unwrap();
+            let entries = serde_json::to_string(&by.reads(entries.unwrap())).unwrap();
+            for told in [&progress, &entries] {
+                assert_eq!(told.contains("ada@"), is_named, "{told}");
+                assert!(told.contains("asked"), "{told}");
+            }
         }
     }
 }

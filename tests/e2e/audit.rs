@@ -10,6 +10,8 @@ use testkit::{
 
 use crate::LATER;
 
+const WHY: &str = "asked for by ada@shop.example";
+
 /// A system with one dead letter, and its id.
 async fn one_dead() -> Result<(System, String)> {
     let receiver = Receiver::start().await?;
@@ -63,7 +65,7 @@ async fn a_role_limits_what_an_operator_does_and_the_record_names_the_operator()
     let masked = run(&viewer, &["dead", "show", &letter, "--json"]).await?;
     ensure!(!masked.success()?.contains("@example"), "{masked:?}");
 
-    let discard = ["dead", "discard", &letter, "--why", "a test", "--yes"];
+    let discard = ["dead", "discard", &letter, "--why", WHY, "--yes"];
     let denied = run(&viewer, &discard).await?;
     denied.exit(1)?;
     ensure!(
@@ -86,10 +88,21 @@ async fn a_role_limits_what_an_operator_does_and_the_record_names_the_operator()
         })
         .collect();
     let expected = [
-        ["operator:otto", "dead.discard", "allowed", "a test"],
-        ["operator:vera", "dead.discard", "denied", "a test"],
+        ["operator:otto", "dead.discard", "allowed", WHY],
+        ["operator:vera", "dead.discard", "denied", WHY],
     ];
     ensure!(told == expected, "{told:?}");
+    for list in [
+        &["audit", "list", "--json"][..],
+        &["audit", "list", "--ndjson"],
+    ] {
+        let unmasked = run(&operator, list).await?;
+        ensure!(unmasked.success()?.contains(WHY), "{unmasked:?}");
+        let masked = run(&viewer, list).await?;
+        let masked = masked.success()?;
+        ensure!(masked.contains("asked for by ***"), "{masked}");
+        ensure!(!masked.contains("@shop.example"), "{masked}");
+    }
     let denied = entries(&system, &["--outcome", "denied", "--action", "dead.purge"]).await?;
     ensure!(
         denied.len() == 1 && denied[0]["role"] == "operator",

@@ -87,7 +87,7 @@ pub(crate) async fn run(app: &App, command: AuditCommand) -> Result<(), Failure>
 
 async fn list(app: &App, store: &dyn Store, args: ListArgs) -> Result<(), Failure> {
     // Anybody with a role may read the record; a wrong key may not.
-    app.requester(store).await?;
+    let by = app.requester(store).await?;
     let filter = AuditFilter {
         who: args.who,
         action: args.action,
@@ -97,10 +97,11 @@ async fn list(app: &App, store: &dyn Store, args: ListArgs) -> Result<(), Failur
         until: args.until,
     };
     if args.ndjson {
-        return audit::export(store, &filter, |entry| app.output.line(entry)).await;
+        let line = |entry| app.output.line(&by.reads(entry));
+        return audit::export(store, &filter, line).await;
     }
     let page = audit::page(store, &filter, args.after, args.limit).await?;
-    app.output.show(&page, entries)
+    app.output.show(&by.reads(page), entries)
 }
 
 fn entries(list: &List<AuditEntry>) -> String {

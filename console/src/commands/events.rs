@@ -41,10 +41,7 @@ async fn show(app: &App, id: EventId) -> Result<(), Failure> {
     let found = async {
         let by = app.requester(store.as_ref()).await?;
         let found = events::find(store.as_ref(), id).await?;
-        Ok::<_, Failure>(match found {
-            Some(found) if by.reads_masked() => Some(found.for_viewers()),
-            found => found,
-        })
+        Ok::<_, Failure>(by.reads(found))
     };
     let found = found.await;
     store.close().await;

@@ -100,7 +100,8 @@ async fn list(app: &App, store: &dyn Store, args: &ListArgs) -> Result<(), Failu
         after: args.after.map(|cursor| (cursor.at, cursor.id)),
         limit: args.limit,
     };
-    let items = store.operations().operations_page(page).await?;
+    let by = app.requester(store).await?;
+    let items = by.reads(store.operations().operations_page(page).await?);
     let full = items.len() == args.limit as usize;
     let last = items.last().filter(|_| full);
     let next = last.map(|last| {
@@ -132,7 +133,8 @@ async fn list(app: &App, store: &dyn Store, args: &ListArgs) -> Result<(), Failu
 }
 
 async fn show(app: &App, store: &dyn Store, id: Uuid) -> Result<(), Failure> {
-    let Some(progress) = store.operations().operation(id).await? else {
+    let by = app.requester(store).await?;
+    let Some(progress) = by.reads(store.operations().operation(id).await?) else {
         return Err(unknown(id));
     };
     let outcome = match progress.kind {

@@ -6,9 +6,7 @@ use common::event::now;
 use common::store::{DeadFilter, DeadState, DeadSummary};
 use common::topology::Names;
 use operate::page::Cursor;
-use operate::personal::mask_text;
 use operate::queues::short_name;
-use operate::roles::Requester;
 use time::OffsetDateTime;
 
 use super::filter::{FilterArgs, WHICH};
@@ -74,22 +72,12 @@ pub(super) async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
     let page = async {
         let by = app.requester(store.as_ref()).await?;
         let found = operate::dead::page(store.as_ref(), &filter, args.after, args.limit).await?;
-        Ok::<_, Failure>(masked_for(&by, found))
+        Ok::<_, Failure>(by.reads(found))
     };
     let page = page.await;
     store.close().await;
     let names = app.names();
     app.output.show(&page?, |list| text(list, &names, now()))
-}
-
-/// The list as this operator reads it.
-fn masked_for(by: &Requester, mut list: List<DeadSummary>) -> List<DeadSummary> {
-    if by.reads_masked() {
-        for letter in &mut list.items {
-            letter.error = mask_text(&letter.error);
-        }
-    }
-    list
 }
 
 fn text(list: &List<DeadSummary>, names: &Names, now: OffsetDateTime) -> String {

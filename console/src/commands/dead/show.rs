@@ -24,10 +24,7 @@ pub(super) async fn run(app: &App, id: Uuid) -> Result<(), Failure> {
     let story = async {
         let by = app.requester(store.as_ref()).await?;
         let story = dead::story(store.as_ref(), id).await?;
-        Ok::<_, Failure>(match story {
-            Some(story) if by.reads_masked() => Some(story.for_viewers()),
-            story => story,
-        })
+        Ok::<_, Failure>(by.reads(story))
     };
     let story = story.await;
     store.close().await;
