@@ -108,6 +108,15 @@ fn no_file_holds_more_than_one_reading() -> Result<()> {
                 "{file} has {lines} lines, {MAX_LINES} at most: make a room of a part of it"
             );
         }
+        // And no function more than a screen; clippy.toml says how many lines that is.
+        let library = code(below)?
+            .into_iter()
+            .find(|(file, _)| file.ends_with("src/lib.rs"));
+        let (file, text) = library.with_context(|| format!("{below} is no library"))?;
+        ensure!(
+            text.contains("#![cfg_attr(not(test), warn(clippy::too_many_lines))]"),
+            "{file} does not bound the length of functions"
+        );
     }
     Ok(())
 }

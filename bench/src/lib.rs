@@ -16,6 +16,9 @@
 //!
 //! Everything answers with [`anyhow::Error`]: a failed measurement has no result, and its reader is a person.
 
+// Tests tell their story in one piece.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod amqp;
 mod client;
 mod events;

@@ -18,6 +18,9 @@
 //!
 //! A thing enters this library when at least two packages need it.
 
+// Tests tell their story in one piece.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod bootstrap;
 pub mod broker;
 pub mod canonical;

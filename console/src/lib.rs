@@ -9,6 +9,9 @@
 //!
 //! The public items beside the command line are for `longshore-bench`.
 
+// Tests tell their story in one piece.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod app;
 pub mod args;
 mod commands;

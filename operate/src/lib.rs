@@ -22,6 +22,9 @@
 //! What is shown is made fit for that by [`mask`], which hides secrets, [`personal`], which hides personal
 //! data from viewers, [`diff`], [`page`] and [`words`].
 
+// Tests tell their story in one piece.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod audit;
 pub mod dead;
 pub mod diff;

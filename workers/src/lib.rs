@@ -13,6 +13,9 @@
 //! Their common part (consuming, batching, retrying, holding, draining) is the runtime in
 //! `common::runtime`; this package holds only the differences.
 
+// Tests tell their story in one piece.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod archive;
 pub mod integrate;
 pub mod operations;

@@ -23,6 +23,9 @@
 //! | [`namespace`], [`scratch`] | names and folders nobody else has, and their removal |
 //! | [`wait`] | waiting for facts, never for time |
 
+// Tests tell their story in one piece.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod broker;
 pub mod browser;
 pub mod client;
