@@ -3,7 +3,7 @@
 # libc: TLS is rustls, and migrations and assets are inside the binaries.
 
 FROM rust:1.95-slim-bookworm AS chef
-RUN cargo install cargo-chef --version 0.1.78 --locked
+RUN cargo install cargo-chef --version 0.1.78 --locked && cargo install cargo-cyclonedx --version 0.5.9 --locked
 WORKDIR /src
 
 # The dependencies without the sources: this layer changes only when a manifest or the lock file does.
@@ -19,7 +19,8 @@ RUN cargo build --profile dist --locked --package longshore --package producer -
     && mkdir /out \
     && find target/dist -maxdepth 1 -type f -executable -name 'longshore*' -exec cp -t /out {} + \
     && for program in longshore longshore-producer longshore-validate longshore-store longshore-integrate longshore-archive; \
-       do test -x "/out/$program" || { echo "$program was not built" >&2; exit 1; }; done
+       do test -x "/out/$program" || { echo "$program was not built" >&2; exit 1; }; done \
+    && scripts/sbom /sbom
 
 FROM debian:bookworm-slim
 # curl is for the health checks of docker-compose.yml, the certificates for webhooks and amqps.
@@ -28,6 +29,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin longshore
 COPY --from=build /out/ /usr/local/bin/
+# What the programs are made of.
+COPY --from=build /sbom/ /usr/share/doc/longshore/sbom/
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use common::telemetry::metrics;
@@ -580,6 +580,32 @@ fn every_room_is_on_the_map() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// Cargo reads the manifest of each package of the workspace, also where it builds others.
+#[test]
+fn every_package_is_in_the_context_of_the_image() -> Result<()> {
+    let manifest = read("Cargo.toml")?;
+    let members = manifest
+        .split_once("members = [")
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .context("Cargo.toml has no members")?;
+    let context = read(".dockerignore")?;
+    let kept: Vec<&str> = context
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .collect();
+    let mut packages = 0;
+    for member in members.0.split('"').skip(1).step_by(2) {
+        packages += 1;
+        let is_kept = kept.iter().any(|kept| Path::new(member).starts_with(kept));
+        ensure!(
+            is_kept,
+            ".dockerignore leaves out {member}: expected a line !{member}"
+        );
+    }
+    ensure!(packages >= 6, "found {packages} packages in Cargo.toml");
     Ok(())
 }
 
