@@ -93,7 +93,7 @@ impl Key {
     /// Reads a key.
     ///
     /// # Errors
-    /// It is none. What it opens is not looked at.
+    /// The text is not a key: its form or its checksum is wrong.
     pub fn parse(text: &str) -> Result<Self, NoKey> {
         let digits = text.strip_prefix(PREFIX).ok_or(NoKey::Prefix)?;
         if !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {

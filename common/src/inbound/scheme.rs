@@ -70,7 +70,7 @@ impl Scheme {
     /// The scheme called `name`.
     ///
     /// # Errors
-    /// There is none.
+    /// No scheme has this name.
     pub fn named(name: &str) -> Result<Self, UnknownScheme> {
         // The text is a part of the program, and a test reads it.
         let mut schemes: BTreeMap<String, Self> = toml::from_str(NAMED).unwrap_or_default();

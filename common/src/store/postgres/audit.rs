@@ -44,8 +44,8 @@ const LINKS: &str = r#"SELECT seq, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"
 
 const HEAD: &str = "SELECT seq, hash FROM audit_head";
 
-/// Appends the entry of an act to the record, in the transaction of `connection`. It is the last statement of a
-/// transaction: nobody who holds the head may wait for another lock.
+/// Appends the entry of an act to the record, in the transaction of `connection`. It is the last change of a
+/// transaction: one that has locked the head may not wait for another lock.
 pub(super) async fn append(
     connection: &mut PgConnection,
     act: &Act,
