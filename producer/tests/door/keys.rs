@@ -316,13 +316,14 @@ async fn wrong_keys_from_one_address_are_slowed_down_and_nobody_else_is() {
     let key = Key::generate().unwrap();
     let door = door(vec![known("shop", &key, &["events:write"])]);
     let mut refused = 0;
-    for _ in 0..1_000 {
+    for _ in 0..10_000 {
         let answer = door
             .signup_from("198.51.100.1", &[("authorization", "Bearer x")])
             .await;
         refused += usize::from(answer.status == StatusCode::TOO_MANY_REQUESTS);
     }
-    assert!(refused > 800, "{refused}");
+    // All but the burst, and the few that come in again with time.
+    assert!(refused > 9_500, "{refused}");
     let other = door.signup_from("198.51.100.2", &[]).await;
     assert_eq!(other.status, StatusCode::UNAUTHORIZED);
     // A right key from the same address, such as of a neighbour behind one router.
