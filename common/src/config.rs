@@ -4,9 +4,12 @@
 //! same configuration and uses its own part, so one file serves them all.
 
 mod auth;
+mod claim;
 mod destination;
 mod door;
 mod engines;
+mod issuer;
+mod key_set_location;
 mod kubernetes;
 mod load;
 mod log;
@@ -29,9 +32,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use auth::{Auth, DoorMode, FormMode};
+pub use claim::ClaimPath;
 pub use destination::{Destination, Outbound, Webhook};
 pub use door::{LimitSettings, Producer};
 pub use engines::{Broker, Database};
+pub use issuer::{ClaimGrant, TokenIssuer};
+pub use key_set_location::KeySetLocation;
 pub use load::{ConfigError, Sources, load, load_from, variables_of_process};
 pub use log::{Log, LogFormat};
 pub(crate) use login::EMBEDDED_LOGIN;
@@ -79,6 +85,9 @@ pub struct Config {
     /// Keys beside those in the database.
     #[serde(rename = "key")]
     pub keys: Vec<KnownKey>,
+    /// Issuers whose tokens open the door as keys do.
+    #[serde(rename = "issuer")]
+    pub issuers: Vec<TokenIssuer>,
     /// The settings of all workers.
     pub worker: Worker,
     /// The validate stage.
@@ -274,6 +283,9 @@ impl Config {
                 let problem = format!("expected each key once, found that of {} twice", key.name);
                 return wrong("key.sha256", problem);
             }
+        }
+        if let Some(problem) = issuer::problem(&self.issuers) {
+            return Some(problem);
         }
         if let Err(error) = crate::event::Types::with(&self.types) {
             return wrong("type", error.to_string());

@@ -49,6 +49,6 @@ pub mod sqlite;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
-mod tls;
+pub mod tls;
 pub mod topology;
 pub mod validation;

@@ -5,5 +5,6 @@ mod client;
 mod explain;
 pub(crate) mod files;
 
-pub(crate) use client::{check, client};
+pub(crate) use client::check;
+pub use client::client;
 pub(crate) use explain::{Peer, explain};

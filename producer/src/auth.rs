@@ -1,14 +1,16 @@
-//! Who may come in: keys, and what each opens.
+//! Who may come in: keys and tokens, and what each opens.
 //!
 //! ```text
-//! request ─> guard ─> credentials ─> keyring (configuration, database) ─> grant ─> handler
-//!                └─> limits (of a key, of an address)
+//! request ─> guard ─> credentials ─┬─> keyring (configuration, database) ─┬─> grant ─> handler
+//!                │                 └─> tokens (issuers) ──────────────────┘
+//!                └─> limits (of a caller, of an address)
 //! keeper: reads changes of keys from the database into the keyring, and writes down their last use
 //! ```
 //!
 //! The keyring is in memory: a request with a key costs no look at the database, and the door knows its keys while the
 //! database is down.
 
+mod caller_limits;
 mod client;
 mod credentials;
 mod grant;
@@ -16,15 +18,17 @@ mod guard;
 mod keeper;
 mod keyring;
 mod limits;
+mod tokens;
 
 use axum::http::HeaderMap;
-use common::config::{Auth as Settings, DoorMode, FormMode};
-use common::key::KnownKey;
+use common::config::{Config, DoorMode, FormMode};
+use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
 use self::client::Client;
 use self::credentials::Credentials;
 use self::limits::AddressLimits;
+use self::tokens::{NotVerified, Tokens};
 use crate::problem::{Code, Problem};
 
 pub(crate) use client::Clients;
@@ -36,6 +40,7 @@ pub use keyring::{Entry, Found, Keyring};
 /// The rules of a door that asks for keys.
 pub(crate) struct Auth {
     keyring: Keyring,
+    tokens: Tokens,
     /// The signup form works without a key.
     form_is_public: bool,
     /// Signups without a key, by address.
@@ -50,9 +55,11 @@ const REFUSALS: (u32, u32) = (10, 100);
 
 impl Auth {
     /// The rules of this configuration; `None` for an open door.
-    pub(crate) fn new(mode: DoorMode, settings: &Settings, keys: &[KnownKey]) -> Option<Self> {
+    pub(crate) fn new(mode: DoorMode, config: &Config) -> Option<Self> {
+        let settings = &config.auth;
         (mode == DoorMode::Keys).then(|| Self {
-            keyring: Keyring::new(keys),
+            keyring: Keyring::new(&config.keys),
+            tokens: Tokens::new(&config.issuers),
             form_is_public: settings.form == FormMode::Public,
             form: AddressLimits::of(settings.form_rate),
             refusals: AddressLimits::new(REFUSALS.0, REFUSALS.1),
@@ -68,8 +75,13 @@ impl Auth {
     /// What the sender of a request may do.
     ///
     /// # Errors
-    /// It shows no key where one is needed, or one that does not open this.
-    fn admit(&self, headers: &HeaderMap, client: Client, needs: Needs) -> Result<Grant, Problem> {
+    /// It shows no credentials where they are needed, or some that do not open this.
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        client: Client,
+        needs: Needs,
+    ) -> Result<Grant, Problem> {
         match credentials::read(headers) {
             Ok(Credentials::None) if self.form_is_public && needs.is_of_form() => {
                 if needs == Needs::Signup {
@@ -90,7 +102,30 @@ impl Auth {
                 )
                 .retry_after(2)),
             },
+            Ok(Credentials::Token(token)) => self.admit_token(&token, client, needs).await,
             Err(problem) => Err(self.refuse(client, problem)),
+        }
+    }
+
+    /// What the sender of a token may do.
+    async fn admit_token(
+        &self,
+        token: &SecretString,
+        client: Client,
+        needs: Needs,
+    ) -> Result<Grant, Problem> {
+        match self.tokens.verify(token.expose_secret()).await {
+            Ok(caller) => Grant::of_token(caller, needs),
+            Err(NotVerified::Refused(refused)) => {
+                tracing::debug!(%refused, "a token opens nothing");
+                Err(self.refuse(client, credentials::refused(refused)))
+            }
+            Err(NotVerified::NoKeySet) => Err(Problem::new(
+                Code::KeysUnavailable,
+                "this door has not got the keys of the token's issuer yet, so it cannot tell whether the token is \
+                 right; nothing was taken",
+            )
+            .retry_after(2)),
         }
     }
 

@@ -90,7 +90,7 @@ impl Door {
             live_looks: Semaphore::new(LIVE_LOOKS),
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
             statuses,
-            auth: Auth::new(lock.mode, &config.auth, &config.keys),
+            auth: Auth::new(lock.mode, &config),
             keys: lock.keys,
             config,
             health,
@@ -116,12 +116,12 @@ impl Door {
         }
     }
 
-    /// Whether somebody can come in without a key: a visitor of the public form, or a provider.
+    /// Whether somebody can come in without a key: a visitor of the public form, a provider, or the caller of an issuer.
     fn opens_without_keys(&self) -> bool {
-        self.has_form() || !self.config.sources.is_empty()
+        self.has_form() || !self.config.sources.is_empty() || !self.config.issuers.is_empty()
     }
 
-    /// Follows the changes of keys until `stop`. Runs beside the server.
+    /// Follows the changes of keys, and of the keys of issuers, until `stop`. Runs beside the server.
     pub async fn follow_keys(&self, stop: &CancellationToken) {
         match &self.auth {
             Some(auth) => auth.follow(&*self.keys, stop).await,

@@ -47,9 +47,9 @@ codes! {
     MalformedId = "malformed_id", BAD_REQUEST;
     /// `Idempotency-Key` is invalid, or not allowed on this call.
     IdempotencyKey = "idempotency_key", BAD_REQUEST;
-    /// Nothing proves who sent the request: no key, or one that opens nothing, or no right signature.
+    /// Nothing proves who sent the request: no key or token, or one that opens nothing, or no right signature.
     Unauthenticated = "unauthenticated", UNAUTHORIZED;
-    /// The key does not open this.
+    /// The key or token does not open this.
     Forbidden = "forbidden", FORBIDDEN;
     /// There is nothing at this path.
     NotFound = "not_found", NOT_FOUND;
@@ -73,7 +73,7 @@ codes! {
     PlaintextPassword = "plaintext_password", UNPROCESSABLE_ENTITY;
     /// The headers are over the limit.
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
-    /// More than the rate of a key or of an address allows.
+    /// More than the rate of a caller or of an address allows.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// A fault of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR;
@@ -83,7 +83,7 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// The answer took too long; the event may have been taken nevertheless.
     TimedOut = "timed_out", SERVICE_UNAVAILABLE;
-    /// The door does not know its keys yet.
+    /// The door does not know its keys yet, or those of the token's issuer.
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE;
     /// The database cannot say where the event stands. Events are taken all the same.
     StatusUnavailable = "status_unavailable", SERVICE_UNAVAILABLE;

@@ -48,6 +48,7 @@ mod sockets;
 mod sources;
 mod testkit;
 mod tls;
+mod tokens;
 mod traces;
 mod trust;
 mod unroutable;

@@ -28,8 +28,8 @@ pub(crate) fn check(tls: &LinkTls) -> Result<(), String> {
 /// connection on.
 ///
 /// # Errors
-/// As [`check`].
-pub(crate) fn client(tls: &LinkTls) -> Result<Arc<ClientConfig>, String> {
+/// A file cannot be used. The text names it, and the expected and the found content.
+pub fn client(tls: &LinkTls) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     // A broken certificate of the machine is not the operator's concern here; a missing one shows in the handshake.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

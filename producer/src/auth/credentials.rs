@@ -1,12 +1,14 @@
-//! What a request shows: `Authorization: Bearer KEY` (RFC 6750).
+//! What a request shows: `Authorization: Bearer`, and a key or a token behind it (RFC 6750).
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use common::key::Key;
+use secrecy::SecretString;
 
+use super::tokens::Refused;
 use crate::problem::{Code, Problem};
 
-/// The scheme that keys are shown with; its case does not matter (RFC 9110).
+/// The scheme that both are shown with; its case does not matter (RFC 9110).
 const SCHEME: &str = "bearer";
 
 /// The credentials of a request.
@@ -15,12 +17,14 @@ pub(super) enum Credentials {
     None,
     /// A key of the right form. Nobody has looked whether it is known.
     Key(Key),
+    /// A text of the form of a token. Nobody has looked whether it is one.
+    Token(SecretString),
 }
 
 /// Reads the credentials.
 ///
 /// # Errors
-/// They are not one key of the right form.
+/// They are not one key or token of the right form.
 pub(super) fn read(headers: &HeaderMap) -> Result<Credentials, Problem> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = given.next() else {
@@ -35,8 +39,18 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Credentials, Problem> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
         .map(|(_, token)| token.trim_matches(' '))
         .ok_or_else(|| wrong("expected `Authorization: Bearer KEY`, found something else"))?;
+    if has_form_of_token(token) {
+        return Ok(Credentials::Token(SecretString::from(token)));
+    }
     let key = Key::parse(token).map_err(|error| wrong(error.to_string()))?;
     Ok(Credentials::Key(key))
+}
+
+/// Whether a text is three parts in the letters of base64url, joined by dots. No key has a dot.
+fn has_form_of_token(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(fits);
+    text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
 /// The answer where a key is needed and none is shown.
@@ -51,6 +65,11 @@ pub(super) fn missing() -> Problem {
 /// The answer to a key that opens nothing. It does not tell whether there ever was one.
 pub(super) fn unknown() -> Problem {
     wrong("expected a key that this door knows, found one that is unknown, revoked or expired")
+}
+
+/// The answer to a token that opens nothing.
+pub(super) fn refused(refused: Refused) -> Problem {
+    wrong(refused.to_string())
 }
 
 fn wrong(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
@@ -95,6 +114,12 @@ mod tests {
             "Bearer ".to_owned(),
             "Bearer lsk_".to_owned(),
             "Bearer eyJhbGciOiJub25lIn0.e30.".to_owned(),
+            "Bearer eyJhbGciOiJub25lIn0.e30".to_owned(),
+            "Bearer .e30.e30".to_owned(),
+            "Bearer a.b.c.d.e".to_owned(),
+            "Bearer a.b.c=".to_owned(),
+            "Bearer a.b.c a".to_owned(),
+            format!("Bearer {key}.a"),
         ] {
             let problem = read_one(&value).err().unwrap();
             assert_eq!(problem.code(), Code::Unauthenticated, "{value}");

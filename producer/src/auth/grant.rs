@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 use super::client::Client;
 use super::guard::Needs;
 use super::keyring::Entry;
-use super::limits::Left;
+use super::limits::{EventLimit, Left};
+use super::tokens::TokenCaller;
 use crate::problem::{Code, Problem};
 
 /// What the sender of a request may do. A request without one in its extensions came through an open door.
@@ -24,12 +25,44 @@ enum Holder {
     Everyone,
     /// A visitor of the public signup form.
     Form,
-    /// The holder of a key.
-    Key {
-        entry: Arc<Entry>,
-        /// How much of the key's rate is left after this request.
+    /// A caller that has shown who it is.
+    Caller {
+        caller: Caller,
+        /// How much of its rate is left after this request.
         left: Arc<OnceLock<Left>>,
     },
+}
+
+/// A caller that has shown who it is.
+#[derive(Clone)]
+enum Caller {
+    /// The holder of a key.
+    Key(Arc<Entry>),
+    /// The holder of an issuer's token.
+    Token(Arc<TokenCaller>),
+}
+
+impl Caller {
+    fn name(&self) -> &str {
+        match self {
+            Self::Key(entry) => entry.key.name.as_str(),
+            Self::Token(caller) => &caller.name,
+        }
+    }
+
+    fn scopes(&self) -> &Scopes {
+        match self {
+            Self::Key(entry) => &entry.key.scopes,
+            Self::Token(caller) => &caller.scopes,
+        }
+    }
+
+    fn limit(&self) -> Option<&EventLimit> {
+        match self {
+            Self::Key(entry) => entry.limit.as_ref(),
+            Self::Token(caller) => caller.limit.as_deref(),
+        }
+    }
 }
 
 impl Grant {
@@ -66,23 +99,34 @@ impl Grant {
         }
         needs.expect(&entry.key.scopes)?;
         entry.touch(OffsetDateTime::now_utc());
-        let grant = Self(Holder::Key {
-            entry: Arc::clone(entry),
-            left: Arc::default(),
-        });
+        Self::of_caller(Caller::Key(Arc::clone(entry)), needs)
+    }
+
+    /// The grant of a token that was verified.
+    ///
+    /// # Errors
+    /// It does not open this, or not now.
+    pub(super) fn of_token(caller: TokenCaller, needs: Needs) -> Result<Self, Problem> {
+        needs.expect(&caller.scopes)?;
+        Self::of_caller(Caller::Token(Arc::new(caller)), needs)
+    }
+
+    fn of_caller(caller: Caller, needs: Needs) -> Result<Self, Problem> {
+        let left = Arc::default();
+        let grant = Self(Holder::Caller { caller, left });
         if needs.is_counted() {
             grant.count(NonZeroU32::MIN)?;
         }
         Ok(grant)
     }
 
-    /// Counts events against the rate of the key.
+    /// Counts events against the rate of the caller.
     ///
     /// # Errors
     /// They are too many.
     fn count(&self, events: NonZeroU32) -> Result<(), Problem> {
-        if let Holder::Key { entry, left } = &self.0
-            && let Some(limit) = &entry.limit
+        if let Holder::Caller { caller, left } = &self.0
+            && let Some(limit) = caller.limit()
         {
             let _ = left.set(limit.take(events)?);
         }
@@ -106,7 +150,7 @@ impl Grant {
         let may = match &self.0 {
             Holder::Everyone => true,
             Holder::Form => kind == SIGNUP_REQUESTED,
-            Holder::Key { entry, .. } => entry.key.scopes.may_write(kind),
+            Holder::Caller { caller, .. } => caller.scopes().may_write(kind),
         };
         if may {
             return Ok(());
@@ -119,10 +163,9 @@ impl Grant {
         match &self.0 {
             Holder::Everyone => true,
             Holder::Form => publisher.is_some_and(|publisher| *publisher == Publisher::ourselves()),
-            Holder::Key { entry, .. } => {
-                let scopes = &entry.key.scopes;
-                let caller = publisher.and_then(Publisher::caller);
-                let is_own = caller == Some(entry.key.name.as_str());
+            Holder::Caller { caller, .. } => {
+                let scopes = caller.scopes();
+                let is_own = publisher.and_then(Publisher::caller) == Some(caller.name());
                 let is_of_source = publisher.is_some_and(Publisher::is_source);
                 scopes.may_read_all()
                     || (is_own && scopes.may_read_own())
@@ -145,22 +188,25 @@ impl Grant {
     /// The id of the caller's key, for logs.
     pub(super) fn key(&self) -> Option<&str> {
         match &self.0 {
-            Holder::Key { entry, .. } => entry.id.as_ref().map(KeyId::as_str),
+            Holder::Caller {
+                caller: Caller::Key(entry),
+                ..
+            } => entry.id.as_ref().map(KeyId::as_str),
             _ => None,
         }
     }
 
     pub(super) fn caller(&self) -> Option<&str> {
         match &self.0 {
-            Holder::Key { entry, .. } => Some(entry.key.name.as_str()),
+            Holder::Caller { caller, .. } => Some(caller.name()),
             _ => None,
         }
     }
 
     /// Tells the caller about its rate.
     pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        if let Holder::Key { entry, left } = &self.0
-            && let (Some(limit), Some(left)) = (&entry.limit, left.get())
+        if let Holder::Caller { caller, left } = &self.0
+            && let (Some(limit), Some(left)) = (caller.limit(), left.get())
         {
             limit.tell(*left, headers);
         }
@@ -183,5 +229,5 @@ impl Needs {
 }
 
 fn missing(scope: &Scope) -> String {
-    format!("expected a key with the scope `{scope}`, found one without it")
+    format!("expected a key or token with the scope `{scope}`, found one without it")
 }

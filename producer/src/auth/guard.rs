@@ -1,4 +1,4 @@
-//! The layer that asks for keys.
+//! The layer that asks for keys and tokens.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::door::Door;
 
-/// What a route needs of a key.
+/// What a route needs of a key or token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Publishing a signup.
@@ -25,7 +25,7 @@ impl Needs {
         matches!(self, Self::Signup | Self::Read)
     }
 
-    /// Whether it counts against the rate of a key.
+    /// Whether it counts against the rate of a caller.
     pub(super) fn is_counted(self) -> bool {
         matches!(self, Self::Signup | Self::Write)
     }
@@ -41,7 +41,7 @@ pub(crate) async fn guard(
         return next.run(request).await;
     };
     let client = auth.clients.of(request.headers(), request.extensions());
-    let grant = match auth.admit(request.headers(), client, needs) {
+    let grant = match auth.admit(request.headers(), client, needs).await {
         Ok(grant) => grant,
         Err(problem) => return problem.into_response(),
     };

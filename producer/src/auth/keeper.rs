@@ -47,8 +47,12 @@ impl Auth {
         }
     }
 
-    /// Follows the keys of the database until `stop`.
+    /// Follows the keys of the database and those of issuers, until `stop`.
     pub(crate) async fn follow(&self, store: &dyn Keys, stop: &CancellationToken) {
+        tokio::join!(self.follow_database(store, stop), self.tokens.follow(stop));
+    }
+
+    async fn follow_database(&self, store: &dyn Keys, stop: &CancellationToken) {
         let mut revision = 0;
         let (mut noted, mut forgot) = (Instant::now(), Instant::now());
         let mut is_told = false;
@@ -68,6 +72,7 @@ impl Auth {
                 forgot = Instant::now();
                 self.form.forget();
                 self.refusals.forget();
+                self.tokens.forget();
             }
             tokio::select! {
                 () = stop.cancelled() => break,

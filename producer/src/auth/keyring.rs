@@ -9,7 +9,7 @@ use common::key::{KeyHash, KeyId, KnownKey};
 use common::store::KeyRecord;
 use time::OffsetDateTime;
 
-use super::limits::KeyLimit;
+use super::limits::EventLimit;
 
 /// The keys of this door.
 pub struct Keyring {
@@ -24,7 +24,7 @@ pub struct Entry {
     pub(super) key: KnownKey,
     /// Its id in the database; none for a key of the configuration.
     pub(super) id: Option<KeyId>,
-    pub(super) limit: Option<KeyLimit>,
+    pub(super) limit: Option<EventLimit>,
     /// When it was used last, as a Unix time; 0 for never.
     used_at: AtomicI64,
     /// The last use that is written down.
@@ -118,7 +118,7 @@ impl Keyring {
 
 impl Entry {
     fn new(key: KnownKey, id: Option<KeyId>) -> Self {
-        let limit = key.rate.and_then(|rate| KeyLimit::new(rate, key.burst));
+        let limit = key.rate.and_then(|rate| EventLimit::new(rate, key.burst));
         Self {
             key,
             id,

@@ -1,4 +1,4 @@
-//! Rates: of the events of a key, and of what one address may do without one.
+//! Rates: of the events of a caller, and of what one address may do without credentials.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
@@ -19,8 +19,8 @@ use crate::problem::{Code, Problem};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The rate of one key's events.
-pub(super) struct KeyLimit {
+/// The rate of the events of a key, or of one caller of an issuer.
+pub(super) struct EventLimit {
     limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
     rate: Rate,
     burst: NonZeroU32,
@@ -30,7 +30,7 @@ pub(super) struct KeyLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Left(u32);
 
-impl KeyLimit {
+impl EventLimit {
     /// A limit of `rate`; `None` for a rate that the clock cannot tell from none.
     pub(super) fn new(rate: Rate, burst: Option<NonZeroU32>) -> Option<Self> {
         let burst = burst.unwrap_or(rate.count);
@@ -52,19 +52,24 @@ impl KeyLimit {
             Ok(Err(not_until)) => {
                 let wait = not_until.wait_time_from(self.limiter.clock().now());
                 let detail = format!(
-                    "expected at most {} events of this key, found more; nothing was taken",
+                    "expected at most {} events from you, found more; nothing was taken",
                     self.rate
                 );
                 Err(self.describe(too_many(detail, wait), 0, Some(wait)))
             }
             Err(_) => {
                 let detail = format!(
-                    "expected at most {} events of this key at once, found {events}; send smaller batches",
+                    "expected at most {} events from you at once, found {events}; send smaller batches",
                     self.burst
                 );
                 Err(Problem::new(Code::TooLarge, detail))
             }
         }
+    }
+
+    /// Whether nothing of it is used up. It is used up then, so ask only before it is thrown away.
+    pub(super) fn is_unused(&self) -> bool {
+        matches!(self.limiter.check_n(self.burst), Ok(Ok(_)))
     }
 
     /// The limit, as header fields of an answer.
@@ -143,9 +148,9 @@ impl AddressLimits {
     }
 }
 
-/// The answer to an address that shows too many wrong keys.
+/// The answer to an address that shows too many wrong credentials.
 pub(super) fn too_many_refusals(wait: Duration) -> Problem {
-    let detail = "expected a right key, found too many wrong ones from this address";
+    let detail = "expected right credentials, found too many wrong ones from this address";
     too_many(detail, wait)
 }
 

@@ -18,6 +18,7 @@
 //! | [`installation`] | what an earlier version left behind, recorded and restored |
 //! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
 //! | [`proxy`] | a TCP link that can be stalled, cut and healed, and that can speak for the other side |
+//! | [`tokens`] | keys of an issuer, and tokens that they have signed |
 //! | [`pki`] | authorities and certificates of the test's own |
 //! | [`private`] | a broker or a database of the test's own, to stop and to kill |
 //! | [`namespace`], [`scratch`] | names and folders nobody else has, and their removal |
@@ -45,4 +46,5 @@ pub mod receiver;
 pub mod scratch;
 pub mod services;
 pub mod system;
+pub mod tokens;
 pub mod wait;
