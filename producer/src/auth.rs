@@ -129,6 +129,11 @@ impl Auth {
         }
     }
 
+    /// A grant as it stands now; `None` if the key or the token opens nothing any more.
+    pub(crate) fn renew(&self, grant: &Grant) -> Option<Grant> {
+        grant.renewed(&self.keyring, OffsetDateTime::now_utc())
+    }
+
     /// The answer to wrong credentials: 429 where they come too fast from one address.
     fn refuse(&self, client: Client, problem: Problem) -> Problem {
         match self.refusals.take(client) {

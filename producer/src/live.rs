@@ -5,7 +5,7 @@
 //! |--|--|
 //! | `status` | the document of `GET /v1/events/{id}` |
 //! | `waiting` | `{"for": "event"}`: the event is unknown yet; `{"for": "database"}`: the database does not answer |
-//! | `end` | `{"reason": …}`, the last event: `at_rest`, or connect again: `unknown`, `too_long`, `stopping` |
+//! | `end` | `{"reason": …}`, the last event: `at_rest` or `unauthenticated`, or connect again: `unknown`, `too_long`, `stopping` |
 //!
 //! A stream looks at the database in growing waits. The number of streams and the duration of each
 //! are bounded. A client that connects again gets the whole document again, so nothing is missed.
@@ -152,6 +152,10 @@ impl Watch {
             if self.told.is_some() {
                 tokio::time::sleep(self.waits.next_wait()).await;
             }
+            if !self.renew_grant() {
+                self.over = true;
+                return end("unauthenticated");
+            }
             let seen = self.look().await;
             if self.told.as_ref() != Some(&seen) {
                 self.waits.reset();
@@ -175,6 +179,15 @@ impl Watch {
             _ if age >= LONGEST => Some("too_long"),
             _ => None,
         }
+    }
+
+    /// Whether the key or the token that opened the stream still opens it.
+    fn renew_grant(&mut self) -> bool {
+        let Some(auth) = &self.door.auth else {
+            return true;
+        };
+        let renewed = auth.renew(&self.grant);
+        renewed.map(|grant| self.grant = grant).is_some()
     }
 
     fn is_settled(&self) -> bool {

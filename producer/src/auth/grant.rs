@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::client::Client;
 use super::guard::Needs;
-use super::keyring::Entry;
+use super::keyring::{Entry, Found, Keyring};
 use super::limits::{EventLimit, Left};
 use super::tokens::TokenCaller;
 use crate::problem::{Code, Problem};
@@ -59,7 +59,7 @@ impl Caller {
 
     fn limit(&self) -> Option<&EventLimit> {
         match self {
-            Self::Key(entry) => entry.limit.as_ref(),
+            Self::Key(entry) => entry.limit.as_deref(),
             Self::Token(caller) => caller.limit.as_deref(),
         }
     }
@@ -109,6 +109,23 @@ impl Grant {
     pub(super) fn of_token(caller: TokenCaller, needs: Needs) -> Result<Self, Problem> {
         needs.expect(&caller.scopes)?;
         Self::of_caller(Caller::Token(Arc::new(caller)), needs)
+    }
+
+    /// The grant as it stands now; `None` if the key or the token opens nothing any more.
+    pub(super) fn renewed(&self, keyring: &Keyring, now: OffsetDateTime) -> Option<Self> {
+        let Holder::Caller { caller, left } = &self.0 else {
+            return Some(self.clone());
+        };
+        let caller = match caller {
+            Caller::Key(entry) => match keyring.find(&entry.key.hash) {
+                Found::Key(entry) if entry.is_valid(now) => Caller::Key(entry),
+                Found::Key(_) | Found::Nothing | Found::NotRead => return None,
+            },
+            Caller::Token(caller) if caller.is_valid(now) => Caller::Token(Arc::clone(caller)),
+            Caller::Token(_) => return None,
+        };
+        let left = Arc::clone(left);
+        Some(Self(Holder::Caller { caller, left }))
     }
 
     fn of_caller(caller: Caller, needs: Needs) -> Result<Self, Problem> {

@@ -24,8 +24,13 @@ pub struct Entry {
     pub(super) key: KnownKey,
     /// Its id in the database; none for a key of the configuration.
     pub(super) id: Option<KeyId>,
-    pub(super) limit: Option<EventLimit>,
-    /// When it was used last, as a Unix time; 0 for never.
+    pub(super) limit: Option<Arc<EventLimit>>,
+    uses: Arc<Uses>,
+}
+
+/// When a key was used last, as Unix times; 0 for never.
+#[derive(Default)]
+struct Uses {
     used_at: AtomicI64,
     /// The last use that is written down.
     noted_at: AtomicI64,
@@ -82,8 +87,8 @@ impl Keyring {
                 continue;
             }
             let mut entry = Entry::new(record.key, Some(record.id));
-            if let Some(before) = stored.remove(&hash).and_then(Arc::into_inner) {
-                entry.keep_of(before);
+            if let Some(before) = stored.remove(&hash) {
+                entry.keep_of(&before);
             }
             stored.insert(hash, Arc::new(entry));
         }
@@ -122,18 +127,17 @@ impl Entry {
         Self {
             key,
             id,
-            limit,
-            used_at: AtomicI64::new(0),
-            noted_at: AtomicI64::new(0),
+            limit: limit.map(Arc::new),
+            uses: Arc::default(),
         }
     }
 
-    fn keep_of(&mut self, before: Self) {
+    /// Goes on with the counts of the same key before a change. Requests may still count on them.
+    fn keep_of(&mut self, before: &Self) {
         if (self.key.rate, self.key.burst) == (before.key.rate, before.key.burst) {
-            self.limit = before.limit;
+            self.limit.clone_from(&before.limit);
         }
-        self.used_at = before.used_at;
-        self.noted_at = before.noted_at;
+        self.uses = Arc::clone(&before.uses);
     }
 
     /// Whether it still opens something.
@@ -143,17 +147,19 @@ impl Entry {
 
     /// It is used now.
     pub(super) fn touch(&self, now: OffsetDateTime) {
-        self.used_at.store(now.unix_timestamp(), Ordering::Relaxed);
+        let now = now.unix_timestamp();
+        self.uses.used_at.store(now, Ordering::Relaxed);
     }
 
     /// The last use is written down.
     pub(super) fn noted(&self, at: OffsetDateTime) {
-        self.noted_at.store(at.unix_timestamp(), Ordering::Relaxed);
+        let at = at.unix_timestamp();
+        self.uses.noted_at.store(at, Ordering::Relaxed);
     }
 
     fn unnoted(&self) -> Option<OffsetDateTime> {
-        let used = self.used_at.load(Ordering::Relaxed);
-        let is_new = used > self.noted_at.load(Ordering::Relaxed);
+        let used = self.uses.used_at.load(Ordering::Relaxed);
+        let is_new = used > self.uses.noted_at.load(Ordering::Relaxed);
         is_new
             .then(|| OffsetDateTime::from_unix_timestamp(used).ok())
             .flatten()

@@ -10,8 +10,10 @@ use common::event::{EventId, Publisher};
 use common::key::{Key, KnownKey, Scopes};
 use common::server::Peer;
 use common::store::{Act, Actor, AuditAction, Keys as _, NewKey, Schema as _};
+use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::changes::Change;
 use crate::fakes::{Setup, TestStore, Testbed};
@@ -358,6 +360,74 @@ async fn the_public_form_takes_signups_and_nothing_else() {
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 }
 
+fn act(action: AuditAction) -> Act {
+    let actor = Actor {
+        who: "test".to_owned(),
+        role: None,
+        origin: "test".to_owned(),
+    };
+    Act::new(actor, action, "key")
+}
+
+async fn create(store: &TestStore, key: &Key, scope: &str) {
+    let new = NewKey {
+        id: key.id(),
+        key: known("shop", key, &[scope]),
+    };
+    let act = act(AuditAction::KeyCreate);
+    store.real.create_key(&new, &act).await.unwrap();
+}
+
+async fn revoke(store: &TestStore, key: &Key) {
+    let act = act(AuditAction::KeyRevoke);
+    store.real.revoke_key(&key.id(), &act).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_revoked() {
+    let store = TestStore::empty();
+    store.migrate().await.unwrap();
+    let door = Setup {
+        mode: DoorMode::Keys,
+        store: Arc::clone(&store),
+        ..Setup::default()
+    }
+    .build();
+    let key = Key::generate().unwrap();
+    create(&store, &key, "events:read").await;
+    let stop = CancellationToken::new();
+    let following = door.door.follow_keys(&stop);
+    let watching = async {
+        let path = format!("/v1/events/{}/live", EventId::born());
+        let watch = || {
+            let request = Request::get(&*path).header("authorization", bearer(&key));
+            door.router
+                .clone()
+                .oneshot(request.body(Body::empty()).unwrap())
+        };
+        let mut answer = watch().await.unwrap();
+        while answer.status() != StatusCode::OK {
+            tokio::task::yield_now().await;
+            answer = watch().await.unwrap();
+        }
+        let mut stream = answer.into_body().into_data_stream();
+        let first = stream.next().await.unwrap().unwrap();
+        revoke(&store, &key).await;
+        let mut told = first.to_vec();
+        while let Some(more) = stream.next().await {
+            told.extend(more.unwrap());
+        }
+        stop.cancel();
+        String::from_utf8(told).unwrap()
+    };
+    let both = async { tokio::join!(following, watching).1 };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), both).await;
+    let told = told.unwrap();
+    assert!(told.contains("{\"for\":\"event\"}"), "{told}");
+    let end = "event: end\ndata: {\"reason\":\"unauthenticated\"}\n\n";
+    assert!(told.ends_with(end), "{told}");
+}
+
 #[tokio::test]
 async fn the_keys_of_the_database_reach_the_door_and_revoked_ones_leave_it() {
     let store = TestStore::empty();
@@ -371,23 +441,8 @@ async fn the_keys_of_the_database_reach_the_door_and_revoked_ones_leave_it() {
     assert!(door.door.expect_keys().await.is_err(), "there is none");
 
     let (key, other) = (Key::generate().unwrap(), Key::generate().unwrap());
-    let act = |action| {
-        let actor = Actor {
-            who: "test".to_owned(),
-            role: None,
-            origin: "test".to_owned(),
-        };
-        Act::new(actor, action, "key")
-    };
-    let rows = &store.real;
     for key in [&key, &other] {
-        let new = NewKey {
-            id: key.id(),
-            key: known("shop", key, &["events:write"]),
-        };
-        rows.create_key(&new, &act(AuditAction::KeyCreate))
-            .await
-            .unwrap();
+        create(&store, key, "events:write").await;
     }
     assert!(door.door.expect_keys().await.is_ok());
     for key in [&key, &other] {
@@ -397,9 +452,7 @@ async fn the_keys_of_the_database_reach_the_door_and_revoked_ones_leave_it() {
     let stop = CancellationToken::new();
     let following = door.door.follow_keys(&stop);
     let revoking = async {
-        rows.revoke_key(&key.id(), &act(AuditAction::KeyRevoke))
-            .await
-            .unwrap();
+        revoke(&store, &key).await;
         while door.signup(Some(&key)).await.status != StatusCode::UNAUTHORIZED {
             tokio::task::yield_now().await;
         }
@@ -409,7 +462,8 @@ async fn the_keys_of_the_database_reach_the_door_and_revoked_ones_leave_it() {
     tokio::time::timeout(std::time::Duration::from_secs(30), both)
         .await
         .unwrap();
-    let used = rows.key(&other.id()).await.unwrap().unwrap().last_used_at;
+    let used = store.real.key(&other.id()).await.unwrap();
+    let used = used.unwrap().last_used_at;
     assert!(used.is_some(), "a use is written down at the end");
 }
 

@@ -14,23 +14,23 @@ const SKEW: f64 = 60.0;
 /// Maximum length of a caller's name at its issuer.
 const MAX_CALLER: usize = 200;
 
-/// Checks that a token is for this door, and valid now.
+/// Checks that a token is for this door, and valid now; returns the Unix time from which it does not count.
 ///
 /// # Errors
-/// It is not.
+/// The token is for others, or not valid now.
 pub(super) fn expect_valid(
     issuer: &TokenIssuer,
     claims: &Claims,
     now: OffsetDateTime,
-) -> Result<(), Refused> {
+) -> Result<i64, Refused> {
     let audience = claims.get("aud");
     let is_ours = |name: &String| audience.is_some_and(|audience| holds(audience, name));
     if !issuer.audience.iter().any(is_ours) {
         return Err(Refused::Audience);
     }
     let now = now.unix_timestamp() as f64;
-    let expires = time_of(claims, "exp")?.ok_or(Refused::Time)?;
-    if now >= expires + SKEW {
+    let expires = time_of(claims, "exp")?.ok_or(Refused::Time)? + SKEW;
+    if now >= expires {
         return Err(Refused::Expired);
     }
     for name in ["nbf", "iat"] {
@@ -38,7 +38,8 @@ pub(super) fn expect_valid(
             return Err(Refused::NotYet);
         }
     }
-    Ok(())
+    // A time out of range is the nearest in range.
+    Ok(expires.ceil() as i64)
 }
 
 /// The name of the caller: that of the issuer, `/`, and the caller's at the issuer. No name of a key has a `/`, and no

@@ -10,6 +10,7 @@ use common::config::TokenIssuer;
 use common::event::now;
 use common::key::Scopes;
 use common::retry::Waits;
+use time::OffsetDateTime;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,15 @@ pub(crate) struct TokenCaller {
     pub(crate) name: String,
     pub(crate) scopes: Scopes,
     pub(crate) limit: Option<Arc<EventLimit>>,
+    /// The Unix time from which the token does not count.
+    expires: i64,
+}
+
+impl TokenCaller {
+    /// Whether its token still counts.
+    pub(crate) fn is_valid(&self, now: OffsetDateTime) -> bool {
+        now.unix_timestamp() < self.expires
+    }
 }
 
 /// An issuer.
@@ -96,12 +106,13 @@ impl Issuer {
             claims = self.claims(token);
         }
         let claims = claims?;
-        claims::expect_valid(&self.settings, claims, now())?;
+        let expires = claims::expect_valid(&self.settings, claims, now())?;
         let name = claims::caller(&self.settings, claims)?;
         Ok(TokenCaller {
             limit: self.limits.as_ref().map(|limits| limits.of(&name)),
             scopes: claims::scopes(&self.settings, claims),
             name,
+            expires,
         })
     }
 
