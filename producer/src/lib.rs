@@ -4,15 +4,17 @@
 //! serve ─> router ─> layers (request id, key, limits) ─> signup | processing | events | sources
 //!                                                           │    └─> admit ─> publish ─> Broker
 //!                                                           ├─> status | live ─> Store
-//!                                                           └─> page
+//!                                                           └─> page | documents
 //! ```
 //!
 //! Nothing on the way to a 202 touches the database: the door accepts events while it is down. The
 //! validate worker decodes each accepted event to the same event with the same id.
 
 mod admit;
+mod asset;
 mod auth;
 mod body;
+mod documents;
 mod door;
 mod events;
 mod framing;
@@ -22,6 +24,7 @@ mod live;
 mod media;
 mod page;
 mod password;
+mod paths;
 mod problem;
 mod processing;
 mod program;
