@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dependency::Dependency;
@@ -104,7 +105,7 @@ pub struct Rejection {
 }
 
 /// One thing that is wrong with a field, as RFC 9457 problem details list it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// Where: a JSON Pointer (RFC 6901) into the data.
     pub pointer: String,

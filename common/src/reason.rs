@@ -1,8 +1,10 @@
 //! Reason codes: the stable short name of every rejection and every dead letter.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The party that causes a failure; it decides an operator's first action.
@@ -194,6 +196,21 @@ impl TryFrom<String> for ReasonCode {
 impl From<ReasonCode> for &'static str {
     fn from(code: ReasonCode) -> Self {
         code.as_str()
+    }
+}
+
+impl JsonSchema for ReasonCode {
+    fn schema_name() -> Cow<'static, str> {
+        "ReasonCode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let codes: Vec<_> = Self::ALL.iter().map(|code| code.as_str()).collect();
+        json_schema!({
+            "description": "The stable code of a rejection or a dead letter: `longshore explain CODE` has its page.",
+            "type": "string",
+            "enum": codes,
+        })
     }
 }
 

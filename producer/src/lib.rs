@@ -4,7 +4,7 @@
 //! serve ─> router ─> layers (request id, key, limits) ─> signup | processing | events | sources
 //!                                                           │    └─> admit ─> publish ─> Broker
 //!                                                           ├─> status | live ─> Store
-//!                                                           └─> page
+//!                                                           └─> page | documents
 //! ```
 //!
 //! Nothing on the way to a 202 touches the database: the door accepts events while it is down. The
@@ -14,8 +14,10 @@
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod admit;
+mod asset;
 mod auth;
 mod body;
+mod documents;
 mod door;
 mod events;
 mod framing;
@@ -25,6 +27,7 @@ mod live;
 mod media;
 mod page;
 mod password;
+mod paths;
 mod problem;
 mod processing;
 mod program;

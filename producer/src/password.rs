@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use crate::problem::{Code, Problem};
 
-/// The shortest and the longest password, in bytes of UTF-8.
-pub(crate) const BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
+/// The shortest and the longest password, in characters: a schema can say this, and people can count it.
+pub(crate) const LENGTH: std::ops::RangeInclusive<usize> = 8..=1024;
 
 /// How many may wait for each one that is being hashed: about a second of waiting.
 const WAITING: usize = 32;

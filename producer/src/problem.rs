@@ -9,7 +9,8 @@ use axum::http::header::{
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::outcome::FieldError;
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
 
 /// Declares the codes once: variant, code, status.
 macro_rules! codes {
@@ -28,6 +29,11 @@ macro_rules! codes {
             /// The code as it is written in a problem.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// The code's meaning, in a sentence or two.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
             }
 
             /// The HTTP status that goes with it.
@@ -101,15 +107,44 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-#[derive(Serialize)]
-struct Page<'a> {
+/// An error: problem details (RFC 9457) with a stable code.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Page<'a> {
+    /// Always `about:blank`: the title is the status. Programs go by `code`.
     r#type: &'static str,
+    /// The name of the status.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// For a person: the expected value, the found value and the remedy.
     detail: &'a str,
-    code: &'static str,
+    code: Code,
+    /// Every field that is wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schemars(with = "Vec<FieldError>")]
     errors: &'a [FieldError],
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let codes: Vec<_> = Self::ALL.iter().map(|code| code.as_str()).collect();
+        json_schema!({
+            "description": "The kind of error, for programs. Codes are never reused or renamed.",
+            "type": "string",
+            "enum": codes,
+        })
+    }
 }
 
 impl Problem {
@@ -172,7 +207,7 @@ impl IntoResponse for Problem {
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             detail: &self.detail,
-            code: self.code.as_str(),
+            code: self.code,
             errors: &self.errors,
         };
         let mut response = (status, Json(page)).into_response();

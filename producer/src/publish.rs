@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use common::broker::PublishError;
 use common::event::EventId;
 use common::telemetry::metrics;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admit::Admitted;
@@ -14,15 +15,19 @@ use crate::door::Door;
 use crate::problem::{Code, Problem};
 
 /// The answer for an accepted event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Receipt {
     id: EventId,
+    /// Its type.
     r#type: String,
+    /// Where its status is.
     status_url: String,
 }
 
-#[derive(Serialize)]
-struct Receipts {
+/// The answer for an accepted batch.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Receipts {
+    /// One for each event of the batch, in its order.
     accepted: Vec<Receipt>,
 }
 

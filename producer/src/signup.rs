@@ -115,7 +115,7 @@ fn read_password(
     if raw.get() == "null" {
         return Ok(None);
     }
-    let expected = "expected a text of 8 to 1024 bytes";
+    let expected = "expected a text of 8 to 1024 characters";
     if !raw.get().starts_with('"') {
         // Whatever it is, it has to be JSON, or the whole text is none.
         json::value(raw.get().as_bytes()).map_err(|wrong| Refusal::wrong("/password", wrong))?;
@@ -128,7 +128,7 @@ fn read_password(
         Refusal::wrong("/password", json::Wrong::Malformed(detail.to_owned()))
     })?;
     let password = Zeroizing::new(password);
-    if password::BYTES.contains(&password.len()) {
+    if password::LENGTH.contains(&password.chars().count()) {
         return Ok(Some(SecretString::from(password.as_str())));
     }
     errors.push(FieldError::new("/password", expected));

@@ -3,11 +3,7 @@
 //! `scripts/test` installs Chromium and chromedriver and runs these; where they cannot be had, it
 //! says so and these are skipped. Each state's pictures are left in `target/tmp/signup_page/`.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -21,7 +17,7 @@ use testkit::{
     system::{Destination, System},
 };
 
-use crate::{LATER, SOON};
+use crate::{LATER, SOON, page};
 
 /// A browser with the page of a system open.
 async fn open(system: &System) -> Result<Browser> {
@@ -35,43 +31,7 @@ async fn open(system: &System) -> Result<Browser> {
 
 /// Checks that the page fits a telephone and a wide window, and takes pictures of it.
 async fn fits(browser: &Browser, state: &str) -> Result<()> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("signup_page");
-    fs::create_dir_all(&folder)?;
-    for (width, height) in [(320, 640), (360, 740), (1280, 900)] {
-        browser.resize(width, height).await?;
-        let fits = "document.documentElement.scrollWidth <= innerWidth";
-        browser
-            .until(fits, SOON)
-            .await
-            .with_context(|| format!("{state} at a width of {width}"))?;
-        for dark in [true, false] {
-            browser.darken(dark).await?;
-            let shade = if dark { "dark" } else { "light" };
-            let file = format!("{state}-{width}-{shade}.png");
-            browser.picture(&folder.join(file)).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Checks that the page did nothing that its content security policy forbids, that no script
-/// failed, and that it asked nobody but its own door.
-async fn behaved(browser: &Browser, system: &System) -> Result<()> {
-    // Answers with an error are the door's, and shown to the person.
-    let console: Vec<_> = browser.console().await?;
-    let other: Vec<_> = console
-        .iter()
-        .filter(|line| !line.contains("/v1/signups - Failed to load resource"))
-        .collect();
-    ensure!(other.is_empty(), "the console shows {other:?}");
-    let requests = browser.requests().await?;
-    let base = system.client().base();
-    let foreign: Vec<_> = requests
-        .iter()
-        .filter(|request| !request.contains(&format!(" {base}/")))
-        .collect();
-    ensure!(!requests.is_empty() && foreign.is_empty(), "{foreign:?}");
-    Ok(())
+    page::fits(browser, "signup_page", state).await
 }
 
 /// The id of the element with the focus.
@@ -105,7 +65,7 @@ async fn all_done(browser: &Browser, within: Duration) -> Result<()> {
 
 /// Ends a visit, in which nothing may have gone wrong unseen.
 async fn leave(browser: Browser, system: System) -> Result<()> {
-    behaved(&browser, &system).await?;
+    page::behaved(&browser, &system).await?;
     browser.close().await?;
     system.finish().await
 }

@@ -361,7 +361,9 @@ fn set(event: &mut CloudEvent, name: &str, value: Value) -> Result<(), FieldErro
 fn extend(event: &mut CloudEvent, name: &str, value: Value) -> Result<(), FieldError> {
     let found: Cow<'_, str> = match &value {
         Value::String(text) if text.contains('\0') => "a text with NUL".into(),
-        Value::Number(number) if number.is_f64() => "a number that is not whole".into(),
+        Value::Number(number) if number.is_f64() => {
+            "a number that is not whole, or does not fit into 64 bits".into()
+        }
         Value::String(_) | Value::Number(_) | Value::Bool(_) => {
             event.extensions.insert(name.to_owned(), value);
             return Ok(());

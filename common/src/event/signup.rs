@@ -39,7 +39,33 @@ pub struct Signup {
     pub attributes: Option<BTreeMap<String, Value>>,
 }
 
-/// The rules that a schema cannot say.
+/// Texts without control characters.
+const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+/// The same, with a character that is not white space.
+const VISIBLE: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f]*",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    r"[^\u0000-\u001f\u007f-\u009f]*$",
+);
+
+/// Adds the rules below to the schema, as far as a schema can say them. Data is not checked with these parts: the errors of
+/// [`rules`] are plainer.
+pub(super) fn describe_rules(schema: &mut Value) {
+    for (field, keyword, value) in [
+        ("email", "format", "idn-email"),
+        ("name", "pattern", VISIBLE),
+        ("plan", "pattern", NO_CONTROLS),
+    ] {
+        let field = schema
+            .get_mut("properties")
+            .and_then(|fields| fields.get_mut(field));
+        if let Some(field) = field.and_then(Value::as_object_mut) {
+            field.insert(keyword.to_owned(), value.into());
+        }
+    }
+}
+
+/// The rules beside the schema.
 pub(super) fn rules(data: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if let Some(email) = data.get("email").and_then(Value::as_str)

@@ -78,7 +78,7 @@ impl EventType {
         &self.name
     }
 
-    /// The JSON Schema of its data.
+    /// The JSON Schema of its data, for its readers.
     pub fn schema(&self) -> &Value {
         &self.schema
     }
@@ -132,10 +132,10 @@ impl Types {
     /// A definition that cannot be used, or that names a type twice.
     pub fn with(definitions: &[TypeDefinition]) -> Result<Self, InvalidType> {
         let mut types = Self(BTreeMap::new());
-        let signup = EventType {
-            rules: signup::rules,
-            ..EventType::new(SIGNUP_REQUESTED, schemars::schema_for!(Signup).to_value())?
-        };
+        let mut signup =
+            EventType::new(SIGNUP_REQUESTED, schemars::schema_for!(Signup).to_value())?;
+        signup.rules = signup::rules;
+        signup::describe_rules(&mut signup.schema);
         types.add(signup)?;
         let processing = schemars::schema_for!(Processing).to_value();
         types.add(EventType::new(PROCESSING_REQUESTED, processing)?)?;

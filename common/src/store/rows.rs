@@ -8,6 +8,7 @@ mod operations;
 mod operators;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -125,7 +126,7 @@ pub struct DeliveryKey {
 }
 
 /// The state of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// The delivery has to be made.
@@ -202,7 +203,9 @@ pub struct NewRejection {
 }
 
 /// The standing of an event, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Stored, and no due delivery was tried yet.
@@ -228,7 +231,7 @@ impl Standing {
 }
 
 /// The status of an event, as `GET /v1/events/{id}` tells it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct EventStatus {
     /// Our key for it.
     pub id: EventId,
@@ -271,7 +274,7 @@ impl EventStatus {
 }
 
 /// Another content under the id of an event that is stored.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Conflict {
     /// The stable code: `idempotency_conflict`.
     pub code: ReasonCode,
@@ -288,7 +291,7 @@ pub struct Conflict {
 }
 
 /// One step of an event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Timeline {
     /// `received`, `accepted`, `rejected`, `stored`, `delivered`, `dead`, `replayed`.
     pub step: &'static str,
@@ -300,7 +303,7 @@ pub struct Timeline {
 }
 
 /// The status of one delivery.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DeliveryStatus {
     /// The destination.
     pub destination: String,
@@ -318,6 +321,7 @@ pub struct DeliveryStatus {
     pub due_at: Moment,
     /// The last error, if the last attempt failed. Not told to everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub error: Option<String>,
     /// When it was last tried.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -325,7 +329,7 @@ pub struct DeliveryStatus {
 }
 
 /// Why an event was rejected or died.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RejectionRecord {
     /// The stable code.
     pub code: ReasonCode,
@@ -357,9 +361,16 @@ pub struct EventRecord {
 }
 
 /// A moment that serialises as RFC 3339.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
-pub struct Moment(#[serde(with = "time::serde::rfc3339")] pub OffsetDateTime);
+#[schemars(extend("format" = "date-time"))]
+pub struct Moment(
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub OffsetDateTime,
+);
 
 #[cfg(test)]
 mod tests {

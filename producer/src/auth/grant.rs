@@ -25,6 +25,8 @@ enum Holder {
     Everyone,
     /// A visitor of the public signup form.
     Form,
+    /// Somebody without a key or token, who may read the documents of the door and nothing else.
+    Reader,
     /// A caller that has shown who it is.
     Caller {
         caller: Caller,
@@ -79,6 +81,10 @@ impl Grant {
 
     pub(super) fn of_form() -> Self {
         Self(Holder::Form)
+    }
+
+    pub(super) fn of_reader() -> Self {
+        Self(Holder::Reader)
     }
 
     /// The grant of a key that is known and valid.
@@ -167,6 +173,7 @@ impl Grant {
         let may = match &self.0 {
             Holder::Everyone => true,
             Holder::Form => kind == SIGNUP_REQUESTED,
+            Holder::Reader => false,
             Holder::Caller { caller, .. } => caller.scopes().may_write(kind),
         };
         if may {
@@ -180,6 +187,7 @@ impl Grant {
         match &self.0 {
             Holder::Everyone => true,
             Holder::Form => publisher.is_some_and(|publisher| *publisher == Publisher::ourselves()),
+            Holder::Reader => false,
             Holder::Caller { caller, .. } => {
                 let scopes = caller.scopes();
                 let is_own = publisher.and_then(Publisher::caller) == Some(caller.name());
@@ -189,6 +197,11 @@ impl Grant {
                     || (is_of_source && scopes.has(&Scope::Sources))
             }
         }
+    }
+
+    /// Whether the documents tell the sender of the configured event types, and not only of the built-in ones.
+    pub(crate) fn may_see_configured_types(&self) -> bool {
+        matches!(&self.0, Holder::Everyone | Holder::Caller { .. })
     }
 
     /// The caller as a publisher: part of every id that is made of the caller's own id or key.
@@ -237,6 +250,8 @@ impl Needs {
             Self::Signup | Self::Write => (scopes.may_write_some(), Scope::Write("#".to_owned())),
             Self::Read => (scopes.may_read_some(), Scope::Read),
             Self::Metrics => (scopes.has(&Scope::Metrics), Scope::Metrics),
+            // Whatever a key opens, its holder is known.
+            Self::Contract => return Ok(()),
         };
         if may {
             return Ok(());

@@ -17,16 +17,18 @@ pub(crate) enum Needs {
     Read,
     /// Reading metrics.
     Metrics,
+    /// Reading the documents of the door. Everyone may; a key opens the configured types in them.
+    Contract,
 }
 
 impl Needs {
     /// Whether the signup form does this.
-    pub(super) fn is_of_form(self) -> bool {
+    pub(crate) fn is_of_form(self) -> bool {
         matches!(self, Self::Signup | Self::Read)
     }
 
     /// Whether it counts against the rate of a caller.
-    pub(super) fn is_counted(self) -> bool {
+    pub(crate) fn is_counted(self) -> bool {
         matches!(self, Self::Signup | Self::Write)
     }
 }

@@ -11,24 +11,11 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::admit::trace_context;
+use crate::paths;
 use crate::problem::Code;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The routes as metrics know them.
-const ROUTES: [&str; 11] = [
-    "/",
-    "/page/{file}",
-    "/v1/signups",
-    "/v1/processing",
-    "/v1/events",
-    "/v1/events/{id}",
-    "/v1/events/{id}/live",
-    "/v1/sources/{name}",
-    "/livez",
-    "/readyz",
-    "/metrics",
-];
 /// The label of every path that is not a route: the number of such paths has no limit.
 const NO_ROUTE: &str = "(none)";
 
@@ -39,7 +26,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let route = request
         .extensions()
         .get::<MatchedPath>()
-        .and_then(|path| ROUTES.into_iter().find(|route| *route == path.as_str()))
+        .and_then(|path| paths::ALL.into_iter().find(|route| *route == path.as_str()))
         .unwrap_or(NO_ROUTE);
     let served = trace::serving(request.method().as_str(), route);
     trace::link(&trace_context(request.headers()), &served);

@@ -29,6 +29,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::changes::{Change, change};
+use crate::contract::Contract;
 
 type Fails = Box<dyn Fn(usize) -> Option<PublishError> + Send + Sync>;
 
@@ -302,6 +303,8 @@ pub struct Testbed {
     pub broker: Arc<TestBroker>,
     pub door: Door,
     pub router: axum::Router,
+    /// The door's document, once it is asked for.
+    pub contract: OnceCell<Contract>,
 }
 
 /// How to build one.
@@ -361,6 +364,7 @@ impl Setup {
             broker,
             router: router(door.clone()),
             door,
+            contract: OnceCell::new(),
         }
     }
 }

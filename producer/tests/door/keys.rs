@@ -21,7 +21,7 @@ use crate::request::{Answer, BATCH, JSON};
 
 const SIGNUP: &str = r#"{"email":"ada@example.com","name":"Ada"}"#;
 
-fn known(name: &str, key: &Key, scopes: &[&str]) -> KnownKey {
+pub fn known(name: &str, key: &Key, scopes: &[&str]) -> KnownKey {
     let scopes = scopes.iter().map(|scope| scope.parse().unwrap());
     KnownKey {
         name: name.parse().unwrap(),
@@ -48,7 +48,7 @@ fn door_with(change: impl FnOnce(&mut Config)) -> Testbed {
     setup.build()
 }
 
-fn bearer(key: &Key) -> String {
+pub fn bearer(key: &Key) -> String {
     format!("Bearer {}", key.expose())
 }
 

@@ -23,17 +23,22 @@ fn between<'a>(text: &'a str, before: &'a str, after: char) -> impl Iterator<Ite
         .map(move |rest| rest.split(after).next().unwrap_or_default())
 }
 
-/// The files that the page and its files name, looked up until nothing new is found.
-async fn files(bed: &Testbed) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut rest = vec!["/".to_owned()];
+/// The pages of the door, and the folders of their files.
+const PAGES: [(&str, &str); 2] = [("/", "/page/"), ("/docs", "/docs/")];
+
+/// The files that a page and its files name, looked up until nothing new is found, and the page.
+async fn files(bed: &Testbed, (page, folder): (&str, &str)) -> BTreeSet<String> {
+    let mut found = BTreeSet::from([page.to_owned()]);
+    let mut rest = vec![page.to_owned()];
     while let Some(path) = rest.pop() {
         let answer = bed.get(&path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
         let text = text(&answer);
         let named = between(&text, "src=\"", '"').chain(between(&text, "href=\"/", '"'));
         let named = named.map(|name| format!("/{}", name.trim_start_matches('/')));
-        let imported = between(&text, "from \"./", '"').map(|name| format!("/page/{name}"));
+        // The documents that a page leads to are not its files.
+        let named = named.filter(|path| !path.ends_with(".json"));
+        let imported = between(&text, "from \"./", '"').map(|name| format!("{folder}{name}"));
         let new: Vec<_> = named.chain(imported).collect();
         rest.extend(new.into_iter().filter(|path| found.insert(path.clone())));
     }
@@ -41,51 +46,56 @@ async fn files(bed: &Testbed) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_page_and_all_it_names_are_there_and_bound_to_this_door() {
+async fn a_page_and_all_it_names_are_there_and_bound_to_this_door() {
     let bed = testbed();
-    let files = files(&bed).await;
-    assert!(files.len() >= 5, "{files:?}");
-    for path in files.iter().map(String::as_str).chain(["/"]) {
-        let answer = bed.get(path).await;
-        let media = match path.rsplit('.').next() {
-            Some("css") => "text/css; charset=utf-8",
-            Some("js") => "text/javascript; charset=utf-8",
-            Some("svg") => "image/svg+xml",
-            _ => "text/html; charset=utf-8",
-        };
-        assert_eq!(answer.header("content-type"), media, "{path}");
-        assert_eq!(answer.header("content-security-policy"), POLICY);
-        assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer");
-        assert_eq!(answer.header("cache-control"), "no-cache");
+    for page in PAGES {
+        let files = files(&bed, page).await;
+        assert!(files.len() >= 5, "{files:?}");
+        for path in &files {
+            let answer = bed.get(path).await;
+            let media = match path.rsplit('.').next() {
+                Some("css") => "text/css; charset=utf-8",
+                Some("js") => "text/javascript; charset=utf-8",
+                Some("svg") => "image/svg+xml",
+                _ => "text/html; charset=utf-8",
+            };
+            assert_eq!(answer.header("content-type"), media, "{path}");
+            assert_eq!(answer.header("content-security-policy"), POLICY);
+            assert_eq!(answer.header("x-content-type-options"), "nosniff");
+            assert_eq!(answer.header("referrer-policy"), "no-referrer");
+            assert_eq!(answer.header("cache-control"), "no-cache");
+        }
     }
 }
 
 #[tokio::test]
-async fn nothing_of_the_page_is_inline_or_from_elsewhere() {
+async fn nothing_of_a_page_is_inline_or_from_elsewhere() {
     let bed = testbed();
-    for path in files(&bed).await.iter().map(String::as_str).chain(["/"]) {
-        let text = text(&bed.get(path).await);
-        for forbidden in [
-            "<style",
-            " style=",
-            " onclick=",
-            "innerHTML",
-            "@import",
-            "url(",
-        ] {
-            assert!(!text.contains(forbidden), "{path} has {forbidden}");
+    for page in PAGES {
+        for path in files(&bed, page).await {
+            let text = text(&bed.get(&path).await);
+            for forbidden in [
+                "<style",
+                " style=",
+                " onclick=",
+                "innerHTML",
+                "@import",
+                "url(",
+            ] {
+                assert!(!text.contains(forbidden), "{path} has {forbidden}");
+            }
+            // The one address is the name of SVG.
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(
+                !text.contains("http://") && !text.contains("https://"),
+                "{path}"
+            );
+            assert!(
+                between(&text, "<script", '>')
+                    .all(|tag| tag.contains(&format!(" src=\"{}", page.1))),
+                "{path}"
+            );
         }
-        // The one address is the name of SVG.
-        let text = text.replace("http://www.w3.org/2000/svg", "");
-        assert!(
-            !text.contains("http://") && !text.contains("https://"),
-            "{path}"
-        );
-        assert!(
-            between(&text, "<script", '>').all(|tag| tag.contains(" src=\"/page/")),
-            "{path}"
-        );
     }
 }
 
@@ -121,7 +131,12 @@ async fn every_field_has_a_label_and_a_place_for_its_error() {
 #[tokio::test]
 async fn who_has_a_file_already_is_not_sent_it_again() {
     let bed = testbed();
-    for path in ["/", "/page/style.css"] {
+    for path in [
+        "/",
+        "/page/style.css",
+        "/openapi.json",
+        "/schemas/signup.requested",
+    ] {
         let first = bed.get(path).await;
         let etag = first.header("etag").to_owned();
         assert!(etag.len() > 10 && etag.starts_with('"'), "{etag}");
@@ -165,6 +180,7 @@ async fn other_files_are_not_there() {
         "/page/other.js",
         "/page/..%2f..%2fCargo.toml",
         "/page/%ff",
+        "/docs/other.js",
         "/index.html",
     ] {
         assert_eq!(bed.get(path).await.code(), "not_found", "{path}");

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::contract::Contract;
 use crate::fakes::Testbed;
 
 pub const JSON: (&str, &str) = ("content-type", "application/json");
@@ -62,14 +63,22 @@ impl Answer {
 }
 
 impl Testbed {
+    /// Sends a request. The answer has to be one that the door's document has.
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             body: to_bytes(body, usize::MAX).await.unwrap(),
-        }
+        };
+        let contract = self
+            .contract
+            .get_or_init(|| Contract::of(&self.router))
+            .await;
+        contract.hold(&method, &path, &answer);
+        answer
     }
 
     pub async fn post(

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use crate::fakes::{Setup, Testbed};
 use crate::request::{Answer, EVENT, JSON, event};
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OLD_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 
 /// A door with some sources.
@@ -73,7 +73,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Stripe's header for a body that is signed now, or so many seconds from now.
-fn stripe(secret: &str, off: i64, body: &str) -> String {
+pub fn stripe(secret: &str, off: i64, body: &str) -> String {
     let at = now().unix_timestamp() + off;
     let signature = mac(secret.as_bytes(), &format!("{at}.{body}"));
     format!("t={at},v1={}", hex(&signature))

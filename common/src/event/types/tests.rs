@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -232,5 +233,31 @@ fn patterns_match_as_on_the_broker() {
         ("signup", "signup.requested", false),
     ] {
         assert_eq!(topic_matches(pattern, kind), expected, "{pattern} {kind}");
+    }
+}
+
+/// Texts that the schema as it is told to readers takes for name and plan, and the door does not, or the reverse.
+fn told_wrongly(texts: impl IntoIterator<Item = String>) -> Vec<String> {
+    let types = Types::built_in();
+    let told = types.get(SIGNUP_REQUESTED).unwrap().schema();
+    let told = jsonschema::validator_for(told).unwrap();
+    let is_wrong = |text: &String| {
+        let data = json!({"email": "a@b.example", "name": text, "plan": text});
+        told.is_valid(&data) != types.check(SIGNUP_REQUESTED, &data).is_ok()
+    };
+    texts.into_iter().filter(is_wrong).collect()
+}
+
+#[test]
+fn the_schema_of_signups_tells_the_rules_for_each_character() {
+    let letters = (0..0x3100).filter_map(char::from_u32);
+    let texts = letters.flat_map(|letter| [letter.to_string(), format!("A{letter}")]);
+    assert_eq!(told_wrongly(texts), [""; 0]);
+}
+
+proptest! {
+    #[test]
+    fn the_schema_of_signups_tells_the_rules(texts in prop::collection::vec("[ a\\u{a0}\\u{7}\\u{2003}]{0,4}", 20)) {
+        prop_assert_eq!(told_wrongly(texts), [""; 0]);
     }
 }

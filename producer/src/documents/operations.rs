@@ -1,0 +1,31 @@
+//! The operations: one for each method of each path.
+
+mod follow;
+mod house;
+mod publish;
+
+use super::facts::Facts;
+use super::operation::Operation;
+
+/// Every operation of the door.
+pub(super) fn all(facts: Facts<'_>) -> Vec<Operation> {
+    let mut all = vec![
+        publish::signup(),
+        publish::processing(),
+        publish::events(facts),
+        publish::source(),
+        follow::event(),
+        follow::live(),
+        house::docs(),
+        house::openapi(),
+        house::asyncapi(),
+        house::schema(facts),
+        house::livez(),
+        house::readyz(),
+        house::metrics(),
+    ];
+    if facts.door.has_form() {
+        all.push(house::page());
+    }
+    all
+}
