@@ -192,7 +192,10 @@ impl Issuer {
         match found {
             Ok(keys) if known.keys.as_ref() != Some(keys) => tell_of_keys(issuer, keys),
             Ok(_) if known.is_failing => {
-                tracing::info!(issuer, "the keys of the issuer can be read again");
+                tracing::info!(
+                    issuer.name = issuer,
+                    "the keys of the issuer can be read again"
+                );
             }
             Err(error) if !known.is_failing => self.warn_of(error, known.keys.is_some()),
             _ => {}
@@ -201,16 +204,12 @@ impl Issuer {
 
     fn warn_of(&self, error: &FetchError, has_keys: bool) {
         let (issuer, jwks) = (&*self.settings.name, &self.settings.jwks);
-        if has_keys {
-            tracing::warn!(issuer, %jwks, %error, "the keys of the issuer cannot be read; the door goes by those it knows");
+        let effect = if has_keys {
+            "the door goes by those it knows"
         } else {
-            tracing::warn!(
-                issuer,
-                %jwks,
-                %error,
-                "the keys of the issuer cannot be read; its tokens are answered with 503 until then"
-            );
-        }
+            "its tokens are answered with 503 until then"
+        };
+        tracing::warn!(issuer.name = issuer, %jwks, %error, "the keys of the issuer cannot be read; {effect}");
     }
 
     /// Forgets the rates of callers that have been quiet.
@@ -225,23 +224,27 @@ fn tell_of_keys(issuer: &str, keys: &KeySet) {
     for (number, unusable) in &keys.left_out {
         if unusable.is_ordinary() {
             tracing::debug!(
-                issuer,
-                number,
+                issuer.name = issuer,
+                key = number,
                 "a key of the issuer is left out: {unusable}"
             );
         } else {
             tracing::warn!(
-                issuer,
-                number,
+                issuer.name = issuer,
+                key = number,
                 "a key of the issuer is left out: {unusable}"
             );
         }
     }
     match keys.usable() {
         0 => tracing::warn!(
-            issuer,
+            issuer.name = issuer,
             "the issuer has no key that can be used: its tokens open nothing"
         ),
-        usable => tracing::info!(issuer, usable, "the keys of the issuer were read"),
+        usable => tracing::info!(
+            issuer.name = issuer,
+            usable,
+            "the keys of the issuer were read"
+        ),
     }
 }
