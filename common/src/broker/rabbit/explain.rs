@@ -40,6 +40,11 @@ impl Fault {
         }
     }
 
+    /// Whether a channel was closed before, and this act on it came too late to be told why.
+    pub(super) fn is_too_late(&self) -> bool {
+        matches!(self, Self::Amqp(error) if is_too_late(error))
+    }
+
     /// Whether the other side has cut the connection without a word that arrived.
     pub(super) fn is_cut(&self) -> bool {
         let Self::Amqp(error) = self else {
@@ -84,6 +89,11 @@ pub(super) fn code(error: &lapin::Error) -> Option<u16> {
         ErrorKind::ProtocolError(reply) => Some(reply.get_id()),
         _ => None,
     }
+}
+
+/// Whether a channel was closed before, and this act on it came too late to be told why.
+pub(super) fn is_too_late(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidChannelState(..))
 }
 
 /// The error in words: the broker's own text if it gave one.

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::batch::{Answer, Ticket};
-use self::flight::Flight;
+use self::flight::{Broken, Flight};
 use self::looks::Look;
 use super::connection::{Link, close_channel};
 use super::explain::within;
@@ -83,6 +83,7 @@ impl Publisher {
                     pace,
                     jobs,
                     ready: VecDeque::new(),
+                    looks: Vec::new(),
                     draining: draining.clone(),
                 };
                 tasks.spawn(supervised("publisher", lane.run()));
@@ -124,7 +125,11 @@ impl Publisher {
         let looks = queue.is_some();
         if let Some(last) = jobs.last_mut() {
             let look = queue.zip(tickets.next());
-            last.look = look.map(|(queue, ticket)| Look { queue, ticket });
+            last.look = look.map(|(queue, ticket)| Look {
+                queue,
+                ticket,
+                is_second: false,
+            });
         }
         drop(tickets);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
@@ -158,6 +163,8 @@ struct Lane {
     jobs: mpsc::Receiver<Vec<Job>>,
     /// Taken from `jobs`, not published yet.
     ready: VecDeque<Job>,
+    /// Looks to be made on the next channel.
+    looks: Vec<Look>,
     draining: CancellationToken,
 }
 
@@ -174,7 +181,7 @@ impl Lane {
 
     /// Waits until there is something to publish; `false` when there never will be again.
     async fn wait_for_job(&mut self) -> bool {
-        while self.ready.is_empty() {
+        while self.ready.is_empty() && self.looks.is_empty() {
             let jobs = tokio::select! {
                 () = self.draining.cancelled() => {
                     self.jobs.close();
@@ -204,12 +211,16 @@ impl Lane {
         for job in self.ready.drain(..) {
             job.ticket.answer(Err(error.clone()));
         }
+        for look in self.looks.drain(..) {
+            look.ticket.answer(Err(error.clone()));
+        }
     }
 
     /// Publishes on `channel` until it is of no more use or there is nothing left to do.
     async fn serve(&mut self, channel: Channel) {
         let window = self.pace.window.max(1);
         let mut flight = Flight::new(Arc::new(channel), self.pace);
+        flight.look_again(std::mem::take(&mut self.looks));
         let mut open = true;
         let mut batch = Vec::new();
         loop {
@@ -224,7 +235,8 @@ impl Lane {
                 // Definitely not published yet, so it can have another channel.
                 if !flight.channel().status().connected() {
                     self.ready.push_front(job);
-                    flight.lost("the channel was closed");
+                    let Broken(looks) = flight.closed();
+                    self.looks = looks;
                     return;
                 }
                 flight.start(job);
@@ -238,7 +250,8 @@ impl Lane {
             tokio::select! {
                 biased;
                 landed = flight.landed(), if !flight.is_empty() => {
-                    if flight.settle(landed).is_err() {
+                    if let Err(Broken(looks)) = flight.settle(landed) {
+                        self.looks = looks;
                         return;
                     }
                 }

@@ -18,7 +18,7 @@ use super::looks::{Look, Looks, Wanted};
 use super::{Job, Pace, Parcel};
 use crate::broker::PublishError;
 use crate::broker::rabbit::confirms::{Answer, Confirms, Key, Returned, Verdict};
-use crate::broker::rabbit::explain::{NOT_FOUND, code, missing_exchange, words};
+use crate::broker::rabbit::explain::{NOT_FOUND, code, is_too_late, missing_exchange, words};
 
 /// A channel is used no longer than this after the broker has first said no on it.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
@@ -26,9 +26,18 @@ const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// A publish whose confirm has arrived, or whose channel broke.
 pub(super) type Landed = (u64, lapin::Result<Confirmation>);
 
-/// The channel is of no more use.
+/// The channel is of no more use. These looks are to be made on another one.
 #[derive(Debug)]
-pub(super) struct Broken;
+pub(super) struct Broken(pub(super) Vec<Look>);
+
+/// Why a channel is of no more use.
+struct Reason {
+    /// The broker's reply code, where it gave one.
+    code: Option<u16>,
+    detail: String,
+    /// The channel was closed before, for a reason that did not arrive.
+    is_too_late: bool,
+}
 
 /// The publishes of one channel.
 pub(super) struct Flight {
@@ -130,9 +139,9 @@ impl Flight {
     /// Answers the callers whose publishes are decided.
     ///
     /// # Errors
-    /// The channel broke; everything has been answered.
+    /// The channel broke; every publish has been answered.
     pub(super) fn settle(&mut self, landed: Vec<Landed>) -> Result<(), Broken> {
-        let mut broken = None;
+        let mut broken: Option<Reason> = None;
         for (id, result) in landed {
             let (answer, returned) = match result {
                 Ok(Confirmation::Ack(returned)) => (Answer::Ack, returned),
@@ -141,11 +150,17 @@ impl Flight {
                     (Answer::Nack, returned)
                 }
                 Ok(Confirmation::NotRequested) => {
-                    broken = Some((None, "the channel does not confirm".to_owned()));
+                    broken = Some(Reason {
+                        code: None,
+                        detail: "the channel does not confirm".to_owned(),
+                        is_too_late: false,
+                    });
                     continue;
                 }
                 Err(error) => {
-                    broken = Some((code(&error), words(&error)));
+                    // Publishes that came too late do not know what others were told.
+                    broken = broken.filter(|reason| !reason.is_too_late);
+                    broken.get_or_insert_with(|| Reason::of(&error));
                     continue;
                 }
             };
@@ -156,13 +171,30 @@ impl Flight {
         }
         let idle = self.waiting.is_empty();
         self.confirms.close_batch(idle, answer);
-        match broken {
-            None => Ok(()),
-            Some((code, detail)) => {
-                self.broken(code, &detail);
-                Err(Broken)
-            }
+        if let Some(reason) = broken {
+            self.broken(&reason);
+            return Err(Broken(self.looks.take_late()));
         }
+        if self.looks.are_late() {
+            return Err(self.closed());
+        }
+        Ok(())
+    }
+
+    /// Answers every publish left: the channel is closed, for a reason that did not arrive.
+    pub(super) fn closed(&mut self) -> Broken {
+        self.broken(&Reason {
+            code: None,
+            detail: "the channel was closed".to_owned(),
+            is_too_late: true,
+        });
+        Broken(self.looks.take_late())
+    }
+
+    /// Makes looks whose messages went out on another channel.
+    pub(super) fn look_again(&self, looks: Vec<Look>) {
+        let wanted = self.looks.wanted();
+        looks.into_iter().for_each(|look| wanted.push(look));
     }
 
     /// When the next publish is overdue.
@@ -201,12 +233,17 @@ impl Flight {
 
     /// Answers everything left: its channel is gone for this reason.
     pub(super) fn lost(&mut self, detail: &str) {
-        self.broken(None, detail);
+        self.broken(&Reason {
+            code: None,
+            detail: detail.to_owned(),
+            is_too_late: false,
+        });
     }
 
-    fn broken(&mut self, code: Option<u16>, detail: &str) {
+    fn broken(&mut self, reason: &Reason) {
+        let Reason { code, detail, .. } = reason;
         // A publish to an exchange that is not there takes its whole channel with it.
-        let culprit = (code == Some(NOT_FOUND))
+        let culprit = (*code == Some(NOT_FOUND))
             .then(|| missing_exchange(detail))
             .flatten();
         let left = std::mem::take(&mut self.waiting);
@@ -215,14 +252,28 @@ impl Flight {
             .map(|Waiting { ticket, key }| (key, ticket));
         for (key, ticket) in left.chain(self.confirms.abandon()) {
             if culprit == Some(key.exchange.as_str()) {
-                answer(key, ticket, Verdict::Unroutable(detail.to_owned()));
+                answer(key, ticket, Verdict::Unroutable(detail.clone()));
             } else if let Some(ticket) = ticket {
-                ticket.answer(Err(PublishError::Disconnected(detail.to_owned())));
+                ticket.answer(Err(PublishError::Disconnected(detail.clone())));
             }
         }
-        self.looks.fail_all(code, detail);
+        if reason.is_too_late {
+            self.looks.put_off_all(detail);
+        } else {
+            self.looks.fail_all(*code, detail);
+        }
         self.futures.clear();
         self.deadlines.clear();
+    }
+}
+
+impl Reason {
+    fn of(error: &lapin::Error) -> Self {
+        Self {
+            code: code(error),
+            detail: words(error),
+            is_too_late: is_too_late(error),
+        }
     }
 }
 

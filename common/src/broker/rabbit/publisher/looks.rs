@@ -22,6 +22,8 @@ use crate::broker::rabbit::explain::{Fault, NOT_FOUND, within};
 pub(super) struct Look {
     pub(super) queue: ShortString,
     pub(super) ticket: Ticket,
+    /// It comes from a channel that was closed without a reason that arrived.
+    pub(super) is_second: bool,
 }
 
 /// The looks whose messages are written: from now on they may be sent.
@@ -37,6 +39,8 @@ pub(super) struct Looks {
     patience: Duration,
     wanted: Arc<Wanted>,
     sent: Option<Sent>,
+    /// Looks that came too late on this channel.
+    late: Vec<Look>,
 }
 
 /// A look under way.
@@ -83,12 +87,23 @@ impl Looks {
             patience,
             wanted: Arc::default(),
             sent: None,
+            late: Vec::new(),
         }
     }
 
     /// Whether nobody waits for an answer.
     pub(super) fn is_empty(&self) -> bool {
         self.sent.is_none() && self.wanted.is_empty()
+    }
+
+    /// Whether a look came too late on this channel.
+    pub(super) fn are_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// The looks to be made again, once, on another channel. Messages that are confirmed were routed before that.
+    pub(super) fn take_late(&mut self) -> Vec<Look> {
+        std::mem::take(&mut self.late)
     }
 
     /// Where messages that are written leave their looks.
@@ -116,23 +131,44 @@ impl Looks {
         for look in looks.into_iter().flatten() {
             match &answer {
                 Ok(()) => look.ticket.answer(Ok(())),
+                Err(fault) if fault.is_too_late() => self.put_off(look, &fault.words()),
                 Err(fault) => look.fail(fault.code(), &fault.words()),
             }
         }
     }
 
-    /// Answers everybody: the channel is gone for this reason.
-    pub(super) fn fail_all(&mut self, code: Option<u16>, detail: &str) {
+    fn put_off(&mut self, look: Look, detail: &str) {
+        if look.is_second {
+            look.fail(None, detail);
+        } else {
+            let is_second = true;
+            self.late.push(Look { is_second, ..look });
+        }
+    }
+
+    /// Puts off everything: the channel was closed, and nobody was told why.
+    pub(super) fn put_off_all(&mut self, detail: &str) {
+        for look in self.unanswered() {
+            self.put_off(look, detail);
+        }
+    }
+
+    fn unanswered(&mut self) -> Vec<Look> {
         let sent = self.sent.take().map(|sent| sent.looks);
         let wanted = self.wanted.take();
-        for look in sent.into_iter().flatten().chain(wanted) {
+        sent.into_iter().flatten().chain(wanted).collect()
+    }
+
+    /// Answers everybody: the channel is gone for this reason.
+    pub(super) fn fail_all(&mut self, code: Option<u16>, detail: &str) {
+        for look in self.unanswered().into_iter().chain(self.take_late()) {
             look.fail(code, detail);
         }
     }
 }
 
 impl Look {
-    fn fail(self, code: Option<u16>, detail: &str) {
+    pub(super) fn fail(self, code: Option<u16>, detail: &str) {
         let answer: Answer = if code == Some(NOT_FOUND) {
             Err(PublishError::Unroutable {
                 // The exchange that hands everything to the queue of its name.
