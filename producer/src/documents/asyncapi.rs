@@ -200,7 +200,7 @@ fn binary(kind: &EventType) -> Value {
                     that as content type.",
         "contentType": "application/json",
         "headers": { "type": "object", "required": headers, "properties": properties },
-        "payload": reference(kind.name()),
+        "payload": reference(&schemas::data_name(kind.name())),
     });
     if let Some(data) = example_data(kind) {
         let mut headers: Map<_, _> = examples::ATTRIBUTES
@@ -222,7 +222,7 @@ fn plain(kind: &EventType) -> Value {
         "description": "Properties: `message_id` is the id, `type` or the routing key the type, `app_id` the source, \
                         `timestamp` the time. Without `message_id` the id is made from the whole message.",
         "contentType": "application/json",
-        "payload": reference(kind.name()),
+        "payload": reference(&schemas::data_name(kind.name())),
     });
     if let Some(data) = example_data(kind) {
         message["examples"] = json!([{ "payload": data }]);
@@ -294,10 +294,10 @@ fn all_schemas(facts: Facts<'_>) -> Value {
             );
             json!({ "description": description })
         };
-        all.insert(kind.name().to_owned(), data);
+        all.insert(schemas::data_name(kind.name()), data);
         all.insert(
             schemas::event_name(kind),
-            schemas::event(kind, reference(kind.name())),
+            schemas::event(kind, reference(&schemas::data_name(kind.name()))),
         );
     }
     all.into()

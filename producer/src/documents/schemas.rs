@@ -29,7 +29,12 @@ pub(super) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#{COMPONENTS}/{name}") })
 }
 
-/// The name of the schema of a whole event of this type, beside that of its data.
+/// The name of the schema of a type's data. The schemas of answers have no dot in their names, so no type takes one.
+pub(super) fn data_name(kind: &str) -> String {
+    format!("data.{kind}")
+}
+
+/// The name of the schema of a whole event of this type.
 pub(super) fn event_name(kind: &EventType) -> String {
     format!("event.{}", kind.name())
 }
@@ -38,8 +43,11 @@ pub(super) fn event_name(kind: &EventType) -> String {
 pub(super) fn components(facts: Facts<'_>) -> Map<String, Value> {
     let mut schemas = answers();
     for kind in facts.types {
-        schemas.insert(kind.name().to_owned(), data(kind));
-        schemas.insert(event_name(kind), event(kind, reference(kind.name())));
+        schemas.insert(data_name(kind.name()), data(kind));
+        schemas.insert(
+            event_name(kind),
+            event(kind, reference(&data_name(kind.name()))),
+        );
     }
     schemas.insert("Signup".to_owned(), signup(facts));
     let events = facts.types.iter().map(|kind| reference(&event_name(kind)));
@@ -68,7 +76,12 @@ fn data(kind: &EventType) -> Value {
         Some(fields) => fields.remove("$schema").is_none_or(|it| it == DIALECT),
         None => true,
     };
-    if is_of_this_dialect && moved(&mut schema, &format!("#{COMPONENTS}/{}", kind.name())) {
+    if is_of_this_dialect
+        && moved(
+            &mut schema,
+            &format!("#{COMPONENTS}/{}", data_name(kind.name())),
+        )
+    {
         return schema;
     }
     json!({ "description": format!("Its JSON Schema is at `{}`.", path(kind)) })
@@ -254,7 +267,7 @@ mod tests {
             "$defs": { "cents": { "type": "integer" } },
             "properties": { "total": { "$ref": "#/$defs/cents" }, "within": { "$ref": "#" } },
         });
-        let place = "#/components/schemas/invoice.paid";
+        let place = "#/components/schemas/data.invoice.paid";
         let expected = json!({
             "$defs": { "cents": { "type": "integer" } },
             "properties": {

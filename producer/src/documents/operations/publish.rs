@@ -1,5 +1,6 @@
 //! The calls that publish events.
 
+use common::event::PROCESSING_REQUESTED;
 use serde_json::{Value, json};
 
 use crate::auth::Needs;
@@ -37,7 +38,7 @@ pub(super) fn processing() -> Operation {
         .needs(Needs::Write)
         .parameter(idempotency_key())
         .body(json!({ "application/json": {
-            "schema": schemas::reference(common::event::PROCESSING_REQUESTED), "example": examples::processing(),
+            "schema": schemas::reference(&schemas::data_name(PROCESSING_REQUESTED)), "example": examples::processing(),
         }}))
         .answers(202, answers::accepted())
         .refuses(BOUNDED)
@@ -77,7 +78,7 @@ fn bodies(facts: Facts<'_>) -> Value {
     let data = facts
         .types
         .iter()
-        .map(|kind| schemas::reference(kind.name()));
+        .map(|kind| schemas::reference(&schemas::data_name(kind.name())));
     let data: Vec<_> = data.collect();
     let most = facts.door.config.limits.batch_events;
     json!({

@@ -110,7 +110,9 @@ function showAnswer(status, answer) {
   const codes = Object.values(answer.content ?? {}).flatMap((media) => media.schema?.allOf?.[1]?.properties.code.enum ?? []);
   const said = codes.length > 0 ? codes.join(", ") : answer.description.split("\n")[0];
   details.append(element("summary", {}, element("b", {}, status), " ", said));
-  details.append(...prose(answer.description));
+  if (said !== answer.description) {
+    details.append(...prose(answer.description));
+  }
   const headers = Object.entries(answer.headers ?? {});
   if (headers.length > 0) {
     const rows = headers.map(([name, header]) => [

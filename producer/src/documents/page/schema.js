@@ -75,7 +75,8 @@ function bounds(schema) {
   if (schema.enum) {
     said.push(schema.enum.join(" | "));
   }
-  if (schema.pattern) {
+  // A long one says nothing to a person; openapi.json has it.
+  if (schema.pattern?.length < 40) {
     said.push(schema.pattern);
   }
   return said;
