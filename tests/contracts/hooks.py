@@ -14,13 +14,18 @@ def map_case(context, case):
             add_attributes(case)
         for event in case.body if isinstance(case.body, list) else [case.body]:
             spell_whole_numbers(event)
+            name_no_secret(fields_of(event).get("data"))
+    name_no_secret(case.body)
     return case
+
+
+def fields_of(value):
+    return value if isinstance(value, dict) else {}
 
 
 def add_attributes(case):
     """The headers of a binary event belong to its media type, and its type is that of the data."""
-    fields = case.body if isinstance(case.body, dict) else {}
-    kinds = [kind for field, kind in FIELDS.items() if field in fields]
+    kinds = [kind for field, kind in FIELDS.items() if field in fields_of(case.body)]
     case.headers = {**(case.headers or {}), **BINARY, "ce-type": (kinds or ["processing.requested"])[0]}
     for name in ["ce-time", "ce-subject", "ce-dataschema"]:
         case.headers.pop(name, None)
@@ -28,7 +33,21 @@ def add_attributes(case):
 
 def spell_whole_numbers(event):
     """The value of an extension attribute is 1, never 1.0. To JSON Schema both are integers."""
-    if isinstance(event, dict):
-        for name, value in event.items():
-            if isinstance(value, float) and value.is_integer():
-                event[name] = int(value)
+    for name, value in fields_of(event).items():
+        if isinstance(value, float) and value.is_integer():
+            event[name] = int(value)
+
+
+def name_no_secret(data):
+    """Free fields have no name of a secret, such as P.W. A name whose last word is `name` is not one."""
+    for field in ["attributes", "payload"]:
+        if field in fields_of(data):
+            data[field] = renamed(data[field])
+
+
+def renamed(value):
+    if isinstance(value, dict):
+        return {f"{name}_name": renamed(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [renamed(part) for part in value]
+    return value
