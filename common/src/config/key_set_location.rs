@@ -37,7 +37,7 @@ impl KeySetLocation {
             "https" => None,
             "http" if is_loopback(url) => None,
             "http" => Some(
-                "expected https://, since whoever changes the keys on their way makes tokens, found http:// to \
+                "expected https://, as another key on the way could make tokens, found http:// to \
                  another than a loopback address"
                     .to_owned(),
             ),

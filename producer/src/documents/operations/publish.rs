@@ -139,7 +139,7 @@ pub(super) fn source() -> Operation {
     Operation::new("post", paths::SOURCE, "receiveWebhook", TAG)
         .says(
             "Receive a provider's webhook",
-            "The provider signs the body, as the scheme of the source says; there is no key. The event gets the \
+            "The provider signs the body, as the scheme of the source says. No key is asked for. The event gets the \
              provider's id, so a repetition is stored once.",
         )
         .parameter(name)
