@@ -33,7 +33,7 @@ use serde::Deserialize;
 
 pub use auth::{Auth, DoorMode, FormMode};
 pub use claim::ClaimPath;
-pub use destination::{Destination, Outbound, Webhook};
+pub use destination::{Destination, Outbound, Transport, Webhook};
 pub use door::{LimitSettings, Producer};
 pub use engines::{Broker, Database};
 pub use issuer::{ClaimGrant, TokenIssuer};

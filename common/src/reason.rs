@@ -146,6 +146,8 @@ reason_codes! {
     DestinationForbidden = "destination_forbidden", Ours, ReplayWhenFixed;
     /// The event waits for a destination that is no longer configured.
     DestinationUnknown = "destination_unknown", Ours, Look;
+    /// The destination's template could not be filled with this event.
+    TemplateFailed = "template_failed", Ours, ReplayWhenFixed;
     /// The handler failed in every one of the allowed attempts.
     HandlerFailed = "handler_failed", Ours, ReplayWhenFixed;
     /// The handler panicked in every one of the allowed attempts.

@@ -1,15 +1,13 @@
 //! The integrate worker: delivers events to outside systems, one queue and one consumer each, so
 //! that one broken system slows nobody else.
 
-mod answer;
 mod chain;
-mod client;
 mod deliver;
-mod guard;
 mod pace;
 mod recorder;
-mod tap;
+mod template;
 mod together;
+mod transport;
 mod turns;
 mod webhook;
 
@@ -28,6 +26,7 @@ use common::store::Store;
 use common::topology::{Names, Stage};
 
 pub use deliver::Deliver;
+pub use transport::UnusableDestination;
 
 /// How long a delivery may take beside the receiver's own time: the database is asked and told.
 const DATABASE_TIME: Duration = Duration::from_secs(60);

@@ -10,31 +10,73 @@ use serde::de::Error as _;
 use super::{Rate, Secret, duration, masked};
 use crate::event::{is_topic_pattern, topic_matches};
 use crate::retry::RetryPolicy;
+use crate::signature::SigningKey;
 use crate::topology::is_destination_name;
 
 /// One outside system.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Table")]
 pub struct Destination {
     /// Its name: one word of its queue's name.
     pub name: String,
     /// Which events it gets: AMQP topic patterns of event types.
-    #[serde(default = "every_type")]
     pub types: Vec<String>,
     /// How it is reached.
-    pub webhook: Webhook,
+    pub transport: Transport,
     /// The waits after failed deliveries.
-    #[serde(default)]
     pub retry: RetryPolicy,
     /// The most deliveries one process starts in a time; no bound unless set.
-    #[serde(default)]
     pub rate: Option<Rate>,
     /// How many deliveries one process has under way at once.
-    #[serde(default = "concurrency")]
     pub concurrency: usize,
     /// How long one delivery may take, answer included.
-    #[serde(default = "timeout", with = "duration")]
     pub timeout: Duration,
+}
+
+/// What reaches an outside system.
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// An HTTP endpoint.
+    Webhook(Webhook),
+}
+
+/// `[[destination]]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: String,
+    #[serde(default = "every_type")]
+    types: Vec<String>,
+    webhook: Option<Webhook>,
+    #[serde(default)]
+    retry: RetryPolicy,
+    rate: Option<Rate>,
+    #[serde(default = "concurrency")]
+    concurrency: usize,
+    #[serde(default = "timeout", with = "duration")]
+    timeout: Duration,
+}
+
+impl TryFrom<Table> for Destination {
+    type Error = String;
+
+    fn try_from(table: Table) -> Result<Self, String> {
+        let Some(webhook) = table.webhook else {
+            return Err(format!(
+                "destination {:?}: expected `webhook`, found none",
+                table.name
+            ));
+        };
+        Ok(Self {
+            name: table.name,
+            types: table.types,
+            transport: Transport::Webhook(webhook),
+            retry: table.retry,
+            rate: table.rate,
+            concurrency: table.concurrency,
+            timeout: table.timeout,
+        })
+    }
 }
 
 /// An HTTP endpoint that takes events by `POST`.
@@ -48,6 +90,20 @@ pub struct Webhook {
     /// The signing secret of deliveries (Standard Webhooks): `whsec_` and the key in base64.
     #[serde(default)]
     pub secret: Option<Secret>,
+}
+
+impl Webhook {
+    /// An error, if any: the key, and the expected value.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        if !matches!(self.url.scheme(), "http" | "https") {
+            let found = super::url::scheme_of(&self.url);
+            let problem = format!("expected http:// or https://, found {found}");
+            return Some(("webhook.url", problem));
+        }
+        let secret = self.secret.as_ref()?;
+        let problem = SigningKey::parse(secret.expose()).err()?;
+        Some(("webhook.secret", problem.to_string()))
+    }
 }
 
 impl fmt::Debug for Webhook {
@@ -98,15 +154,9 @@ impl Destination {
         if self.timeout.is_zero() {
             return Some(("timeout", "expected a time above 0s".to_owned()));
         }
-        if !matches!(self.webhook.url.scheme(), "http" | "https") {
-            let found = super::url::scheme_of(&self.webhook.url);
-            let problem = format!("expected http:// or https://, found {found}");
-            return Some(("webhook.url", problem));
-        }
-        if let Some(secret) = &self.webhook.secret
-            && let Err(problem) = crate::signature::SigningKey::parse(secret.expose())
-        {
-            return Some(("webhook.secret", problem.to_string()));
+        let Transport::Webhook(webhook) = &self.transport;
+        if let Some(problem) = webhook.problem() {
+            return Some(problem);
         }
         self.retry.problem().map(|(_, problem)| ("retry", problem))
     }

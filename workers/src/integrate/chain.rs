@@ -36,10 +36,9 @@ use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::store::{DeliveryRecord, DeliveryState};
-use http::StatusCode;
 use time::OffsetDateTime;
 
-use super::answer::{Verdict, verdict};
+use super::transport::{Transport, Verdict};
 
 /// The action for a message, in view of the recorded attempts of its delivery.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +55,7 @@ pub(super) enum Step {
 pub(super) fn step(
     received: &Received,
     record: Option<&DeliveryRecord>,
+    transport: &dyn Transport,
     now: OffsetDateTime,
 ) -> Step {
     let Some(record) = record else {
@@ -76,7 +76,7 @@ pub(super) fn step(
     if attempt < record.attempts || !came_back {
         return Step::Drop;
     }
-    match recorded(record, now) {
+    match recorded(record, transport, now) {
         // It would be at rest.
         Verdict::Delivered => Step::Send,
         failed => Step::GoOn(failed),
@@ -84,12 +84,9 @@ pub(super) fn step(
 }
 
 /// The result of the last attempt. The receiver's `Retry-After` is not recorded.
-fn recorded(record: &DeliveryRecord, now: OffsetDateTime) -> Verdict {
-    let status = record
-        .last_status_code
-        .and_then(|code| StatusCode::from_u16(code).ok());
-    if let Some(status) = status {
-        return verdict(status, None, now);
+fn recorded(record: &DeliveryRecord, transport: &dyn Transport, now: OffsetDateTime) -> Verdict {
+    if let Some(status) = record.last_status_code {
+        return transport.verdict_on(status, now);
     }
     let error = record.last_error.clone();
     let error = error.unwrap_or_else(|| "the last attempt failed".to_owned());
@@ -103,8 +100,32 @@ fn recorded(record: &DeliveryRecord, now: OffsetDateTime) -> Verdict {
 mod tests {
     use common::event::{EventId, now};
 
+    use async_trait::async_trait;
+
+    use super::super::transport::{Parcel, Sent};
     use super::*;
     use crate::testbed::signup;
+
+    /// A receiver for which every status from 400 to 499 is final.
+    struct Strict;
+
+    #[async_trait]
+    impl Transport for Strict {
+        async fn send(&self, _: Parcel<'_>) -> Sent {
+            Sent::unanswered(ReasonCode::ReceiverFailing, "nobody sends here".to_owned())
+        }
+
+        fn verdict_on(&self, status: u16, _: OffsetDateTime) -> Verdict {
+            let failure = Failure::new(ReasonCode::ReceiverRefused, status.to_string());
+            match status {
+                400..500 => Verdict::Never(failure),
+                _ => Verdict::Later {
+                    after: None,
+                    failure,
+                },
+            }
+        }
+    }
 
     fn message(attempt: u32, redelivered: bool) -> Received {
         let mut received = signup(EventId::born(), "ada@example.com");
@@ -143,7 +164,7 @@ mod tests {
             (3, false, "send"),
             (3, true, "send"),
         ] {
-            let step = step(&message(attempt, redelivered), Some(&due), now());
+            let step = step(&message(attempt, redelivered), Some(&due), &Strict, now());
             assert_eq!(kind(&step), expected, "attempt {attempt}, {redelivered}");
         }
     }
@@ -153,17 +174,20 @@ mod tests {
         let due = record(DeliveryState::Due, 1, Some(503));
         let mut aside = message(1, false);
         aside.trail.crashes = 2;
-        assert_eq!(kind(&step(&aside, Some(&due), now())), "later");
+        assert_eq!(kind(&step(&aside, Some(&due), &Strict, now())), "later");
         let mut given_back = message(1, false);
         given_back.trail.again = true;
-        assert_eq!(kind(&step(&given_back, Some(&due), now())), "later");
+        assert_eq!(
+            kind(&step(&given_back, Some(&due), &Strict, now())),
+            "later"
+        );
     }
 
     #[test]
     fn it_goes_on_from_what_was_recorded() {
         let came = |status| {
             let due = record(DeliveryState::Due, 1, status);
-            step(&message(1, true), Some(&due), now())
+            step(&message(1, true), Some(&due), &Strict, now())
         };
         assert_eq!(kind(&came(Some(422))), "never");
         assert_eq!(kind(&came(Some(500))), "later");
@@ -179,13 +203,16 @@ mod tests {
             let rest = record(state, 1, Some(200));
             for redelivered in [true, false] {
                 assert_eq!(
-                    step(&message(2, redelivered), Some(&rest), now()),
+                    step(&message(2, redelivered), Some(&rest), &Strict, now()),
                     Step::Drop
                 );
             }
         }
-        assert_eq!(step(&message(1, true), None, now()), Step::Send);
+        assert_eq!(step(&message(1, true), None, &Strict, now()), Step::Send);
         let untried = record(DeliveryState::Due, 0, None);
-        assert_eq!(step(&message(1, true), Some(&untried), now()), Step::Send);
+        assert_eq!(
+            step(&message(1, true), Some(&untried), &Strict, now()),
+            Step::Send
+        );
     }
 }

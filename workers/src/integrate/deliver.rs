@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use common::config::Destination;
+use common::config::{self, Destination};
 use common::event::{Trail, header, now};
 use common::outcome::{Failure, Outcome};
 use common::retry;
@@ -15,12 +15,12 @@ use ipnet::IpNet;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::LONGEST_TURN;
-use super::answer::Verdict;
 use super::chain::{Step, step};
 use super::pace::Pace;
 use super::recorder::Recorder;
+use super::transport::{Parcel, Transport, UnusableDestination, Verdict};
 use super::turns::{Turn, Turns};
-use super::webhook::{UnusableWebhook, Webhook};
+use super::webhook::Webhook;
 use crate::database::refused;
 use common::canonical::passed_on;
 
@@ -38,7 +38,7 @@ const NO_PLACE: Duration = Duration::from_secs(1);
 /// Delivers events to one destination.
 pub struct Deliver {
     destination: Destination,
-    webhook: Webhook,
+    transport: Box<dyn Transport>,
     /// One for each delivery that may be under way.
     places: Semaphore,
     pace: Option<Pace>,
@@ -65,15 +65,15 @@ impl Deliver {
     /// Delivers to `destination`, which may be at a private address that `allow` names.
     ///
     /// # Errors
-    /// The webhook cannot be used as configured.
+    /// The destination cannot be used as configured.
     pub fn new(
         destination: Destination,
         allow: Vec<IpNet>,
         store: Arc<dyn Store>,
-    ) -> Result<Self, UnusableWebhook> {
-        let webhook = Webhook::new(&destination.webhook, destination.timeout, allow)?;
+    ) -> Result<Self, UnusableDestination> {
+        let transport = transport(&destination, allow)?;
         Ok(Self {
-            webhook,
+            transport,
             places: Semaphore::new(destination.concurrency),
             pace: destination.rate.map(|rate| Pace::new(rate.interval())),
             turns: Turns::default(),
@@ -181,21 +181,26 @@ impl Deliver {
         received: &Received,
     ) -> Result<Option<Outcome>, StoreError> {
         let record = self.recorder.look_up(key).await?;
-        Ok(match step(received, record.as_ref(), now()) {
-            Step::Send => None,
-            Step::GoOn(verdict) => Some(outcome_of(verdict)),
-            Step::Drop => Some(Outcome::Done),
-        })
+        Ok(
+            match step(received, record.as_ref(), &*self.transport, now()) {
+                Step::Send => None,
+                Step::GoOn(verdict) => Some(outcome_of(verdict)),
+                Step::Drop => Some(Outcome::Done),
+            },
+        )
     }
 
     async fn attempt(&self, key: DeliveryKey, received: &Received) -> (Attempt, Verdict) {
         let started_at = now();
         let began = Instant::now();
         let id = webhook_id(&key, &received.trail);
-        let sent = self
-            .webhook
-            .send(&id, key.event, started_at, received)
-            .await;
+        let parcel = Parcel {
+            id: &id,
+            event: key.event,
+            at: started_at,
+            received,
+        };
+        let sent = self.transport.send(parcel).await;
         let took = began.elapsed();
         let verdict = sent.verdict;
         let failure: Option<&Failure> = match &verdict {
@@ -218,6 +223,23 @@ impl Deliver {
             delivered: failure.is_none(),
         };
         (attempt, verdict)
+    }
+}
+
+/// What reaches a destination.
+fn transport(
+    destination: &Destination,
+    allow: Vec<IpNet>,
+) -> Result<Box<dyn Transport>, UnusableDestination> {
+    let unusable = |problem| UnusableDestination {
+        destination: destination.name.clone(),
+        problem,
+    };
+    match &destination.transport {
+        config::Transport::Webhook(webhook) => {
+            let webhook = Webhook::new(webhook, destination.timeout, allow).map_err(unusable)?;
+            Ok(Box::new(webhook))
+        }
     }
 }
 

@@ -1,17 +1,22 @@
 //! One webhook: a signed `POST`, bounded in time and in the length of the answer.
 
+mod answer;
+mod client;
+mod guard;
+mod tap;
+
 use std::error::Error as _;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use common::config;
-use common::event::{EventId, now};
+use common::event::now;
 use common::message::CLOUDEVENTS_JSON;
 use common::outcome::{Failure, chain};
 use common::reason::ReasonCode;
-use common::runtime::Received;
 use common::signature::SigningKey;
 use common::telemetry::trace;
 use http::{
@@ -27,9 +32,10 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 use url::Url;
 
-use super::answer::{Verdict, verdict};
-use super::client::{Answer, Client};
-use super::guard::{Forbidden, Guard};
+use self::answer::verdict;
+use self::client::{Answer, Client};
+use self::guard::{Forbidden, Guard};
+use super::transport::{Parcel, Sent, Transport, Verdict};
 
 /// Maximum of an answer's body that is read, in bytes; the rest is left unread.
 const MOST_READ: usize = 16 * 1024;
@@ -65,32 +71,18 @@ pub(super) struct Webhook {
     timeout: Duration,
 }
 
-/// Why a webhook cannot be called at all.
-#[derive(Debug, thiserror::Error)]
-#[error("the webhook cannot be used: {0}")]
-pub struct UnusableWebhook(String);
-
-/// The result of one call.
-pub(super) struct Sent {
-    pub(super) verdict: Verdict,
-    pub(super) status: Option<u16>,
-    pub(super) excerpt: Option<String>,
-    /// The request was sent twice, as a kept connection had been closed.
-    pub(super) again: bool,
-}
-
 impl Webhook {
     pub(super) fn new(
         webhook: &config::Webhook,
         timeout: Duration,
         allow: Vec<IpNet>,
-    ) -> Result<Self, UnusableWebhook> {
+    ) -> Result<Self, String> {
         let key = webhook
             .secret
             .as_ref()
             .map(|secret| SigningKey::parse(secret.expose()))
             .transpose()
-            .map_err(|error| UnusableWebhook(error.to_string()))?;
+            .map_err(|error| error.to_string())?;
         let mut bare = webhook.url.clone();
         let authorization = authorization(&webhook.url);
         // Refused only where a URL has no host, and then it has neither.
@@ -98,10 +90,10 @@ impl Webhook {
         let uri = bare
             .as_str()
             .parse()
-            .map_err(|error| UnusableWebhook(format!("its URL: {error}")))?;
+            .map_err(|error| format!("the URL of its webhook: {error}"))?;
         let guard = Guard::new(&webhook.url, allow);
         let client = Client::new(guard.clone(), timeout)
-            .map_err(|error| UnusableWebhook(format!("its TLS: {error}")))?;
+            .map_err(|error| format!("the TLS of its webhook: {error}"))?;
         Ok(Self {
             url: webhook.url.clone(),
             shown: shown(bare.clone()),
@@ -114,20 +106,72 @@ impl Webhook {
         })
     }
 
-    /// Sends an event, once.
-    pub(super) async fn send(
-        &self,
-        id: &str,
-        event: EventId,
-        at: OffsetDateTime,
-        received: &Received,
-    ) -> Sent {
+    /// The span of one call.
+    fn span(&self) -> Span {
+        tracing::trace_span!(
+            target: trace::TARGET,
+            "POST",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            error.type = Empty,
+            http.request.method = "POST",
+            http.request.resend_count = Empty,
+            http.response.status_code = Empty,
+            server.address = self.url.host_str(),
+            server.port = self.url.port_or_known_default(),
+            url.full = self.shown,
+        )
+    }
+
+    /// The request for a delivery.
+    fn request(&self, parcel: Parcel<'_>) -> Request<Full<Bytes>> {
+        let Parcel {
+            id,
+            event,
+            at,
+            received,
+        } = parcel;
+        let timestamp = at.unix_timestamp();
+        let body = received.message.body.clone();
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert(header::ACCEPT, ANY);
+        headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
+        headers.insert(WEBHOOK_TIMESTAMP, timestamp.into());
+        if let Some(authorization) = &self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let context = trace::outgoing(&received.message.headers);
+        let signature = self.key.as_ref().map(|key| key.sign(id, timestamp, &body));
+        for (name, text) in [
+            (WEBHOOK_ID, Some(id)),
+            (EVENT_ID, Some(&*event.to_string())),
+            (WEBHOOK_SIGNATURE, signature.as_deref()),
+            (TRACEPARENT, context.parent.as_deref()),
+            (TRACESTATE, context.state.as_deref()),
+        ] {
+            // Only a trace context can fail to be a header, as it is a publisher's: then it is left out.
+            if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
+                headers.insert(name, value);
+            }
+        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+#[async_trait]
+impl Transport for Webhook {
+    async fn send(&self, parcel: Parcel<'_>) -> Sent {
         if let Err(forbidden) = self.guard.check_url(&self.url) {
-            return unanswered(ReasonCode::DestinationForbidden, forbidden.to_string());
+            return Sent::unanswered(ReasonCode::DestinationForbidden, forbidden.to_string());
         }
         let span = self.span();
         let exchange = async {
-            let request = || self.request(id, event, at.unix_timestamp(), received);
+            let request = || self.request(parcel);
             let answered = self.client.send(request).await?;
             let sent = match answered.answer {
                 Answer::Whole(response) => read(response).await,
@@ -161,64 +205,22 @@ impl Webhook {
             Err(_) => {
                 trace::failed(&span, "timeout");
                 let error = format!("expected an answer within {:?}, found none", self.timeout);
-                unanswered(ReasonCode::ReceiverFailing, error)
+                Sent::unanswered(ReasonCode::ReceiverFailing, error)
             }
         }
     }
 
-    /// The span of one call.
-    fn span(&self) -> Span {
-        tracing::trace_span!(
-            target: trace::TARGET,
-            "POST",
-            otel.kind = "client",
-            otel.status_code = Empty,
-            error.type = Empty,
-            http.request.method = "POST",
-            http.request.resend_count = Empty,
-            http.response.status_code = Empty,
-            server.address = self.url.host_str(),
-            server.port = self.url.port_or_known_default(),
-            url.full = self.shown,
-        )
-    }
-
-    /// The request for an event.
-    fn request(
-        &self,
-        id: &str,
-        event: EventId,
-        timestamp: i64,
-        received: &Received,
-    ) -> Request<Full<Bytes>> {
-        let body = received.message.body.clone();
-        let mut headers = HeaderMap::with_capacity(HEADERS);
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        headers.insert(header::ACCEPT, ANY);
-        headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
-        headers.insert(WEBHOOK_TIMESTAMP, timestamp.into());
-        if let Some(authorization) = &self.authorization {
-            headers.insert(header::AUTHORIZATION, authorization.clone());
+    fn verdict_on(&self, status: u16, now: OffsetDateTime) -> Verdict {
+        match StatusCode::from_u16(status) {
+            Ok(status) => verdict(status, None, now),
+            Err(_) => Verdict::Later {
+                after: None,
+                failure: Failure::new(
+                    ReasonCode::ReceiverFailing,
+                    format!("expected status 2xx, found {status}"),
+                ),
+            },
         }
-        let context = trace::outgoing(&received.message.headers);
-        let signature = self.key.as_ref().map(|key| key.sign(id, timestamp, &body));
-        for (name, text) in [
-            (WEBHOOK_ID, Some(id)),
-            (EVENT_ID, Some(&*event.to_string())),
-            (WEBHOOK_SIGNATURE, signature.as_deref()),
-            (TRACEPARENT, context.parent.as_deref()),
-            (TRACESTATE, context.state.as_deref()),
-        ] {
-            // Only a trace context can fail to be a header, as it is a publisher's: then it is left out.
-            if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
-                headers.insert(name, value);
-            }
-        }
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        request
     }
 }
 
@@ -293,7 +295,7 @@ fn unsent(error: &legacy::Error) -> Sent {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(forbidden) = error.downcast_ref::<Forbidden>() {
-            return unanswered(ReasonCode::DestinationForbidden, forbidden.to_string());
+            return Sent::unanswered(ReasonCode::DestinationForbidden, forbidden.to_string());
         }
         cause = error.source();
     }
@@ -303,32 +305,31 @@ fn unsent(error: &legacy::Error) -> Sent {
         "the exchange broke off"
     };
     let why = error.source().map(chain).unwrap_or_default();
-    unanswered(ReasonCode::ReceiverFailing, format!("{what}: {why}"))
-}
-
-fn unanswered(code: ReasonCode, error: String) -> Sent {
-    let failure = Failure::new(code, error);
-    Sent {
-        verdict: Verdict::Later {
-            after: None,
-            failure,
-        },
-        status: None,
-        excerpt: None,
-        again: false,
-    }
+    Sent::unanswered(ReasonCode::ReceiverFailing, format!("{what}: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use common::message::Message;
 
+    use common::event::EventId;
+    use common::runtime::Received;
+
     use super::*;
     use crate::testbed::{self, signup};
 
     fn webhook(url: &str) -> Webhook {
-        let config = testbed::destination(url).webhook;
+        let config::Transport::Webhook(config) = testbed::destination(url).transport;
         Webhook::new(&config, Duration::from_secs(1), Vec::new()).unwrap()
+    }
+
+    fn parcel(event: EventId, received: &Received) -> Parcel<'_> {
+        Parcel {
+            id: "an-id",
+            event,
+            at: OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1000),
+            received,
+        }
     }
 
     fn header<'r>(request: &'r Request<Full<Bytes>>, name: &str) -> Option<&'r str> {
@@ -341,7 +342,7 @@ mod tests {
         let mut received = signup(id, "ada@example.com");
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         received.message.headers.set("traceparent", parent);
-        let request = webhook("https://crm.example/hook").request("an-id", id, 1000, &received);
+        let request = webhook("https://crm.example/hook").request(parcel(id, &received));
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), "https://crm.example/hook");
         let event = id.to_string();
@@ -369,7 +370,7 @@ mod tests {
                 .collect(),
             ..received.message
         };
-        let request = webhook("https://crm.example/hook").request("an-id", id, 1000, &received);
+        let request = webhook("https://crm.example/hook").request(parcel(id, &received));
         assert_eq!(header(&request, "traceparent"), None);
         assert_eq!(header(&request, "webhook-id"), Some("an-id"));
     }
@@ -381,7 +382,7 @@ mod tests {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         received.message.headers.set("traceparent", parent);
         received.message.headers.set("tracestate", "shop=7");
-        let request = webhook("https://crm.example/hook").request("an-id", id, 1000, &received);
+        let request = webhook("https://crm.example/hook").request(parcel(id, &received));
         assert_eq!(header(&request, "tracestate"), Some("shop=7"));
     }
 
@@ -399,7 +400,7 @@ mod tests {
     async fn a_user_and_a_password_in_the_url_go_into_a_header() {
         let webhook = webhook("https://ada:p%40ss@crm.example/hook?a=b");
         let id = EventId::born();
-        let request = webhook.request("an-id", id, 1000, &signup(id, "ada@example.com"));
+        let request = webhook.request(parcel(id, &signup(id, "ada@example.com")));
         assert_eq!(request.uri(), "https://crm.example/hook?a=b");
         let expected = format!("Basic {}", STANDARD.encode("ada:p@ss"));
         assert_eq!(header(&request, "authorization"), Some(&*expected));

@@ -7,21 +7,7 @@ use common::reason::ReasonCode;
 use http::StatusCode;
 use time::OffsetDateTime;
 
-/// The result of an attempt.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Verdict {
-    /// The receiver has it.
-    Delivered,
-    /// Try again.
-    Later {
-        /// Not before this long, because the receiver asked for it.
-        after: Option<Duration>,
-        /// The failure.
-        failure: Failure,
-    },
-    /// No later attempt can succeed.
-    Never(Failure),
-}
+use crate::integrate::transport::Verdict;
 
 /// The meaning of an HTTP status.
 ///

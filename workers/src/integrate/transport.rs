@@ -1,0 +1,87 @@
+//! The way to an outside system: what sends a delivery, and the result of one attempt.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::event::EventId;
+use common::outcome::Failure;
+use common::reason::ReasonCode;
+use common::runtime::Received;
+use time::OffsetDateTime;
+
+/// Sends deliveries to one destination.
+#[async_trait]
+pub(super) trait Transport: Send + Sync {
+    /// Sends a delivery, once, within the destination's timeout.
+    async fn send(&self, parcel: Parcel<'_>) -> Sent;
+
+    /// The meaning of a status that was recorded for an earlier attempt.
+    fn verdict_on(&self, status: u16, now: OffsetDateTime) -> Verdict;
+}
+
+/// A delivery on its way out.
+#[derive(Clone, Copy)]
+pub(super) struct Parcel<'d> {
+    /// The receiver's key for the delivery, the same in every attempt and replay. It holds no dot.
+    pub(super) id: &'d str,
+    /// The event.
+    pub(super) event: EventId,
+    /// When the attempt began.
+    pub(super) at: OffsetDateTime,
+    /// The message with the event.
+    pub(super) received: &'d Received,
+}
+
+/// The result of an attempt, with what is recorded of it.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// Whether it is delivered.
+    pub(super) verdict: Verdict,
+    /// The status of the answer, by the transport's protocol.
+    pub(super) status: Option<u16>,
+    /// The beginning of an answer that was not a success.
+    pub(super) excerpt: Option<String>,
+    /// The request was sent twice, as a kept connection had been closed.
+    pub(super) again: bool,
+}
+
+impl Sent {
+    /// Nobody answered.
+    pub(super) fn unanswered(code: ReasonCode, error: String) -> Self {
+        Self {
+            verdict: Verdict::Later {
+                after: None,
+                failure: Failure::new(code, error),
+            },
+            status: None,
+            excerpt: None,
+            again: false,
+        }
+    }
+}
+
+/// Whether an attempt delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Verdict {
+    /// The receiver has it.
+    Delivered,
+    /// Try again.
+    Later {
+        /// Not before this long, because the receiver asked for it.
+        after: Option<Duration>,
+        /// The failure.
+        failure: Failure,
+    },
+    /// No later attempt can succeed.
+    Never(Failure),
+}
+
+/// Why a destination cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+#[error("destination {destination} cannot be used: {problem}")]
+pub struct UnusableDestination {
+    /// Its name.
+    pub destination: String,
+    /// What is wrong, without any secret.
+    pub problem: String,
+}
