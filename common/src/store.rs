@@ -8,6 +8,7 @@ mod audit;
 mod chain;
 mod dead_letters;
 mod deliveries;
+mod destinations;
 mod events;
 mod keys;
 mod leases;
@@ -32,6 +33,7 @@ pub use audit::Audit;
 pub use chain::{AuditChain, AuditHead, AuditLink, ChainBreak};
 pub use dead_letters::DeadLetters;
 pub use deliveries::Deliveries;
+pub use destinations::Destinations;
 pub use events::Events;
 pub use keys::Keys;
 pub use leases::{Lease, LeaseState, Leases};
@@ -45,9 +47,9 @@ pub use rows::{
     DeadPage, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
     DeliveryStatus, Details, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
     HistorySlice, Hourly, KeyPage, KeyRecord, LeftOpen, Moment, NewEvent, NewKey, NewOperator,
-    NewRejection, Operation, OperationKind, OperationPage, OperationReport, OperationState,
-    OperatorMade, OperatorRecord, Progress, RejectionRecord, ReplayOutcome, Revoked, Role,
-    Standing, Stored, Timeline,
+    NewPause, NewRejection, Operation, OperationKind, OperationPage, OperationReport,
+    OperationState, OperatorMade, OperatorRecord, PausedDestination, Progress, RejectionRecord,
+    ReplayOutcome, Revoked, Role, Standing, Stored, Timeline,
 };
 pub use runs::Runs;
 pub use schema::Schema;
@@ -68,6 +70,9 @@ pub trait Store:
 
     /// The record of what operators did.
     fn audit(&self) -> &dyn Audit;
+
+    /// Pauses of destinations.
+    fn destinations(&self) -> &dyn Destinations;
 
     /// The people who look and mend.
     fn operators(&self) -> &dyn Operators;

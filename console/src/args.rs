@@ -3,10 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    audit::AuditCommand, dead::DeadCommand, doctor::DoctorArgs, events::EventsCommand,
-    explain::ExplainArgs, history::HistoryCommand, keys::KeysCommand, operators::OperatorsCommand,
-    publish::PublishArgs, replay::ReplayCommand, run::RunArgs, topology::TopologyCommand,
-    verify::VerifyArgs,
+    audit::AuditCommand, dead::DeadCommand, destinations::DestinationsCommand, doctor::DoctorArgs,
+    events::EventsCommand, explain::ExplainArgs, history::HistoryCommand, keys::KeysCommand,
+    operators::OperatorsCommand, publish::PublishArgs, replay::ReplayCommand, run::RunArgs,
+    topology::TopologyCommand, verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
 use crate::dev::DevArgs;
@@ -66,6 +66,9 @@ pub enum Command {
     /// Look at everything that came through a door, and send a part of it again
     #[command(subcommand)]
     History(HistoryCommand),
+    /// Look at destinations, pause them and let them go on
+    #[command(subcommand)]
+    Destinations(DestinationsCommand),
     /// Make, list, rotate and revoke the keys of the door
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -51,7 +51,7 @@ Examples:
   longshore demo --events 5000 --json
   longshore demo --keep        leaves everything to be looked at, some dead letters among it")]
 pub struct DemoArgs {
-    /// Send at least so many: the example is topped up with generated signups
+    /// Minimum number of events: the example is topped up with generated signups
     #[arg(long, default_value_t = 0, value_name = "N")]
     events: usize,
     /// Leave namespace and schema, and the letters of one receiver that stays unmended; say how to look at them

@@ -219,8 +219,7 @@ fn workers(
         store::worker(program, broker, store)?,
     ];
     workers.extend(archive::workers(program, broker, store)?);
-    for destination in program.config.destinations.iter().cloned() {
-        workers.push(integrate::worker(program, broker, store, destination)?);
-    }
+    let destinations = program.config.destinations.clone();
+    workers.extend(integrate::workers(program, broker, store, destinations)?);
     Ok(workers)
 }

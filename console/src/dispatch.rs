@@ -6,8 +6,8 @@ use common::config::Sources;
 use crate::app::{App, sources, start, with_places};
 use crate::args::{Cli, Command};
 use crate::commands::{
-    audit, dead, doctor, events, explain, history, keys, migrate, operators, publish, queues,
-    replay, topology, verify,
+    audit, dead, destinations, doctor, events, explain, history, keys, migrate, operators, publish,
+    queues, replay, topology, verify,
 };
 use crate::demo;
 use crate::output::Output;
@@ -44,6 +44,7 @@ async fn dispatch(app: App, command: Command) -> Result<(), Failure> {
         Command::Dead(command) => dead::run(&app, command).await,
         Command::Replay(command) => replay::run(&app, command).await,
         Command::History(command) => history::run(&app, command).await,
+        Command::Destinations(command) => destinations::run(&app, command).await,
         Command::Keys(command) => keys::run(&app, command).await,
         Command::Verify(args) => verify::run(&app, args).await,
         Command::Operators(command) => operators::run(&app, command).await,

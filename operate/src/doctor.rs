@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use common::bootstrap::{self, Failure};
 use common::config::Config;
-use common::topology::Topology;
+use common::store::PausedDestination;
+use common::topology::{Names, Topology};
 use serde::Serialize;
 
+use crate::queues::PausedQueues;
 use crate::words::count;
 
 /// What was found about one thing.
@@ -88,10 +90,28 @@ async fn broker(config: &Config, watch: Duration) -> Result<Vec<Finding>, Failur
     if !is_missing(&found) {
         let broker = bootstrap::broker(config, "longshore")?;
         let topology = Topology::new(&config.plan());
-        found.extend(checks::broker(broker.as_ref(), &topology, watch).await);
+        let names = Names::new(config.namespace.clone());
+        let paused = PausedQueues::new(&names, paused(config).await);
+        found.extend(checks::broker(broker.as_ref(), &topology, &paused, watch).await);
         broker.close().await;
     }
     Ok(found)
+}
+
+/// The paused destinations; none where the database cannot say, which is a finding of its own.
+async fn paused(config: &Config) -> Vec<PausedDestination> {
+    let file = files::look(
+        "database file",
+        "LONGSHORE_DATABASE_URL",
+        &config.database.url,
+    )
+    .await;
+    let Some(store) = bootstrap::store(config).ok().filter(|_| !is_missing(&file)) else {
+        return Vec::new();
+    };
+    let paused = store.destinations().paused_destinations().await;
+    store.close().await;
+    paused.unwrap_or_default()
 }
 
 /// The database, and before it the file it is in, where it is in one.

@@ -10,6 +10,7 @@
 //! | [`events`] | says where one event stands |
 //! | [`publish`] | publishes a text of events |
 //! | [`keys`] | makes, lists, rotates and revokes the keys of the door |
+//! | [`destinations`] | says how each destination stands, pauses it and lets it go on |
 //! | [`queues`] | says how full every queue is and who consumes it |
 //! | [`topology`] | declares the topology anew |
 //! | [`roles`] | says who asks for a change, and which role each change needs |
@@ -27,6 +28,7 @@
 
 pub mod audit;
 pub mod dead;
+pub mod destinations;
 pub mod diff;
 pub mod doctor;
 pub mod edit;

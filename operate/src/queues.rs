@@ -1,6 +1,9 @@
 //! The queues: their names as people write them, how full each is, who consumes it, and which needs attention.
 
+use std::collections::HashMap;
+
 use common::broker::{Broker, BrokerError, Depth};
+use common::store::PausedDestination;
 use common::topology::{Names, Queue, QueueKind, Topology};
 use serde::Serialize;
 
@@ -19,6 +22,8 @@ pub struct Line {
     pub consumers: Option<u64>,
     /// Why somebody should look, if so.
     pub attention: Option<String>,
+    /// Whether it is a queue of a paused destination, which nobody consumes on purpose.
+    pub paused: bool,
 }
 
 /// Asks the broker for every queue of the topology.
@@ -45,6 +50,7 @@ pub async fn look(broker: &dyn Broker, topology: &Topology) -> Result<Vec<Line>,
         consumers: None,
         attention: (missing > 0)
             .then(|| format!("{missing} missing: `longshore topology apply` declares them")),
+        paused: false,
     });
     Ok(lines)
 }
@@ -81,6 +87,33 @@ fn line(queue: &Queue, depth: Option<Depth>) -> Line {
         messages: depth.map(|depth| depth.messages),
         consumers: depth.map(|depth| depth.consumers),
         attention: attention.map(str::to_owned),
+        paused: false,
+    }
+}
+
+/// The queues of paused destinations: nobody consumes them, on purpose.
+#[derive(Debug, Default)]
+pub struct PausedQueues(HashMap<String, PausedDestination>);
+
+impl PausedQueues {
+    /// The queues of these destinations.
+    pub fn new(names: &Names, paused: Vec<PausedDestination>) -> Self {
+        let each = paused.into_iter();
+        Self(each.map(|it| (names.integrate(&it.name), it)).collect())
+    }
+
+    /// Says of each of them, and of its suspects, who paused it.
+    pub fn mark(&self, lines: &mut [Line]) {
+        for line in lines {
+            let pause = self.0.get(Names::without_suspect(&line.queue));
+            if let (Some(pause), Some(_)) = (pause, line.messages) {
+                line.paused = true;
+                line.attention = Some(format!(
+                    "paused by {} ({}): `longshore destinations resume {}` lets it go on",
+                    pause.paused_by, pause.paused_why, pause.name
+                ));
+            }
+        }
     }
 }
 
@@ -104,6 +137,7 @@ pub fn short_name<'q>(queue: &'q str, names: &Names) -> &'q str {
 #[cfg(test)]
 mod tests {
     use common::namespace::Namespace;
+    use common::store::Moment;
 
     use super::*;
 
@@ -150,6 +184,36 @@ mod tests {
                 None => assert_eq!(found, None, "{queue:?}"),
                 Some(word) => assert!(found.is_some_and(|text| text.contains(word)), "{queue:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_queues_of_a_paused_destination_say_who_paused_it() {
+        let names = Names::new(Namespace::default());
+        let pause = PausedDestination {
+            name: "crm".to_owned(),
+            paused_at: Moment(common::event::now()),
+            paused_by: "cli:ada".to_owned(),
+            paused_why: "their deploy: two hours".to_owned(),
+        };
+        let depth = Some(Depth {
+            messages: 5,
+            consumers: 0,
+        });
+        let queues = ["longshore.integrate.crm", "longshore.integrate.crm.suspect"];
+        let others = ["longshore.integrate.mail", "longshore.store"];
+        let mut lines: Vec<Line> = queues
+            .iter()
+            .chain(&others)
+            .map(|name| line(&work(name), depth))
+            .collect();
+        PausedQueues::new(&names, vec![pause]).mark(&mut lines);
+        for line in &lines {
+            let is_marked = queues.contains(&&*line.queue);
+            assert_eq!(line.paused, is_marked, "{line:?}");
+            let attention = line.attention.as_deref().unwrap_or_default();
+            assert_eq!(attention.contains("destinations resume crm"), is_marked);
+            assert_eq!(attention.contains("(their deploy: two hours)"), is_marked);
         }
     }
 

@@ -45,7 +45,10 @@ pub fn least_role(action: AuditAction) -> Role {
         | AuditAction::OperationStop
         | AuditAction::OperationRate
         | AuditAction::EventsPublish
-        | AuditAction::EventsRequeue => Role::Operator,
+        | AuditAction::EventsRequeue
+        | AuditAction::DestinationPause
+        | AuditAction::DestinationResume
+        | AuditAction::DestinationTest => Role::Operator,
         AuditAction::DeadPurge
         | AuditAction::KeyCreate
         | AuditAction::KeyRotate

@@ -357,7 +357,7 @@ async fn a_destination_that_takes_less_gets_less() -> Result<()> {
 #[tokio::test]
 async fn a_replay_has_the_same_webhook_id_unless_another_is_asked_for() -> Result<()> {
     let receiver = Receiver::start().await?;
-    receiver.always(Answer::status(410));
+    receiver.always(Answer::status(422));
     let system = System::builder()
         .destination(Destination::webhook("crm", &receiver))
         .start()

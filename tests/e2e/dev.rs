@@ -161,7 +161,7 @@ async fn a_command_in_its_folder_finds_what_it_runs_with() -> Result<()> {
 #[tokio::test]
 async fn it_runs_the_replays_that_are_started_beside_it() -> Result<()> {
     let receiver = Receiver::start().await?;
-    receiver.always(Answer::status(410));
+    receiver.always(Answer::status(422));
     let mut dev = Dev::new(&[Destination::webhook("crm", &receiver)])?;
     dev.start().await?;
     let id = dev.client().signup(&signup("again")).await?;

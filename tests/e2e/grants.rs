@@ -163,7 +163,7 @@ async fn whole_way(system: &System, receiver: &Receiver) -> Result<()> {
         .await_status(taken, "rejected", SOON)
         .await?;
 
-    receiver.always(Answer::status(410));
+    receiver.always(Answer::status(422));
     let dying = system.client().signup(&signup("dying")).await?;
     system.client().await_status(dying, "dead", LATER).await?;
     receiver.always(Answer::status(200));

@@ -13,6 +13,7 @@ mod dead_letters;
 mod decode;
 mod deliveries;
 mod demo;
+mod destinations;
 mod dev;
 mod docs_page;
 mod door;

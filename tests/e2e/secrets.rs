@@ -52,7 +52,7 @@ impl Secrets {
 
 /// A system that has one receiver which takes everything, and one that takes nothing.
 async fn system(takes: &Receiver, refuses: &Receiver) -> Result<System> {
-    refuses.always(Answer::status(410));
+    refuses.always(Answer::status(422));
     let url = refuses.url();
     let host = url.trim_start_matches("http://");
     let refusing = format!("http://longshore:{OF_URL}@{host}?token={IN_QUERY}");

@@ -4,6 +4,7 @@
 mod chain;
 mod deliver;
 mod pace;
+mod pauses;
 mod recorder;
 mod template;
 mod together;
@@ -21,9 +22,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
 use common::config::{Destination, StageSettings};
-use common::runtime::{Spec, Worker};
+use common::runtime::{Gate, Spec, Worker};
 use common::store::Store;
+use common::tasks;
 use common::topology::{Names, Stage};
+
+use self::pauses::Pauses;
 
 pub use deliver::Deliver;
 pub use transport::UnusableDestination;
@@ -77,10 +81,7 @@ async fn run(program: Program, asked: Vec<String>) -> Result<(), Failure> {
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
-        destinations
-            .into_iter()
-            .map(|destination| worker(program, broker, &rows, destination))
-            .collect::<Result<Vec<_>, _>>()
+        workers(program, broker, &rows, destinations)
     })
     .await
 }
@@ -106,15 +107,39 @@ fn chosen(program: &Program, asked: &[String]) -> Result<Vec<Destination>, Failu
     asked.iter().map(one).collect()
 }
 
-/// The worker of one destination.
+/// The workers of these destinations, one each. Deliveries of a paused destination wait.
 ///
 /// # Errors
-/// The destination cannot be used.
-pub fn worker(
+/// A destination cannot be used.
+pub fn workers(
+    program: &Program,
+    broker: &Arc<dyn Broker>,
+    store: &Arc<dyn Store>,
+    destinations: Vec<Destination>,
+) -> Result<Vec<Worker>, Failure> {
+    let names = destinations.iter().map(|destination| &*destination.name);
+    let pauses = Pauses::new(Arc::clone(store), names);
+    let workers = destinations
+        .iter()
+        .map(|destination| {
+            let gate = pauses.gate(&destination.name);
+            worker(program, broker, store, destination.clone(), gate)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if !workers.is_empty() {
+        let stop = program.stop.clone();
+        tasks::spawn_until("pauses", stop.clone(), pauses.follow(stop));
+    }
+    Ok(workers)
+}
+
+/// The worker of one destination.
+fn worker(
     program: &Program,
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
     destination: Destination,
+    gate: Gate,
 ) -> Result<Worker, Failure> {
     let queue = Names::new(program.config.namespace.clone()).integrate(&destination.name);
     let settings = settings(
@@ -122,9 +147,12 @@ pub fn worker(
         program.config.stage(Stage::Integrate).prefetch,
     );
     let allow = program.config.outbound.allow.clone();
-    let handler = Deliver::new(destination, allow, Arc::clone(store))
+    let handler = Deliver::new(destination, allow, Arc::clone(store), gate.clone())
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let spec = Spec::new(queue, settings);
+    let spec = Spec {
+        gate,
+        ..Spec::new(queue, settings)
+    };
     Ok(program.worker(broker, Arc::new(handler), spec))
 }
 

@@ -81,6 +81,17 @@ impl Desk {
         Waits::between(self.surroundings.probe_first, self.surroundings.probe_max)
     }
 
+    /// Waits until the worker neither holds nor has its gate shut.
+    pub(super) async fn may_take(&self) {
+        loop {
+            self.hold.ended().await;
+            if self.spec.gate.is_open() {
+                return;
+            }
+            self.spec.gate.opened().await;
+        }
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.surroundings.stop.is_cancelled()
     }

@@ -59,7 +59,7 @@ impl Lane {
         let mut waits = desk.waits();
         while !desk.is_stopped() {
             tokio::select! {
-                () = desk.hold.ended() => {}
+                () = desk.may_take() => {}
                 () = desk.stopped() => break,
             }
             let subscription = match desk.broker.subscribe(queue, self.prefetch()).await {
@@ -155,7 +155,7 @@ impl Lane {
                         waiting.push(hand.take(delivery, &control));
                     }
                 }
-                consuming.end("the worker holds or stops");
+                consuming.end("the worker holds, stops, or has its gate shut");
                 hand.give_back(waiting, &control).await;
             }
         }
@@ -170,8 +170,8 @@ impl Lane {
         end
     }
 
-    /// Takes deliveries in hand and begins calls with them as `tasks`, until the worker stops or holds or the link
-    /// is lost. Leaves the messages without a call in `waiting`.
+    /// Takes deliveries in hand and begins calls with them as `tasks`, until the worker stops or holds, its gate is
+    /// shut, or the link is lost. Leaves the messages without a call in `waiting`.
     async fn work(
         &self,
         subscription: &mut Subscription,
@@ -185,8 +185,8 @@ impl Lane {
         let (hand, desk) = (&self.hand, self.desk());
         let mut since = Instant::now();
         let slot = Arc::clone(&desk.slots).acquire_many_owned(self.slots());
-        let (stopped, held) = (desk.stopped(), desk.hold.begun());
-        tokio::pin!(slot, stopped, held);
+        let (stopped, held, shut) = (desk.stopped(), desk.hold.begun(), desk.spec.gate.shut());
+        tokio::pin!(slot, stopped, held, shut);
         loop {
             tokio::select! {
                 // In this order: waiting deliveries are taken first. So batches grow under load, and a single delivery
@@ -194,6 +194,7 @@ impl Lane {
                 biased;
                 () = &mut stopped => return End::Stopped,
                 _ = &mut held => return End::Held,
+                () = &mut shut => return End::Held,
                 next = deliveries.next(), if self.has_room(waiting) => {
                     if waiting.is_empty() {
                         since = Instant::now();

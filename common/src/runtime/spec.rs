@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Gate;
 use crate::config::StageSettings;
 use crate::dependency::EngineKind;
 use crate::event::Logins;
@@ -19,6 +20,8 @@ pub struct Spec {
     /// The queue for dead letters, if it is not the usual one: the archive's dead letters must not come back to
     /// the archive.
     pub parked: Option<String>,
+    /// While it is shut, the worker takes nothing.
+    pub gate: Gate,
 }
 
 impl Spec {
@@ -28,6 +31,7 @@ impl Spec {
             queue,
             settings,
             parked: None,
+            gate: Gate::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::hold::Hold;
+use super::{Gate, GateState};
 use crate::broker::SubscriptionControl;
 use crate::telemetry::metrics;
 
@@ -13,6 +14,7 @@ pub struct Standing(Arc<Inner>);
 struct Inner {
     queue: String,
     hold: Arc<Hold>,
+    gate: Gate,
     lanes: [Arc<Consuming>; 2],
 }
 
@@ -30,10 +32,16 @@ enum State {
 }
 
 impl Standing {
-    pub(super) fn new(queue: &str, hold: Arc<Hold>, lanes: [Arc<Consuming>; 2]) -> Self {
+    pub(super) fn new(
+        queue: &str,
+        hold: Arc<Hold>,
+        gate: Gate,
+        lanes: [Arc<Consuming>; 2],
+    ) -> Self {
         Self(Arc::new(Inner {
             queue: queue.to_owned(),
             hold,
+            gate,
             lanes,
         }))
     }
@@ -43,10 +51,20 @@ impl Standing {
         &self.0.queue
     }
 
-    /// Why the worker does not work; `None` while it does. Asks the broker if it was silent for a while.
+    /// Why the worker does not work; `None` while it does, and while its gate is shut on purpose. Asks the broker if it was silent for a while.
     pub async fn problem(&self) -> Option<String> {
         if let Some(problem) = self.0.hold.problem() {
             return Some(problem);
+        }
+        match self.0.gate.state() {
+            GateState::Open => {}
+            GateState::Shut(_) => return None,
+            GateState::Unknown => {
+                return Some(
+                    "whether it may take is not known yet: the database has not answered"
+                        .to_owned(),
+                );
+            }
         }
         for lane in &self.0.lanes {
             if let Some(problem) = lane.problem().await {

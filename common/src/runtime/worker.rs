@@ -70,7 +70,12 @@ impl Worker {
     /// The standing of the worker, also while it runs.
     pub fn standing(&self) -> Standing {
         let lanes = [&self.main, &self.suspects].map(Arc::clone);
-        Standing::new(self.queue(), Arc::clone(&self.desk.hold), lanes)
+        Standing::new(
+            self.queue(),
+            Arc::clone(&self.desk.hold),
+            self.desk.spec.gate.clone(),
+            lanes,
+        )
     }
 
     /// Works until the program is told to stop, then finishes the running calls and gives the other messages back.

@@ -8,6 +8,7 @@ mod audit;
 mod columns;
 mod dead;
 mod deliveries;
+mod destinations;
 mod encryption;
 mod events;
 mod failure;
@@ -32,7 +33,7 @@ mod work;
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Operations, Operators, Store, StoreError, Watching};
+use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching};
 use crate::config;
 use crate::namespace::Namespace;
 
@@ -66,6 +67,10 @@ impl Store for PostgresStore {
     }
 
     fn audit(&self) -> &dyn Audit {
+        self
+    }
+
+    fn destinations(&self) -> &dyn Destinations {
         self
     }
 

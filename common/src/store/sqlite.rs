@@ -7,6 +7,7 @@
 mod audit;
 mod dead;
 mod deliveries;
+mod destinations;
 mod events;
 mod keys;
 mod leases;
@@ -26,7 +27,7 @@ mod watching;
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Operations, Operators, Store, StoreError, Watching};
+use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::sqlite::{Database, Location};
@@ -72,6 +73,10 @@ impl Store for SqliteStore {
     }
 
     fn audit(&self) -> &dyn Audit {
+        self
+    }
+
+    fn destinations(&self) -> &dyn Destinations {
         self
     }
 

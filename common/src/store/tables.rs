@@ -3,6 +3,7 @@
 
 pub(super) mod audit;
 pub(super) mod deliveries;
+pub(super) mod destinations;
 pub(super) mod edits;
 pub(super) mod events;
 pub(super) mod groups;

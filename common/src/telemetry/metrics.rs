@@ -77,6 +77,8 @@ metrics_table! {
         "Messages put aside to be handled alone, because they came back twice.";
     AGE_SECONDS = "longshore_event_age_seconds", "histogram", ["queue"],
         "How long ago an event came through a door when its stage was done with it.";
+    PAUSED = "longshore_destination_paused", "gauge", ["destination"],
+        "1 while the destination is paused, in each process that delivers there.";
     DELIVERIES = "longshore_deliveries_total", "counter", ["destination", "result"],
         "Attempts at destinations: delivered or the reason code.";
     NOT_TAKEN = "longshore_deliveries_not_taken_total", "counter", ["destination"],
@@ -206,6 +208,11 @@ pub fn blocked(blocked: bool) {
 /// This process takes messages from `queue`, or does not.
 pub fn consuming(queue: &str, consuming: bool) {
     gauge!(CONSUMING, "queue" => queue.to_owned()).set(f64::from(u8::from(consuming)));
+}
+
+/// The destination is paused, or not.
+pub fn paused(destination: &str, paused: bool) {
+    gauge!(PAUSED, "destination" => destination.to_owned()).set(f64::from(u8::from(paused)));
 }
 
 /// Log lines were dropped.

@@ -12,6 +12,7 @@ mod acts;
 mod audit;
 mod dead;
 mod deliveries;
+mod destinations;
 mod engine;
 mod finding;
 mod keys;
@@ -37,6 +38,8 @@ macro_rules! conformance {
                     letters_that_an_operation_changes_are_recorded_once,
                     each_step_of_steering_is_recorded,
                     an_edit_is_recorded_without_its_content;
+                destinations: a_pause_is_known_everywhere_until_it_is_resumed,
+                    a_pause_that_holds_stays_and_leaves_one_entry;
                 operators: an_operator_is_known_by_the_key,
                     one_operator_at_a_time_has_a_name,
                     a_revoked_operator_stays_revoked;

@@ -1,7 +1,8 @@
 //! `longshore queues`
 
 use common::bootstrap::Failure;
-use operate::queues::{Line, look};
+use common::store::PausedDestination;
+use operate::queues::{Line, PausedQueues, look};
 
 use crate::app::App;
 use crate::output::{List, table};
@@ -10,7 +11,9 @@ pub(crate) async fn run(app: &App) -> Result<(), Failure> {
     let broker = app.broker()?;
     let lines = look(broker.as_ref(), &app.topology()).await;
     broker.close().await;
-    app.output.show(&List::whole(lines?), |list| {
+    let mut lines = lines?;
+    PausedQueues::new(&app.names(), paused(app).await).mark(&mut lines);
+    app.output.show(&List::whole(lines), |list| {
         let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |n| n.to_string());
         let row = |line: &Line| {
             vec![
@@ -26,4 +29,14 @@ pub(crate) async fn run(app: &App) -> Result<(), Failure> {
         let header = ["queue", "messages", "consumers", "attention"];
         table(&header, list.items.iter().map(row).collect())
     })
+}
+
+/// The paused destinations; none where the database cannot say. The queues are looked at also while it is down.
+async fn paused(app: &App) -> Vec<PausedDestination> {
+    let Ok(store) = app.store() else {
+        return Vec::new();
+    };
+    let paused = store.destinations().paused_destinations().await;
+    store.close().await;
+    paused.unwrap_or_default()
 }

@@ -78,7 +78,7 @@ fn billing(wish: Option<&str>, nth: u32, mended: bool) -> Answer {
         (Some("stalls-once"), 1) => Answer::Stall,
         (Some("fails"), _) if !mended => Answer::Status(500),
         (Some("refuses"), _) if !mended => Answer::Status(422),
-        (Some("gone"), _) if !mended => Answer::Status(410),
+        (Some("finds-too-large"), _) if !mended => Answer::Status(413),
         _ => Answer::Take,
     }
 }

@@ -9,14 +9,19 @@ use common::store::{DeadFilter, DeadLetters, DeadState, Store, StoreError};
 use common::topology::Topology;
 
 use super::{Finding, Verdict};
-use crate::queues::{self, Line};
+use crate::queues::{self, Line, PausedQueues};
 use crate::words::count;
 
 /// From this many messages on, a queue is reported as growing: a few are always under way.
 const FEW: u64 = 100;
 
 /// The broker, its declarations, and its queues, watched for a while.
-pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -> Vec<Finding> {
+pub async fn broker(
+    broker: &dyn Broker,
+    topology: &Topology,
+    paused: &PausedQueues,
+    watch: Duration,
+) -> Vec<Finding> {
     if let Err(error) = broker.ready().await {
         let advice = match error {
             BrokerError::Blocked(_) => {
@@ -47,7 +52,10 @@ pub async fn broker(broker: &dyn Broker, topology: &Topology, watch: Duration) -
         Err(error) => findings.push(unseen("topology", &error)),
     }
     match look_twice(broker, topology, watch).await {
-        Ok((before, after)) => findings.extend(queue_findings(&before, &after)),
+        Ok((before, mut after)) => {
+            paused.mark(&mut after);
+            findings.extend(queue_findings(&before, &after));
+        }
         Err(error) => findings.push(unseen("queues", &error)),
     }
     match broker.clock_ahead().await {
@@ -108,10 +116,15 @@ fn queue_findings(before: &[Line], after: &[Line]) -> Vec<Finding> {
         let (was, is) = (before.messages.unwrap_or(0), after.messages.unwrap_or(0));
         if let Some(attention) = &after.attention {
             let (detail, advice) = attention
-                .split_once(": ")
+                .rsplit_once(": ")
                 .unwrap_or((attention, "look at it"));
             let detail = format!("{detail} ({})", count(is, "message"));
-            findings.push(Finding::bad(Verdict::Problem, &after.queue, detail, advice));
+            let verdict = if after.paused {
+                Verdict::Look
+            } else {
+                Verdict::Problem
+            };
+            findings.push(Finding::bad(verdict, &after.queue, detail, advice));
         } else if after.kind == "work" && is > was && is > FEW {
             let detail = format!("grows: {was} messages, then {is}");
             let advice =
@@ -295,6 +308,7 @@ mod tests {
             messages: Some(messages),
             consumers: Some(1),
             attention: attention.map(str::to_owned),
+            paused: false,
         }
     }
 
@@ -384,14 +398,14 @@ mod tests {
     #[tokio::test]
     async fn a_broker_without_our_topology_says_what_to_do() {
         let (real, topology) = (testbed::broker(), testbed::topology(&["crm"]));
-        let findings = broker(&real, &topology, Duration::ZERO).await;
+        let findings = broker(&real, &topology, &PausedQueues::default(), Duration::ZERO).await;
         let expected = [("broker", Verdict::Ok), ("topology", Verdict::Problem)];
         assert_eq!(verdicts(&findings)[..2], expected);
         let advice = findings[1].advice.as_deref().unwrap_or_default();
         assert!(advice.contains("topology apply"), "{advice}");
 
         real.apply(&topology).await.unwrap();
-        let findings = broker(&real, &topology, Duration::ZERO).await;
+        let findings = broker(&real, &topology, &PausedQueues::default(), Duration::ZERO).await;
         assert_eq!(findings[1].verdict, Verdict::Ok);
     }
 }

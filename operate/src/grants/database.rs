@@ -50,6 +50,7 @@ const INTEGRATE: Rights = &[
         "SELECT (dead_letter_id, event_id, stage, destination, generation, state), UPDATE (state, superseded_at)",
     ),
     ("dead_letter_counts", "SELECT, INSERT, UPDATE"),
+    ("destinations", "SELECT, INSERT, UPDATE"),
 ];
 
 const ARCHIVE: Rights = &[
@@ -64,6 +65,7 @@ const ARCHIVE: Rights = &[
     ("leases", "SELECT, INSERT, UPDATE"),
     ("watch_findings", "SELECT, INSERT, UPDATE, DELETE"),
     ("watch_repairs", "SELECT, INSERT, UPDATE"),
+    ("destinations", "SELECT"),
 ];
 
 /// Everything but migrations, and nothing of the tables `signups` and `processing`.
@@ -84,6 +86,7 @@ const OPERATOR: Rights = &[
     ("keys", "SELECT, INSERT, UPDATE"),
     ("key_revision", "SELECT, UPDATE"),
     ("operators", "SELECT, INSERT, UPDATE"),
+    ("destinations", "SELECT, INSERT, UPDATE"),
     ("audit", "SELECT, INSERT"),
     ("audit_head", "SELECT, UPDATE"),
 ];

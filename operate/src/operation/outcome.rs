@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// News of an operation on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News<'n> {
-    /// The broker has confirmed this number of further messages, or the database has changed so many further letters.
+    /// The broker has confirmed this number of further messages, or the database has changed this number of further letters.
     Sent(u64),
     /// The operation waits for a broker or a database, for this reason.
     Waiting(&'n str),

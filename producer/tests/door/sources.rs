@@ -72,7 +72,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Stripe's header for a body that is signed now, or so many seconds from now.
+/// Stripe's header for a body that is signed now, or a number of seconds from now.
 pub fn stripe(secret: &str, off: i64, body: &str) -> String {
     let at = now().unix_timestamp() + off;
     let signature = mac(secret.as_bytes(), &format!("{at}.{body}"));

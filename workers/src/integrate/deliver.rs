@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use common::config::{self, Destination};
 use common::event::{Trail, header, now};
 use common::outcome::{Failure, Outcome};
+use common::reason::ReasonCode;
 use common::retry;
-use common::runtime::{Batch, Handler, Outcomes, Received};
-use common::store::{Attempt, DeliveryKey, Store, StoreError};
+use common::runtime::{Batch, Gate, GateState, Handler, Outcomes, Received};
+use common::store::{Attempt, DeliveryKey, NewPause, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
 use ipnet::IpNet;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -43,6 +44,8 @@ pub struct Deliver {
     places: Semaphore,
     pace: Option<Pace>,
     turns: Turns,
+    /// Shut while the destination is paused.
+    gate: Gate,
     recorder: Recorder,
     store: Arc<dyn Store>,
     metrics: DestinationMetrics,
@@ -62,7 +65,7 @@ enum Prepared<'d> {
 }
 
 impl Deliver {
-    /// Delivers to `destination`, which may be at a private address that `allow` names.
+    /// Delivers to `destination`, which may be at a private address that `allow` names, while `gate` is open.
     ///
     /// # Errors
     /// The destination cannot be used as configured.
@@ -70,6 +73,7 @@ impl Deliver {
         destination: Destination,
         allow: Vec<IpNet>,
         store: Arc<dyn Store>,
+        gate: Gate,
     ) -> Result<Self, UnusableDestination> {
         let transport = transport(&destination, allow)?;
         Ok(Self {
@@ -77,6 +81,7 @@ impl Deliver {
             places: Semaphore::new(destination.concurrency),
             pace: destination.rate.map(|rate| Pace::new(rate.interval())),
             turns: Turns::default(),
+            gate,
             recorder: Recorder::start(Arc::clone(&store)),
             store,
             metrics: DestinationMetrics::new(&destination.name),
@@ -112,6 +117,8 @@ impl Deliver {
             biased;
             // Another process makes the deliveries that have not begun when this program must stop.
             () = received.claim.called_back() => return Ok(Outcome::GiveBack),
+            // Nor are those made that have not begun when the destination is paused.
+            () = self.gate.shut() => return Ok(Outcome::GiveBack),
             // Waiting is not an attempt, and the broker bounds how long a message may be in hand.
             prepared = tokio::time::timeout(LONGEST_TURN, self.prepare(&key, received)) => {
                 prepared.unwrap_or(Ok(Prepared::Over(Outcome::Snooze(NO_PLACE))))?
@@ -126,11 +133,43 @@ impl Deliver {
         drop(place);
         self.recorder.record(attempt).await?;
         drop(turn);
+        if let Verdict::Never(failure) = &verdict
+            && failure.code == ReasonCode::ReceiverGone
+        {
+            self.pause_for_gone(failure).await;
+        }
         // Its copy finds the recorded attempt, and goes on from there: two would make two chains of retries.
         if verdict != Verdict::Delivered && !received.claim.holds().await {
             return Ok(Outcome::GiveBack);
         }
         Ok(outcome_of(verdict))
+    }
+
+    /// Pauses the destination, as Standard Webhooks asks: its receiver wants no more requests. If the pause cannot be written
+    /// down, this process keeps it until it can read the pauses again; the next such answer pauses the destination anew.
+    async fn pause_for_gone(&self, failure: &Failure) {
+        let pause = NewPause {
+            destination: self.destination.name.clone(),
+            by: "longshore-integrate".to_owned(),
+            why: format!("the receiver is gone: {}", failure.error),
+        };
+        let shut = GateState::Shut(format!("paused by {}: {}", pause.by, pause.why));
+        self.gate.set(shut);
+        match self
+            .store
+            .destinations()
+            .pause_destination(&pause, None)
+            .await
+        {
+            Ok(pause) => tracing::warn!(
+                destination.name = %pause.name, by = pause.paused_by, why = pause.paused_why,
+                "paused, as its receiver is gone; `longshore destinations resume` lets deliveries go on"
+            ),
+            Err(error) => tracing::warn!(
+                destination.name = %self.destination.name, %error,
+                "the receiver is gone, and the pause of the destination could not be written down"
+            ),
+        }
     }
 
     /// Waits for the delivery's turn. Right before it, makes sure that the request is still due, that it is ours, and

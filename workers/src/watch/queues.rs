@@ -1,11 +1,11 @@
 //! How full the queues are, and since when they are empty.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::broker::Depth;
-use common::store::WatchFinding;
+use common::store::{PausedDestination, WatchFinding};
 use common::topology::{Names, Queue, QueueKind};
 use operate::finding;
 use tokio::time::Instant;
@@ -75,10 +75,15 @@ impl Queues {
         })
     }
 
-    /// The problems of the queues.
-    pub(super) fn findings(&self, post: &Post) -> Vec<WatchFinding> {
+    /// The problems of the queues. Nobody consumes the queue of a paused destination, on purpose.
+    pub(super) fn findings(&self, post: &Post, paused: &[PausedDestination]) -> Vec<WatchFinding> {
+        let paused = paused.iter().map(|pause| post.names.integrate(&pause.name));
+        let paused: HashSet<String> = paused.collect();
         let each = post.topology.queues.iter();
         each.filter_map(|queue| self.finding(queue, post.lag()))
+            .filter(|finding| {
+                finding.finding != finding::UNCONSUMED_QUEUE || !paused.contains(&finding.subject)
+            })
             .collect()
     }
 

@@ -11,7 +11,9 @@ use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::runtime::carry;
 use common::sqlite::Location;
-use common::store::{DeadFilter, DeadLetter, DeliveryKey, Operation, OperationKind};
+use common::store::{
+    DeadFilter, DeadLetter, DeliveryKey, Moment, Operation, OperationKind, PausedDestination,
+};
 use common::topology::Fact;
 use serde_json::json;
 
@@ -276,7 +278,7 @@ async fn a_queue_that_nobody_consumes_is_told_also_while_nothing_waits_in_it() {
             queues.look(&post).await.unwrap();
             tokio::time::sleep(LAG).await;
         }
-        let found = queues.findings(&post).into_iter();
+        let found = queues.findings(&post, &[]).into_iter();
         let about_it = found.filter(|it| it.subject == store);
         about_it
             .map(|it| (it.finding, it.number))
@@ -291,6 +293,28 @@ async fn a_queue_that_nobody_consumes_is_told_also_while_nothing_waits_in_it() {
         }
     }
     panic!("it is not told");
+}
+
+#[tokio::test]
+async fn the_queue_of_a_paused_destination_is_not_told_as_unconsumed() {
+    let post = post().await;
+    let mut queues = Queues::default();
+    for _ in 0..2 {
+        queues.look(&post).await.unwrap();
+        tokio::time::sleep(LAG).await;
+    }
+    let queue = post.names.integrate(testbed::CRM);
+    let told = |paused: &[PausedDestination]| {
+        let found = queues.findings(&post, paused);
+        found.iter().any(|it| it.subject == queue)
+    };
+    let pause = PausedDestination {
+        name: testbed::CRM.to_owned(),
+        paused_at: Moment(common::event::now()),
+        paused_by: "cli:ada".to_owned(),
+        paused_why: "their deploy".to_owned(),
+    };
+    assert_eq!((told(&[]), told(&[pause])), (true, false));
 }
 
 /// Foreign messages that a stream keeps less of: their letters have other ids than their entries.

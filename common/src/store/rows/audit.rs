@@ -55,6 +55,12 @@ pub enum AuditAction {
     EventsPublish,
     /// Sends stuck events on their way again.
     EventsRequeue,
+    /// Pauses a destination.
+    DestinationPause,
+    /// Lets deliveries to a destination go on.
+    DestinationResume,
+    /// Sends a ping to a destination.
+    DestinationTest,
     /// Makes a key for the door.
     KeyCreate,
     /// Gives a key another secret.

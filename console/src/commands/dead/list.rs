@@ -28,7 +28,7 @@ pub struct ListArgs {
     /// In this state
     #[arg(long, help_heading = WHICH)]
     state: Option<StateArg>,
-    /// At most so many
+    /// Maximum length of the list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// Begin after the page that gave this `next`

@@ -36,7 +36,7 @@ pub struct StatsArgs {
     /// In this state
     #[arg(long, help_heading = WHICH)]
     state: Option<StateArg>,
-    /// Only the largest groups, so many
+    /// Maximum number of groups, the largest first
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
 }

@@ -32,10 +32,10 @@ pub struct CreateArgs {
     /// What it opens; can be given several times
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     scopes: Vec<Scope>,
-    /// At most so many events in a time, such as 100/s
+    /// Maximum rate of events, such as 100/s
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
-    /// At most so many events at once; as many as the rate counts unless given
+    /// Maximum number of events at once; as many as the rate counts unless given
     #[arg(long, value_name = "N", requires = "rate")]
     burst: Option<NonZeroU32>,
     /// When it ends: a moment such as 2027-01-01T00:00:00Z, or a time from now such as 90days

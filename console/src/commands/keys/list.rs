@@ -13,7 +13,7 @@ use crate::when;
 /// Which page of the list.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// At most so many
+    /// Maximum length of the list
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// The `next` of the page before

@@ -14,7 +14,7 @@ use crate::app::App;
 /// How to send.
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// At most so many a second, such as 500/s; as fast as the broker takes them unless set
+    /// Maximum rate, such as 500/s; as fast as the broker takes them unless set
     #[arg(long, value_name = "N/s", value_parser = rate)]
     pub(crate) rate: Option<u32>,
     #[command(flatten)]
@@ -43,9 +43,7 @@ fn rate(text: &str) -> Result<u32, String> {
         .parse::<u32>();
     match number {
         Ok(rate @ 1..) => Ok(rate),
-        _ => Err(format!(
-            "expected so many a second, such as 500/s, found {text:?}"
-        )),
+        _ => Err(format!("expected a rate such as 500/s, found {text:?}")),
     }
 }
 

@@ -128,7 +128,7 @@ impl Issuer {
     }
 
     /// Waits for a look at the keys that is under way or may begin now. Otherwise it does nothing: tokens that somebody
-    /// makes up send the door to its issuer only so often, and hold only so many requests.
+    /// makes up send the door to its issuer rarely, and hold few requests.
     async fn look_again(&self) {
         let Ok(_place) = self.waiting.try_acquire() else {
             return;

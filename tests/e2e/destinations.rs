@@ -1,0 +1,172 @@
+//! Pausing a destination: nothing goes there, nothing is lost, and everything is delivered once afterwards.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use testkit::{
+    load::{Load, signup},
+    process::Program,
+    receiver::{Answer, Receiver},
+    system::{Destination, System},
+    wait::eventually,
+};
+
+use crate::{LATER, SOON};
+
+/// The state of a destination, as `longshore destinations show` tells it.
+async fn shown(system: &System, name: &str) -> Result<Value> {
+    let command = ["destinations", "show", name, "--json"];
+    system.longshore(&command).await?.json()
+}
+
+/// Pauses a destination, and waits until every copy has let go of its queue.
+async fn pause(system: &System, name: &str) -> Result<()> {
+    let command = ["destinations", "pause", name, "--why", "their deploy"];
+    system.longshore(&command).await?.success()?;
+    eventually(SOON, "no copy to consume", || async {
+        let shown = shown(system, name).await?;
+        ensure!(shown["consumers"] == 0, "{shown}");
+        Ok(())
+    })
+    .await
+}
+
+async fn resume(system: &System, name: &str) -> Result<()> {
+    let command = ["destinations", "resume", name];
+    system.longshore(&command).await?.success()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_paused_destination_gets_nothing_until_it_is_resumed_and_then_all_of_it_once()
+-> Result<()> {
+    let (crm, mail) = (Receiver::start().await?, Receiver::start().await?);
+    let mut system = System::builder()
+        .destination(Destination::webhook("crm", &crm))
+        .destination(Destination::webhook("mail", &mail))
+        .copies(Program::Integrate, 2)
+        .start()
+        .await?;
+    let first = system.client().signup(&signup("before")).await?;
+    system.ledger().await?.all_completed(&[first], SOON).await?;
+
+    pause(&system, "crm").await?;
+    let accepted = Load::signups(system.client(), 20, 4).finish(SOON).await?;
+    mail.await_successes(21, SOON).await?;
+    // A new process keeps the pause.
+    system.kill(Program::Integrate, 0).await?;
+    system.start_again(Program::Integrate, 0).await?;
+    let waiting = eventually(SOON, "all to wait", || async {
+        let shown = shown(&system, "crm").await?;
+        ensure!(shown["messages"] == 20, "{shown}");
+        Ok(shown)
+    })
+    .await?;
+    ensure!(
+        waiting["state"] == "paused" && waiting["pause"]["paused_why"] == "their deploy",
+        "{waiting}"
+    );
+    ensure!(crm.count() == 1, "{} requests", crm.count());
+    let queues = system.longshore(&["queues"]).await?;
+    ensure!(
+        queues.success()?.contains("destinations resume crm"),
+        "{queues:?}"
+    );
+    let doctor = system.longshore(&["doctor", "--json"]).await?.json()?;
+    let finding = doctor["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|it| it["check"] == system.named("integrate.crm"));
+    ensure!(
+        finding.is_some_and(|it| it["verdict"] == "look"),
+        "{doctor}"
+    );
+
+    resume(&system, "crm").await?;
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    let twice: Vec<_> = crm.attempts().into_iter().filter(|it| it.1 > 1).collect();
+    ensure!(crm.count() == 21 && twice.is_empty(), "{twice:?}");
+    let audit = ["audit", "list", "--json"];
+    let audit = system.longshore(&audit).await?.json()?;
+    let actions: Vec<&str> = audit["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["action"].as_str())
+        .collect();
+    ensure!(
+        actions.starts_with(&["destination.resume", "destination.pause"]),
+        "{actions:?}"
+    );
+    system.finish().await
+}
+
+#[tokio::test]
+async fn deliveries_that_wait_for_their_turn_are_given_back_when_the_destination_is_paused()
+-> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.hold();
+    let system = System::builder()
+        .destination(Destination::webhook("crm", &receiver).concurrency(1))
+        .start()
+        .await?;
+    let accepted = Load::signups(system.client(), 12, 4).finish(SOON).await?;
+    // One is under way, and the others wait in the hands of the worker.
+    receiver.await_count(1, SOON).await?;
+    let command = ["destinations", "pause", "crm", "--why", "their deploy"];
+    system.longshore(&command).await?.success()?;
+    eventually(SOON, "the others to be back in the queue", || async {
+        let shown = shown(&system, "crm").await?;
+        ensure!(shown["messages"] == 11, "{shown}");
+        Ok(())
+    })
+    .await?;
+    receiver.release();
+    receiver.await_successes(1, SOON).await?;
+    receiver.always(Answer::status(200));
+    ensure!(receiver.count() == 1, "{} requests", receiver.count());
+    resume(&system, "crm").await?;
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    ensure!(receiver.count() == 12, "{} requests", receiver.count());
+    system.finish().await
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_pauses_its_destination_in_every_copy() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.first([Answer::status(410)]);
+    let system = System::builder()
+        .destination(Destination::webhook("crm", &receiver))
+        .copies(Program::Integrate, 2)
+        .start()
+        .await?;
+    let gone = system.client().signup(&signup("gone")).await?;
+    system.client().await_status(gone, "dead", SOON).await?;
+    eventually(SOON, "the pause", || async {
+        let shown = shown(&system, "crm").await?;
+        ensure!(
+            shown["state"] == "paused" && shown["consumers"] == 0,
+            "{shown}"
+        );
+        ensure!(
+            shown["pause"]["paused_by"] == "longshore-integrate",
+            "{shown}"
+        );
+        Ok(())
+    })
+    .await?;
+    let waits = system.client().signup(&signup("waits")).await?;
+    eventually(SOON, "the event to wait", || async {
+        let shown = shown(&system, "crm").await?;
+        ensure!(shown["messages"] == 1, "{shown}");
+        Ok(())
+    })
+    .await?;
+    ensure!(receiver.count() == 1, "{} requests", receiver.count());
+    resume(&system, "crm").await?;
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&[waits], LATER).await?;
+    system.finish().await
+}
