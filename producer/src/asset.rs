@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use uuid::Uuid;
+
+use crate::problem::{Code, Problem};
 
 /// The content security policy of every page. It forbids even the browser's own way to send a form, which would put a
 /// password into an address if the script ever failed to load.
@@ -39,6 +43,21 @@ macro_rules! asset {
     };
 }
 pub(crate) use asset;
+
+/// One of the files of a page.
+///
+/// # Errors
+/// The page has no file of this name.
+pub(crate) fn file_of(
+    files: &[Asset],
+    name: Result<Path<String>, PathRejection>,
+    asked: &HeaderMap,
+) -> Result<Response, Problem> {
+    let name = name.map(|Path(name)| name).unwrap_or_default();
+    let file = files.iter().find(|file| file.name == name);
+    let missing = || Problem::new(Code::NotFound, "the page has no such file");
+    Ok(file.ok_or_else(missing)?.answer(asked))
+}
 
 impl Asset {
     /// The file, or 304 if the browser has it. Browsers keep the file and ask each time. So a new

@@ -22,12 +22,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use common::event::Types;
 use serde_json::Value;
 
 use self::facts::Facts;
-use crate::asset::{Asset, CSS, HTML, JS, SVG, asset};
+use crate::asset::{Asset, CSS, HTML, JS, SVG, asset, file_of};
 use crate::auth::Grant;
 use crate::door::Door;
 use crate::paths;
@@ -64,8 +64,8 @@ pub(crate) fn router(door: &Door) -> Router {
     };
     let index = async |headers: HeaderMap| INDEX.answer(&headers);
     Router::new()
-        .route(paths::OPENAPI, get(openapi))
-        .route(paths::ASYNCAPI, get(asyncapi))
+        .route(paths::OPENAPI, large(|edition| &edition.openapi))
+        .route(paths::ASYNCAPI, large(|edition| &edition.asyncapi))
         .route(paths::SCHEMA, get(schema))
         .route(paths::DOCS, get(index))
         .route(paths::DOCS_FILE, get(file))
@@ -114,20 +114,15 @@ fn document(media: &'static str, content: &Value) -> Asset {
     }
 }
 
-async fn openapi(
-    State(documents): State<Arc<Documents>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-) -> Response {
-    documents.of(&extensions).openapi.answer(&headers)
-}
-
-async fn asyncapi(
-    State(documents): State<Arc<Documents>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-) -> Response {
-    documents.of(&extensions).asyncapi.answer(&headers)
+/// Answers with one of the two large documents.
+fn large(which: fn(&Edition) -> &Asset) -> MethodRouter<Arc<Documents>> {
+    get(
+        async move |State(documents): State<Arc<Documents>>,
+                    extensions: Extensions,
+                    headers: HeaderMap| {
+            which(documents.of(&extensions)).answer(&headers)
+        },
+    )
 }
 
 async fn schema(
@@ -150,8 +145,5 @@ async fn file(
     name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let name = name.map(|Path(name)| name).unwrap_or_default();
-    let file = FILES.iter().find(|file| file.name == name);
-    let missing = || Problem::new(Code::NotFound, "the page of the documents has no such file");
-    Ok(file.ok_or_else(missing)?.answer(&headers))
+    file_of(&FILES, name, &headers)
 }

@@ -11,9 +11,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 
-use crate::asset::{Asset, CSS, HTML, JS, SVG, asset};
+use crate::asset::{Asset, CSS, HTML, JS, SVG, asset, file_of};
 use crate::paths;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 
 static INDEX: Asset = asset!("page", "index.html", HTML);
 static FILES: [Asset; 6] = [
@@ -37,8 +37,5 @@ async fn file(
     name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let name = name.map(|Path(name)| name).unwrap_or_default();
-    let file = FILES.iter().find(|file| file.name == name);
-    let missing = || Problem::new(Code::NotFound, "the signup page has no such file");
-    Ok(file.ok_or_else(missing)?.answer(&headers))
+    file_of(&FILES, name, &headers)
 }

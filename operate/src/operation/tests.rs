@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::config::Config;
 use common::namespace::Namespace;
 use common::store::sqlite::SqliteStore;
-use common::store::{DeadFilter, DeadLetters as _, DeadState, Deliveries as _, OperationKind};
+use common::store::{
+    AuditAction, DeadFilter, DeadLetters as _, DeadState, Deliveries as _, OperationKind,
+};
 use futures_util::FutureExt as _;
 
 use super::*;
@@ -640,16 +642,13 @@ async fn a_discard_that_is_stopped_goes_on_as_one() {
 #[tokio::test]
 async fn one_worker_at_a_time_runs_a_replay() {
     let world = World::new(30).await;
+    // It cannot end before the others have tried.
     let replay = Operation {
-        rate: Some(25),
+        rate: Some(1),
         ..World::all()
     };
-    world
-        .store
-        .operations()
-        .begin_operation(&replay)
-        .await
-        .unwrap();
+    let operations = world.store.operations();
+    operations.begin_operation(&replay).await.unwrap();
     let worker = worker(&world, &world.stop);
     let others = async {
         sent_some(&world, replay.id).await;
@@ -662,6 +661,9 @@ async fn one_worker_at_a_time_runs_a_replay() {
         assert!(operator.is_err_and(|failure| failure.code() == 2));
         let again = hand_over(&world.store, replay.id, None, &testbed::requester()).await;
         assert!(again.is_err_and(|failure| failure.code() == 2));
+        let faster = testbed::requester().act(AuditAction::OperationRate, "operation");
+        let faster = operations.set_operation_rate(replay.id, 1_000, &faster);
+        faster.await.unwrap();
     };
     let (outcome, ()) = tokio::join!(worker.take_up(replay.id, |_| {}), others);
     assert_eq!(outcome.unwrap().unwrap().replayed, 30);

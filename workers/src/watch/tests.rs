@@ -27,8 +27,12 @@ mod altered;
 const LAG: Duration = Duration::from_millis(40);
 
 async fn post() -> Post {
+    post_with_lag(LAG).await
+}
+
+async fn post_with_lag(lag: Duration) -> Post {
     let mut config = Config::default();
-    config.watch.lag = LAG;
+    config.watch.lag = lag;
     let mut crm = testbed::destination("https://crm.example");
     crm.timeout = Duration::from_millis(1);
     config.destinations.push(crm);

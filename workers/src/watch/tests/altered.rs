@@ -78,7 +78,8 @@ async fn store_altered(post: &Post) {
 
 #[tokio::test]
 async fn an_event_that_the_history_has_under_another_id_is_not_sent_again() {
-    let post = post().await;
+    // Long enough that a busy machine stores the event before it counts as lost.
+    let post = post_with_lag(Duration::from_secs(2)).await;
     let (validate, elsewhere) = (post.names.validate(), post.names.integrate(CRM));
     let to = Address::Fact {
         fact: Fact::Received,
@@ -98,9 +99,8 @@ async fn an_event_that_the_history_has_under_another_id_is_not_sent_again() {
     follow(&post, &mut queues, &mut follower).await;
     let open = follower.position();
     store_altered(&post).await;
-    for _ in 0..6 {
+    while follower.position() <= open {
         assert_eq!(follow(&post, &mut queues, &mut follower).await, []);
     }
-    assert!(follower.position() > open, "nothing is open");
     assert!(waiting(&post, &validate).await.is_empty());
 }
