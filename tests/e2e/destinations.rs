@@ -136,7 +136,7 @@ async fn deliveries_that_wait_for_their_turn_are_given_back_when_the_destination
 #[tokio::test]
 async fn a_receiver_that_is_gone_pauses_its_destination_in_every_copy() -> Result<()> {
     let receiver = Receiver::start().await?;
-    receiver.first([Answer::status(410)]);
+    receiver.always(Answer::status(410));
     let system = System::builder()
         .destination(Destination::webhook("crm", &receiver))
         .copies(Program::Integrate, 2)
@@ -165,6 +165,7 @@ async fn a_receiver_that_is_gone_pauses_its_destination_in_every_copy() -> Resul
     })
     .await?;
     ensure!(receiver.count() == 1, "{} requests", receiver.count());
+    receiver.always(Answer::status(200));
     resume(&system, "crm").await?;
     let ledger = system.ledger().await?;
     ledger.all_completed(&[waits], LATER).await?;

@@ -324,7 +324,8 @@ async fn the_queue_of_a_paused_destination_is_not_told_as_unconsumed() {
 /// Foreign messages that a stream keeps less of: their letters have other ids than their entries.
 #[tokio::test]
 async fn what_is_parked_comes_back_when_the_archive_is_there_and_waits_when_it_comes_again() {
-    let post = post().await;
+    // The wait that the end of the test must not outlast.
+    let post = post_with_lag(Duration::from_secs(60)).await;
     let (parked, dead) = (post.names.parked(), post.names.dead());
     let to = Address::Queue(parked.clone());
     let message = Message {
