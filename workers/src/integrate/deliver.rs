@@ -124,7 +124,9 @@ impl Deliver {
         turn.tried();
         let (attempt, verdict) = self.attempt(key, received).await;
         drop(place);
-        self.recorder.record(attempt).await?;
+        if let Some(attempt) = attempt {
+            self.recorder.record(attempt).await?;
+        }
         drop(turn);
         // Its copy finds the recorded attempt, and goes on from there: two would make two chains of retries.
         if verdict != Verdict::Delivered && !received.claim.holds().await {
@@ -190,7 +192,8 @@ impl Deliver {
         )
     }
 
-    async fn attempt(&self, key: DeliveryKey, received: &Received) -> (Attempt, Verdict) {
+    /// Makes the attempt. There is nothing to record of one that was not made.
+    async fn attempt(&self, key: DeliveryKey, received: &Received) -> (Option<Attempt>, Verdict) {
         let started_at = now();
         let began = Instant::now();
         let id = webhook_id(&key, &received.trail);
@@ -206,6 +209,7 @@ impl Deliver {
         let failure: Option<&Failure> = match &verdict {
             Verdict::Delivered => None,
             Verdict::Later { failure, .. } | Verdict::Never(failure) => Some(failure),
+            Verdict::NotMade(_) => return (None, verdict),
         };
         self.metrics
             .attempt(failure.map(|failure| failure.code), took);
@@ -222,7 +226,7 @@ impl Deliver {
             response_excerpt: sent.excerpt,
             delivered: failure.is_none(),
         };
-        (attempt, verdict)
+        (Some(attempt), verdict)
     }
 }
 
@@ -248,7 +252,7 @@ fn outcome_of(verdict: Verdict) -> Outcome {
     match verdict {
         Verdict::Delivered => Outcome::Done,
         Verdict::Later { after, failure } => Outcome::Retry { after, failure },
-        Verdict::Never(failure) => Outcome::Dead(failure),
+        Verdict::Never(failure) | Verdict::NotMade(failure) => Outcome::Dead(failure),
     }
 }
 
