@@ -419,5 +419,6 @@ async fn a_webhook_that_cannot_be_used_is_an_error_at_the_start() -> Result<()> 
         ensure!(output.stderr.contains(words), "{words}: {output:?}");
         ensure!(!output.stderr.contains(SECRET), "{output:?}");
     }
+    system.file("longshore.toml", "")?;
     system.finish().await
 }

@@ -9,7 +9,7 @@ use common::config::{ClientCredentials, LinkTls};
 use common::outcome::chain;
 use common::reason::ReasonCode;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::{Url, form_urlencoded};
@@ -245,15 +245,16 @@ impl Tokens {
         let body = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
             .await;
-        let body = match body {
-            Ok(body) => body.to_bytes(),
-            Err(error) => {
-                let found = chain(&*error);
-                return Err(failing(format!(
-                    "expected an answer of up to {MAX_ANSWER} bytes, found none: {found}"
-                )));
-            }
-        };
+        let body = body.map_err(|error| {
+            let found = match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => "a longer one".to_owned(),
+                None => format!("one that broke off: {}", chain(&*error)),
+            };
+            failing(format!(
+                "expected an answer of up to {MAX_ANSWER} bytes, found {found}"
+            ))
+        })?;
+        let body = body.to_bytes();
         if status != StatusCode::OK {
             return Err(failing(refusal(status, &body)));
         }
