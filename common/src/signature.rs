@@ -251,7 +251,10 @@ mod tests {
         ] {
             let error = SigningKey::parse(&bad).map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(words), "{bad}: {error}");
-            assert!(!error.contains(&bad[8..]) || bad.len() < 9, "{error}");
+            let repeated = bad
+                .get(8..)
+                .is_some_and(|part| !part.is_empty() && error.contains(part));
+            assert!(!repeated, "{error}");
         }
         let shown = format!("{:?}", SigningKeys::parse([PAIR].into_iter()));
         assert!(!shown.contains("6Xb"), "{shown}");

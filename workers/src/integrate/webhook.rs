@@ -4,24 +4,24 @@ mod answer;
 mod authorization;
 mod client;
 mod content;
+mod credentials;
 mod guard;
 mod outline;
+mod problem;
 mod tap;
 mod tokens;
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use common::config::{self, WebhookMethod};
 use common::event::now;
-use common::outcome::{Failure, chain};
+use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::telemetry::trace;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy;
 use ipnet::IpNet;
 use time::OffsetDateTime;
 use tracing::field::Empty;
@@ -32,8 +32,9 @@ use self::answer::verdict;
 use self::authorization::Authorization;
 use self::client::{Answer, Client};
 use self::content::{Content, Payload};
-use self::guard::{Forbidden, Guard};
+use self::guard::Guard;
 use self::outline::Outline;
+use self::problem::{Problem, problem_of};
 use self::tokens::TokenError;
 use super::transport::{Parcel, Sent, Transport, Verdict};
 
@@ -57,9 +58,6 @@ pub(super) struct Webhook {
     guard: Guard,
     timeout: Duration,
 }
-
-/// Why no answer came: the code, and the expected and the found.
-type Problem = (ReasonCode, String);
 
 impl Webhook {
     pub(super) fn new(
@@ -115,12 +113,21 @@ impl Webhook {
 
     /// Sends a delivery. If the endpoint refuses a token, it is sent once more with another one.
     async fn exchange(&self, parcel: Parcel<'_>, payload: &Payload) -> Result<Sent, Problem> {
-        let shown = self.authorization.shown().await?;
+        let shown = self
+            .authorization
+            .shown()
+            .await
+            .map_err(TokenError::problem)?;
         let sent = self.send_once(parcel, payload, shown.header()).await?;
         if sent.status != Some(StatusCode::UNAUTHORIZED.as_u16()) {
             return Ok(sent);
         }
-        match self.authorization.instead_of(&shown).await? {
+        match self
+            .authorization
+            .instead_of(&shown)
+            .await
+            .map_err(TokenError::problem)?
+        {
             Some(other) => self.send_once(parcel, payload, other.header()).await,
             None => Ok(sent),
         }
@@ -249,30 +256,6 @@ async fn read(response: Response<Incoming>) -> Sent {
         status: Some(status.as_u16()),
         excerpt: Some(text).filter(|text| !text.is_empty()),
         again: false,
-    }
-}
-
-/// Why a request did not get through.
-fn problem_of(error: &legacy::Error) -> Problem {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(forbidden) = error.downcast_ref::<Forbidden>() {
-            return (ReasonCode::DestinationForbidden, forbidden.to_string());
-        }
-        cause = error.source();
-    }
-    let what = if error.is_connect() {
-        "cannot connect"
-    } else {
-        "the exchange broke off"
-    };
-    let why = error.source().map(chain).unwrap_or_default();
-    (ReasonCode::ReceiverFailing, format!("{what}: {why}"))
-}
-
-impl From<TokenError> for Problem {
-    fn from(error: TokenError) -> Self {
-        (error.code, error.to_string())
     }
 }
 

@@ -1,5 +1,7 @@
 //! An event as a template sees it: its own members.
 
+use std::collections::BTreeMap;
+
 use common::event::json::{self, Wrong};
 use minijinja::Value;
 use serde_json::value::RawValue;
@@ -25,20 +27,22 @@ const MEMBERS: [&str; 9] = [
 /// # Errors
 /// It is not an event.
 pub(in crate::integrate) fn members(event: &[u8]) -> Result<Value, Wrong> {
-    let mut members = Vec::new();
-    let mut extensions = Vec::new();
+    let mut members = BTreeMap::new();
+    let mut extensions = BTreeMap::new();
     for (name, raw) in json::fields(event)? {
         let value = value(raw)?;
         match &*name {
             "specversion" => {}
             name if MEMBERS.contains(&name) => {
-                members.push((name.to_owned(), value));
+                members.insert(name.to_owned(), value);
             }
-            _ => extensions.push((name, value)),
+            _ => {
+                extensions.insert(name, value);
+            }
         }
     }
-    members.push(("extensions".to_owned(), extensions.into_iter().collect()));
-    Ok(members.into_iter().collect())
+    members.insert("extensions".to_owned(), Value::from_object(extensions));
+    Ok(Value::from_object(members))
 }
 
 /// A value of JSON, with its numbers as they were sent.
@@ -74,20 +78,20 @@ impl Reader<'_> {
     }
 
     fn object(&mut self, depth: usize) -> Option<Value> {
-        let mut members = Vec::new();
+        let mut members = BTreeMap::new();
         self.at += 1;
         loop {
             match self.peek()? {
                 b'}' => {
                     self.at += 1;
-                    return Some(members.into_iter().collect());
+                    return Some(Value::from_object(members));
                 }
                 b',' => self.at += 1,
                 _ => {
                     let name = self.string()?;
                     self.peek().filter(|byte| *byte == b':')?;
                     self.at += 1;
-                    members.push((name, self.value(depth + 1)?));
+                    members.insert(name, self.value(depth + 1)?);
                 }
             }
         }

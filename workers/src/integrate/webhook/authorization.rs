@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use common::config::{self, Authentication};
 use http::HeaderValue;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::credentials::{basic, bearer};
 use super::tokens::{Token, TokenError, Tokens};
 
 /// What every request shows.
@@ -100,21 +99,4 @@ fn of_url(url: &Url) -> Option<HeaderValue> {
     let user: Vec<u8> = percent_decode_str(url.username()).collect();
     let password: Vec<u8> = percent_decode_str(url.password().unwrap_or_default()).collect();
     basic(&user, &password)
-}
-
-/// Basic authentication (RFC 7617).
-pub(super) fn basic(user: &[u8], password: &[u8]) -> Option<HeaderValue> {
-    let credentials = STANDARD.encode([user, b":", password].concat());
-    sensitive(&format!("Basic {credentials}"))
-}
-
-/// A bearer token (RFC 6750).
-pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
-    sensitive(&format!("Bearer {token}"))
-}
-
-fn sensitive(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

@@ -14,11 +14,11 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use url::{Url, form_urlencoded};
 
-use super::authorization::{basic, bearer};
 use super::client::{Answer, Client};
+use super::credentials::{basic, bearer};
 use super::guard::Guard;
 use super::outline::USER_AGENT;
-use super::{Problem, problem_of};
+use super::problem::{Problem, problem_of};
 
 /// Maximum of a token server's answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -74,7 +74,7 @@ pub(super) struct Token {
 #[error("the token for its webhook could not be had from {server}: {problem}")]
 pub(super) struct TokenError {
     server: String,
-    pub(super) code: ReasonCode,
+    code: ReasonCode,
     problem: String,
 }
 
@@ -104,6 +104,13 @@ enum Seconds {
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
+}
+
+impl TokenError {
+    /// As a problem of the delivery.
+    pub(super) fn problem(self) -> Problem {
+        (self.code, self.to_string())
+    }
 }
 
 impl Token {
