@@ -29,7 +29,11 @@ fn files(below: &str) -> Result<Vec<PathBuf>> {
 
 /// The Rust files below a file or folder: their paths and their code without comments and tests.
 fn code(below: &str) -> Result<Vec<(String, String)>> {
-    let is_test = |path: &PathBuf| path.ends_with("tests.rs");
+    let is_test = |path: &PathBuf| {
+        // The packages of tests have their own code in such a folder.
+        let mut folders = path.iter().skip_while(|folder| *folder != "src");
+        path.ends_with("tests.rs") || folders.any(|folder| folder == "tests")
+    };
     let each = files(below)?
         .into_iter()
         .filter(|path| !is_test(path))

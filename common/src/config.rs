@@ -8,6 +8,7 @@ mod claim;
 mod destination;
 mod door;
 mod engines;
+mod files;
 mod issuer;
 mod key_set_location;
 mod kubernetes;
@@ -24,6 +25,7 @@ mod source;
 mod stage;
 mod tls;
 mod url;
+mod webhook;
 mod worker;
 
 use std::net::SocketAddr;
@@ -33,7 +35,7 @@ use serde::Deserialize;
 
 pub use auth::{Auth, DoorMode, FormMode};
 pub use claim::ClaimPath;
-pub use destination::{Destination, Outbound, Transport, Webhook};
+pub use destination::{Destination, Outbound, Transport};
 pub use door::{LimitSettings, Producer};
 pub use engines::{Broker, Database};
 pub use issuer::{ClaimGrant, TokenIssuer};
@@ -49,6 +51,10 @@ pub use source::WebhookSource;
 pub use stage::{StageConfig, StageSettings};
 pub use tls::{DoorTls, Identity, LinkTls};
 pub use url::ServiceUrl;
+pub use webhook::{
+    Authentication, ClientCredentials, TemplateFile, UserPassword, Webhook, WebhookBody,
+    WebhookMethod,
+};
 pub use worker::Worker;
 
 pub use crate::duration;

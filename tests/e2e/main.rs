@@ -60,6 +60,7 @@ mod usage;
 mod verify;
 mod verify_waiting;
 mod watch;
+mod webhooks;
 mod wire;
 
 use std::time::Duration;

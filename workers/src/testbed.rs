@@ -106,7 +106,12 @@ pub(crate) fn foreign_letter(queue: &str, entry_key: Uuid) -> DeadLetter {
 
 /// The destination that gets every event, at `url`.
 pub(crate) fn destination(url: &str) -> Destination {
-    let text = format!("name = \"{CRM}\"\nwebhook = {{ url = \"{url}\" }}");
+    destination_with(url, "")
+}
+
+/// The same, whose `webhook` has these keys beside `url`.
+pub(crate) fn destination_with(url: &str, keys: &str) -> Destination {
+    let text = format!("name = \"{CRM}\"\n[webhook]\nurl = \"{url}\"\n{keys}");
     toml::from_str(&text).expect("a destination")
 }
 

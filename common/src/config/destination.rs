@@ -1,16 +1,13 @@
 //! `[[destination]]`: one outside system that events are delivered to.
 
-use std::fmt;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use serde::de::Error as _;
 
-use super::{Rate, Secret, duration, masked};
+use super::{Rate, Webhook, duration};
 use crate::event::{is_topic_pattern, topic_matches};
 use crate::retry::RetryPolicy;
-use crate::signature::SigningKey;
 use crate::topology::is_destination_name;
 
 /// One outside system.
@@ -77,52 +74,6 @@ impl TryFrom<Table> for Destination {
             timeout: table.timeout,
         })
     }
-}
-
-/// An HTTP endpoint that takes events by `POST`.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Webhook {
-    /// Where: `https`, or `http` to an address that `[outbound] allow` names. It may hold a password or a
-    /// token: for people it is [`masked`].
-    #[serde(deserialize_with = "url")]
-    pub url: url::Url,
-    /// The signing secret of deliveries (Standard Webhooks): `whsec_` and the key in base64.
-    #[serde(default)]
-    pub secret: Option<Secret>,
-}
-
-impl Webhook {
-    /// An error, if any: the key, and the expected value.
-    fn problem(&self) -> Option<(&'static str, String)> {
-        if !matches!(self.url.scheme(), "http" | "https") {
-            let found = super::url::scheme_of(&self.url);
-            let problem = format!("expected http:// or https://, found {found}");
-            return Some(("webhook.url", problem));
-        }
-        let secret = self.secret.as_ref()?;
-        let problem = SigningKey::parse(secret.expose()).err()?;
-        Some(("webhook.secret", problem.to_string()))
-    }
-}
-
-impl fmt::Debug for Webhook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook")
-            .field("url", &masked(&self.url))
-            .field("secret", &self.secret)
-            .finish()
-    }
-}
-
-/// Reads a URL. The parser's own way to report an error would repeat the text.
-fn url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<url::Url, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error| {
-        D::Error::custom(format!(
-            "expected a URL such as https://crm.example.com/hooks, found none: {error}"
-        ))
-    })
 }
 
 impl Destination {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::Config;
+use super::files;
 use super::kubernetes::is_of_kubernetes;
 use super::mask::masked_text;
 use super::mistake::Mistake;
@@ -176,7 +177,7 @@ impl Sources {
                 problem: mistake.problem,
             },
         })?;
-        read_schema_files(&mut config, self.folder())?;
+        files::read(&mut config, self.folder())?;
         let is_handed_over = matches!(self.base, Base::Dev(_));
         let incomplete = || source::missing_secret(&config.sources).filter(|_| !is_handed_over);
         match config.problem().or_else(incomplete) {
@@ -270,32 +271,6 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
     let wrong = |error| in_file(path, Mistake::new(error, Some(&text)));
     let _: Config = toml::from_str(&text).map_err(wrong)?;
     toml::from_str(&text).map_err(wrong)
-}
-
-/// Reads the schemas in files of their own. They are JSON, which has a value that TOML lacks: null.
-fn read_schema_files(config: &mut Config, folder: &Path) -> Result<(), ConfigError> {
-    for definition in &mut config.types {
-        let Some(name) = definition.schema_file.take() else {
-            continue;
-        };
-        let path = folder.join(name);
-        let fail = |problem: String| ConfigError {
-            place: format!("type {:?}, schema_file {}", definition.name, path.display()),
-            problem,
-        };
-        if definition.schema.is_some() {
-            return Err(fail(
-                "expected `schema` or `schema_file`, found both".to_owned(),
-            ));
-        }
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| fail(format!("expected a file that can be read: {error}")))?;
-        // Some editors begin a file with a byte order mark.
-        let schema = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-            .map_err(|error| fail(format!("expected a JSON Schema: {error}")))?;
-        definition.schema = Some(schema);
-    }
-    Ok(())
 }
 
 fn parse(table: &Table) -> Result<Config, Mistake> {

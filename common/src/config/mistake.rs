@@ -55,6 +55,9 @@ fn without_values(message: &str) -> String {
             return format!("expected {}, found {found}", masked_text(expected));
         }
     }
+    if let Some(rest) = message.strip_prefix("wanted ") {
+        return format!("expected {}", masked_text(rest));
+    }
     if let Some(rest) = message.strip_prefix("unknown variant `")
         && let Some((_, expected)) = rest.rsplit_once("`, expected ")
     {

@@ -50,7 +50,13 @@ impl Sources {
         }
         for destination in tables(&mut table, "destination") {
             if let Some(Value::Table(webhook)) = destination.get_mut("webhook") {
-                webhook.remove("secret");
+                for key in ["secret", "headers", "auth"] {
+                    webhook.remove(key);
+                }
+                let body = webhook.get_mut("body").and_then(Value::as_table_mut);
+                if let Some(Value::String(file)) = body.and_then(|it| it.get_mut("template")) {
+                    *file = text(&whole(&self.folder().join(&*file)))?;
+                }
             }
         }
         for source in tables(&mut table, "source") {
@@ -134,6 +140,7 @@ fn text(path: &Path) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Transport, WebhookBody};
     use super::*;
 
     fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -161,7 +168,12 @@ mod tests {
         seal = "a secret of sixteen bytes"
         [[destination]]
         name = "crm"
-        webhook = { url = "https://crm.example.com", secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }
+        [destination.webhook]
+        url = "https://crm.example.com"
+        secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        headers = { X-Api-Key = "key-of-nobody" }
+        auth = { bearer = "token-of-nobody" }
+        body = { template = "a.json" }
         [[source]]
         name = "stripe"
         scheme = "standard"
@@ -180,12 +192,18 @@ mod tests {
     fn a_command_gets_all_it_needs_and_no_secret_that_it_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let text = share(folder.path(), FILE_TEXT);
-        assert!(!text.contains("whsec_") && !text.contains("9999"), "{text}");
+        for absent in ["whsec_", "9999", "of-nobody"] {
+            assert!(!text.contains(absent), "{text}");
+        }
         let sources = shared(&text, &[("LONGSHORE__DEAD__RETENTION", "1h")]).unwrap();
         let config = sources.config().unwrap();
         assert_eq!(config.broker.url.expose(), "amqp://u:hunter2@h");
         assert_eq!(config.secrets.seal[0].expose(), "a secret of sixteen bytes");
         assert_eq!(config.destinations[0].name, "crm");
+        let Transport::Webhook(webhook) = &config.destinations[0].transport;
+        assert!(
+            matches!(&webhook.body, WebhookBody::Template(file) if file.source == "true" && file.path.is_absolute())
+        );
         assert!(config.sources[0].verifier.is_without_secret());
         assert!(config.types[0].schema.is_some());
         assert_eq!(config.listen, None);

@@ -1,4 +1,4 @@
-//! Certificates: what a link trusts and shows (`[broker.tls]`, `[database.tls]`), and what the door shows
+//! Certificates: what a link trusts and shows (`[broker.tls]`, `[database.tls]`, `webhook.tls`), and what the door shows
 //! (`[producer.tls]`). All files are PEM.
 
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ServiceUrl;
 
-/// `[broker.tls]` and `[database.tls]`.
+/// `[broker.tls]`, `[database.tls]`, and `webhook.tls` of a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinkTls {
@@ -56,6 +56,20 @@ impl LinkTls {
             return Some(("url", problem.to_owned()));
         }
         lonely(self.certificate.as_ref(), self.key.as_ref())
+    }
+
+    /// An error of `webhook.tls`: the key, and the expected and the found value.
+    pub(super) fn problem_at_webhook(&self, url: &url::Url) -> Option<(&'static str, String)> {
+        if self.is_set() && url.scheme() != "https" {
+            let problem = "expected an https:// address, since webhook.tls is set, found http://: it encrypts nothing";
+            return Some(("webhook.url", problem.to_owned()));
+        }
+        let (missing, problem) = lonely(self.certificate.as_ref(), self.key.as_ref())?;
+        let key = match missing {
+            "tls.key" => "webhook.tls.key",
+            _ => "webhook.tls.certificate",
+        };
+        Some((key, problem))
     }
 
     /// An error of `[database.tls]`: the key, and the expected and the found value.

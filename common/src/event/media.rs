@@ -4,6 +4,12 @@ use std::borrow::Cow;
 
 use crate::message::CLOUDEVENTS_JSON;
 
+/// Whether a text is a token of HTTP (RFC 9110, 5.6.2), such as the name of a header.
+pub(crate) fn is_token(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
 /// A media type, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaType<'a> {
@@ -36,11 +42,6 @@ impl<'a> MediaType<'a> {
 
     /// Whether it has the form of a media type: two tokens around a slash (RFC 9110, 8.3.1).
     pub fn is_well_formed(&self) -> bool {
-        let is_token = |text: &str| {
-            let fits =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            !text.is_empty() && text.bytes().all(fits)
-        };
         let halves = self.essence.split_once('/');
         halves.is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
     }

@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod connection;
+mod front;
 
 use std::{
     collections::HashMap,
@@ -26,7 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::answer::Answer;
 use self::connection::{Breakable, Breaker};
-use crate::wait::eventually;
+pub use self::front::TlsFront;
+use crate::{
+    pki::{Authority, Leaf},
+    wait::eventually,
+};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -138,6 +143,15 @@ impl Receiver {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
+    }
+
+    /// Lets this receiver be reached over TLS, too, by a server that shows this certificate. With `clients`, callers
+    /// have to show one of that authority.
+    ///
+    /// # Errors
+    /// If no port can be bound, or the certificate cannot be used.
+    pub async fn over_tls(&self, leaf: &Leaf, clients: Option<&Authority>) -> Result<TlsFront> {
+        TlsFront::start(self.address, leaf, clients).await
     }
 
     /// Answers every request from now on by `plan`.

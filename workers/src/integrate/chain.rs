@@ -147,7 +147,7 @@ mod tests {
         match step {
             Step::Send => "send",
             Step::GoOn(Verdict::Later { .. }) => "later",
-            Step::GoOn(Verdict::Never(_)) => "never",
+            Step::GoOn(Verdict::Never(_) | Verdict::NotMade(_)) => "never",
             Step::GoOn(Verdict::Delivered) => "delivered",
             Step::Drop => "drop",
         }

@@ -131,7 +131,9 @@ impl Deliver {
         turn.tried();
         let (attempt, verdict) = self.attempt(key, received).await;
         drop(place);
-        self.recorder.record(attempt).await?;
+        if let Some(attempt) = attempt {
+            self.recorder.record(attempt).await?;
+        }
         drop(turn);
         if let Verdict::Never(failure) = &verdict
             && failure.code == ReasonCode::ReceiverGone
@@ -229,7 +231,8 @@ impl Deliver {
         )
     }
 
-    async fn attempt(&self, key: DeliveryKey, received: &Received) -> (Attempt, Verdict) {
+    /// Makes the attempt. There is nothing to record of one that was not made.
+    async fn attempt(&self, key: DeliveryKey, received: &Received) -> (Option<Attempt>, Verdict) {
         let started_at = now();
         let began = Instant::now();
         let id = webhook_id(&key, &received.trail);
@@ -245,6 +248,7 @@ impl Deliver {
         let failure: Option<&Failure> = match &verdict {
             Verdict::Delivered => None,
             Verdict::Later { failure, .. } | Verdict::Never(failure) => Some(failure),
+            Verdict::NotMade(_) => return (None, verdict),
         };
         self.metrics
             .attempt(failure.map(|failure| failure.code), took);
@@ -261,7 +265,7 @@ impl Deliver {
             response_excerpt: sent.excerpt,
             delivered: failure.is_none(),
         };
-        (attempt, verdict)
+        (Some(attempt), verdict)
     }
 }
 
@@ -287,7 +291,7 @@ fn outcome_of(verdict: Verdict) -> Outcome {
     match verdict {
         Verdict::Delivered => Outcome::Done,
         Verdict::Later { after, failure } => Outcome::Retry { after, failure },
-        Verdict::Never(failure) => Outcome::Dead(failure),
+        Verdict::Never(failure) | Verdict::NotMade(failure) => Outcome::Dead(failure),
     }
 }
 

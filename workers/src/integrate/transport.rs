@@ -58,6 +58,16 @@ impl Sent {
             again: false,
         }
     }
+
+    /// There was nothing to send: the request for the event cannot be made, now or later.
+    pub(super) fn not_made(failure: Failure) -> Self {
+        Self {
+            verdict: Verdict::NotMade(failure),
+            status: None,
+            excerpt: None,
+            again: false,
+        }
+    }
 }
 
 /// Whether an attempt delivered.
@@ -74,6 +84,8 @@ pub(super) enum Verdict {
     },
     /// No later attempt can succeed.
     Never(Failure),
+    /// No attempt was made, and none can be: nothing was sent.
+    NotMade(Failure),
 }
 
 /// Why a destination cannot be used as configured.

@@ -352,14 +352,14 @@ tolerance = "5min"
 [[destination]]
 name = "crm"
 types = ["signup.*"]
-webhook = { url = "https://u:hunter2@h/hooks?token=hunter2", secret = "whsec_hunter2" }
+webhook = { url = "https://u:hunter2@h/hooks?token=hunter2", secret = "whsec_hunter2hunter2hunter2hunter2hunter2" }
 rate = "50/s"
 [[destination]]
 name = "crn"
 timeout = "10s"
 [destination.webhook]
 url = "https://h/hooks"
-secret = ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", '''whsec_hunter2''']
+secret = ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", '''whsec_hunter2hunter2hunter2hunter2hunter2''']
 "#;
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Destination {
     timeout: String,
     concurrency: u32,
     rate: Option<String>,
+    secret: Option<String>,
+    keys: String,
 }
 
 impl Destination {
@@ -42,6 +44,8 @@ impl Destination {
             timeout: "5s".to_owned(),
             concurrency: 32,
             rate: None,
+            secret: None,
+            keys: String::new(),
         }
     }
 
@@ -87,6 +91,20 @@ impl Destination {
         self
     }
 
+    /// Sets the signing secrets, as TOML.
+    #[must_use]
+    pub fn signed_by(mut self, secrets: &str) -> Self {
+        self.secret = Some(secrets.to_owned());
+        self
+    }
+
+    /// Adds keys to `webhook`, as TOML on one line.
+    #[must_use]
+    pub fn keys(mut self, toml: &str) -> Self {
+        self.keys = format!(", {toml}");
+        self
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -110,14 +128,16 @@ impl Destination {
             max,
             timeout,
             concurrency,
+            keys,
             ..
         } = self;
-        let secret = self.secret_name();
+        let by_name = || format!("{{ env = {:?} }}", self.secret_name());
+        let secret = self.secret.clone().unwrap_or_else(by_name);
         // Writing to a String cannot fail. Debug of these strings is a TOML basic string.
         let _ = write!(
             toml,
             "\n[[destination]]\nname = {name:?}\ntypes = {types:?}\n\
-             webhook = {{ url = {url:?}, secret = {{ env = {secret:?} }} }}\n\
+             webhook = {{ url = {url:?}, secret = {secret}{keys} }}\n\
              retry = {{ attempts = {attempts}, first = {first:?}, factor = 2.0, max = {max:?}, \
              jitter = 0.1 }}\nconcurrency = {concurrency}\ntimeout = {timeout:?}\n"
         );

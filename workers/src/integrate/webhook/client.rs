@@ -1,30 +1,27 @@
 //! The HTTP client behind a webhook: pooled connections to where the guard lets them go, and nothing that
 //! would lead around it. It follows no redirect and knows no proxy.
 
+mod connector;
+
 use std::error::Error as _;
 use std::io;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http::{Request, Response, StatusCode, Uri};
+use common::config::LinkTls;
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tower::{BoxError, Service};
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use self::connector::{Connector, Link};
 use super::guard::Guard;
-use super::tap::{Seen, Tap};
+use super::tap::Seen;
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long a connection may be silent before TCP asks whether the other side is still there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How often HTTP/2 asks that, and how long it waits for the answer.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +30,6 @@ const MAX_HEADERS: usize = 256;
 /// Maximum of the headers' size in an HTTP/2 answer, in bytes.
 const MAX_HEADER_LIST: u32 = 256 * 1024;
 
-type Connected = TokioIo<Tap<MaybeHttpsStream<TokioIo<TcpStream>>>>;
 type Pool = legacy::Client<Connector, Full<Bytes>>;
 
 /// Sends requests over HTTP/1.1, or over HTTP/2 where TLS agrees on it.
@@ -59,30 +55,25 @@ pub(super) struct Answered {
 }
 
 impl Client {
-    /// A client that goes where `guard` lets it and waits `patience` for a connection.
+    /// A client that goes where `guard` lets it and waits `patience` for a connection. `tls` is what it trusts and
+    /// shows beside the authorities of the machine.
     ///
     /// # Errors
-    /// The roots of trust of this machine cannot be read.
-    pub(super) fn new(guard: Guard, patience: Duration) -> Result<Self, rustls::Error> {
-        Self::with(guard, patience, |_| {})
+    /// The roots of trust of this machine cannot be read, or a file of `tls` cannot be used.
+    pub(super) fn new(guard: Guard, patience: Duration, tls: &LinkTls) -> Result<Self, String> {
+        Self::with(guard, patience, tls, |_| {})
     }
 
     fn with(
         guard: Guard,
         patience: Duration,
+        tls: &LinkTls,
         settle: impl FnOnce(&mut legacy::Builder),
-    ) -> Result<Self, rustls::Error> {
-        let mut http = HttpConnector::new_with_resolver(guard);
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(KEEPALIVE));
-        http.set_connect_timeout(Some(patience));
-        let https = HttpsConnectorBuilder::new()
-            .try_with_platform_verifier()?
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(http);
-        let connector = Connector { https, patience };
+    ) -> Result<Self, String> {
+        let connector = Connector {
+            link: Link::new(guard, patience, tls)?,
+            patience,
+        };
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder
             .pool_idle_timeout(IDLE)
@@ -245,36 +236,6 @@ fn is_broken_off(error: &legacy::Error) -> bool {
 /// The causes of an error, outermost first.
 fn causes(error: &legacy::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source())
-}
-
-/// Connects, TLS included, within a time: a client may go on to connect for later requests when nobody
-/// waits for it any more.
-#[derive(Clone)]
-pub(super) struct Connector {
-    https: HttpsConnector<HttpConnector<Guard>>,
-    patience: Duration,
-}
-
-impl Service<Uri> for Connector {
-    type Response = Connected;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.https.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.https.call(uri);
-        let patience = self.patience;
-        Box::pin(async move {
-            let connected = tokio::time::timeout(patience, connecting).await;
-            let connected = connected.unwrap_or_else(|_| {
-                Err(format!("expected a connection within {patience:?}, found none").into())
-            })?;
-            Ok(TokioIo::new(Tap::new(connected)))
-        })
-    }
 }
 
 #[cfg(test)]

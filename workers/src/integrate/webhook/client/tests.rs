@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -74,7 +75,7 @@ fn client(address: SocketAddr) -> (Client, impl Fn() -> Request<Full<Bytes>>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{address}/hook");
     let guard = Guard::new(&url.parse().unwrap(), vec!["127.0.0.0/8".parse().unwrap()]);
-    let client = Client::new(guard, PATIENCE).unwrap();
+    let client = Client::new(guard, PATIENCE, &LinkTls::default()).unwrap();
     let request = move || Request::post(&url).body(Full::from("{}")).unwrap();
     (client, request)
 }
@@ -206,7 +207,7 @@ async fn a_stream_that_is_refused_is_sent_over_another_connection() {
         &format!("http://{address}/").parse().unwrap(),
         vec!["127.0.0.0/8".parse().unwrap()],
     );
-    let client = Client::with(guard, PATIENCE, |builder| {
+    let client = Client::with(guard, PATIENCE, &LinkTls::default(), |builder| {
         builder.http2_only(true);
     })
     .unwrap();
@@ -256,7 +257,7 @@ async fn a_connection_that_let_a_request_wait_in_vain_is_not_used_again() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{address}/hook");
     let guard = Guard::new(&url.parse().unwrap(), vec!["127.0.0.0/8".parse().unwrap()]);
-    let client = Client::with(guard, PATIENCE, |builder| {
+    let client = Client::with(guard, PATIENCE, &LinkTls::default(), |builder| {
         builder.http2_only(true);
     })
     .unwrap();

@@ -1,0 +1,231 @@
+//! An event as a template sees it: its own members.
+
+use std::collections::BTreeMap;
+
+use common::event::json::{self, Wrong};
+use minijinja::Value;
+use serde_json::value::RawValue;
+
+use super::number;
+
+/// The members of CloudEvents; any other one is an extension.
+const MEMBERS: [&str; 9] = [
+    "id",
+    "source",
+    "type",
+    "time",
+    "subject",
+    "datacontenttype",
+    "dataschema",
+    "data",
+    "data_base64",
+];
+
+/// The members of an event by its text: `id`, `source`, `type`, `time`, `subject`, `datacontenttype`, `dataschema`, `data`
+/// (`data_base64` of a binary event), and `extensions`, an object.
+///
+/// # Errors
+/// It is not an event.
+pub(in crate::integrate) fn members(event: &[u8]) -> Result<Value, Wrong> {
+    let mut members = BTreeMap::new();
+    let mut extensions = BTreeMap::new();
+    for (name, raw) in json::fields(event)? {
+        let value = value(raw)?;
+        match &*name {
+            "specversion" => {}
+            name if MEMBERS.contains(&name) => {
+                members.insert(name.to_owned(), value);
+            }
+            _ => {
+                extensions.insert(name, value);
+            }
+        }
+    }
+    members.insert("extensions".to_owned(), Value::from_object(extensions));
+    Ok(Value::from_object(members))
+}
+
+/// A value of JSON, with its numbers as they were sent.
+fn value(raw: &RawValue) -> Result<Value, Wrong> {
+    // It says whether the text is right, so the reader need not.
+    json::value(raw.get().as_bytes())?;
+    let mut reader = Reader {
+        text: raw.get(),
+        at: 0,
+    };
+    reader
+        .value(0)
+        .ok_or_else(|| Wrong::Malformed("expected JSON".to_owned()))
+}
+
+/// Reads JSON that is known to be right, once from front to back.
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, depth: usize) -> Option<Value> {
+        if depth > json::MAX_DEPTH {
+            return None;
+        }
+        match self.peek()? {
+            b'{' => self.object(depth),
+            b'[' => self.array(depth),
+            b'"' => self.string().map(Value::from),
+            _ => self.word(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Option<Value> {
+        let mut members = BTreeMap::new();
+        self.at += 1;
+        loop {
+            match self.peek()? {
+                b'}' => {
+                    self.at += 1;
+                    return Some(Value::from_object(members));
+                }
+                b',' => self.at += 1,
+                _ => {
+                    let name = self.string()?;
+                    self.peek().filter(|byte| *byte == b':')?;
+                    self.at += 1;
+                    members.insert(name, self.value(depth + 1)?);
+                }
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Option<Value> {
+        let mut values = Vec::new();
+        self.at += 1;
+        loop {
+            match self.peek()? {
+                b']' => {
+                    self.at += 1;
+                    return Some(Value::from(values));
+                }
+                b',' => self.at += 1,
+                _ => values.push(self.value(depth + 1)?),
+            }
+        }
+    }
+
+    fn string(&mut self) -> Option<String> {
+        self.peek().filter(|byte| *byte == b'"')?;
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let mut end = 1;
+        while *rest.get(end)? != b'"' {
+            end += if rest[end] == b'\\' { 2 } else { 1 };
+        }
+        let written = self.text.get(self.at..=self.at + end)?;
+        self.at += end + 1;
+        serde_json::from_str(written).ok()
+    }
+
+    /// A number, a truth value or null.
+    fn word(&mut self) -> Option<Value> {
+        let rest = self.text.get(self.at..)?;
+        let is_end = |c: char| c.is_ascii_whitespace() || [',', ']', '}'].contains(&c);
+        let word = &rest[..rest.find(is_end).unwrap_or(rest.len())];
+        self.at += word.len();
+        match word {
+            "" => None,
+            "null" => Some(Value::from(())),
+            "true" => Some(Value::from(true)),
+            "false" => Some(Value::from(false)),
+            number => Some(number::value(number)),
+        }
+    }
+
+    /// The next byte that is not white space.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        self.at += rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        self.text.as_bytes().get(self.at).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::json::text;
+    use super::*;
+
+    #[test]
+    fn a_template_sees_the_members_of_an_event() {
+        let event = r#"{"specversion":"1.0","id":"7","source":"/shop","type":"a.b","time":"2026-01-02T03:04:05Z",
+            "subject":"s","shop":"x","tries":3,"data":{"total":1234567890123456.78,"lines":[1.0,null,"}"]}}"#;
+        let members = members(event.as_bytes()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text(&members).unwrap()).unwrap();
+        for (name, value) in [
+            ("id", json!("7")),
+            ("source", json!("/shop")),
+            ("type", json!("a.b")),
+            ("time", json!("2026-01-02T03:04:05Z")),
+            ("subject", json!("s")),
+            ("extensions", json!({"shop": "x", "tries": 3})),
+        ] {
+            assert_eq!(json[name], value, "{name}");
+        }
+        let data = text(&members.get_attr("data").unwrap()).unwrap();
+        assert!(
+            data.contains("1234567890123456.78") && data.contains("[1.0,null,\"}\"]"),
+            "{data}"
+        );
+        assert!(members.get_attr("specversion").unwrap().is_undefined());
+    }
+
+    #[test]
+    fn what_is_no_event_has_no_members() {
+        for bad in [
+            "",
+            "[]",
+            "{",
+            "{\"a\":1,\"a\":2}",
+            "{\"data\":{\"a\":1,\"a\":2}}",
+            "null",
+        ] {
+            assert!(members(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(|it| json!(it)),
+            any::<i64>().prop_map(|it| json!(it)),
+            any::<u64>().prop_map(|it| json!(it)),
+            any::<f64>().prop_map(|it| json!(it)),
+            any::<String>().prop_map(|it| json!(it)),
+        ];
+        leaf.prop_recursive(5, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(|it| json!(it)),
+                prop::collection::btree_map(any::<String>(), inner, 0..5).prop_map(|it| json!(it)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn data_comes_out_as_it_went_in(data in any_json()) {
+            let event = json!({"data": data, "n": 1});
+            for written in [event.to_string(), serde_json::to_string_pretty(&event).unwrap()] {
+                let members = members(written.as_bytes()).unwrap();
+                let out = text(&members.get_attr("data").unwrap()).unwrap();
+                let out: serde_json::Value = serde_json::from_str(&out).unwrap();
+                prop_assert_eq!(&out, &data);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,60}") {
+            let _ = members(text.as_bytes());
+            let _ = members(format!("{{\"data\":{text}}}").as_bytes());
+        }
+    }
+}
