@@ -23,6 +23,8 @@ pub struct App {
     pub config: Config,
     /// The settings that say where everything is, and where each comes from.
     pub settings: Vec<Setting>,
+    /// Whether the configuration came from a running `longshore dev`, without the secrets of destinations.
+    pub handed_over: bool,
     /// The output for results.
     pub output: Output,
 }
@@ -133,6 +135,7 @@ pub fn start(
     let app = App {
         config,
         settings,
+        handed_over: sources.are_handed_over(),
         output,
     };
     let done = runtime.block_on(work(app));

@@ -170,6 +170,23 @@ pub async fn resume(
     Ok(resumed)
 }
 
+/// Permits a ping to a destination, and records it before it is sent.
+///
+/// # Errors
+/// None of this name is configured, the role of `by` does not allow it, or the database failed.
+pub async fn permit_test<'c>(
+    config: &'c Config,
+    store: &dyn Store,
+    name: &str,
+    by: &Requester,
+) -> Result<&'c Destination, Failure> {
+    let destination = configured(config, name)?;
+    let act = by.act(AuditAction::DestinationTest, target(name));
+    permit(store, &act).await?;
+    store.audit().record(&act).await?;
+    Ok(destination)
+}
+
 /// The configured destination of this name.
 ///
 /// # Errors

@@ -171,3 +171,38 @@ async fn a_receiver_that_is_gone_pauses_its_destination_in_every_copy() -> Resul
     ledger.all_completed(&[waits], LATER).await?;
     system.finish().await
 }
+
+#[tokio::test]
+async fn a_ping_shows_what_is_sent_and_what_comes_back() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let system = System::builder()
+        .destination(Destination::webhook("crm", &receiver))
+        .start()
+        .await?;
+    pause(&system, "crm").await?;
+    let test = ["destinations", "test", "crm"];
+    let text = system.longshore(&test).await?;
+    let text = text.success()?;
+    let request = receiver.await_count(1, SOON).await?.remove(0);
+    ensure!(
+        request.json()?["type"] == "longshore.ping"
+            && text.contains("method: POST")
+            && text.contains(&format!("webhook-id: {}", request.webhook_id()))
+            && text.contains("answered 200 in "),
+        "{text}"
+    );
+    receiver.always(Answer::status(503));
+    let json = ["destinations", "test", "crm", "--json"];
+    let refused = system.longshore(&json).await?;
+    let told: Value = serde_json::from_str(refused.exit(1)?)?;
+    ensure!(
+        told["status"] == 503 && told["code"] == "receiver_failing",
+        "{told}"
+    );
+    let unknown = system.longshore(&["destinations", "test", "crn"]).await?;
+    unknown.exit(2)?;
+    ensure!(unknown.stderr.contains("(crm)"), "{unknown:?}");
+    // A ping is no event: nothing is stored.
+    ensure!(system.ledger().await?.events().await? == 0);
+    system.finish().await
+}

@@ -5,6 +5,7 @@ mod chain;
 mod deliver;
 mod pace;
 mod pauses;
+mod ping;
 mod recorder;
 mod template;
 mod together;
@@ -30,6 +31,7 @@ use common::topology::{Names, Stage};
 use self::pauses::Pauses;
 
 pub use deliver::Deliver;
+pub use ping::{Pinged, RequestLine, ping};
 pub use transport::UnusableDestination;
 
 /// How long a delivery may take beside the receiver's own time: the database is asked and told.

@@ -178,7 +178,7 @@ impl Sources {
             },
         })?;
         files::read(&mut config, self.folder())?;
-        let is_handed_over = matches!(self.base, Base::Dev(_));
+        let is_handed_over = self.are_handed_over();
         let incomplete = || source::missing_secret(&config.sources).filter(|_| !is_handed_over);
         match config.problem().or_else(incomplete) {
             None => Ok(config),

@@ -105,6 +105,13 @@ impl Sources {
     }
 }
 
+impl Sources {
+    /// Whether a running `longshore dev` has handed them over.
+    pub fn are_handed_over(&self) -> bool {
+        matches!(self.base, Base::Dev(_))
+    }
+}
+
 impl Shared {
     /// Whether variables say that another system is meant.
     fn is_contradicted_by(&self, variables: &BTreeMap<String, String>) -> bool {

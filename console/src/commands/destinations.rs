@@ -6,6 +6,7 @@ use common::store::PausedDestination;
 use operate::destinations::{self, Listed, Shown};
 use operate::words::moment;
 use serde_json::json;
+use workers::integrate::{Pinged, RequestLine, ping};
 
 use crate::app::App;
 use crate::output::{pairs, table};
@@ -41,6 +42,17 @@ Example:
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
+    /// Send a ping, and show request, answer and time
+    #[command(after_help = "\
+A ping is one request as a delivery would be, signed and with every header, of an event of the type longshore.ping. A paused \
+destination is pinged as well. A mail server is asked whether it would take mail, and gets none.
+
+Example:
+  longshore destinations test crm")]
+    Test {
+        /// The destination
+        name: String,
+    },
 }
 
 pub(crate) async fn run(app: &App, command: DestinationsCommand) -> Result<(), Failure> {
@@ -49,6 +61,7 @@ pub(crate) async fn run(app: &App, command: DestinationsCommand) -> Result<(), F
         DestinationsCommand::Show { name } => show(app, &name).await,
         DestinationsCommand::Pause { name, why } => pause(app, &name, why).await,
         DestinationsCommand::Resume { name, why } => resume(app, &name, why).await,
+        DestinationsCommand::Test { name } => test(app, &name).await,
     }
 }
 
@@ -140,6 +153,59 @@ async fn resume(app: &App, name: &str, why: Option<String>) -> Result<(), Failur
         Some(pause) => format!("{name} is open again; it was {}", paused(pause)),
         None => format!("{name} was not paused"),
     })
+}
+
+async fn test(app: &App, name: &str) -> Result<(), Failure> {
+    if app.handed_over {
+        return Err(Failure::Usage(
+            "expected a configuration with the secrets of destinations, found the one that the `longshore dev` of this \
+             folder hands over, which has none: name its file with LONGSHORE_CONFIG, in another folder"
+                .to_owned(),
+        ));
+    }
+    let store = app.store()?;
+    let permitting = async {
+        let by = app.requester(store.as_ref()).await?;
+        destinations::permit_test(&app.config, store.as_ref(), name, &by).await
+    };
+    let permitted = permitting.await;
+    store.close().await;
+    let pinged = ping(permitted?, &app.config.outbound).await;
+    let pinged = pinged.map_err(|error| Failure::Usage(error.to_string()))?;
+    app.output.show(&pinged, told)?;
+    if pinged.delivered {
+        return Ok(());
+    }
+    let error = pinged.error.unwrap_or_default();
+    Err(Failure::Failed(anyhow::anyhow!(
+        "{name} did not take the ping: {error}"
+    )))
+}
+
+/// A ping in words: the request, a free line, the body, a free line, the answer.
+fn told(pinged: &Pinged) -> String {
+    let mut text = String::new();
+    for RequestLine { name, value } in &pinged.request {
+        text.push_str(&format!("{name}: {value}\n"));
+    }
+    if !pinged.body.is_empty() {
+        text.push_str(&format!("\n{}\n", pinged.body));
+    }
+    let status = pinged.status.map(|status| status.to_string());
+    let status = status.unwrap_or_else(|| "nothing".to_owned());
+    let verdict = if pinged.delivered {
+        "delivered"
+    } else {
+        "not delivered"
+    };
+    text.push_str(&format!(
+        "\nanswered {status} in {} ms: {verdict}",
+        pinged.took_ms
+    ));
+    if let Some(answer) = &pinged.answer {
+        text.push_str(&format!("\n{answer}"));
+    }
+    text
 }
 
 /// A pause in words.

@@ -102,6 +102,7 @@ mod tests {
 
     use async_trait::async_trait;
 
+    use super::super::ping::Preview;
     use super::super::transport::{Parcel, Sent};
     use super::*;
     use crate::testbed::signup;
@@ -113,6 +114,10 @@ mod tests {
     impl Transport for Strict {
         async fn send(&self, _: Parcel<'_>) -> Sent {
             Sent::unanswered(ReasonCode::ReceiverFailing, "nobody sends here".to_owned())
+        }
+
+        fn preview(&self, _: Parcel<'_>) -> Preview {
+            Preview::default()
         }
 
         fn verdict_on(&self, status: u16, _: OffsetDateTime) -> Verdict {

@@ -262,7 +262,8 @@ impl Deliver {
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status_code: sent.status,
             error: failure.map(|failure| failure.error.clone()),
-            response_excerpt: sent.excerpt,
+            // The words of a success are of no use to anybody.
+            response_excerpt: sent.excerpt.filter(|_| failure.is_some()),
             delivered: failure.is_none(),
         };
         (Some(attempt), verdict)
@@ -270,7 +271,7 @@ impl Deliver {
 }
 
 /// What reaches a destination.
-fn transport(
+pub(super) fn transport(
     destination: &Destination,
     allow: Vec<IpNet>,
 ) -> Result<Box<dyn Transport>, UnusableDestination> {

@@ -9,11 +9,22 @@ use common::reason::ReasonCode;
 use common::runtime::Received;
 use time::OffsetDateTime;
 
+use super::ping::Preview;
+
 /// Sends deliveries to one destination.
 #[async_trait]
 pub(super) trait Transport: Send + Sync {
     /// Sends a delivery, once, within the destination's timeout.
     async fn send(&self, parcel: Parcel<'_>) -> Sent;
+
+    /// The request for a delivery, as people may see it; empty where none can be made.
+    fn preview(&self, parcel: Parcel<'_>) -> Preview;
+
+    /// Asks whether the destination answers: with the delivery itself, unless the transport knows a way that leaves no trace
+    /// with somebody.
+    async fn ping(&self, parcel: Parcel<'_>) -> Sent {
+        self.send(parcel).await
+    }
 
     /// The meaning of a status that was recorded for an earlier attempt.
     fn verdict_on(&self, status: u16, now: OffsetDateTime) -> Verdict;
@@ -39,7 +50,7 @@ pub(super) struct Sent {
     pub(super) verdict: Verdict,
     /// The status of the answer, by the transport's protocol.
     pub(super) status: Option<u16>,
-    /// The beginning of an answer that was not a success.
+    /// The beginning of the answer.
     pub(super) excerpt: Option<String>,
     /// The request was sent twice, as a kept connection had been closed.
     pub(super) again: bool,

@@ -7,6 +7,7 @@ mod content;
 mod credentials;
 mod guard;
 mod outline;
+mod preview;
 mod problem;
 mod tap;
 mod tokens;
@@ -36,6 +37,7 @@ use self::guard::Guard;
 use self::outline::Outline;
 use self::problem::{Problem, problem_of};
 use self::tokens::TokenError;
+use super::ping::Preview;
 use super::transport::{Parcel, Sent, Transport, Verdict};
 
 /// Maximum of an answer's body that is read, in bytes; the rest is left unread.
@@ -193,6 +195,15 @@ impl Transport for Webhook {
         }
     }
 
+    fn preview(&self, parcel: Parcel<'_>) -> Preview {
+        let Ok(payload) = self.content.payload(parcel.received) else {
+            return Preview::default();
+        };
+        let authorization = self.authorization.mask();
+        let request = self.outline.request(parcel, &payload, authorization);
+        preview::preview(&request, &self.shown, &payload)
+    }
+
     fn verdict_on(&self, status: u16, now: OffsetDateTime) -> Verdict {
         match StatusCode::from_u16(status) {
             Ok(status) => verdict(status, None, now),
@@ -245,9 +256,6 @@ async fn read(response: Response<Incoming>) -> Sent {
             }
         };
         let _ = tokio::time::timeout(BODY_PATIENCE, reading).await;
-    }
-    if status.is_success() {
-        text.clear();
     }
     text.truncate(EXCERPT);
     let text = String::from_utf8_lossy(&text).replace('\0', "\u{fffd}");

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::credentials::{basic, bearer};
+use super::credentials::{basic, bearer, sensitive};
 use super::tokens::{Token, TokenError, Tokens};
 
 /// What every request shows.
@@ -55,6 +55,14 @@ impl Authorization {
                 Self::Tokens(Box::new(tokens))
             }
         })
+    }
+
+    /// A value in the place of the secret one, where anything is shown.
+    pub(super) fn mask(&self) -> Option<HeaderValue> {
+        match self {
+            Self::None => None,
+            Self::Fixed(_) | Self::Tokens(_) => sensitive("***"),
+        }
     }
 
     /// What to show now.
