@@ -3,6 +3,7 @@
 
 mod chain;
 mod deliver;
+mod guard;
 mod pace;
 mod recorder;
 mod template;

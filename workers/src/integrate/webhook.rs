@@ -2,7 +2,6 @@
 
 mod answer;
 mod client;
-mod guard;
 mod tap;
 
 use std::error::Error as _;
@@ -34,7 +33,7 @@ use url::Url;
 
 use self::answer::verdict;
 use self::client::{Answer, Client};
-use self::guard::{Forbidden, Guard};
+use super::guard::{Forbidden, Guard};
 use super::transport::{Parcel, Sent, Transport, Verdict};
 
 /// Maximum of an answer's body that is read, in bytes; the rest is left unread.
@@ -319,7 +318,9 @@ mod tests {
     use crate::testbed::{self, signup};
 
     fn webhook(url: &str) -> Webhook {
-        let config::Transport::Webhook(config) = testbed::destination(url).transport;
+        let config::Transport::Webhook(config) = testbed::destination(url).transport else {
+            panic!("expected a webhook");
+        };
         Webhook::new(&config, Duration::from_secs(1), Vec::new()).unwrap()
     }
 

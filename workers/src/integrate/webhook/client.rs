@@ -18,8 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
-use super::guard::Guard;
 use super::tap::{Seen, Tap};
+use crate::integrate::guard::Guard;
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(30);
