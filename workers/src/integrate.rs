@@ -4,6 +4,7 @@
 mod chain;
 mod deliver;
 mod guard;
+mod mail;
 mod pace;
 mod recorder;
 mod template;

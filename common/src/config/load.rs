@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Config;
 use super::kubernetes::is_of_kubernetes;
 use super::mask::masked_text;
 use super::mistake::Mistake;
 use super::operator::OPERATOR_KEY;
 use super::source;
+use super::{Config, Transport, destination};
 
 /// The prefix of our variables' names.
 const PREFIX: &str = "LONGSHORE_";
@@ -177,8 +177,13 @@ impl Sources {
             },
         })?;
         read_schema_files(&mut config, self.folder())?;
+        place_templates(&mut config, self.folder());
         let is_handed_over = matches!(self.base, Base::Dev(_));
-        let incomplete = || source::missing_secret(&config.sources).filter(|_| !is_handed_over);
+        let missing = || {
+            source::missing_secret(&config.sources)
+                .or_else(|| destination::missing_password(&config.destinations))
+        };
+        let incomplete = || missing().filter(|_| !is_handed_over);
         match config.problem().or_else(incomplete) {
             None => Ok(config),
             Some((key, problem)) => {
@@ -296,6 +301,17 @@ fn read_schema_files(config: &mut Config, folder: &Path) -> Result<(), ConfigErr
         definition.schema = Some(schema);
     }
     Ok(())
+}
+
+/// Makes the paths of templates start from the folder of the configuration file.
+fn place_templates(config: &mut Config, folder: &Path) {
+    for destination in &mut config.destinations {
+        if let Transport::Smtp(smtp) = &mut destination.transport
+            && !smtp.template.as_os_str().is_empty()
+        {
+            smtp.template = folder.join(&smtp.template);
+        }
+    }
 }
 
 fn parse(table: &Table) -> Result<Config, Mistake> {

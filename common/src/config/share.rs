@@ -26,7 +26,8 @@ struct Shared {
 
 impl Sources {
     /// The text that hands `config`, which was read from here and may have been changed since, over to commands.
-    /// What no command needs is left out: `listen`, `log`, and the secrets of webhooks, both ways.
+    /// What no command needs is left out: `listen`, `log`, the secrets of webhooks, both ways, and passwords of mail
+    /// servers.
     ///
     /// # Errors
     /// A path is not UTF-8.
@@ -51,6 +52,12 @@ impl Sources {
         for destination in tables(&mut table, "destination") {
             if let Some(Value::Table(webhook)) = destination.get_mut("webhook") {
                 webhook.remove("secret");
+            }
+            if let Some(Value::Table(smtp)) = destination.get_mut("smtp") {
+                smtp.remove("password");
+                if let Some(Value::String(template)) = smtp.get_mut("template") {
+                    *template = text(&whole(&self.folder().join(&*template)))?;
+                }
             }
         }
         for source in tables(&mut table, "source") {
@@ -162,6 +169,9 @@ mod tests {
         [[destination]]
         name = "crm"
         webhook = { url = "https://crm.example.com", secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }
+        [[destination]]
+        name = "welcome"
+        smtp = { url = "smtps://u@h", password = "hunter-two", from = "a@example.com", template = "t/welcome" }
         [[source]]
         name = "stripe"
         scheme = "standard"
@@ -180,12 +190,18 @@ mod tests {
     fn a_command_gets_all_it_needs_and_no_secret_that_it_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let text = share(folder.path(), FILE_TEXT);
-        assert!(!text.contains("whsec_") && !text.contains("9999"), "{text}");
+        for unneeded in ["whsec_", "9999", "hunter-two"] {
+            assert!(!text.contains(unneeded), "{unneeded}: {text}");
+        }
         let sources = shared(&text, &[("LONGSHORE__DEAD__RETENTION", "1h")]).unwrap();
         let config = sources.config().unwrap();
         assert_eq!(config.broker.url.expose(), "amqp://u:hunter2@h");
         assert_eq!(config.secrets.seal[0].expose(), "a secret of sixteen bytes");
         assert_eq!(config.destinations[0].name, "crm");
+        assert!(matches!(
+            &config.destinations[1].transport,
+            crate::config::Transport::Smtp(smtp) if smtp.template == folder.path().join("t/welcome")
+        ));
         assert!(config.sources[0].verifier.is_without_secret());
         assert!(config.types[0].schema.is_some());
         assert_eq!(config.listen, None);
