@@ -47,6 +47,14 @@ pub(super) struct Mail {
     timeout: Duration,
 }
 
+/// A mail that the server took.
+struct Taken {
+    /// The code of its reply.
+    code: u16,
+    /// It was sent over a second connection.
+    again: bool,
+}
+
 /// A mail that the server did not take.
 struct Unsent {
     why: NoConversation,
@@ -111,8 +119,8 @@ impl Mail {
         self.stationery.compose(occasion, &values)
     }
 
-    /// Sends a mail, over a kept connection where there is one. Whether it was sent over a second one.
-    async fn post(&self, letter: &Letter) -> Result<bool, Unsent> {
+    /// Sends a mail, over a kept connection where there is one.
+    async fn post(&self, letter: &Letter) -> Result<Taken, Unsent> {
         let mut again = false;
         while let Some(mut kept) = self.pool.take() {
             let limit = CHECK_TIMEOUT.min(self.timeout / 3);
@@ -138,10 +146,7 @@ impl Mail {
                 }
                 sent => {
                     self.pool.keep(kept.conversation, born);
-                    return sent.map(|()| again).map_err(|(stop, _)| Unsent {
-                        why: stop.into(),
-                        again,
-                    });
+                    return concluded(sent, again);
                 }
             }
         }
@@ -150,8 +155,18 @@ impl Mail {
         let mut conversation = self.connector.connect().await.map_err(unsent)?;
         let sent = conversation.send(letter).await;
         self.pool.keep(conversation, born);
-        sent.map(|()| again)
-            .map_err(|(stop, _)| unsent(stop.into()))
+        concluded(sent, again)
+    }
+}
+
+/// The end of a mail's way.
+fn concluded(sent: Result<u16, (Stop, Reached)>, again: bool) -> Result<Taken, Unsent> {
+    match sent {
+        Ok(code) => Ok(Taken { code, again }),
+        Err((stop, _)) => Err(Unsent {
+            why: stop.into(),
+            again,
+        }),
     }
 }
 
@@ -174,7 +189,8 @@ impl Transport for Mail {
         let span = self.span();
         let posting = tokio::time::timeout(self.timeout, self.post(&letter));
         match posting.instrument(span.clone()).await {
-            Ok(Ok(again)) => Sent {
+            Ok(Ok(Taken { code, again })) => Sent {
+                status: Some(code),
                 again,
                 ..unwritten(Verdict::Delivered)
             },

@@ -175,8 +175,8 @@ impl Conversation {
         welcome("AUTH", reply).map(drop)
     }
 
-    /// Sends a mail. The error comes with how far the mail got.
-    pub(super) async fn send(&mut self, letter: &Letter) -> Result<(), (Stop, Reached)> {
+    /// Sends a mail; the code of the reply to it. The error comes with how far the mail got.
+    pub(super) async fn send(&mut self, letter: &Letter) -> Result<u16, (Stop, Reached)> {
         let before = |stop: Stop| (stop, Reached::Envelope);
         if letter.is_international && !self.offers.smtputf8 {
             return Err(before(Stop::NoInternationalMail));
@@ -193,7 +193,9 @@ impl Conversation {
         self.is_open = false;
         let sent = self.line.exchange(&framed(&letter.content)).await;
         let reply = sent.map_err(|broken| (broken.into(), Reached::Content))?;
+        let code = reply.code;
         self.judge("the mail", reply, 2)
+            .map(|()| code)
             .map_err(|stop| (stop, Reached::Content))
     }
 

@@ -33,11 +33,11 @@ pub(super) struct Stationery {
     body: Body,
 }
 
-/// The templates of the text: one or both.
+/// The templates of the text: one or both, plain text first.
 enum Body {
     Text(Template),
     Html(Template),
-    Both { text: Template, html: Template },
+    Both(Box<[Template; 2]>),
 }
 
 /// A mail ready to be sent.
@@ -91,7 +91,7 @@ impl Stationery {
             list_unsubscribe: in_place("smtp.list_unsubscribe", &smtp.list_unsubscribe)?,
             subject: subject.ok_or_else(|| missing(".subject"))?,
             body: match (text, html) {
-                (Some(text), Some(html)) => Body::Both { text, html },
+                (Some(text), Some(html)) => Body::Both(Box::new([text, html])),
                 (Some(text), None) => Body::Text(text),
                 (None, Some(html)) => Body::Html(html),
                 (None, None) => return Err(missing(".txt or .html")),
@@ -116,10 +116,13 @@ impl Stationery {
         let message = match &self.body {
             Body::Text(text) => message.singlepart(SinglePart::plain(fill(text, values)?)),
             Body::Html(html) => message.singlepart(SinglePart::html(fill(html, values)?)),
-            Body::Both { text, html } => message.multipart(MultiPart::alternative_plain_html(
-                fill(text, values)?,
-                fill(html, values)?,
-            )),
+            Body::Both(both) => {
+                let [text, html] = &**both;
+                message.multipart(MultiPart::alternative_plain_html(
+                    fill(text, values)?,
+                    fill(html, values)?,
+                ))
+            }
         };
         let message = message.map_err(|error| unfilled(format!("no mail can be made: {error}")))?;
         Ok(Letter {

@@ -106,7 +106,8 @@ fn ca(folder: &Path, authority: &Authority) -> String {
 async fn a_mail_arrives_as_it_was_written() {
     let post = Post::plain().await;
     let mail = post.mail();
-    assert_eq!(code(&send(&mail).await), DELIVERED);
+    let sent = send(&mail).await;
+    assert_eq!((code(&sent), sent.status), (DELIVERED, Some(250)));
     let taken = post.server.taken();
     let [first] = taken.as_slice() else {
         panic!("{taken:?}");
