@@ -22,7 +22,7 @@ mod types;
 pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE};
 pub use death::{broker_death, carry_death};
 pub use decode::{Decoded, Limits, Undecodable, decode, split_attribute};
-pub use email::{InvalidEmail, normalise_email};
+pub use email::{InvalidEmail, delivery_address, normalise_email};
 pub use foreign::recognise;
 pub use id::{EventId, Publisher, name_based};
 pub(crate) use identity::message_word;

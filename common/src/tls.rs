@@ -7,4 +7,4 @@ pub(crate) mod files;
 
 pub(crate) use client::check;
 pub use client::client;
-pub(crate) use explain::{Peer, explain};
+pub use explain::{Peer, explain};

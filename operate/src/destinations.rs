@@ -116,6 +116,7 @@ async fn listed(
 fn address(transport: &Transport) -> String {
     match transport {
         Transport::Webhook(webhook) => masked(&webhook.url),
+        Transport::Smtp(smtp) => format!("{}:{}", smtp.server.host, smtp.server.port),
     }
 }
 

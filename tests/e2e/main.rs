@@ -30,6 +30,7 @@ mod http_contract;
 mod keys;
 mod kill;
 mod killed_replay;
+mod mail;
 mod missing_parts;
 mod neighbours;
 mod operations;

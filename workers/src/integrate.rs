@@ -3,6 +3,8 @@
 
 mod chain;
 mod deliver;
+mod guard;
+mod mail;
 mod pace;
 mod pauses;
 mod ping;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::{Config, Destination, Secret};
+use common::config::{self, Config, Destination, Secret};
 use common::event::{EventId, Trail, now};
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::namespace::Namespace;
@@ -113,6 +113,14 @@ pub(crate) fn destination(url: &str) -> Destination {
 pub(crate) fn destination_with(url: &str, keys: &str) -> Destination {
     let text = format!("name = \"{CRM}\"\n[webhook]\nurl = \"{url}\"\n{keys}");
     toml::from_str(&text).expect("a destination")
+}
+
+/// The webhook of that destination.
+pub(crate) fn webhook_with(url: &str, keys: &str) -> config::Webhook {
+    match destination_with(url, keys).transport {
+        config::Transport::Webhook(webhook) => webhook,
+        config::Transport::Smtp(_) => unreachable!("it has a webhook"),
+    }
 }
 
 /// A fresh signup, as validation lets it through.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Rate, Webhook, duration};
+use super::{Rate, Smtp, Webhook, duration};
 use crate::event::{is_topic_pattern, topic_matches};
 use crate::retry::RetryPolicy;
 use crate::topology::is_destination_name;
@@ -35,6 +35,8 @@ pub struct Destination {
 pub enum Transport {
     /// An HTTP endpoint.
     Webhook(Webhook),
+    /// A mail server.
+    Smtp(Box<Smtp>),
 }
 
 /// `[[destination]]` as it is written.
@@ -45,6 +47,7 @@ struct Table {
     #[serde(default = "every_type")]
     types: Vec<String>,
     webhook: Option<Webhook>,
+    smtp: Option<Box<Smtp>>,
     #[serde(default)]
     retry: RetryPolicy,
     rate: Option<Rate>,
@@ -58,16 +61,21 @@ impl TryFrom<Table> for Destination {
     type Error = String;
 
     fn try_from(table: Table) -> Result<Self, String> {
-        let Some(webhook) = table.webhook else {
-            return Err(format!(
-                "destination {:?}: expected `webhook`, found none",
-                table.name
-            ));
+        let transport = match (table.webhook, table.smtp) {
+            (Some(webhook), None) => Transport::Webhook(webhook),
+            (None, Some(smtp)) => Transport::Smtp(smtp),
+            (webhook, _) => {
+                return Err(format!(
+                    "destination {:?}: expected one of `webhook` and `smtp`, found {}",
+                    table.name,
+                    if webhook.is_some() { "both" } else { "none" }
+                ));
+            }
         };
         Ok(Self {
             name: table.name,
             types: table.types,
-            transport: Transport::Webhook(webhook),
+            transport,
             retry: table.retry,
             rate: table.rate,
             concurrency: table.concurrency,
@@ -105,12 +113,29 @@ impl Destination {
         if self.timeout.is_zero() {
             return Some(("timeout", "expected a time above 0s".to_owned()));
         }
-        let Transport::Webhook(webhook) = &self.transport;
-        if let Some(problem) = webhook.problem() {
-            return Some(problem);
+        let problem = match &self.transport {
+            Transport::Webhook(webhook) => webhook.problem(),
+            Transport::Smtp(smtp) => smtp.problem(),
+        };
+        if problem.is_some() {
+            return problem;
         }
         self.retry.problem().map(|(_, problem)| ("retry", problem))
     }
+}
+
+/// The first destination whose mail server has a user and no password, if any: the key, and the expected value.
+pub(super) fn missing_password(destinations: &[Destination]) -> Option<(String, String)> {
+    let lacks = |destination: &&Destination| match &destination.transport {
+        Transport::Smtp(smtp) => smtp.lacks_password(),
+        Transport::Webhook(_) => false,
+    };
+    let destination = destinations.iter().find(lacks)?;
+    let problem = "expected a secret beside the user in `smtp.url`, found none".to_owned();
+    Some((
+        format!("destination.{}.smtp.password", destination.name),
+        problem,
+    ))
 }
 
 pub(super) fn every_type() -> Vec<String> {
@@ -129,6 +154,6 @@ fn timeout() -> Duration {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outbound {
-    /// Private addresses that webhooks may reach all the same; plain `http` is allowed to these.
+    /// Private addresses that deliveries may reach all the same; plain `http` and mail without TLS are allowed to these.
     pub allow: Vec<IpNet>,
 }

@@ -40,10 +40,18 @@ fn read_schemas(config: &mut Config, folder: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Reads the templates of webhooks.
+/// Reads the templates of webhooks, and makes the paths of those of mails start from `folder`: a mail has several files.
 fn read_templates(config: &mut Config, folder: &Path) -> Result<(), ConfigError> {
     for destination in &mut config.destinations {
-        let Transport::Webhook(webhook) = &mut destination.transport;
+        let webhook = match &mut destination.transport {
+            Transport::Webhook(webhook) => webhook,
+            Transport::Smtp(smtp) => {
+                if !smtp.template.as_os_str().is_empty() {
+                    smtp.template = folder.join(&smtp.template);
+                }
+                continue;
+            }
+        };
         let WebhookBody::Template(file) = &mut webhook.body else {
             continue;
         };

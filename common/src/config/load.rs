@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Config;
 use super::files;
 use super::kubernetes::is_of_kubernetes;
 use super::mask::masked_text;
 use super::mistake::Mistake;
 use super::operator::OPERATOR_KEY;
 use super::source;
+use super::{Config, destination};
 
 /// The prefix of our variables' names.
 const PREFIX: &str = "LONGSHORE_";
@@ -179,7 +179,11 @@ impl Sources {
         })?;
         files::read(&mut config, self.folder())?;
         let is_handed_over = self.are_handed_over();
-        let incomplete = || source::missing_secret(&config.sources).filter(|_| !is_handed_over);
+        let missing = || {
+            source::missing_secret(&config.sources)
+                .or_else(|| destination::missing_password(&config.destinations))
+        };
+        let incomplete = || missing().filter(|_| !is_handed_over);
         match config.problem().or_else(incomplete) {
             None => Ok(config),
             Some((key, problem)) => {

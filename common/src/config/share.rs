@@ -26,7 +26,8 @@ struct Shared {
 
 impl Sources {
     /// The text that hands `config`, which was read from here and may have been changed since, over to commands.
-    /// What no command needs is left out: `listen`, `log`, and the secrets of webhooks, both ways.
+    /// What no command needs is left out: `listen`, `log`, the secrets of webhooks, both ways, and passwords of mail
+    /// servers.
     ///
     /// # Errors
     /// A path is not UTF-8.
@@ -56,6 +57,12 @@ impl Sources {
                 let body = webhook.get_mut("body").and_then(Value::as_table_mut);
                 if let Some(Value::String(file)) = body.and_then(|it| it.get_mut("template")) {
                     *file = text(&whole(&self.folder().join(&*file)))?;
+                }
+            }
+            if let Some(Value::Table(smtp)) = destination.get_mut("smtp") {
+                smtp.remove("password");
+                if let Some(Value::String(template)) = smtp.get_mut("template") {
+                    *template = text(&whole(&self.folder().join(&*template)))?;
                 }
             }
         }
@@ -181,6 +188,9 @@ mod tests {
         headers = { X-Api-Key = "key-of-nobody" }
         auth = { bearer = "token-of-nobody" }
         body = { template = "a.json" }
+        [[destination]]
+        name = "welcome"
+        smtp = { url = "smtps://u@h", password = "hunter-two", from = "a@example.com", template = "t/welcome" }
         [[source]]
         name = "stripe"
         scheme = "standard"
@@ -199,18 +209,25 @@ mod tests {
     fn a_command_gets_all_it_needs_and_no_secret_that_it_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let text = share(folder.path(), FILE_TEXT);
-        for absent in ["whsec_", "9999", "of-nobody"] {
-            assert!(!text.contains(absent), "{text}");
+        for unneeded in ["whsec_", "9999", "of-nobody", "hunter-two"] {
+            assert!(!text.contains(unneeded), "{unneeded}: {text}");
         }
         let sources = shared(&text, &[("LONGSHORE__DEAD__RETENTION", "1h")]).unwrap();
         let config = sources.config().unwrap();
         assert_eq!(config.broker.url.expose(), "amqp://u:hunter2@h");
         assert_eq!(config.secrets.seal[0].expose(), "a secret of sixteen bytes");
         assert_eq!(config.destinations[0].name, "crm");
-        let Transport::Webhook(webhook) = &config.destinations[0].transport;
-        assert!(
-            matches!(&webhook.body, WebhookBody::Template(file) if file.source == "true" && file.path.is_absolute())
-        );
+        assert!(matches!(
+            &config.destinations[0].transport,
+            Transport::Webhook(webhook) if matches!(
+                &webhook.body,
+                WebhookBody::Template(file) if file.source == "true" && file.path.is_absolute()
+            )
+        ));
+        assert!(matches!(
+            &config.destinations[1].transport,
+            Transport::Smtp(smtp) if smtp.template == folder.path().join("t/welcome")
+        ));
         assert!(config.sources[0].verifier.is_without_secret());
         assert!(config.types[0].schema.is_some());
         assert_eq!(config.listen, None);

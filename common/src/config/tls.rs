@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ServiceUrl;
 
-/// `[broker.tls]`, `[database.tls]`, and `webhook.tls` of a destination.
+/// `[broker.tls]`, `[database.tls]`, and `webhook.tls` and `smtp.tls` of a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinkTls {
@@ -49,13 +49,18 @@ impl LinkTls {
         identity(self.certificate.as_ref(), self.key.as_ref())
     }
 
+    /// An error whatever the link: the key, and the expected and the found value.
+    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        lonely(self.certificate.as_ref(), self.key.as_ref())
+    }
+
     /// An error of `[broker.tls]`: the key, and the expected and the found value.
     pub(super) fn problem_at_broker(&self, url: &ServiceUrl) -> Option<(&'static str, String)> {
         if self.is_set() && url.parts().scheme() == "amqp" {
             let problem = "expected an amqps:// address, since [broker.tls] is set, found amqp://: it encrypts nothing";
             return Some(("url", problem.to_owned()));
         }
-        lonely(self.certificate.as_ref(), self.key.as_ref())
+        self.problem()
     }
 
     /// An error of `webhook.tls`: the key, and the expected and the found value.
@@ -81,7 +86,7 @@ impl LinkTls {
                 }
             }
         }
-        lonely(self.certificate.as_ref(), self.key.as_ref())
+        self.problem()
     }
 }
 

@@ -72,6 +72,21 @@ pub fn normalise_email(text: &str) -> Result<String, InvalidEmail> {
         .ok_or(InvalidEmail)
 }
 
+/// The address that mail is sent to: the part before the `@` as it was written, and the domain in its ASCII form, which
+/// every mail server knows. It has no angle bracket, and so ends where a mail server expects it to end.
+///
+/// # Errors
+/// [`InvalidEmail`] if it is not an address.
+pub fn delivery_address(text: &str) -> Result<String, InvalidEmail> {
+    let normal = normalise_email(text)?;
+    let parts = text.rsplit_once('@').zip(normal.rsplit_once('@'));
+    let ((local, _), (_, domain)) = parts.ok_or(InvalidEmail)?;
+    if local.contains(['<', '>']) {
+        return Err(InvalidEmail);
+    }
+    Ok(format!("{local}@{domain}"))
+}
+
 /// The content of a quoted local part, and the text after its closing quote.
 fn unquote(quoted: &str) -> Result<(String, &str), InvalidEmail> {
     let mut local = String::new();

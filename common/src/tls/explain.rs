@@ -8,11 +8,13 @@ use time::OffsetDateTime;
 
 /// The other side of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// The broker.
     Broker,
     /// The database.
     Database,
+    /// The mail server of a destination.
+    MailServer,
 }
 
 impl Peer {
@@ -21,12 +23,22 @@ impl Peer {
         match self {
             Self::Broker => "broker",
             Self::Database => "database",
+            Self::MailServer => "smtp",
+        }
+    }
+
+    /// Its name for people.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Database => "database",
+            Self::MailServer => "mail server",
         }
     }
 }
 
 /// An error of TLS in words; `None` for any other error.
-pub(crate) fn explain(error: &io::Error, peer: Peer) -> Option<String> {
+pub fn explain(error: &io::Error, peer: Peer) -> Option<String> {
     let inner = error.get_ref()?;
     if let Some(error) = inner.downcast_ref::<Error>() {
         return Some(words(error, peer));
@@ -35,13 +47,13 @@ pub(crate) fn explain(error: &io::Error, peer: Peer) -> Option<String> {
 }
 
 fn words(error: &Error, peer: Peer) -> String {
-    let section = peer.section();
+    let (section, name) = (peer.section(), peer.name());
     match error {
         Error::InvalidCertificate(error) => about_its_certificate(error, section),
-        Error::AlertReceived(alert) => about_our_certificate(*alert, section),
+        Error::AlertReceived(alert) => about_our_certificate(*alert, peer),
         Error::PeerIncompatible(_) => {
             format!(
-                "expected TLS 1.2 or 1.3, found a {section} without a version or a cipher of these: update it ({error})"
+                "expected TLS 1.2 or 1.3, found a {name} without a version or a cipher of these: update it ({error})"
             )
         }
         Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => {
@@ -88,14 +100,15 @@ fn about_its_certificate(error: &CertificateError, section: &str) -> String {
 }
 
 /// The other side has ended the handshake, mostly over the certificate that we showed or did not show.
-fn about_our_certificate(alert: AlertDescription, section: &str) -> String {
+fn about_our_certificate(alert: AlertDescription, peer: Peer) -> String {
+    let (section, name) = (peer.section(), peer.name());
     let ours = format!("{section}.tls.certificate and {section}.tls.key");
     match alert {
         AlertDescription::CertificateRequired => {
-            format!("the {section} expects a client certificate, found none: set {ours}")
+            format!("the {name} expects a client certificate, found none: set {ours}")
         }
         AlertDescription::HandshakeFailure => format!(
-            "the {section} refuses the handshake: if it expects a client certificate, set {ours}; else it accepts no \
+            "the {name} refuses the handshake: if it expects a client certificate, set {ours}; else it accepts no \
              cipher of TLS 1.2 or 1.3"
         ),
         AlertDescription::UnknownCA
@@ -105,16 +118,16 @@ fn about_our_certificate(alert: AlertDescription, section: &str) -> String {
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
         | AlertDescription::AccessDenied => format!(
-            "the {section} refuses the client certificate ({alert:?}): expected one that is valid and of an authority \
-             that the {section} trusts in {ours}"
+            "the {name} refuses the client certificate ({alert:?}): expected one that is valid and of an authority \
+             that the {name} trusts in {ours}"
         ),
         AlertDescription::ProtocolVersion => {
-            format!("expected TLS 1.2 or 1.3, found a {section} that takes neither: update it")
+            format!("expected TLS 1.2 or 1.3, found a {name} that takes neither: update it")
         }
         AlertDescription::UnrecognisedName => format!(
-            "the {section} knows no certificate for the host in {section}.url: use a name that it has"
+            "the {name} knows no certificate for the host in {section}.url: use a name that it has"
         ),
-        alert => format!("the {section} ends the handshake ({alert:?}): see its log"),
+        alert => format!("the {name} ends the handshake ({alert:?}): see its log"),
     }
 }
 

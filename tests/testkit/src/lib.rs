@@ -2,7 +2,8 @@
 //!
 //! It knows Longshore only from outside, by its contract: environment, exchanges and queues, HTTP
 //! answers, tables. It depends on no package of the product, so a test cannot be wrong in the same way
-//! as the product. End-to-end tests use all of it; those of `common` and `workers` use its proxy and its receiver.
+//! as the product. End-to-end tests use all of it; those of `common` and `workers` use its proxy, its receiver and its mail
+//! server.
 //!
 //! | module | gives |
 //! |---|---|
@@ -14,6 +15,7 @@
 //! | [`broker`] | an outsider on AMQP: publish anything, look into queues |
 //! | [`browser`] | a real browser, for the signup page |
 //! | [`receiver`] | the outside system: an HTTP receiver that answers by a plan |
+//! | [`mail_server`] | the other outside system: a mail server that answers by a plan |
 //! | [`collector`] | a collector of traces, and the spans it was sent |
 //! | [`installation`] | what an earlier version left behind, recorded and restored |
 //! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
@@ -35,6 +37,7 @@ pub mod dev;
 pub mod installation;
 pub mod ledger;
 pub mod load;
+pub mod mail_server;
 pub mod namespace;
 pub mod pki;
 pub mod port;

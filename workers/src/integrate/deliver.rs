@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::LONGEST_TURN;
 use super::chain::{Step, step};
+use super::mail::Mail;
 use super::pace::Pace;
 use super::recorder::Recorder;
 use super::transport::{Parcel, Transport, UnusableDestination, Verdict};
@@ -283,6 +284,10 @@ pub(super) fn transport(
         config::Transport::Webhook(webhook) => {
             let webhook = Webhook::new(webhook, destination.timeout, allow).map_err(unusable)?;
             Ok(Box::new(webhook))
+        }
+        config::Transport::Smtp(smtp) => {
+            let mail = Mail::new(destination, smtp, allow).map_err(unusable)?;
+            Ok(Box::new(mail))
         }
     }
 }

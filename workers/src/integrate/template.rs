@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_number_is_written_as_it_was_sent_and_can_be_computed_with() {
         let event = r#"{"data":{"total":1234567890123456.78,"price":1.50,"n":3,"list":[1e3,"a"]}}"#;
-        let members = event::members(event.as_bytes()).unwrap();
+        let members = event::members(event.as_bytes(), None).unwrap();
         let cases = [
             (
                 Escaping::None,

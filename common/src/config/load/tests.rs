@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::super::Secret;
 use super::*;
+use crate::config::Transport;
 
 fn with(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     load_from(
@@ -332,6 +333,43 @@ fn a_destination_as_the_contract_writes_it() {
     );
 }
 
+#[test]
+fn a_destination_is_a_webhook_or_a_mail_server() {
+    let smtp = "smtp = { url = \"smtps://u@h\", password = \"hunter2\", from = \"a@example.com\", template = \"t/w\" }";
+    let webhook = "webhook = { url = \"https://h\" }";
+    let read = |lines: &str| with_file(&format!("[[destination]]\nname = \"a\"\n{lines}\n"), &[]);
+    for (lines, words) in [
+        (String::new(), "one of `webhook` and `smtp`, found none"),
+        (format!("{webhook}\n{smtp}"), "found both"),
+        (smtp.replace("u@h", "u:hunter2@h"), "in `password`"),
+        (smtp.replace("u@h", "h"), "expected a user"),
+        (
+            smtp.replace("password = \"hunter2\",", ""),
+            "destination.a.smtp.password",
+        ),
+        (smtp.replace("t/w", ""), "smtp.template"),
+        (
+            smtp.replace("a@example.com", "hunter2"),
+            "Shop <hello@example.com>",
+        ),
+        (
+            smtp.replace("from", "tls = { key = \"k.pem\" }, from"),
+            "`certificate` and `key` go together",
+        ),
+    ] {
+        let error = read(&lines).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(words), "{words}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let config = read(smtp).unwrap();
+    let Transport::Smtp(smtp) = &config.destinations[0].transport else {
+        panic!("expected a mail server");
+    };
+    // From the folder of the file on.
+    assert!(smtp.template.is_absolute() && smtp.template.ends_with("t/w"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
 /// A whole configuration with a secret at each place that may hold one.
 const WITH_SECRETS: &str = r#"namespace = "edges"
 [broker]
@@ -354,6 +392,9 @@ name = "crm"
 types = ["signup.*"]
 webhook = { url = "https://u:hunter2@h/hooks?token=hunter2", secret = "whsec_hunter2hunter2hunter2hunter2hunter2" }
 rate = "50/s"
+[[destination]]
+name = "welcome"
+smtp = { url = "smtps://u@h", password = "hunter2", from = "Shop <a@example.com>", template = "t" }
 [[destination]]
 name = "crn"
 timeout = "10s"

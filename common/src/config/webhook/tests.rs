@@ -24,7 +24,9 @@ fn load(url: &str, keys: &str) -> Result<Config, String> {
 fn webhook(keys: &str) -> Webhook {
     let config =
         load("https://crm.example/hook", keys).unwrap_or_else(|error| panic!("{keys}: {error}"));
-    let Transport::Webhook(webhook) = config.destinations[0].transport.clone();
+    let Transport::Webhook(webhook) = config.destinations[0].transport.clone() else {
+        panic!("expected a webhook")
+    };
     webhook
 }
 

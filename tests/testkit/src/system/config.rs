@@ -1,6 +1,6 @@
 //! The configuration file of a system under test.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use crate::receiver::Receiver;
 
@@ -9,7 +9,7 @@ use crate::receiver::Receiver;
 #[derive(Clone, Debug)]
 pub struct Destination {
     name: String,
-    url: String,
+    way: Way,
     types: Vec<String>,
     attempts: u32,
     first: String,
@@ -19,6 +19,15 @@ pub struct Destination {
     rate: Option<String>,
     secret: Option<String>,
     keys: String,
+}
+
+/// What reaches a destination.
+#[derive(Clone, Debug)]
+enum Way {
+    /// A webhook at this URL.
+    Webhook(String),
+    /// The inside of the section `smtp`.
+    Smtp(String),
 }
 
 impl Destination {
@@ -34,9 +43,23 @@ impl Destination {
     /// A webhook at any URL.
     #[must_use]
     pub fn at(name: &str, url: impl Into<String>) -> Self {
+        Self::by(name, Way::Webhook(url.into()))
+    }
+
+    /// Mail of `Shop <hello@example.com>` without TLS, through a server on a port of this machine.
+    #[must_use]
+    pub fn mail(name: &str, port: u16, template: &Path) -> Self {
+        let smtp = format!(
+            "url = \"smtp://127.0.0.1:{port}\", tls = \"none\", from = \"Shop <hello@example.com>\", \
+             template = {template:?}"
+        );
+        Self::by(name, Way::Smtp(smtp))
+    }
+
+    fn by(name: &str, way: Way) -> Self {
         Self {
             name: name.to_owned(),
-            url: url.into(),
+            way,
             types: vec!["#".to_owned()],
             attempts: 6,
             first: "250ms".to_owned(),
@@ -121,7 +144,7 @@ impl Destination {
     fn render(&self, toml: &mut String) {
         let Self {
             name,
-            url,
+            way,
             types,
             attempts,
             first,
@@ -131,13 +154,18 @@ impl Destination {
             keys,
             ..
         } = self;
-        let by_name = || format!("{{ env = {:?} }}", self.secret_name());
-        let secret = self.secret.clone().unwrap_or_else(by_name);
+        let way = match way {
+            Way::Webhook(url) => {
+                let by_name = || format!("{{ env = {:?} }}", self.secret_name());
+                let secret = self.secret.clone().unwrap_or_else(by_name);
+                format!("webhook = {{ url = {url:?}, secret = {secret}{keys} }}")
+            }
+            Way::Smtp(smtp) => format!("smtp = {{ {smtp} }}"),
+        };
         // Writing to a String cannot fail. Debug of these strings is a TOML basic string.
         let _ = write!(
             toml,
-            "\n[[destination]]\nname = {name:?}\ntypes = {types:?}\n\
-             webhook = {{ url = {url:?}, secret = {secret}{keys} }}\n\
+            "\n[[destination]]\nname = {name:?}\ntypes = {types:?}\n{way}\n\
              retry = {{ attempts = {attempts}, first = {first:?}, factor = 2.0, max = {max:?}, \
              jitter = 0.1 }}\nconcurrency = {concurrency}\ntimeout = {timeout:?}\n"
         );

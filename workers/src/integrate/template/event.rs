@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use common::event::EventId;
 use common::event::json::{self, Wrong};
 use minijinja::Value;
 use serde_json::value::RawValue;
@@ -22,12 +23,15 @@ const MEMBERS: [&str; 9] = [
 ];
 
 /// The members of an event by its text: `id`, `source`, `type`, `time`, `subject`, `datacontenttype`, `dataschema`, `data`
-/// (`data_base64` of a binary event), and `extensions`, an object.
+/// (`data_base64` of a binary event), and `extensions`, an object. Beside them `event_id`, our own id of it, if it has one.
 ///
 /// # Errors
 /// It is not an event.
-pub(in crate::integrate) fn members(event: &[u8]) -> Result<Value, Wrong> {
+pub(in crate::integrate) fn members(event: &[u8], id: Option<EventId>) -> Result<Value, Wrong> {
     let mut members = BTreeMap::new();
+    if let Some(id) = id {
+        members.insert("event_id".to_owned(), Value::from(id.to_string()));
+    }
     let mut extensions = BTreeMap::new();
     for (name, raw) in json::fields(event)? {
         let value = value(raw)?;
@@ -159,7 +163,7 @@ mod tests {
     fn a_template_sees_the_members_of_an_event() {
         let event = r#"{"specversion":"1.0","id":"7","source":"/shop","type":"a.b","time":"2026-01-02T03:04:05Z",
             "subject":"s","shop":"x","tries":3,"data":{"total":1234567890123456.78,"lines":[1.0,null,"}"]}}"#;
-        let members = members(event.as_bytes()).unwrap();
+        let members = members(event.as_bytes(), None).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text(&members).unwrap()).unwrap();
         for (name, value) in [
             ("id", json!("7")),
@@ -189,7 +193,7 @@ mod tests {
             "{\"data\":{\"a\":1,\"a\":2}}",
             "null",
         ] {
-            assert!(members(bad.as_bytes()).is_err(), "{bad}");
+            assert!(members(bad.as_bytes(), None).is_err(), "{bad}");
         }
     }
 
@@ -215,7 +219,7 @@ mod tests {
         fn data_comes_out_as_it_went_in(data in any_json()) {
             let event = json!({"data": data, "n": 1});
             for written in [event.to_string(), serde_json::to_string_pretty(&event).unwrap()] {
-                let members = members(written.as_bytes()).unwrap();
+                let members = members(written.as_bytes(), None).unwrap();
                 let out = text(&members.get_attr("data").unwrap()).unwrap();
                 let out: serde_json::Value = serde_json::from_str(&out).unwrap();
                 prop_assert_eq!(&out, &data);
@@ -224,8 +228,8 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in ".{0,60}") {
-            let _ = members(text.as_bytes());
-            let _ = members(format!("{{\"data\":{text}}}").as_bytes());
+            let _ = members(text.as_bytes(), None);
+            let _ = members(format!("{{\"data\":{text}}}").as_bytes(), None);
         }
     }
 }

@@ -17,8 +17,8 @@ use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection}
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use self::connector::{Connector, Link};
-use super::guard::Guard;
 use super::tap::Seen;
+use crate::integrate::guard::Guard;
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(30);

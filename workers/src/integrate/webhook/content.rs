@@ -99,7 +99,7 @@ impl Content {
                 media_type,
                 is_json,
             } => Ok(Payload {
-                body: fill(template, event, *is_json)?.into(),
+                body: fill(template, received, *is_json)?.into(),
                 media_type: Some(media_type.clone()),
             }),
         }
@@ -156,8 +156,8 @@ fn data(event: CloudEvent) -> Result<Payload, Failure> {
 }
 
 /// A template, filled with an event.
-fn fill(template: &Template, event: &[u8], is_json: bool) -> Result<String, Failure> {
-    let members = event::members(event).map_err(|error| {
+fn fill(template: &Template, received: &Received, is_json: bool) -> Result<String, Failure> {
+    let members = event::members(&received.message.body, received.event()).map_err(|error| {
         let (Wrong::Malformed(error) | Wrong::Kind(error)) = error;
         Failure::new(
             ReasonCode::Undecodable,

@@ -6,7 +6,7 @@ use common::outcome::chain;
 use common::reason::ReasonCode;
 use hyper_util::client::legacy;
 
-use super::guard::Forbidden;
+use crate::integrate::guard::Forbidden;
 
 /// The code, and the expected and the found.
 pub(super) type Problem = (ReasonCode, String);

@@ -24,7 +24,7 @@ fn webhook_with(url: &str, keys: &str) -> Webhook {
 fn webhook_within(timeout: Duration, url: &str, keys: &str) -> Webhook {
     // Once a process; a second time says no.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config::Transport::Webhook(config) = testbed::destination_with(url, keys).transport;
+    let config = testbed::webhook_with(url, keys);
     let allow = vec!["127.0.0.0/8".parse().unwrap()];
     Webhook::new(&config, timeout, allow).unwrap()
 }

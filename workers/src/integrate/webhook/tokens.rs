@@ -16,9 +16,9 @@ use url::{Url, form_urlencoded};
 
 use super::client::{Answer, Client};
 use super::credentials::{basic, bearer};
-use super::guard::Guard;
 use super::outline::USER_AGENT;
 use super::problem::{Problem, problem_of};
+use crate::integrate::guard::Guard;
 
 /// Maximum of a token server's answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
-use crate::integrate::webhook::guard::Guard;
+use crate::integrate::guard::Guard;
 use crate::integrate::webhook::tap::Tap;
 
 /// How long a connection may be silent before TCP asks whether the other side is still there.

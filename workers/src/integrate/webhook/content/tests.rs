@@ -1,4 +1,4 @@
-use common::config::{TemplateFile, Transport};
+use common::config::TemplateFile;
 use common::event::EventId;
 
 use super::*;
@@ -6,8 +6,7 @@ use crate::testbed::{self, signup};
 
 /// The content of a webhook with these keys, whose template has this text.
 fn content(keys: &str, source: &str) -> Result<Content, String> {
-    let Transport::Webhook(mut webhook) =
-        testbed::destination_with("https://crm.example/hook", keys).transport;
+    let mut webhook = testbed::webhook_with("https://crm.example/hook", keys);
     if let WebhookBody::Template(TemplateFile { source: text, .. }) = &mut webhook.body {
         source.clone_into(text);
     }

@@ -134,8 +134,7 @@ async fn a_renewed_certificate_is_shown_on_the_next_connection() {
 #[test]
 fn files_that_cannot_be_used_are_an_error_at_start() {
     let keys = "tls = { ca = \"/nowhere/ca.pem\" }";
-    let config::Transport::Webhook(config) =
-        testbed::destination_with("https://crm.example/hook", keys).transport;
+    let config = testbed::webhook_with("https://crm.example/hook", keys);
     let error = Webhook::new(&config, Duration::from_secs(1), Vec::new())
         .err()
         .unwrap();

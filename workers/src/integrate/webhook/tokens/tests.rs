@@ -12,9 +12,7 @@ fn credentials(url: &str) -> ClientCredentials {
         "auth = {{ oauth2 = {{ token_url = \"{url}\", client_id = \"long shore\", client_secret = \"hunter2:&\", \
          scopes = [\"a\", \"b\"], audience = \"crm\" }} }}"
     );
-    let config = testbed::destination_with("https://crm.example/hook", &keys).transport;
-    let common::config::Transport::Webhook(webhook) = config;
-    match webhook.auth {
+    match testbed::webhook_with("https://crm.example/hook", &keys).auth {
         Some(common::config::Authentication::OAuth2(client)) => client,
         other => panic!("expected client credentials, found {other:?}"),
     }

@@ -1,7 +1,7 @@
 //! Where deliveries may go: to public addresses, and to those that the operator names.
 //!
 //! The guard sits in the resolver, so the very addresses that are checked are the ones connected to:
-//! a name cannot point elsewhere in between. Addresses written in the URL never meet a resolver and
+//! a name cannot point elsewhere in between. Addresses written in a webhook's URL never meet a resolver and
 //! are checked by hand.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,8 +19,28 @@ use url::{Host, Url};
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     allow: Arc<[IpNet]>,
-    /// Plain `http`: only to addresses that the operator names.
-    named_only: bool,
+    expected: Expected,
+}
+
+/// The addresses that may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// Public ones, and those that the operator names.
+    Public,
+    /// `http`: only those that the operator names.
+    NamedForHttp,
+    /// Mail without TLS: only those that the operator names.
+    NamedForMail,
+}
+
+impl Expected {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Public => "a public address",
+            Self::NamedForHttp => "https, or http to an address that is named",
+            Self::NamedForMail => "TLS, or `tls = \"none\"` to an address that is named",
+        }
+    }
 }
 
 /// An address that deliveries may not go to.
@@ -35,10 +55,47 @@ pub(super) struct Forbidden {
 }
 
 impl Guard {
+    /// The guard of a webhook at `url`.
     pub(super) fn new(url: &Url, allow: Vec<IpNet>) -> Self {
         Self {
             allow: allow.into(),
-            named_only: url.scheme() != "https",
+            expected: match url.scheme() {
+                "https" => Expected::Public,
+                _ => Expected::NamedForHttp,
+            },
+        }
+    }
+
+    /// The guard of a mail server.
+    pub(super) fn of_mail(is_encrypted: bool, allow: Vec<IpNet>) -> Self {
+        Self {
+            allow: allow.into(),
+            expected: match is_encrypted {
+                true => Expected::Public,
+                false => Expected::NamedForMail,
+            },
+        }
+    }
+
+    /// The addresses of a host that may be connected to.
+    ///
+    /// # Errors
+    /// The host has no address, or [`Forbidden`]: none of its addresses may be connected to.
+    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+        let found = tokio::net::lookup_host((host, port)).await?;
+        let mut last = None;
+        let allowed: Vec<SocketAddr> = found
+            .filter(|address| match self.check(address.ip()) {
+                Ok(()) => true,
+                Err(forbidden) => {
+                    last = Some(forbidden);
+                    false
+                }
+            })
+            .collect();
+        match (allowed.is_empty(), last) {
+            (true, Some(forbidden)) => Err(forbidden.into()),
+            _ => Ok(allowed),
         }
     }
 
@@ -56,16 +113,11 @@ impl Guard {
         if self.allow.iter().any(|net| net.contains(&address)) {
             return Ok(());
         }
-        if !self.named_only && is_public(address) {
+        if self.expected == Expected::Public && is_public(address) {
             return Ok(());
         }
-        let expected = if self.named_only {
-            "https, or http to an address that is named"
-        } else {
-            "a public address"
-        };
         Err(Forbidden {
-            expected,
+            expected: self.expected.words(),
             found: address.to_string(),
         })
     }
@@ -84,21 +136,8 @@ impl Service<Name> for Guard {
     fn call(&mut self, name: Name) -> Self::Future {
         let guard = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let mut last = None;
-            let allowed: Vec<SocketAddr> = found
-                .filter(|address| match guard.check(address.ip()) {
-                    Ok(()) => true,
-                    Err(forbidden) => {
-                        last = Some(forbidden);
-                        false
-                    }
-                })
-                .collect();
-            match (allowed.is_empty(), last) {
-                (true, Some(forbidden)) => Err(forbidden.into()),
-                _ => Ok(allowed.into_iter()),
-            }
+            let allowed = guard.resolve(name.as_str(), 0).await?;
+            Ok(allowed.into_iter())
         })
     }
 }
@@ -232,5 +271,20 @@ mod tests {
         let (mut allowing, _) = guard("https://localhost/", &["127.0.0.0/8", "::1/128"]);
         let found = allowing.call(name).await.map(Iterator::count);
         assert!(found.is_ok_and(|count| count > 0));
+    }
+
+    #[tokio::test]
+    async fn mail_without_tls_goes_only_where_the_operator_says() {
+        let allow = |net: &str| vec![net.parse().unwrap()];
+        let plain = Guard::of_mail(false, allow("127.0.0.0/8"));
+        assert!(plain.resolve("127.0.0.1", 25).await.is_ok());
+        let error = plain.resolve("1.1.1.1", 25).await.unwrap_err().to_string();
+        assert!(error.contains("TLS, or"), "{error}");
+        let encrypted = Guard::of_mail(true, Vec::new());
+        assert!(encrypted.resolve("1.1.1.1", 465).await.is_ok());
+        for inside in ["127.0.0.1", "2130706433", "::1", "localhost"] {
+            let refused = encrypted.resolve(inside, 465).await.unwrap_err();
+            assert!(refused.is::<Forbidden>(), "{inside}: {refused}");
+        }
     }
 }
