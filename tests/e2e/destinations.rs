@@ -202,7 +202,7 @@ async fn a_ping_shows_what_is_sent_and_what_comes_back() -> Result<()> {
     let unknown = system.longshore(&["destinations", "test", "crn"]).await?;
     unknown.exit(2)?;
     ensure!(unknown.stderr.contains("(crm)"), "{unknown:?}");
-    // A ping is no event: nothing is stored.
+    // A ping is not an event: nothing is stored.
     ensure!(system.ledger().await?.events().await? == 0);
     system.finish().await
 }

@@ -8,6 +8,7 @@ mod mail;
 mod pace;
 mod pauses;
 mod ping;
+mod preview;
 mod recorder;
 mod template;
 mod together;
@@ -33,7 +34,8 @@ use common::topology::{Names, Stage};
 use self::pauses::Pauses;
 
 pub use deliver::Deliver;
-pub use ping::{Pinged, RequestLine, ping};
+pub use ping::{Pinged, ping};
+pub use preview::RequestLine;
 pub use transport::UnusableDestination;
 
 /// How long a delivery may take beside the receiver's own time: the database is asked and told.

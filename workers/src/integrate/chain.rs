@@ -102,7 +102,7 @@ mod tests {
 
     use async_trait::async_trait;
 
-    use super::super::ping::Preview;
+    use super::super::preview::Preview;
     use super::super::transport::{Parcel, Sent};
     use super::*;
     use crate::testbed::signup;

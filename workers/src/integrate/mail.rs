@@ -31,7 +31,7 @@ use self::letter::{Letter, Occasion, Stationery};
 use self::pool::Pool;
 use self::reply::{Reply, verdict};
 use super::guard::Guard;
-use super::ping::{Preview, RequestLine};
+use super::preview::{Preview, RequestLine};
 use super::template::event;
 use super::transport::{Parcel, Sent, Transport, Verdict};
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
 use super::deliver::transport;
+use super::preview::RequestLine;
 use super::transport::{Parcel, UnusableDestination, Verdict};
 
 /// The type of the event that a ping sends. No event of it is stored.
@@ -39,32 +40,6 @@ pub struct Pinged {
     pub error: Option<String>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
-}
-
-/// One part of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RequestLine {
-    /// Its name, such as a header's.
-    pub name: String,
-    /// Its value; `***` for a secret.
-    pub value: String,
-}
-
-impl RequestLine {
-    pub(super) fn new(name: &str, value: impl Into<String>) -> Self {
-        Self {
-            name: name.to_owned(),
-            value: value.into(),
-        }
-    }
-}
-
-/// A request as people may see it.
-#[derive(Debug, Default)]
-pub(super) struct Preview {
-    pub(super) lines: Vec<RequestLine>,
-    /// The beginning of the body.
-    pub(super) body: String,
 }
 
 /// Sends a ping to `destination`, once. Nothing of it is recorded as a delivery.

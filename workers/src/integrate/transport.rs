@@ -9,7 +9,7 @@ use common::reason::ReasonCode;
 use common::runtime::Received;
 use time::OffsetDateTime;
 
-use super::ping::Preview;
+use super::preview::Preview;
 
 /// Sends deliveries to one destination.
 #[async_trait]

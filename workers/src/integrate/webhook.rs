@@ -36,7 +36,7 @@ use self::outline::Outline;
 use self::problem::{Problem, problem_of};
 use self::tokens::TokenError;
 use super::guard::Guard;
-use super::ping::Preview;
+use super::preview::Preview;
 use super::transport::{Parcel, Sent, Transport, Verdict};
 
 /// Maximum of an answer's body that is read, in bytes; the rest is left unread.

@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::Full;
 
 use super::content::Payload;
-use crate::integrate::ping::{Preview, RequestLine};
+use crate::integrate::preview::{Preview, RequestLine};
 
 /// Maximum of the body that is shown, in bytes.
 const MAX_BODY: usize = 4 * 1024;
