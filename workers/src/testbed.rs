@@ -118,7 +118,7 @@ pub(crate) fn destination_with(url: &str, keys: &str) -> Destination {
 /// The webhook of that destination.
 pub(crate) fn webhook_with(url: &str, keys: &str) -> config::Webhook {
     match destination_with(url, keys).transport {
-        config::Transport::Webhook(webhook) => webhook,
+        config::Transport::Webhook(webhook) => *webhook,
         config::Transport::Smtp(_) => unreachable!("it has a webhook"),
     }
 }

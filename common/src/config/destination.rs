@@ -34,7 +34,7 @@ pub struct Destination {
 #[derive(Debug, Clone)]
 pub enum Transport {
     /// An HTTP endpoint.
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     /// A mail server.
     Smtp(Box<Smtp>),
 }
@@ -46,7 +46,7 @@ struct Table {
     name: String,
     #[serde(default = "every_type")]
     types: Vec<String>,
-    webhook: Option<Webhook>,
+    webhook: Option<Box<Webhook>>,
     smtp: Option<Box<Smtp>>,
     #[serde(default)]
     retry: RetryPolicy,

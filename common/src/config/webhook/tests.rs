@@ -27,7 +27,7 @@ fn webhook(keys: &str) -> Webhook {
     let Transport::Webhook(webhook) = config.destinations[0].transport.clone() else {
         panic!("expected a webhook")
     };
-    webhook
+    *webhook
 }
 
 fn error(keys: &str) -> String {
