@@ -14,3 +14,7 @@ COMMENT ON COLUMN destinations.name IS 'The name in the configuration.';
 COMMENT ON COLUMN destinations.paused_at IS 'When it was paused; none while deliveries are made.';
 COMMENT ON COLUMN destinations.paused_by IS 'Who paused it: an operator, or longshore-integrate after an answer of 410.';
 COMMENT ON COLUMN destinations.paused_why IS 'Why it was paused.';
+
+-- A destination may be a mail server.
+COMMENT ON COLUMN deliveries.last_status_code IS 'The status of the last attempt, by HTTP or SMTP, where there was an answer.';
+COMMENT ON COLUMN delivery_attempts.status_code IS 'The status, by HTTP or SMTP, where there was an answer.';

@@ -2,7 +2,7 @@
 
 use common::bootstrap::Failure;
 use common::broker::Broker;
-use common::config::{Config, Destination, Transport, masked};
+use common::config::{Config, Destination, Protection, Transport, masked};
 use common::store::{AuditAction, DeadFilter, DeadState, NewPause, PausedDestination, Store};
 use common::topology::Names;
 use serde::Serialize;
@@ -116,7 +116,13 @@ async fn listed(
 fn address(transport: &Transport) -> String {
     match transport {
         Transport::Webhook(webhook) => masked(&webhook.url),
-        Transport::Smtp(smtp) => format!("{}:{}", smtp.server.host, smtp.server.port),
+        Transport::Smtp(smtp) => {
+            let scheme = match smtp.protection {
+                Protection::Tls(_) => "smtps",
+                Protection::StartTls(_) | Protection::None => "smtp",
+            };
+            format!("{scheme}://{}:{}", smtp.server.host, smtp.server.port)
+        }
     }
 }
 

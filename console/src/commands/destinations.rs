@@ -173,7 +173,7 @@ async fn test(app: &App, name: &str) -> Result<(), Failure> {
     let pinged = ping(permitted?, &app.config.outbound).await;
     let pinged = pinged.map_err(|error| Failure::Usage(error.to_string()))?;
     app.output.show(&pinged, told)?;
-    if pinged.delivered {
+    if pinged.taken {
         return Ok(());
     }
     let error = pinged.error.unwrap_or_default();
@@ -191,17 +191,10 @@ fn told(pinged: &Pinged) -> String {
     if !pinged.body.is_empty() {
         text.push_str(&format!("\n{}\n", pinged.body));
     }
-    let status = pinged.status.map(|status| status.to_string());
-    let status = status.unwrap_or_else(|| "nothing".to_owned());
-    let verdict = if pinged.delivered {
-        "delivered"
-    } else {
-        "not delivered"
-    };
-    text.push_str(&format!(
-        "\nanswered {status} in {} ms: {verdict}",
-        pinged.took_ms
-    ));
+    let status = pinged.status.map(|status| format!("answered {status}"));
+    let status = status.unwrap_or_else(|| "no answer".to_owned());
+    let verdict = if pinged.taken { "taken" } else { "not taken" };
+    text.push_str(&format!("\n{status} in {} ms: {verdict}", pinged.took_ms));
     if let Some(answer) = &pinged.answer {
         text.push_str(&format!("\n{answer}"));
     }

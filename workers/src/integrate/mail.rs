@@ -41,6 +41,9 @@ const MAX_EXCERPT: usize = 1024;
 /// where that is shorter.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The code of a server that has reset a conversation (RFC 5321, 4.2.3).
+const RESET: u16 = 250;
+
 /// Mail through one server.
 pub(super) struct Mail {
     stationery: Stationery,
@@ -235,7 +238,10 @@ impl Transport for Mail {
             Ok(lives)
         };
         match tokio::time::timeout(self.timeout, greeting).await {
-            Ok(Ok(true)) => unwritten(Verdict::Delivered),
+            Ok(Ok(true)) => Sent {
+                status: Some(RESET),
+                ..unwritten(Verdict::Delivered)
+            },
             Ok(Err(why)) => unsent(why),
             Ok(Ok(false)) | Err(_) => {
                 let error = format!(

@@ -29,14 +29,14 @@ pub struct Pinged {
     /// The beginning of the body that was sent.
     pub body: String,
     /// Whether the receiver took it.
-    pub delivered: bool,
+    pub taken: bool,
     /// The status of the answer, by the destination's protocol; `null` without an answer.
     pub status: Option<u16>,
     /// The beginning of the answer.
     pub answer: Option<String>,
     /// The reason code that a delivery with this result would get.
     pub code: Option<ReasonCode>,
-    /// The expected and the found, where it was not delivered.
+    /// The expected and the found, where it was not taken.
     pub error: Option<String>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
@@ -89,7 +89,7 @@ pub async fn ping(
         destination: destination.name.clone(),
         request: preview.lines,
         body: preview.body,
-        delivered: failure.is_none(),
+        taken: failure.is_none(),
         status: sent.status,
         answer: sent.excerpt,
         code: failure.as_ref().map(|failure| failure.code),
@@ -125,7 +125,7 @@ mod tests {
         let key = common::config::Secret::new("hunter2");
         webhook.headers.insert("X-Api-Key".to_owned(), key);
         let pinged = ping(&destination, &outbound()).await.unwrap();
-        assert!(pinged.delivered && pinged.status == Some(200), "{pinged:?}");
+        assert!(pinged.taken && pinged.status == Some(200), "{pinged:?}");
         let request = receiver.requests().remove(0);
         assert_eq!(request.json().unwrap()["type"], PING);
         assert_eq!(request.header("x-api-key"), "hunter2");
@@ -142,7 +142,7 @@ mod tests {
 
         receiver.always(Answer::status(503));
         let pinged = ping(&destination, &outbound()).await.unwrap();
-        assert!(!pinged.delivered && pinged.status == Some(503));
+        assert!(!pinged.taken && pinged.status == Some(503));
         assert_eq!(pinged.code, Some(ReasonCode::ReceiverFailing));
     }
 

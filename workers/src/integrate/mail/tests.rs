@@ -127,6 +127,22 @@ async fn a_mail_arrives_as_it_was_written() {
 }
 
 #[tokio::test]
+async fn a_ping_greets_the_server_and_sends_no_mail() {
+    let post = Post::plain().await;
+    let mail = post.mail();
+    let received = signup(EventId::born(), "ada@example.com");
+    let parcel = Parcel {
+        id: "an-id",
+        event: EventId::born(),
+        at: now(),
+        received: &received,
+    };
+    let pinged = mail.ping(parcel).await;
+    assert_eq!((code(&pinged), pinged.status), (DELIVERED, Some(250)));
+    assert!(post.server.taken().is_empty());
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_and_a_closed_one_costs_nothing() {
     let post = Post::plain().await;
     let mail = post.mail();
