@@ -142,6 +142,7 @@ async fn every_table_and_column_says_what_it_is() {
                 "dead_letters",
                 "deliveries",
                 "delivery_attempts",
+                "destinations",
                 "events",
                 "key_revision",
                 "keys",
