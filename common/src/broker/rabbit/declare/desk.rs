@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use lapin::Channel;
 use lapin::types::ShortString;
 
 use crate::broker::BrokerError;
 use crate::broker::rabbit::connection::{Link, channel_is_gone, close_channel};
 use crate::broker::rabbit::explain::{
-    ACCESS_REFUSED, Fault, NOT_FOUND, PRECONDITION_FAILED, mismatch, within,
+    ACCESS_REFUSED, Fault, NOT_FOUND, PRECONDITION_FAILED, is_too_late, mismatch, within,
 };
 
 /// How many declarations are under way at once.
@@ -116,8 +116,9 @@ impl<'l> Desk<'l> {
         for items in items.chunks(AT_ONCE) {
             let channel = self.channel().await?;
             let asks = items.iter().map(|item| ask(channel.clone(), item.clone()));
-            let answers = within(self.link.settings.patience, what, try_join_all(asks)).await;
-            if let Err(fault) = answers {
+            let answers = async { first_problem(join_all(asks).await) };
+            let answered = within(self.link.settings.patience, what, answers).await;
+            if let Err(fault) = answered {
                 close_channel(&channel, self.link.settings.patience).await;
                 return Err(match fault.code() {
                     Some(PRECONDITION_FAILED) => BrokerError::Mismatch(mismatch(&fault.words())),
@@ -132,5 +133,41 @@ impl<'l> Desk<'l> {
         if let Some(channel) = self.channel {
             close_channel(&channel, self.link.settings.patience).await;
         }
+    }
+}
+
+/// The first problem that says why. What was asked after it on the same channel came too late to be told.
+fn first_problem(answers: Vec<lapin::Result<()>>) -> lapin::Result<()> {
+    let problems: Vec<lapin::Error> = answers.into_iter().filter_map(Result::err).collect();
+    let telling = problems.iter().find(|error| !is_too_late(error));
+    match telling.or(problems.first()) {
+        Some(error) => Err(error.clone()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPError, AMQPSoftError};
+    use lapin::{ChannelState, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_counts_before_what_came_too_late() {
+        let late = || -> lapin::Error {
+            ErrorKind::InvalidChannelState(ChannelState::Closing, "exchange.declare").into()
+        };
+        let refusal = AMQPError::new(AMQPSoftError::ACCESSREFUSED.into(), "refused".into());
+        let refused = || -> lapin::Error { ErrorKind::ProtocolError(refusal.clone()).into() };
+        let told = |answers: Vec<lapin::Result<()>>| {
+            first_problem(answers)
+                .map_err(|error| Fault::Amqp(error).code())
+                .err()
+        };
+        assert_eq!(told(vec![Ok(()), Ok(())]), None);
+        let refusals = vec![Err(late()), Ok(()), Err(refused()), Err(late())];
+        assert_eq!(told(refusals), Some(Some(ACCESS_REFUSED)));
+        assert_eq!(told(vec![Err(late())]), Some(None));
     }
 }
