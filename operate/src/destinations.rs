@@ -126,7 +126,7 @@ fn address(transport: &Transport) -> String {
     }
 }
 
-/// Pauses a destination: no process makes a delivery there from within a second on. Those under way end. A pause that holds
+/// Pauses a destination: no process begins a delivery there from half a second on. Those under way end. A pause that holds
 /// already stays as it is.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Pausing a destination: nothing goes there, nothing is lost, and everything is delivered once afterwards.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use testkit::{
@@ -12,22 +14,21 @@ use testkit::{
 
 use crate::{LATER, SOON};
 
+/// How long a copy may go by what it has read of pauses.
+const KNOWN_FOR: Duration = Duration::from_millis(500);
+
 /// The state of a destination, as `longshore destinations show` tells it.
 async fn shown(system: &System, name: &str) -> Result<Value> {
     let command = ["destinations", "show", name, "--json"];
     system.longshore(&command).await?.json()
 }
 
-/// Pauses a destination, and waits until every copy has let go of its queue.
+/// Pauses a destination. Whatever a copy knew before counts no longer.
 async fn pause(system: &System, name: &str) -> Result<()> {
     let command = ["destinations", "pause", name, "--why", "their deploy"];
     system.longshore(&command).await?.success()?;
-    eventually(SOON, "no copy to consume", || async {
-        let shown = shown(system, name).await?;
-        ensure!(shown["consumers"] == 0, "{shown}");
-        Ok(())
-    })
-    .await
+    tokio::time::sleep(KNOWN_FOR).await;
+    Ok(())
 }
 
 async fn resume(system: &System, name: &str) -> Result<()> {
@@ -114,16 +115,15 @@ async fn deliveries_that_wait_for_their_turn_are_given_back_when_the_destination
     let accepted = Load::signups(system.client(), 12, 4).finish(SOON).await?;
     // One is under way, and the others wait in the hands of the worker.
     receiver.await_count(1, SOON).await?;
-    let command = ["destinations", "pause", "crm", "--why", "their deploy"];
-    system.longshore(&command).await?.success()?;
+    pause(&system, "crm").await?;
+    receiver.release();
+    receiver.await_successes(1, SOON).await?;
     eventually(SOON, "the others to be back in the queue", || async {
         let shown = shown(&system, "crm").await?;
         ensure!(shown["messages"] == 11, "{shown}");
         Ok(())
     })
     .await?;
-    receiver.release();
-    receiver.await_successes(1, SOON).await?;
     receiver.always(Answer::status(200));
     ensure!(receiver.count() == 1, "{} requests", receiver.count());
     resume(&system, "crm").await?;
@@ -146,10 +146,7 @@ async fn a_receiver_that_is_gone_pauses_its_destination_in_every_copy() -> Resul
     system.client().await_status(gone, "dead", SOON).await?;
     eventually(SOON, "the pause", || async {
         let shown = shown(&system, "crm").await?;
-        ensure!(
-            shown["state"] == "paused" && shown["consumers"] == 0,
-            "{shown}"
-        );
+        ensure!(shown["state"] == "paused", "{shown}");
         ensure!(
             shown["pause"]["paused_by"] == "longshore-integrate",
             "{shown}"
@@ -157,6 +154,7 @@ async fn a_receiver_that_is_gone_pauses_its_destination_in_every_copy() -> Resul
         Ok(())
     })
     .await?;
+    tokio::time::sleep(KNOWN_FOR).await;
     let waits = system.client().signup(&signup("waits")).await?;
     eventually(SOON, "the event to wait", || async {
         let shown = shown(&system, "crm").await?;

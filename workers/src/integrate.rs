@@ -26,14 +26,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::bootstrap::{self, Failure, Program};
 use common::broker::Broker;
 use common::config::{Destination, StageSettings};
-use common::runtime::{Gate, Spec, Worker};
+use common::runtime::{Spec, Worker};
 use common::store::Store;
 use common::tasks;
 use common::topology::{Names, Stage};
 
+use self::deliver::Deliver;
 use self::pauses::Pauses;
 
-pub use deliver::Deliver;
 pub use ping::{Pinged, ping};
 pub use preview::RequestLine;
 pub use transport::UnusableDestination;
@@ -124,17 +124,15 @@ pub fn workers(
     destinations: Vec<Destination>,
 ) -> Result<Vec<Worker>, Failure> {
     let names = destinations.iter().map(|destination| &*destination.name);
-    let pauses = Pauses::new(Arc::clone(store), names);
+    let pauses = Arc::new(Pauses::new(Arc::clone(store), names));
     let workers = destinations
         .iter()
-        .map(|destination| {
-            let gate = pauses.gate(&destination.name);
-            worker(program, broker, store, destination.clone(), gate)
-        })
+        .map(|destination| worker(program, broker, store, destination.clone(), &pauses))
         .collect::<Result<Vec<_>, _>>()?;
     if !workers.is_empty() {
         let stop = program.stop.clone();
-        tasks::spawn_until("pauses", stop.clone(), pauses.follow(stop));
+        let following = async move { pauses.follow(stop).await };
+        tasks::spawn_until("pauses", program.stop.clone(), following);
     }
     Ok(workers)
 }
@@ -145,7 +143,7 @@ fn worker(
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
     destination: Destination,
-    gate: Gate,
+    pauses: &Arc<Pauses>,
 ) -> Result<Worker, Failure> {
     let queue = Names::new(program.config.namespace.clone()).integrate(&destination.name);
     let settings = settings(
@@ -153,7 +151,8 @@ fn worker(
         program.config.stage(Stage::Integrate).prefetch,
     );
     let allow = program.config.outbound.allow.clone();
-    let handler = Deliver::new(destination, allow, Arc::clone(store), gate.clone())
+    let gate = pauses.gate(&destination.name);
+    let handler = Deliver::new(destination, allow, Arc::clone(store), Arc::clone(pauses))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let spec = Spec {
         gate,

@@ -14,8 +14,6 @@ pub struct Gate(Arc<watch::Sender<GateState>>);
 /// How a gate stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateState {
-    /// Whether the worker may take is not known yet: it does not.
-    Unknown,
     /// The worker takes.
     Open,
     /// The worker takes nothing, for this reason.
@@ -23,11 +21,6 @@ pub enum GateState {
 }
 
 impl Gate {
-    /// A gate that stands so.
-    pub fn new(state: GateState) -> Self {
-        Self(Arc::new(watch::Sender::new(state)))
-    }
-
     /// Sets the gate; `true` if that changes it.
     pub fn set(&self, state: GateState) -> bool {
         self.0.send_if_modified(|now| {
@@ -64,7 +57,7 @@ impl Gate {
 impl Default for Gate {
     /// An open gate.
     fn default() -> Self {
-        Self::new(GateState::Open)
+        Self(Arc::new(watch::Sender::new(GateState::Open)))
     }
 }
 
@@ -74,11 +67,9 @@ mod tests {
 
     #[tokio::test]
     async fn everybody_who_waits_at_a_gate_learns_how_it_stands() {
-        let gate = Gate::new(GateState::Unknown);
+        let gate = Gate::default();
         let clone = gate.clone();
-        assert!(!clone.is_open());
-        clone.shut().await;
-        assert!(gate.set(GateState::Open) && !gate.set(GateState::Open));
+        assert!(clone.is_open() && !gate.set(GateState::Open));
         clone.opened().await;
         let shut = GateState::Shut("their deploy".to_owned());
         tokio::join!(clone.shut(), async { gate.set(shut.clone()) });

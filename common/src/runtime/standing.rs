@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Gate;
 use super::hold::Hold;
-use super::{Gate, GateState};
 use crate::broker::SubscriptionControl;
 use crate::telemetry::metrics;
 
@@ -56,15 +56,8 @@ impl Standing {
         if let Some(problem) = self.0.hold.problem() {
             return Some(problem);
         }
-        match self.0.gate.state() {
-            GateState::Open => {}
-            GateState::Shut(_) => return None,
-            GateState::Unknown => {
-                return Some(
-                    "whether it may take is not known yet: the database has not answered"
-                        .to_owned(),
-                );
-            }
+        if !self.0.gate.is_open() {
+            return None;
         }
         for lane in &self.0.lanes {
             if let Some(problem) = lane.problem().await {

@@ -23,7 +23,7 @@ pub enum DestinationsCommand {
     },
     /// Pause a destination: its deliveries wait, and no attempt is spent
     #[command(after_help = "\
-From within a second on, no process makes a delivery there. Those under way end. Events wait in the destination's queue.
+From half a second on, no process begins a delivery there. Those under way end. Events wait in the destination's queue.
 
 Example:
   longshore destinations pause crm --why 'their deploy'")]
@@ -34,7 +34,7 @@ Example:
         #[arg(long, value_name = "TEXT")]
         why: String,
     },
-    /// Resume a paused destination: what waits is delivered
+    /// Resume a paused destination: within five seconds, what waits is delivered
     Resume {
         /// The destination
         name: String,

@@ -19,6 +19,7 @@ use super::LONGEST_TURN;
 use super::chain::{Step, step};
 use super::mail::Mail;
 use super::pace::Pace;
+use super::pauses::Pauses;
 use super::recorder::Recorder;
 use super::transport::{Parcel, Transport, UnusableDestination, Verdict};
 use super::turns::{Turn, Turns};
@@ -38,13 +39,14 @@ const AT_ONCE: Duration = Duration::from_millis(5);
 const NO_PLACE: Duration = Duration::from_secs(1);
 
 /// Delivers events to one destination.
-pub struct Deliver {
+pub(super) struct Deliver {
     destination: Destination,
     transport: Box<dyn Transport>,
     /// One for each delivery that may be under way.
     places: Semaphore,
     pace: Option<Pace>,
     turns: Turns,
+    pauses: Arc<Pauses>,
     /// Shut while the destination is paused.
     gate: Gate,
     recorder: Recorder,
@@ -66,15 +68,15 @@ enum Prepared<'d> {
 }
 
 impl Deliver {
-    /// Delivers to `destination`, which may be at a private address that `allow` names, while `gate` is open.
+    /// Delivers to `destination`, which may be at a private address that `allow` names, while it is not paused.
     ///
     /// # Errors
     /// The destination cannot be used as configured.
-    pub fn new(
+    pub(super) fn new(
         destination: Destination,
         allow: Vec<IpNet>,
         store: Arc<dyn Store>,
-        gate: Gate,
+        pauses: Arc<Pauses>,
     ) -> Result<Self, UnusableDestination> {
         let transport = transport(&destination, allow)?;
         Ok(Self {
@@ -82,7 +84,8 @@ impl Deliver {
             places: Semaphore::new(destination.concurrency),
             pace: destination.rate.map(|rate| Pace::new(rate.interval())),
             turns: Turns::default(),
-            gate,
+            gate: pauses.gate(&destination.name),
+            pauses,
             recorder: Recorder::start(Arc::clone(&store)),
             store,
             metrics: DestinationMetrics::new(&destination.name),
@@ -210,7 +213,8 @@ impl Deliver {
         {
             return over(outcome);
         }
-        if !received.claim.holds().await {
+        self.pauses.check().await?;
+        if !self.gate.is_open() || !received.claim.holds().await {
             return over(Outcome::GiveBack);
         }
         Ok(Prepared::Ready { turn, place })

@@ -1,36 +1,46 @@
-//! Follows the pauses of destinations: a paused one's gate is shut in every process, within a second.
+//! The pauses of destinations: no process begins a delivery to a paused one.
 //!
-//! The workers ask for pauses, as doors do for keys, rather than being told: it is one small question for all destinations of
-//! a process, the same for every engine.
+//! The pauses are read right before deliveries, at most twice a second for all destinations of a process. A process without
+//! work asks nothing, and keeps no connection from others. While a destination is paused, they are read every few seconds.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use common::runtime::{Gate, GateState};
-use common::store::{PausedDestination, Store};
+use common::store::{PausedDestination, Store, StoreError};
 use common::telemetry::metrics;
 use tokio_util::sync::CancellationToken;
 
-/// How often the pauses are read.
-const PAUSE_POLL: Duration = Duration::from_millis(500);
+/// How long the pauses count as known.
+const KNOWN_FOR: Duration = Duration::from_millis(500);
 
-/// The gates of the destinations of one process.
+/// How often a process with a paused destination looks whether it is resumed. Longer than an unused connection of the
+/// database is kept: others may wait for it.
+const RESUME_POLL: Duration = Duration::from_secs(4);
+
+/// The pauses that one process knows, and the gates of its destinations.
 pub(super) struct Pauses {
     store: Arc<dyn Store>,
     gates: BTreeMap<String, Gate>,
+    /// When they were last read.
+    read_at: Mutex<Option<Instant>>,
+    /// Held while they are read.
+    reading: tokio::sync::Mutex<()>,
 }
 
 impl Pauses {
-    /// Gates that are shut until the pauses are known.
+    /// Open gates for these destinations.
     pub(super) fn new<'n>(
         store: Arc<dyn Store>,
         destinations: impl IntoIterator<Item = &'n str>,
     ) -> Self {
-        let gate = |name: &str| (name.to_owned(), Gate::new(GateState::Unknown));
+        let gate = |name: &str| (name.to_owned(), Gate::default());
         Self {
             store,
             gates: destinations.into_iter().map(gate).collect(),
+            read_at: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -39,31 +49,62 @@ impl Pauses {
         self.gates.get(destination).cloned().unwrap_or_default()
     }
 
-    /// Sets the gates as the database says, until `stop`. While it does not answer, they stay as they are.
-    pub(super) async fn follow(self, stop: CancellationToken) {
-        let mut is_told = false;
-        loop {
-            match self.store.destinations().paused_destinations().await {
-                Ok(paused) => {
-                    is_told = false;
-                    self.set(&paused);
-                }
-                Err(error) if !std::mem::replace(&mut is_told, true) => {
-                    tracing::warn!(%error, "pauses of destinations cannot be read: those that are known hold");
-                }
-                Err(_) => {}
+    /// Makes sure that the gates stand as the database says, or said lately. While it does not answer, they stay as they are.
+    ///
+    /// # Errors
+    /// The database has never said.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        if self.is_known() {
+            return Ok(());
+        }
+        let _reading = self.reading.lock().await;
+        if self.is_known() {
+            return Ok(());
+        }
+        match self.read().await {
+            Err(error) if self.read_at().is_some() => {
+                tracing::debug!(%error, "pauses of destinations cannot be read: those that are known hold");
+                Ok(())
             }
+            read => read,
+        }
+    }
+
+    /// Looks whether paused destinations are resumed, until `stop`.
+    pub(super) async fn follow(&self, stop: CancellationToken) {
+        loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE_POLL) => {}
+                () = tokio::time::sleep(RESUME_POLL) => {}
+            }
+            if self.gates.values().all(Gate::is_open) {
+                continue;
+            }
+            let _reading = self.reading.lock().await;
+            if let Err(error) = self.read().await {
+                tracing::debug!(%error, "whether destinations are resumed cannot be read");
             }
         }
+    }
+
+    async fn read(&self) -> Result<(), StoreError> {
+        let paused = self.store.destinations().paused_destinations().await?;
+        self.set(&paused);
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+
+    fn is_known(&self) -> bool {
+        self.read_at().is_some_and(|at| at.elapsed() < KNOWN_FOR)
+    }
+
+    fn read_at(&self) -> Option<Instant> {
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, paused: &[PausedDestination]) {
         for (name, gate) in &self.gates {
             let pause = paused.iter().find(|pause| pause.name == *name);
-            let was_shut = matches!(gate.state(), GateState::Shut(_));
             let state = pause.map_or(GateState::Open, |pause| {
                 GateState::Shut(format!(
                     "paused by {}: {}",
@@ -79,10 +120,7 @@ impl Pauses {
                     destination.name = %name, by = pause.paused_by, why = pause.paused_why,
                     "paused: deliveries wait"
                 ),
-                None if was_shut => {
-                    tracing::info!(destination.name = %name, "resumed: deliveries go on");
-                }
-                None => {}
+                None => tracing::info!(destination.name = %name, "resumed: deliveries go on"),
             }
         }
     }
@@ -96,43 +134,41 @@ mod tests {
     use crate::testbed;
 
     #[tokio::test]
-    async fn a_gate_follows_the_database_and_stays_while_that_is_down() {
+    async fn a_gate_stands_as_the_database_says() {
         let (store, stop) = (testbed::store().await, CancellationToken::new());
-        let pauses = Pauses::new(Arc::clone(&store), ["crm", "mail"]);
+        let pauses = Arc::new(Pauses::new(Arc::clone(&store), ["crm", "mail"]));
         let (crm, mail) = (pauses.gate("crm"), pauses.gate("mail"));
-        assert_eq!(crm.state(), GateState::Unknown);
-        let following = tokio::spawn(pauses.follow(stop.clone()));
-        crm.opened().await;
         let pause = NewPause {
             destination: "crm".to_owned(),
             by: "cli:ada".to_owned(),
             why: "their deploy".to_owned(),
         };
-        store
-            .destinations()
-            .pause_destination(&pause, None)
-            .await
-            .unwrap();
-        crm.shut().await;
+        let destinations = store.destinations();
+        destinations.pause_destination(&pause, None).await.unwrap();
+        pauses.check().await.unwrap();
         let state = GateState::Shut("paused by cli:ada: their deploy".to_owned());
         assert_eq!((crm.state(), mail.is_open()), (state, true));
+        let followed = Arc::clone(&pauses);
+        let ended = stop.clone();
+        let following = tokio::spawn(async move { followed.follow(ended).await });
         let mut act = testbed::act("cli:ada");
         act.action = AuditAction::DestinationResume;
-        store
-            .destinations()
-            .resume_destination("crm", &act)
-            .await
-            .unwrap();
+        destinations.resume_destination("crm", &act).await.unwrap();
+        // Nobody checks, and it opens all the same.
         crm.opened().await;
         stop.cancel();
         following.await.unwrap();
+    }
 
+    #[tokio::test]
+    async fn pauses_that_were_never_read_are_an_error_and_those_that_were_hold() {
         let pauses = Pauses::new(testbed::down(), ["crm"]);
-        let (crm, stop) = (pauses.gate("crm"), CancellationToken::new());
-        let following = tokio::spawn(pauses.follow(stop.clone()));
-        let opened = tokio::time::timeout(PAUSE_POLL * 2, crm.opened()).await;
-        assert!(opened.is_err() && crm.state() == GateState::Unknown);
-        stop.cancel();
-        following.await.unwrap();
+        assert!(pauses.check().await.is_err());
+        let long_ago = Instant::now().checked_sub(KNOWN_FOR);
+        *pauses.read_at.lock().unwrap() = long_ago;
+        let shut = GateState::Shut("paused by cli:ada: their deploy".to_owned());
+        pauses.gate("crm").set(shut.clone());
+        pauses.check().await.unwrap();
+        assert_eq!(pauses.gate("crm").state(), shut);
     }
 }

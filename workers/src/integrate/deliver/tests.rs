@@ -7,6 +7,10 @@ use super::*;
 use crate::store::StoreEvents;
 use crate::testbed::{self, CRM, handle, signup, status};
 
+fn pauses(store: &Arc<dyn Store>) -> Arc<Pauses> {
+    Arc::new(Pauses::new(Arc::clone(store), [CRM]))
+}
+
 /// A receiver that gives these answers, and 200 once there are no more.
 struct Receiver {
     server: testkit::receiver::Receiver,
@@ -27,7 +31,7 @@ impl Receiver {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let destination = testbed::destination(&self.url);
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
-        Deliver::new(destination, allow, Arc::clone(store), Gate::default()).unwrap()
+        Deliver::new(destination, allow, Arc::clone(store), pauses(store)).unwrap()
     }
 
     /// The `webhook-id` of every call.
@@ -233,7 +237,7 @@ async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
     let mut narrowed = testbed::destination(&receiver.url);
     narrowed.types = vec!["processing.*".to_owned()];
     let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    let worker = Deliver::new(narrowed, allow, Arc::clone(&store), Gate::default()).unwrap();
+    let worker = Deliver::new(narrowed, allow, Arc::clone(&store), pauses(&store)).unwrap();
     let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
     assert_eq!(outcomes, [Outcome::Done]);
     assert_eq!(receiver.calls(), [""; 0]);
@@ -262,7 +266,7 @@ async fn a_turn_that_is_far_away_is_waited_for_on_the_broker() {
     let mut paced = testbed::destination(&receiver.url);
     paced.rate = Some("1/10min".parse().unwrap());
     let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    let worker = Deliver::new(paced, allow, Arc::clone(&store), Gate::default()).unwrap();
+    let worker = Deliver::new(paced, allow, Arc::clone(&store), pauses(&store)).unwrap();
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let (_, received) = receiver.due(&store).await;
