@@ -114,13 +114,13 @@ impl Stationery {
             .headers(occasion, values)?
             .to(Mailbox::new(None, address_of(&to)));
         let message = match &self.body {
-            Body::Text(text) => message.singlepart(SinglePart::plain(fill(text, values)?)),
-            Body::Html(html) => message.singlepart(SinglePart::html(fill(html, values)?)),
+            Body::Text(text) => message.singlepart(SinglePart::plain(content(text, values)?)),
+            Body::Html(html) => message.singlepart(SinglePart::html(content(html, values)?)),
             Body::Both(both) => {
                 let [text, html] = &**both;
                 message.multipart(MultiPart::alternative_plain_html(
-                    fill(text, values)?,
-                    fill(html, values)?,
+                    content(text, values)?,
+                    content(html, values)?,
                 ))
             }
         };
@@ -216,6 +216,13 @@ fn read(template: &Path, ending: &str, escaping: Escaping) -> Result<Option<Temp
 fn fill(template: &Template, values: &Value) -> Result<String, Failure> {
     let filled = template.render(values);
     filled.map_err(|error: TemplateError| unfilled(error.to_string()))
+}
+
+/// A filled text whose lines end in one way. A carriage return by itself must not be in a mail (RFC 5322, 2.3): servers
+/// disagree whether it ends a line.
+fn content(template: &Template, values: &Value) -> Result<String, Failure> {
+    let text = fill(template, values)?;
+    Ok(text.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 fn unfilled(error: String) -> Failure {
