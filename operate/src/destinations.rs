@@ -21,7 +21,7 @@ pub struct Listed {
     pub pause: Option<PausedDestination>,
     /// Messages that wait in its queue; `null` if the queue does not exist.
     pub messages: Option<u64>,
-    /// Consumers of its queue: none while it is paused.
+    /// Consumers of its queue. A process lets go of a paused one with the first event that it takes.
     pub consumers: Option<u64>,
     /// Its open dead letters.
     pub dead: u64,
@@ -301,7 +301,7 @@ mod tests {
         by.actor.role = Some(Role::Viewer);
         let (code, told) = said(pause(&config, &store, "crm", why(), &by).await);
         assert!(code == 1 && told.contains("operator"), "{told}");
-        // One that is no longer configured can be resumed.
+        // A destination that was taken out of the configuration can be resumed.
         by.actor.role = Some(Role::Operator);
         pause(&config, &store, "crm", why(), &by).await.unwrap();
         let ended = resume(&Config::default(), &store, "crm", None, &by).await;

@@ -41,7 +41,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// A header, folded lines joined; empty if there is none.
+    /// A header, folded lines joined; empty where it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> String {
         let head = self.content.split("\r\n\r\n").next().unwrap_or_default();

@@ -29,7 +29,7 @@ pub(super) struct Connector {
     timeout: Duration,
 }
 
-/// Why there is no conversation.
+/// Why a conversation did not begin.
 #[derive(Debug)]
 pub(super) enum NoConversation {
     /// The outbound guard forbids the address.

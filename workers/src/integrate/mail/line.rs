@@ -26,7 +26,7 @@ pub(super) struct Line {
     unread: Vec<u8>,
 }
 
-/// Why there is no reply.
+/// Why a reply did not come.
 #[derive(Debug)]
 pub(super) struct Broken(pub(super) String);
 
@@ -123,7 +123,7 @@ impl Line {
             }
             searched = self.unread.len();
             if searched > MAX_LINE || looks_like_tls(&self.unread) {
-                // It is not a line, so there is no end to wait for.
+                // It is not a line, and its end may never come.
                 return Ok(std::mem::take(&mut self.unread));
             }
             let mut piece = [0; PIECE];

@@ -99,7 +99,7 @@ impl Kept {
     }
 }
 
-/// Ends conversations that nobody has used for long, until there are none.
+/// Ends conversations that nobody has used for long, until all are ended.
 async fn watch(shelf: Weak<Mutex<Shelf>>) {
     loop {
         tokio::time::sleep(IDLE / 4).await;
