@@ -109,15 +109,8 @@ impl CloudEvent {
             );
             return unfit("time", found);
         }
-        let is_name = |name: &str| {
-            let mut letters = name.bytes();
-            !name.is_empty() && letters.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
-        };
-        if let Some(name) = self.extensions.keys().find(|name| !is_name(name)) {
-            return unfit(
-                clip(name),
-                "expected a name of lower-case letters and digits",
-            );
+        for name in self.extensions.keys() {
+            check_name(name)?;
         }
         if let Some(media) = &self.datacontenttype
             && !MediaType::read(media).is_well_formed()
@@ -172,6 +165,18 @@ fn unfit(attribute: &str, problem: impl Into<Cow<'static, str>>) -> Result<(), I
         attribute: attribute.to_owned(),
         problem: problem.into(),
     })
+}
+
+/// Checks the name of an extension attribute.
+pub(super) fn check_name(name: &str) -> Result<(), InvalidAttribute> {
+    let mut letters = name.bytes();
+    if !name.is_empty() && letters.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit()) {
+        return Ok(());
+    }
+    unfit(
+        clip(name),
+        "expected a name of lower-case letters and digits",
+    )
 }
 
 /// Whether a media type is JSON.

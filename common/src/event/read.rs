@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::CloudEvent;
-use super::cloud::{clip, is_json};
+use super::cloud::{InvalidAttribute, check_name, clip, is_json};
 use super::json::{self, Wrong, pointer};
 use super::media::MediaType;
 use super::types::MAX_ERRORS;
@@ -112,6 +112,12 @@ pub fn structured(text: &[u8]) -> Result<Read, Unfit> {
         let value = value(raw).map_err(|wrong| Unfit::wrong(&pointer(&name), wrong))?;
         if value.is_null() {
             as_written = false;
+            // It counts as absent, but no event has an attribute of such a name.
+            if name != "data_base64"
+                && let Err(invalid) = check_name(&name)
+            {
+                errors.push(invalid.into());
+            }
             continue;
         }
         given.push(match set(&mut event, &name, value) {
@@ -202,11 +208,16 @@ pub(super) fn blank() -> CloudEvent {
     }
 }
 
+impl From<InvalidAttribute> for FieldError {
+    fn from(invalid: InvalidAttribute) -> Self {
+        Self::new(pointer(&invalid.attribute), invalid.problem)
+    }
+}
+
 /// The last step of every reader: the rules for attributes, and the data as a schema sees it.
 fn complete(event: CloudEvent, as_written: bool) -> Result<Read, Unfit> {
     if let Err(invalid) = event.check_attributes() {
-        let error = FieldError::new(pointer(&invalid.attribute), invalid.problem);
-        return Err(Unfit::invalid(vec![error]));
+        return Err(Unfit::invalid(vec![invalid.into()]));
     }
     let data = event.content()?;
     Ok(Read {

@@ -147,25 +147,24 @@ pub(super) fn event(kind: &EventType, data: Value) -> Value {
     let mut properties = attributes();
     properties.insert("type".to_owned(), json!({ "const": kind.name() }));
     properties.insert("data".to_owned(), data);
-    let mut names = "^[a-z0-9]+$";
     if !kind.errors(&Value::Null).is_empty() {
         required.push("data");
     }
     // Bytes are seen as the text of their base64.
-    if kind.errors(&"AA==".into()).is_empty() {
-        names = "^([a-z0-9]+|data_base64)$";
-        let base64 = json!({ "type": ["string", "null"], "contentEncoding": "base64" });
-        properties.insert("data_base64".to_owned(), base64);
+    let base64 = if kind.errors(&"AA==".into()).is_empty() {
+        json!({ "type": ["string", "null"], "contentEncoding": "base64" })
     } else {
         let json = json!({ "type": ["string", "null"], "pattern": JSON_MEDIA, "maxLength": MAX_SHORT_ATTRIBUTE });
         properties.insert("datacontenttype".to_owned(), json);
-    }
+        json!({ "type": "null" })
+    };
+    properties.insert("data_base64".to_owned(), base64);
     json!({
         "description": format!("A CloudEvent of the type `{}`, with all its parts.", kind.name()),
         "type": "object",
         "required": required,
         "properties": properties,
-        "propertyNames": { "pattern": names },
+        "propertyNames": { "pattern": "^([a-z0-9]+|data_base64)$" },
         "additionalProperties": {
             "description": "An extension attribute.",
             "type": ["string", "integer", "boolean", "null"],

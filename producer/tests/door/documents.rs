@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::contract::Contract;
 use crate::fakes::{Setup, Testbed, testbed};
 use crate::keys::{bearer, known};
+use crate::request::{EVENT, event};
 use crate::sources::{SECRET, stripe};
 
 /// A door that asks for keys, with much in its configuration.
@@ -175,6 +176,35 @@ async fn every_reference_leads_somewhere_and_every_example_follows_its_schema() 
         }
     }
     assert!(checked > 12, "only {checked} examples");
+}
+
+#[tokio::test]
+async fn the_door_and_the_document_judge_members_that_are_null_alike() {
+    let bed = testbed();
+    let contract = Contract::of(&bed.router).await;
+    let schema = json!({ "$ref": "#/components/schemas/Event" });
+    for (name, is_good) in [
+        ("tenant", true),
+        ("subject", true),
+        ("time", true),
+        ("data_base64", true),
+        ("datacontenttype", true),
+        ("id", false),
+        ("data", false),
+        ("", false),
+        ("Tenant", false),
+        ("a_b", false),
+    ] {
+        let mut sent = event("1");
+        sent[name] = Value::Null;
+        let answer = bed.post("/v1/events", &[EVENT], sent.to_string()).await;
+        assert_eq!(answer.status.is_success(), is_good, "{name:?}: {answer:?}");
+        assert_eq!(
+            contract.check(&schema, &sent).is_ok(),
+            is_good,
+            "{name:?} in the document"
+        );
+    }
 }
 
 #[tokio::test]

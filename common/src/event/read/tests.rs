@@ -47,6 +47,16 @@ fn null_is_data_and_an_attribute_that_is_null_is_none() {
 }
 
 #[test]
+fn an_attribute_that_is_null_has_a_name_all_the_same() {
+    for name in ["", "Tenant", "a_b", "é", "data.x"] {
+        let rest = format!(r#","tenant":null,"{name}":null"#);
+        assert_eq!(pointers(&rest), [format!("/{name}")], "{name}");
+    }
+    let all = r#","a-b":null,"A":null,"ext":{}"#;
+    assert_eq!(pointers(all), ["/a-b", "/A", "/ext"]);
+}
+
+#[test]
 fn an_extension_is_a_text_a_whole_number_or_a_truth_value() {
     let read = good(r#","a":"x","b":-7,"c":true,"d":18446744073709551615"#);
     assert_eq!(read.event.extensions.len(), 4);
