@@ -1,9 +1,10 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-/// The type of every event of the load.
+/// The type of every event of the load, unless it is spread over several.
 pub const SIGNUP_REQUESTED: &str = "signup.requested";
 
 /// In an event's attributes, before its sequence number: by this text the receiver finds the number.
@@ -18,6 +19,8 @@ pub struct Events {
     run: u32,
     bytes: usize,
     time: String,
+    /// How many types the events are spread over, if not all are signups.
+    kinds: Option<u64>,
 }
 
 /// One event as it is published.
@@ -41,7 +44,23 @@ impl Events {
             time: now
                 .format(&Rfc3339)
                 .unwrap_or_else(|_| "2026-01-01T00:00:00Z".into()),
+            kinds: None,
         }
+    }
+
+    /// The same data in events of `kinds` types, one after the other: see [`Events::kind`].
+    #[must_use]
+    pub fn spread(self, kinds: u64) -> Self {
+        Self {
+            kinds: Some(kinds.max(1)),
+            ..self
+        }
+    }
+
+    /// The name of type number `number` (from 0) of events that are spread.
+    #[must_use]
+    pub fn kind(number: u64) -> String {
+        format!("bench.k{number:02}")
     }
 
     /// Event number `seq` as a structured CloudEvent, with a new id each time it is asked for.
@@ -96,10 +115,13 @@ impl Events {
 
     fn write_event(&self, out: &mut String, id: Uuid, seq: u64) {
         let start = out.len();
+        let kind = self.kinds.map_or(Cow::Borrowed(SIGNUP_REQUESTED), |kinds| {
+            Self::kind(seq % kinds).into()
+        });
         // Writing to a String cannot fail.
         let _ = write!(
             out,
-            "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"type\":\"{SIGNUP_REQUESTED}\",\"source\":\"/bench\",\
+            "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"type\":\"{kind}\",\"source\":\"/bench\",\
              \"time\":\"{}\",\"datacontenttype\":\"application/json\",\"data\":",
             self.time
         );

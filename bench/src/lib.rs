@@ -44,6 +44,6 @@ pub use longshore::percentiles::{Percentiles, Samples};
 pub use namespace::Namespace;
 pub use process::{CpuSplit, Usage, usage};
 pub use publish::{PublishLoad, PublishStats, publish_raw};
-pub use receiver::Receiver;
+pub use receiver::{Manner, Receiver};
 pub use report::{Figure, Report, Unit};
 pub use stamps::Stamps;

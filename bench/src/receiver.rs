@@ -17,7 +17,22 @@ use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
 use crate::{Events, Stamps, progress::Progress};
 
-/// A webhook receiver on a free port of 127.0.0.1 that answers every POST with 204 and counts the requests.
+/// How a receiver treats its callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// It answers every POST with 204, at once.
+    #[default]
+    Takes,
+    /// It answers every POST with 503, at once.
+    Fails,
+    /// It never answers.
+    Stalls,
+    /// It answers every POST with 204, after this long.
+    Slow(Duration),
+}
+
+/// A webhook receiver on a free port of 127.0.0.1 that answers every POST with 204 and counts the requests, unless it has
+/// another [`Manner`].
 ///
 /// It stops when it is dropped.
 #[derive(Debug)]
@@ -33,6 +48,7 @@ struct Inbox {
     distinct: Progress,
     seen: Mutex<Seen>,
     arrivals: Option<Arc<Stamps>>,
+    manner: Manner,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +65,14 @@ impl Receiver {
     /// # Errors
     /// When no port can be listened on.
     pub async fn start(arrivals: Option<Arc<Stamps>>) -> Result<Self> {
+        Self::with_manner(Manner::Takes, arrivals).await
+    }
+
+    /// Starts a receiver that treats its callers so; see [`Receiver::start`].
+    ///
+    /// # Errors
+    /// When no port can be listened on.
+    pub async fn with_manner(manner: Manner, arrivals: Option<Arc<Stamps>>) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .context("the receiver found no free port on 127.0.0.1")?;
@@ -58,6 +82,7 @@ impl Receiver {
             distinct: Progress::default(),
             seen: Mutex::default(),
             arrivals,
+            manner,
         });
         let server = tokio::spawn(accept(listener, Arc::clone(&inbox)));
         Ok(Self {
@@ -171,7 +196,15 @@ async fn answer(
                     .map(http::HeaderValue::as_bytes),
                 &body.to_bytes(),
             );
-            *response.status_mut() = StatusCode::NO_CONTENT;
+            *response.status_mut() = match inbox.manner {
+                Manner::Fails => StatusCode::SERVICE_UNAVAILABLE,
+                Manner::Takes | Manner::Slow(_) | Manner::Stalls => StatusCode::NO_CONTENT,
+            };
+            match inbox.manner {
+                Manner::Takes | Manner::Fails => {}
+                Manner::Slow(time) => tokio::time::sleep(time).await,
+                Manner::Stalls => std::future::pending().await,
+            }
         }
         Err(_cut_off) => *response.status_mut() = StatusCode::BAD_REQUEST,
     }

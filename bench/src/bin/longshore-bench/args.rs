@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::measure::flood::FloodArgs;
+use crate::measure::isolation::IsolationArgs;
 use crate::measure::letters::LettersArgs;
 use crate::measure::replay::ReplayArgs;
 
@@ -32,6 +33,7 @@ Examples:
   longshore-bench replay --json
   longshore-bench letters --json
   longshore-bench flood --json
+  longshore-bench isolation --json
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
 
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     Letters(LettersArgs),
     /// Measure a flood of dead letters beside the pipeline
     Flood(FloodArgs),
+    /// Measure whether one sick destination makes nineteen others slower
+    Isolation(IsolationArgs),
 }
 
 /// The engines.

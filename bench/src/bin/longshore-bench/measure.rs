@@ -3,6 +3,7 @@
 mod door;
 mod embedded;
 pub(crate) mod flood;
+pub(crate) mod isolation;
 mod keys;
 mod lab;
 mod latency;
@@ -54,6 +55,10 @@ pub(crate) async fn run(app: &App, args: &Cli) -> Result<(), Failure> {
         (Some(Command::Flood(flood)), _) => {
             flood::measure(&lab, flood, &mut report).await?;
             flood.check
+        }
+        (Some(Command::Isolation(isolation)), _) => {
+            isolation::measure(&lab, isolation, &mut report).await?;
+            isolation.check
         }
         (None, Engine::Embedded) => {
             embedded::measure(&lab, args, &mut report).await?;

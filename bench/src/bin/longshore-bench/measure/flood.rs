@@ -15,13 +15,12 @@ use common::reason::ReasonCode;
 use common::store::DeadFilter;
 use common::topology::Names;
 use futures_util::future::try_join_all;
-use longshore::Program;
 use longshore::system::System;
 use operate::words::count;
 use tokio::time::MissedTickBehavior;
 
 use super::door::all_accepted;
-use super::lab::{EVENT_BYTES, Lab, delivering};
+use super::lab::{EVENT_BYTES, Lab, PROGRAMS, delivering};
 
 /// How long letters come in.
 const SECONDS: u64 = 60;
@@ -37,14 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Maximum time of the archive for the rest after the flood, in milliseconds.
 const BEHIND: f64 = 10_000.0;
-
-const PROGRAMS: [Program; 5] = [
-    Program::Producer,
-    Program::Validate,
-    Program::Store,
-    Program::Integrate,
-    Program::Archive,
-];
 
 /// How much of a flood.
 #[derive(Debug, Args)]

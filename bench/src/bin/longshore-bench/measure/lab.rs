@@ -4,11 +4,24 @@ use anyhow::anyhow;
 use common::bootstrap::Failure;
 use common::config::Config;
 use common::telemetry::stderr;
+use longshore::Program;
 use longshore::system::System;
 use tokio_util::sync::CancellationToken;
 
 /// The size of every event.
 pub(super) const EVENT_BYTES: usize = 1000;
+
+/// All programs of a system; the door is the first.
+pub(super) const PROGRAMS: [Program; 5] = [
+    Program::Producer,
+    Program::Validate,
+    Program::Store,
+    Program::Integrate,
+    Program::Archive,
+];
+
+/// The secret that webhooks are signed with.
+pub(super) const SECRET: &str = "whsec_bG9uZ3Nob3JlIGJlbmNoIGtleSBvZiAzMiBieXRlcw==";
 
 /// A megabyte as memory is reported.
 pub(super) const MEGABYTE: f64 = 1e6;
@@ -76,7 +89,7 @@ pub(super) fn delivering(url: &str) -> String {
     let posts = bench::twin::Tuning::default().posts;
     format!(
         "[outbound]\nallow = [\"127.0.0.0/8\"]\n\n[[destination]]\nname = \"bench\"\n\
-         webhook = {{ url = \"{url}\", secret = \"whsec_bG9uZ3Nob3JlIGJlbmNoIGtleSBvZiAzMiBieXRlcw==\" }}\n\
+         webhook = {{ url = \"{url}\", secret = \"{SECRET}\" }}\n\
          concurrency = {posts}\n"
     )
 }

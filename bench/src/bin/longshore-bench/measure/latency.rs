@@ -7,11 +7,10 @@ use anyhow::Context as _;
 use bench::http_load::{self, HttpLoad};
 use bench::{Events, Receiver, Report, Stamps, Unit, usage};
 use common::bootstrap::Failure;
-use longshore::Program;
 use longshore::system::System;
 
 use super::door::all_accepted;
-use super::lab::{EVENT_BYTES, Lab, MEGABYTE, delivering};
+use super::lab::{EVENT_BYTES, Lab, MEGABYTE, PROGRAMS, delivering};
 
 /// Events a second.
 const RATE: u32 = 500;
@@ -21,14 +20,6 @@ const SECONDS: u64 = 20;
 
 /// How long the idle workers are watched.
 const IDLE: Duration = Duration::from_secs(10);
-
-const PROGRAMS: [Program; 5] = [
-    Program::Producer,
-    Program::Validate,
-    Program::Store,
-    Program::Integrate,
-    Program::Archive,
-];
 
 /// Watches the idle workers first: nothing of the load is in their memory then.
 pub(super) async fn measure(lab: &Lab, report: &mut Report) -> Result<(), Failure> {
