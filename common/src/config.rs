@@ -5,6 +5,7 @@
 
 mod auth;
 mod claim;
+mod confirmation;
 mod destination;
 mod door;
 mod engines;
@@ -36,6 +37,7 @@ use serde::Deserialize;
 
 pub use auth::{Auth, DoorMode, FormMode};
 pub use claim::ClaimPath;
+pub use confirmation::Confirmation;
 pub use destination::{Destination, Outbound, Transport};
 pub use door::{LimitSettings, Producer};
 pub use engines::{Broker, Database};
@@ -61,7 +63,7 @@ pub use worker::Worker;
 
 pub use crate::duration;
 
-use crate::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED, TypeDefinition};
+use crate::event::{PROCESSING_REQUESTED, SIGNUP_CONFIRMED, SIGNUP_REQUESTED, TypeDefinition};
 use crate::key::KnownKey;
 use crate::namespace::Namespace;
 use crate::retry::LONGEST_WAIT;
@@ -93,6 +95,8 @@ pub struct Config {
     /// Keys beside those in the database.
     #[serde(rename = "key")]
     pub keys: Vec<KnownKey>,
+    /// The links that confirm signups.
+    pub confirmation: Confirmation,
     /// Issuers whose tokens open the door as keys do.
     #[serde(rename = "issuer")]
     pub issuers: Vec<TokenIssuer>,
@@ -213,8 +217,12 @@ impl Config {
     /// The names of the event types, built in and configured.
     fn known_types(&self) -> Vec<String> {
         let configured = self.types.iter().map(|kind| kind.name.as_str());
-        let built_in = [SIGNUP_REQUESTED, PROCESSING_REQUESTED].into_iter();
-        built_in.chain(configured).map(str::to_owned).collect()
+        let built_in = [SIGNUP_REQUESTED, SIGNUP_CONFIRMED, PROCESSING_REQUESTED];
+        built_in
+            .into_iter()
+            .chain(configured)
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The settings of a stage, defaults filled in.
@@ -263,6 +271,9 @@ impl Config {
         }
         if let Some(problem) = self.secrets.problem() {
             return wrong("secrets.seal", problem);
+        }
+        if let Some((key, problem)) = self.confirmation.problem() {
+            return wrong(&format!("confirmation.{key}"), problem);
         }
         if self.watch.interval.is_zero() {
             return wrong("watch.interval", "expected a time above 0s".to_owned());

@@ -1,6 +1,7 @@
 //! Events: CloudEvents 1.0, the shapes they arrive in, their types and their rules.
 
 mod cloud;
+mod confirmation;
 pub mod content;
 mod death;
 mod decode;
@@ -20,6 +21,7 @@ mod trail;
 mod types;
 
 pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE};
+pub use confirmation::{Confirmation, SIGNUP_CONFIRMED};
 pub use death::{broker_death, carry_death};
 pub use decode::{Decoded, Limits, Undecodable, decode, split_attribute};
 pub use email::{InvalidEmail, delivery_address, normalise_email};

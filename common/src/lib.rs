@@ -25,6 +25,7 @@ pub mod bootstrap;
 pub mod broker;
 pub mod canonical;
 pub mod config;
+pub mod confirmation;
 pub mod dependency;
 pub mod descriptors;
 pub mod duration;

@@ -21,8 +21,23 @@ use crate::reason::ReasonCode;
 /// The prefix of a sealed text; another way of sealing would have another one.
 const VERSION: &str = "v1";
 
-/// The purpose of the keys: the same secret used elsewhere makes other keys.
-const PURPOSE: &[u8] = b"longshore seal v1";
+/// The purpose of keys: the same secret makes other keys for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Values that travel with an event.
+    Event,
+    /// Links that confirm signups.
+    Link,
+}
+
+impl Purpose {
+    fn salt(self) -> &'static [u8] {
+        match self {
+            Self::Event => b"longshore seal v1",
+            Self::Link => b"longshore link v1",
+        }
+    }
+}
 
 /// Seals with its first key, opens with any. Cheap to clone.
 #[derive(Clone)]
@@ -73,11 +88,16 @@ impl Unopened {
 impl Seal {
     /// Seals with the first of these secrets and opens with any. Without one, nothing is sealed or opened.
     pub fn new<S: AsRef<[u8]>>(secrets: impl IntoIterator<Item = S>) -> Self {
+        Self::of_purpose(Purpose::Event, secrets)
+    }
+
+    pub(crate) fn of_purpose<S: AsRef<[u8]>>(
+        purpose: Purpose,
+        secrets: impl IntoIterator<Item = S>,
+    ) -> Self {
         let keys = secrets.into_iter();
-        Self(
-            keys.filter_map(|secret| Key::new(secret.as_ref()))
-                .collect(),
-        )
+        let keys = keys.filter_map(|secret| Key::new(purpose, secret.as_ref()));
+        Self(keys.collect())
     }
 
     /// Seals `text` for `event`.
@@ -122,8 +142,8 @@ impl Seal {
 }
 
 impl Key {
-    fn new(secret: &[u8]) -> Option<Self> {
-        let made = Salt::new(HKDF_SHA256, PURPOSE).extract(secret);
+    fn new(purpose: Purpose, secret: &[u8]) -> Option<Self> {
+        let made = Salt::new(HKDF_SHA256, purpose.salt()).extract(secret);
         let key = made.expand(&[b"key"], &AES_256_GCM).ok()?;
         let mut name = [0; Name::BYTES];
         made.expand(&[b"name"], Name).ok()?.fill(&mut name).ok()?;

@@ -45,10 +45,15 @@ pub(crate) struct Auth {
     form_is_public: bool,
     /// Signups without a key, by address.
     form: AddressLimits,
+    /// Opened links that confirm signups, by address.
+    confirmations: AddressLimits,
     /// Wrong credentials, by address.
     refusals: AddressLimits,
     clients: Clients,
 }
+
+/// How many links that confirm signups one address may open in a second, and at once: many people may share it.
+const CONFIRMATIONS: (u32, u32) = (10, 100);
 
 /// How many wrong credentials one address may show in a second, and at once. Right ones are never counted.
 const REFUSALS: (u32, u32) = (10, 100);
@@ -62,6 +67,7 @@ impl Auth {
             tokens: Tokens::new(&config.issuers),
             form_is_public: settings.form == FormMode::Public,
             form: AddressLimits::of(settings.form_rate),
+            confirmations: AddressLimits::new(CONFIRMATIONS.0, CONFIRMATIONS.1),
             refusals: AddressLimits::new(REFUSALS.0, REFUSALS.1),
             clients: Clients::new(settings.proxies.clone()),
         })
@@ -82,6 +88,11 @@ impl Auth {
         client: Client,
         needs: Needs,
     ) -> Result<Grant, Problem> {
+        if needs == Needs::Confirmation {
+            let taken = self.confirmations.take(client);
+            taken.map_err(limits::too_many_confirmations)?;
+            return Ok(Grant::of_confirmation());
+        }
         match credentials::read(headers) {
             Ok(Credentials::None) if self.form_is_public && needs.is_of_form() => {
                 if needs == Needs::Signup {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::config::{Config, DoorMode};
+use common::confirmation::ConfirmationLinks;
 use common::event::{InvalidType, Types};
 use common::health::Health;
 use common::seal::Seal;
@@ -47,6 +48,8 @@ pub struct Inner {
     /// Who may come in; none if everyone may.
     pub(crate) auth: Option<Auth>,
     keys: Arc<dyn Keys>,
+    /// The links that confirm signups, if they are configured.
+    pub(crate) confirmations: Option<ConfirmationLinks>,
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
     pub(crate) types: Types,
@@ -91,6 +94,7 @@ impl Door {
             queue: WorkQueue::new(Arc::clone(&health.broker), &config),
             statuses,
             auth: Auth::new(lock.mode, &config),
+            confirmations: ConfirmationLinks::of(&config),
             keys: lock.keys,
             config,
             health,

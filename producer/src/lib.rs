@@ -17,6 +17,7 @@ mod admit;
 mod asset;
 mod auth;
 mod body;
+mod confirm;
 mod documents;
 mod door;
 mod events;

@@ -61,6 +61,10 @@ codes! {
     NotFound = "not_found", NOT_FOUND;
     /// Nothing is known of the event, perhaps only not yet.
     UnknownEvent = "unknown_event", NOT_FOUND;
+    /// The link confirms nothing: it is not one that was sent, or not the whole of it.
+    UnknownLink = "unknown_link", NOT_FOUND;
+    /// The link was sent, and its time is over.
+    LinkExpired = "link_expired", GONE;
     /// The path takes other methods: see `Allow`.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The request did not arrive in time.

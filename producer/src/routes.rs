@@ -9,7 +9,7 @@ use crate::auth::{Needs, guard};
 use crate::door::Door;
 use crate::layers::{answer_panics, bound, head, linger, observe, protect};
 use crate::problem::{Code, Problem};
-use crate::{documents, events, live, page, paths, processing, signup, sources, status};
+use crate::{confirm, documents, events, live, page, paths, processing, signup, sources, status};
 
 /// Everything the producer answers. Pure construction: nothing is connected or spawned.
 ///
@@ -27,6 +27,12 @@ pub fn router(door: Door) -> Router {
         .route(paths::EVENT, get(status::get))
         .route(paths::LIVE, get(live::get))
         .route_layer(needs(Needs::Read));
+    let confirming = Router::new()
+        .route(paths::CONFIRM, get(confirm::get).post(confirm::post))
+        .route_layer(needs(Needs::Confirmation))
+        .route_layer(from_fn_with_state(door.clone(), bound))
+        .route_layer(from_fn_with_state(door.clone(), confirm::show))
+        .with_state(door.clone());
     let api = Router::new()
         .merge(signups)
         .merge(writing)
@@ -46,6 +52,7 @@ pub fn router(door: Door) -> Router {
     let health = door.health();
     Router::new()
         .merge(api)
+        .merge(confirming)
         .merge(page)
         .merge(documents)
         .merge(health.clone().probes())

@@ -7,6 +7,7 @@ mod amqp_shapes;
 mod audit;
 mod broker_faults;
 mod cli;
+mod confirmations;
 mod database;
 mod dead_letter_and_replay;
 mod dead_letters;

@@ -33,6 +33,7 @@ use common::topology::{Names, Stage};
 
 use self::deliver::Deliver;
 use self::pauses::Pauses;
+use self::transport::Means;
 
 pub use ping::{Pinged, ping};
 pub use preview::RequestLine;
@@ -150,9 +151,9 @@ fn worker(
         &destination,
         program.config.stage(Stage::Integrate).prefetch,
     );
-    let allow = program.config.outbound.allow.clone();
+    let means = Means::of(&program.config);
     let gate = pauses.gate(&destination.name);
-    let handler = Deliver::new(destination, allow, Arc::clone(store), Arc::clone(pauses))
+    let handler = Deliver::new(destination, means, Arc::clone(store), Arc::clone(pauses))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let spec = Spec {
         gate,

@@ -24,20 +24,21 @@ pub struct Secrets {
 }
 
 /// Minimum length of a secret that a key is made of, in bytes.
-const MIN_SEAL: usize = 16;
+const MIN_LENGTH: usize = 16;
+
+/// What is wrong with secrets that keys are made of, if anything is.
+pub(super) fn too_short(secrets: &[Secret]) -> Option<String> {
+    let lengths = secrets.iter().map(|secret| secret.expose().len());
+    let short = lengths.into_iter().find(|length| *length < MIN_LENGTH)?;
+    Some(format!(
+        "expected secrets of at least {MIN_LENGTH} bytes, such as `openssl rand -base64 32` makes, found one of {short}"
+    ))
+}
 
 impl Secrets {
     /// An error, if any.
     pub(super) fn problem(&self) -> Option<String> {
-        let short = self
-            .seal
-            .iter()
-            .find(|secret| secret.expose().len() < MIN_SEAL)?;
-        Some(format!(
-            "expected secrets of at least {MIN_SEAL} bytes, such as `openssl rand -base64 32` makes, found one \
-             of {}",
-            short.expose().len()
-        ))
+        too_short(&self.seal)
     }
 }
 

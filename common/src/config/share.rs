@@ -26,14 +26,14 @@ struct Shared {
 
 impl Sources {
     /// The text that hands `config`, which was read from here and may have been changed since, over to commands.
-    /// What no command needs is left out: `listen`, `log`, the secrets of webhooks, both ways, and passwords of mail
-    /// servers.
+    /// What no command needs is left out: `listen`, `log`, `confirmation`, the secrets of webhooks, both ways, and
+    /// passwords of mail servers.
     ///
     /// # Errors
     /// A path is not UTF-8.
     pub fn share(&self, config: &Config) -> Result<String, String> {
         let mut table = self.table.clone();
-        for key in ["listen", "log", "secrets"] {
+        for key in ["listen", "log", "secrets", "confirmation"] {
             table.remove(key);
         }
         let namespace = config.namespace.to_string();

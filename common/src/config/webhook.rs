@@ -170,7 +170,7 @@ impl fmt::Debug for Webhook {
 }
 
 /// Reads a URL. The parser's own way to report an error would repeat the text.
-fn url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<url::Url, D::Error> {
+pub(super) fn url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<url::Url, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|error| {
         D::Error::custom(format!(

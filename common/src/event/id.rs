@@ -91,6 +91,11 @@ impl Publisher {
         Self(format!("{}:{caller}", Self::OURSELVES))
     }
 
+    /// The door itself, as somebody opened a link that confirms a signup. No caller can have this name.
+    pub fn confirmation() -> Self {
+        Self::ourselves_for("/confirm")
+    }
+
     /// A caller of the HTTP API who gave the event an id of its own.
     pub fn http(caller: &str) -> Self {
         Self(format!("{}:{caller}", Self::HTTP))

@@ -65,14 +65,19 @@ pub(super) fn describe_rules(schema: &mut Value) {
     }
 }
 
+/// What is wrong with the address in `email`.
+pub(super) fn email_errors(data: &Value) -> Vec<FieldError> {
+    let email = data.get("email").and_then(Value::as_str);
+    let problem = email.and_then(|email| normalise_email(email).err());
+    problem
+        .map(|problem| FieldError::new("/email", problem.to_string()))
+        .into_iter()
+        .collect()
+}
+
 /// The rules beside the schema.
 pub(super) fn rules(data: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    if let Some(email) = data.get("email").and_then(Value::as_str)
-        && let Err(problem) = normalise_email(email)
-    {
-        errors.push(FieldError::new("/email", problem.to_string()));
-    }
+    let mut errors = email_errors(data);
     if let Some(name) = data.get("name").and_then(Value::as_str) {
         if name.trim().is_empty() {
             errors.push(FieldError::new(

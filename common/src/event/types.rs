@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{PROCESSING_REQUESTED, Processing, SIGNUP_REQUESTED, Signup, json, secrets, signup};
+use super::{
+    Confirmation, PROCESSING_REQUESTED, Processing, SIGNUP_CONFIRMED, SIGNUP_REQUESTED, Signup,
+    confirmation, json, secrets, signup,
+};
 use crate::outcome::{FieldError, Rejection};
 use crate::reason::ReasonCode;
 
@@ -137,6 +140,13 @@ impl Types {
         signup.rules = signup::rules;
         signup::describe_rules(&mut signup.schema);
         types.add(signup)?;
+        let mut confirmed = EventType::new(
+            SIGNUP_CONFIRMED,
+            schemars::schema_for!(Confirmation).to_value(),
+        )?;
+        confirmed.rules = confirmation::rules;
+        confirmation::describe_rules(&mut confirmed.schema);
+        types.add(confirmed)?;
         let processing = schemars::schema_for!(Processing).to_value();
         types.add(EventType::new(PROCESSING_REQUESTED, processing)?)?;
         for definition in definitions {

@@ -95,6 +95,13 @@ pub enum Details {
         /// The input of the work, a JSON object.
         payload: String,
     },
+    /// `confirmations`
+    Confirmation {
+        /// The event of the signup.
+        signup: EventId,
+        /// The confirmed address.
+        email: String,
+    },
     /// No table of its own.
     None,
 }

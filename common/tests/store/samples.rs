@@ -64,6 +64,19 @@ pub fn signup(email: &str) -> NewEvent {
     }
 }
 
+/// The confirmation of a signup, opened at this moment.
+pub fn confirmation(signup: EventId, opened: OffsetDateTime) -> NewEvent {
+    NewEvent {
+        kind: "signup.confirmed".to_owned(),
+        received_at: opened,
+        details: Details::Confirmation {
+            signup,
+            email: "ada@example.com".to_owned(),
+        },
+        ..event()
+    }
+}
+
 /// The delivery of an event.
 pub fn key(event: EventId, destination: &str, generation: u32) -> DeliveryKey {
     DeliveryKey {

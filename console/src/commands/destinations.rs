@@ -170,7 +170,7 @@ async fn test(app: &App, name: &str) -> Result<(), Failure> {
     };
     let permitted = permitting.await;
     store.close().await;
-    let pinged = ping(permitted?, &app.config.outbound).await;
+    let pinged = ping(permitted?, &app.config).await;
     let pinged = pinged.map_err(|error| Failure::Usage(error.to_string()))?;
     app.output.show(&pinged, told)?;
     if pinged.taken {

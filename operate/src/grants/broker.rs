@@ -163,7 +163,7 @@ mod tests {
         for line in [
             r#"rabbitmqctl add_user 'shop-producer' "${PRODUCER_PASSWORD:?}" || rabbitmqctl change_password 'shop-producer' "$PRODUCER_PASSWORD""#,
             r"rabbitmqctl set_permissions -p 'shop/a' 'shop-producer' '^$' '^(shop\.received)$' '^$'",
-            r"rabbitmqctl set_topic_permissions -p 'shop/a' 'shop-producer' 'shop.received' '^(signup\.requested|processing\.requested)$' '^$'",
+            r"rabbitmqctl set_topic_permissions -p 'shop/a' 'shop-producer' 'shop.received' '^(signup\.requested|signup\.confirmed|processing\.requested)$' '^$'",
             r"rabbitmqctl set_permissions -p 'shop/a' 'shop-validate' '^$' '^(shop\.accepted|shop\.rejected|shop\.dead|shop\.delay\.[0-9]+|amq\.default)$' '^(shop\.validate|shop\.validate\.suspect)$'",
             r"rabbitmqctl set_permissions -p 'shop/a' 'shop-integrate' '^$' '^(shop\.dead|shop\.delay\.[0-9]+|amq\.default)$' '^(shop\.integrate\..+)$'",
             r"rabbitmqctl set_permissions -p 'shop/a' 'shop-operator' '^(shop\..+)$' '^(shop\..+|amq\.default)$' '^(shop\..+)$'",

@@ -37,6 +37,7 @@ const STORE: Rights = &[
     ("events", "SELECT, INSERT, DELETE"),
     ("signups", "SELECT (event_id, email_normalised), INSERT"),
     ("processing", "SELECT (event_id), INSERT"),
+    ("confirmations", "SELECT (signup_id), INSERT"),
     ("deliveries", "SELECT, INSERT"),
 ];
 
@@ -68,7 +69,7 @@ const ARCHIVE: Rights = &[
     ("destinations", "SELECT"),
 ];
 
-/// Everything but migrations, and nothing of the tables `signups` and `processing`.
+/// Everything but migrations, and nothing of the tables `signups`, `processing` and `confirmations`.
 const OPERATOR: Rights = &[
     ("events", "SELECT"),
     ("deliveries", "SELECT, INSERT, UPDATE, DELETE"),

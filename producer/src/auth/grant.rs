@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
 use axum::http::{Extensions, HeaderMap};
-use common::event::{Publisher, SIGNUP_REQUESTED};
+use common::event::{Publisher, SIGNUP_CONFIRMED, SIGNUP_REQUESTED};
 use common::key::{ANONYMOUS, KeyId, Scope, Scopes};
 use time::OffsetDateTime;
 
@@ -25,6 +25,8 @@ enum Holder {
     Everyone,
     /// A visitor of the public signup form.
     Form,
+    /// Somebody with a link that confirms a signup.
+    Confirmation,
     /// Somebody without a key or token, who may read the documents of the door and nothing else.
     Reader,
     /// A caller that has shown who it is.
@@ -77,6 +79,11 @@ impl Grant {
     /// The grant of a provider whose signature is right: its configuration says what it sends.
     pub(crate) fn of_source() -> Self {
         Self(Holder::Everyone)
+    }
+
+    /// The grant of a link that confirms a signup.
+    pub(crate) fn of_confirmation() -> Self {
+        Self(Holder::Confirmation)
     }
 
     pub(super) fn of_form() -> Self {
@@ -173,6 +180,7 @@ impl Grant {
         let may = match &self.0 {
             Holder::Everyone => true,
             Holder::Form => kind == SIGNUP_REQUESTED,
+            Holder::Confirmation => kind == SIGNUP_CONFIRMED,
             Holder::Reader => false,
             Holder::Caller { caller, .. } => caller.scopes().may_write(kind),
         };
@@ -187,7 +195,7 @@ impl Grant {
         match &self.0 {
             Holder::Everyone => true,
             Holder::Form => publisher.is_some_and(|publisher| *publisher == Publisher::ourselves()),
-            Holder::Reader => false,
+            Holder::Reader | Holder::Confirmation => false,
             Holder::Caller { caller, .. } => {
                 let scopes = caller.scopes();
                 let is_own = publisher.and_then(Publisher::caller) == Some(caller.name());
@@ -206,13 +214,20 @@ impl Grant {
 
     /// The caller as a publisher: part of every id that is made of the caller's own id or key.
     pub(crate) fn publisher(&self) -> Publisher {
-        Publisher::http(self.caller().unwrap_or(ANONYMOUS))
+        match &self.0 {
+            Holder::Confirmation => Publisher::confirmation(),
+            _ => Publisher::http(self.caller().unwrap_or(ANONYMOUS)),
+        }
     }
 
     /// The publisher of an event that is born at this door for the caller.
     pub(crate) fn ourselves(&self) -> Publisher {
-        self.caller()
-            .map_or_else(Publisher::ourselves, Publisher::ourselves_for)
+        match &self.0 {
+            Holder::Confirmation => Publisher::confirmation(),
+            _ => self
+                .caller()
+                .map_or_else(Publisher::ourselves, Publisher::ourselves_for),
+        }
     }
 
     /// The id of the caller's key, for logs.
@@ -249,6 +264,8 @@ impl Needs {
         let (may, scope) = match self {
             Self::Signup | Self::Write => (scopes.may_write_some(), Scope::Write("#".to_owned())),
             Self::Read => (scopes.may_read_some(), Scope::Read),
+            // Never asked of a key.
+            Self::Confirmation => return Ok(()),
             Self::Metrics => (scopes.has(&Scope::Metrics), Scope::Metrics),
             // Whatever a key opens, its holder is known.
             Self::Contract => return Ok(()),

@@ -11,6 +11,8 @@ use crate::door::Door;
 pub(crate) enum Needs {
     /// Publishing a signup.
     Signup,
+    /// Confirming a signup. The link itself says who may.
+    Confirmation,
     /// Publishing events.
     Write,
     /// Reading the status of events.

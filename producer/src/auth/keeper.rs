@@ -71,6 +71,7 @@ impl Auth {
             if forgot.elapsed() >= FORGET_EVERY {
                 forgot = Instant::now();
                 self.form.forget();
+                self.confirmations.forget();
                 self.refusals.forget();
                 self.tokens.forget();
             }

@@ -160,6 +160,12 @@ pub(super) fn too_many_signups(wait: Duration) -> Problem {
     too_many(detail, wait)
 }
 
+/// The answer to an address that opens too many links.
+pub(super) fn too_many_confirmations(wait: Duration) -> Problem {
+    let detail = "too many links opened from this address; nothing was taken";
+    too_many(detail, wait)
+}
+
 fn too_many(detail: impl Into<std::borrow::Cow<'static, str>>, wait: Duration) -> Problem {
     let seconds = u32::try_from(seconds(wait)).unwrap_or(u32::MAX);
     Problem::new(Code::RateLimited, detail).retry_after(seconds)

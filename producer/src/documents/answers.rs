@@ -156,6 +156,23 @@ pub(super) fn tell_rate(answer: &mut Value) {
     }
 }
 
+/// Adds the page that a browser gets instead.
+pub(super) fn or_page(answer: &mut Value) {
+    if let Some(Value::Object(content)) = answer.get_mut("content") {
+        content.insert(
+            "text/html".to_owned(),
+            json!({ "schema": { "type": "string" } }),
+        );
+    }
+}
+
+/// 303: a browser is sent on.
+pub(super) fn sent_on(description: &str) -> Value {
+    let mut headers = common_headers();
+    headers.insert("Location".to_owned(), header("Where to.", true));
+    json!({ "description": description, "headers": headers })
+}
+
 fn header(description: &str, must: bool) -> Value {
     json!({ "description": description, "required": must, "schema": { "type": "string" } })
 }

@@ -4,7 +4,7 @@
 //! draft, so its data is described by a link.
 
 use common::dependency::EngineKind;
-use common::event::{EventType, PROCESSING_REQUESTED, SIGNUP_REQUESTED, header};
+use common::event::{EventType, PROCESSING_REQUESTED, SIGNUP_CONFIRMED, SIGNUP_REQUESTED, header};
 use common::message::CLOUDEVENTS_JSON;
 use common::reason::ReasonCode;
 use common::topology::{Fact, Names};
@@ -176,6 +176,7 @@ fn structured(kind: &EventType) -> Value {
     });
     let example = match kind.name() {
         SIGNUP_REQUESTED => examples::signup_event(),
+        SIGNUP_CONFIRMED => examples::confirmation_event(),
         PROCESSING_REQUESTED => examples::processing_event(),
         _ => return message,
     };
@@ -233,6 +234,7 @@ fn plain(kind: &EventType) -> Value {
 fn example_data(kind: &EventType) -> Option<Value> {
     match kind.name() {
         SIGNUP_REQUESTED => Some(examples::signup_data()),
+        SIGNUP_CONFIRMED => Some(examples::confirmation()),
         PROCESSING_REQUESTED => Some(examples::processing()),
         _ => None,
     }

@@ -18,6 +18,11 @@ pub(super) fn signup_data() -> Value {
     json!({ "email": "grace@example.com", "name": "Grace Hopper", "plan": "pro" })
 }
 
+/// The data of a `signup.confirmed` event.
+pub(super) fn confirmation() -> Value {
+    json!({ "signup": ID, "email": "grace@example.com" })
+}
+
 /// The data of a `processing.requested` event, and the body of `POST /v1/processing`.
 pub(super) fn processing() -> Value {
     json!({ "task": "invoice.render", "payload": { "invoice": "INV-00042" } })
@@ -28,6 +33,14 @@ pub(super) fn signup_event() -> Value {
     json!({
         "specversion": "1.0", "id": "4711", "source": "/shop", "type": "signup.requested",
         "time": "2026-01-02T03:04:05Z", "data": signup_data(),
+    })
+}
+
+/// A structured event about a confirmed signup.
+pub(super) fn confirmation_event() -> Value {
+    json!({
+        "specversion": "1.0", "id": "confirmed-4711", "source": "/shop", "type": "signup.confirmed",
+        "data": confirmation(),
     })
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Operation {
     body: Option<Value>,
     answers: Answers,
     codes: Vec<Code>,
+    /// Browsers get every answer as a page.
+    has_pages: bool,
 }
 
 impl Operation {
@@ -46,6 +48,7 @@ impl Operation {
             body: None,
             answers: Answers::new(),
             codes: answers::ANY.to_vec(),
+            has_pages: false,
         }
     }
 
@@ -80,6 +83,11 @@ impl Operation {
         self
     }
 
+    pub(super) fn has_pages(mut self) -> Self {
+        self.has_pages = true;
+        self
+    }
+
     /// The operation as the document has it, at this door.
     pub(super) fn to_json(&self, facts: Facts<'_>) -> Value {
         let asks = self.needs.filter(|_| facts.door.auth.is_some());
@@ -94,6 +102,9 @@ impl Operation {
         for (status, problem) in answers::problems(codes) {
             // A status with an answer of its own keeps it: that of `/readyz`.
             answers.entry(status).or_insert(problem);
+        }
+        if self.has_pages {
+            answers.values_mut().for_each(answers::or_page);
         }
         let answers = answers
             .into_iter()

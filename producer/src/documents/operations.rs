@@ -1,5 +1,6 @@
 //! The operations: one for each method of each path.
 
+mod confirm;
 mod follow;
 mod house;
 mod publish;
@@ -14,6 +15,8 @@ pub(super) fn all(facts: Facts<'_>) -> Vec<Operation> {
         publish::processing(),
         publish::events(facts),
         publish::source(),
+        confirm::open(),
+        confirm::press(),
         follow::event(),
         follow::live(),
         house::docs(),

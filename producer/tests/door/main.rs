@@ -11,6 +11,7 @@ mod batches;
 mod both_doors;
 mod bounds;
 mod changes;
+mod confirmations;
 mod contract;
 mod crowd;
 mod documents;

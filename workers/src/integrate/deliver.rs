@@ -12,7 +12,6 @@ use common::retry;
 use common::runtime::{Batch, Gate, GateState, Handler, Outcomes, Received};
 use common::store::{Attempt, DeliveryKey, NewPause, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
-use ipnet::IpNet;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::LONGEST_TURN;
@@ -21,7 +20,7 @@ use super::mail::Mail;
 use super::pace::Pace;
 use super::pauses::Pauses;
 use super::recorder::Recorder;
-use super::transport::{Parcel, Transport, UnusableDestination, Verdict};
+use super::transport::{Means, Parcel, Transport, UnusableDestination, Verdict};
 use super::turns::{Turn, Turns};
 use super::webhook::Webhook;
 use crate::database::refused;
@@ -68,17 +67,17 @@ enum Prepared<'d> {
 }
 
 impl Deliver {
-    /// Delivers to `destination`, which may be at a private address that `allow` names, while it is not paused.
+    /// Delivers to `destination` while it is not paused.
     ///
     /// # Errors
     /// The destination cannot be used as configured.
     pub(super) fn new(
         destination: Destination,
-        allow: Vec<IpNet>,
+        means: Means,
         store: Arc<dyn Store>,
         pauses: Arc<Pauses>,
     ) -> Result<Self, UnusableDestination> {
-        let transport = transport(&destination, allow)?;
+        let transport = transport(&destination, means)?;
         Ok(Self {
             transport,
             places: Semaphore::new(destination.concurrency),
@@ -278,7 +277,7 @@ impl Deliver {
 /// What reaches a destination.
 pub(super) fn transport(
     destination: &Destination,
-    allow: Vec<IpNet>,
+    means: Means,
 ) -> Result<Box<dyn Transport>, UnusableDestination> {
     let unusable = |problem| UnusableDestination {
         destination: destination.name.clone(),
@@ -286,11 +285,11 @@ pub(super) fn transport(
     };
     match &destination.transport {
         config::Transport::Webhook(webhook) => {
-            let webhook = Webhook::new(webhook, destination.timeout, allow).map_err(unusable)?;
+            let webhook = Webhook::new(webhook, destination.timeout, means).map_err(unusable)?;
             Ok(Box::new(webhook))
         }
         config::Transport::Smtp(smtp) => {
-            let mail = Mail::new(destination, smtp, allow).map_err(unusable)?;
+            let mail = Mail::new(destination, smtp, means).map_err(unusable)?;
             Ok(Box::new(mail))
         }
     }

@@ -15,11 +15,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::config::{Destination, Protection, Smtp};
-use common::event::json::Wrong;
+use common::confirmation::ConfirmationLinks;
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::telemetry::trace;
-use ipnet::IpNet;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::field::Empty;
@@ -33,7 +32,7 @@ use self::reply::{Reply, verdict};
 use super::guard::Guard;
 use super::preview::{Preview, RequestLine};
 use super::template::event;
-use super::transport::{Parcel, Sent, Transport, Verdict};
+use super::transport::{Means, Parcel, Sent, Transport, Verdict};
 
 /// Maximum of a reply's text that is kept, in bytes.
 const MAX_EXCERPT: usize = 1024;
@@ -47,6 +46,7 @@ const RESET: u16 = 250;
 /// Mail through one server.
 pub(super) struct Mail {
     stationery: Stationery,
+    confirmations: Option<ConfirmationLinks>,
     connector: Connector,
     pool: Pool,
     timeout: Duration,
@@ -68,17 +68,17 @@ struct Unsent {
 }
 
 impl Mail {
-    /// Mail for a destination, through a server that may be at a private address that `allow` names.
+    /// Mail for a destination.
     ///
     /// # Errors
     /// A template or a certificate cannot be used.
     pub(super) fn new(
         destination: &Destination,
         smtp: &Smtp,
-        allow: Vec<IpNet>,
+        means: Means,
     ) -> Result<Self, String> {
         let login = smtp.server.user.clone().zip(smtp.password.clone());
-        let guard = Guard::of_mail(smtp.protection != Protection::None, allow);
+        let guard = Guard::of_mail(smtp.protection != Protection::None, means.allow);
         let connector = Connector::new(
             smtp.server.clone(),
             smtp.protection.clone(),
@@ -88,7 +88,8 @@ impl Mail {
         )
         .map_err(|error| format!("the TLS of its mail server: {error}"))?;
         Ok(Self {
-            stationery: Stationery::read(&destination.name, smtp)?,
+            stationery: Stationery::read(&destination.name, smtp, means.confirmations.is_some())?,
+            confirmations: means.confirmations,
             connector,
             pool: Pool::new(destination.concurrency),
             timeout: destination.timeout,
@@ -111,13 +112,7 @@ impl Mail {
 
     fn letter(&self, parcel: Parcel<'_>) -> Result<Letter, Failure> {
         let event = &parcel.received.message.body;
-        let values = event::members(event, Some(parcel.event)).map_err(|error| {
-            let (Wrong::Malformed(error) | Wrong::Kind(error)) = error;
-            Failure::new(
-                ReasonCode::Undecodable,
-                format!("no canonical event: {error}"),
-            )
-        })?;
+        let values = event::values(event, Some(parcel.event), self.confirmations.as_ref())?;
         let occasion = Occasion {
             id: parcel.id,
             event: parcel.event,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use common::config::{Destination, Outbound};
+use common::config::{Config, Destination};
 use common::event::{EventId, Logins, now};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::outcome::Failure;
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::deliver::transport;
 use super::preview::RequestLine;
-use super::transport::{Parcel, UnusableDestination, Verdict};
+use super::transport::{Means, Parcel, UnusableDestination, Verdict};
 
 /// The type of the event that a ping sends. No event of it is stored.
 const PING: &str = "longshore.ping";
@@ -42,15 +42,15 @@ pub struct Pinged {
     pub took_ms: u64,
 }
 
-/// Sends a ping to `destination`, once. Nothing of it is recorded as a delivery.
+/// Sends a ping to `destination`, once, as the programs of this configuration would. Nothing of it is recorded as a delivery.
 ///
 /// # Errors
 /// The destination cannot be used as configured.
 pub async fn ping(
     destination: &Destination,
-    outbound: &Outbound,
+    config: &Config,
 ) -> Result<Pinged, UnusableDestination> {
-    let transport = transport(destination, outbound.allow.clone())?;
+    let transport = transport(destination, Means::of(config))?;
     let id = EventId::born();
     let at = now();
     let event = json!({
@@ -105,10 +105,10 @@ mod tests {
     use super::*;
     use crate::testbed;
 
-    fn outbound() -> Outbound {
-        Outbound {
-            allow: vec!["127.0.0.0/8".parse().unwrap()],
-        }
+    fn config() -> Config {
+        let mut config = Config::default();
+        config.outbound.allow = vec!["127.0.0.0/8".parse().unwrap()];
+        config
     }
 
     #[tokio::test]
@@ -124,7 +124,7 @@ mod tests {
         )];
         let key = common::config::Secret::new("hunter2");
         webhook.headers.insert("X-Api-Key".to_owned(), key);
-        let pinged = ping(&destination, &outbound()).await.unwrap();
+        let pinged = ping(&destination, &config()).await.unwrap();
         assert!(pinged.taken && pinged.status == Some(200), "{pinged:?}");
         let request = receiver.requests().remove(0);
         assert_eq!(request.json().unwrap()["type"], PING);
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(pinged.body.as_bytes(), request.body);
 
         receiver.always(Answer::status(503));
-        let pinged = ping(&destination, &outbound()).await.unwrap();
+        let pinged = ping(&destination, &config()).await.unwrap();
         assert!(!pinged.taken && pinged.status == Some(503));
         assert_eq!(pinged.code, Some(ReasonCode::ReceiverFailing));
     }
@@ -151,7 +151,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let receiver = Receiver::start().await.unwrap();
         let destination = testbed::destination(&receiver.url());
-        let pinged = ping(&destination, &Outbound::default()).await.unwrap();
+        let pinged = ping(&destination, &Config::default()).await.unwrap();
         assert_eq!(pinged.code, Some(ReasonCode::DestinationForbidden));
         assert_eq!((pinged.status, receiver.count()), (None, 0));
     }

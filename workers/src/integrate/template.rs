@@ -93,6 +93,28 @@ impl Template {
         })
     }
 
+    /// The same, unless it names a link that confirms a signup where there is none.
+    ///
+    /// # Errors
+    /// It does.
+    pub(super) fn with_links(self, are_there: bool) -> Result<Self, TemplateError> {
+        let template = self.environment.get_template(&self.name);
+        let template = template.map_err(|error| TemplateError::of(&self.name, &error))?;
+        let names_one = template.undeclared_variables(false).contains(event::LINK);
+        if are_there || !names_one {
+            return Ok(self);
+        }
+        let problem = format!(
+            "expected `[confirmation]` with `url` and `secret` in the configuration, as it names {}; found none",
+            event::LINK
+        );
+        Err(TemplateError {
+            name: self.name,
+            line: None,
+            problem,
+        })
+    }
+
     /// How errors call it.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -235,9 +257,22 @@ mod tests {
     }
 
     #[test]
+    fn a_template_that_names_a_link_needs_links() {
+        let with = |source, are_there| template(source, Escaping::Html).with_links(are_there);
+        let source = "{% if data.name %}<a href=\"{{ confirmation_url }}\">{% endif %}";
+        let error = with(source, false).err().unwrap().to_string();
+        assert!(
+            error.contains("[confirmation]") && error.contains("confirmation_url"),
+            "{error}"
+        );
+        assert!(with(source, true).is_ok());
+        assert!(with("{{ data.confirmation_url }}", false).is_ok());
+    }
+
+    #[test]
     fn a_number_is_written_as_it_was_sent_and_can_be_computed_with() {
         let event = r#"{"data":{"total":1234567890123456.78,"price":1.50,"n":3,"list":[1e3,"a"]}}"#;
-        let members = event::members(event.as_bytes(), None).unwrap();
+        let members = event::values(event.as_bytes(), None, None).unwrap();
         let cases = [
             (
                 Escaping::None,

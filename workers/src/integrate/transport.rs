@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use common::config::Config;
+use common::confirmation::ConfirmationLinks;
 use common::event::EventId;
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
+use ipnet::IpNet;
 use time::OffsetDateTime;
 
 use super::preview::Preview;
@@ -28,6 +31,35 @@ pub(super) trait Transport: Send + Sync {
 
     /// The meaning of a status that was recorded for an earlier attempt.
     fn verdict_on(&self, status: u16, now: OffsetDateTime) -> Verdict;
+}
+
+/// What every transport is given.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Means {
+    /// The private addresses that it may reach.
+    pub(super) allow: Vec<IpNet>,
+    /// The links that confirm signups, if they are configured.
+    pub(super) confirmations: Option<ConfirmationLinks>,
+}
+
+impl Means {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            allow: config.outbound.allow.clone(),
+            confirmations: ConfirmationLinks::of(config),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Means {
+    /// Every loopback address may be reached.
+    pub(super) fn loopback() -> Self {
+        Self {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            confirmations: None,
+        }
+    }
 }
 
 /// A delivery on its way out.

@@ -22,7 +22,6 @@ use common::telemetry::trace;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use ipnet::IpNet;
 use time::OffsetDateTime;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -37,7 +36,7 @@ use self::problem::{Problem, problem_of};
 use self::tokens::TokenError;
 use super::guard::Guard;
 use super::preview::Preview;
-use super::transport::{Parcel, Sent, Transport, Verdict};
+use super::transport::{Means, Parcel, Sent, Transport, Verdict};
 
 /// Maximum of an answer's body that is read, in bytes; the rest is left unread.
 const MOST_READ: usize = 16 * 1024;
@@ -64,8 +63,12 @@ impl Webhook {
     pub(super) fn new(
         webhook: &config::Webhook,
         timeout: Duration,
-        allow: Vec<IpNet>,
+        means: Means,
     ) -> Result<Self, String> {
+        let Means {
+            allow,
+            confirmations,
+        } = means;
         let mut bare = webhook.url.clone();
         // Refused only where a URL has no host, and then it has neither.
         let _ = (bare.set_username(""), bare.set_password(None));
@@ -77,7 +80,7 @@ impl Webhook {
             method: webhook.method,
             outline: Outline::new(webhook, &bare)?,
             shown: shown(bare),
-            content: Content::new(webhook)?,
+            content: Content::new(webhook, confirmations)?,
             authorization: Authorization::new(webhook, timeout, allow)?,
             client,
             guard,

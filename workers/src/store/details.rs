@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use common::config::Destination;
 use common::event::content::Content;
-use common::event::{PROCESSING_REQUESTED, SIGNUP_REQUESTED, from_rfc3339, normalise_email, now};
+use common::event::{
+    Confirmation, PROCESSING_REQUESTED, Publisher, SIGNUP_CONFIRMED, SIGNUP_REQUESTED,
+    from_rfc3339, normalise_email, now,
+};
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
@@ -31,6 +34,15 @@ pub(super) fn rows(
         .fingerprint()
         .map_err(|error| wrong(&error))?;
     let details = details(&event.kind, event.data(), password_hash)?;
+    // Only the door itself knows who opened a link.
+    let details = match details {
+        Details::Confirmation { .. }
+            if received.trail.publisher != Some(Publisher::confirmation()) =>
+        {
+            Details::None
+        }
+        details => details,
+    };
     let trail = &received.trail;
     let received_at = trail.received_at.unwrap_or_else(now);
     let body = String::from_utf8(body.into_owned())
@@ -108,6 +120,11 @@ fn details(kind: &str, data: &str, password_hash: Option<String>) -> Result<Deta
                 task: processing.task,
                 payload: object(processing.payload)?,
             })
+        }
+        SIGNUP_CONFIRMED => {
+            let Confirmation { signup, email } =
+                serde_json::from_str(data).map_err(|error| wrong(&error))?;
+            Ok(Details::Confirmation { signup, email })
         }
         _ => Ok(Details::None),
     }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::PostgresStore;
 use super::columns::column;
 use crate::event::EventId;
-use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
+use crate::store::tables::events::{Confirmation, Processing, Signup, due, same_content, waves};
 use crate::store::tables::text::json;
 use crate::store::{EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
 
@@ -94,6 +94,14 @@ const INSERT_DUE: &str = "INSERT INTO deliveries (event_id, destination, generat
          AS given (event_id, destination, generation)
     ORDER BY event_id, destination, generation
     ON CONFLICT (event_id, destination, generation) DO NOTHING";
+
+const INSERT_CONFIRMATIONS: &str =
+    "INSERT INTO confirmations (signup_id, email, confirmed_at, event_id)
+    SELECT signup_id, email, confirmed_at, event_id
+    FROM UNNEST($1::uuid[], $2::text[], $3::timestamptz[], $4::uuid[])
+         AS given (signup_id, email, confirmed_at, event_id)
+    ORDER BY signup_id, confirmed_at
+    ON CONFLICT (signup_id) DO NOTHING";
 
 #[async_trait]
 impl Events for PostgresStore {
@@ -182,6 +190,13 @@ async fn store_wave(
             .execute(&mut *connection)
             .await?;
     }
+    let new = |event: &&NewEvent| outcomes.get(&event.id.uuid()) == Some(&Stored::New);
+    let new = events.iter().copied().filter(new);
+    insert_confirmations(
+        connection,
+        &new.filter_map(Confirmation::of).collect::<Vec<_>>(),
+    )
+    .await?;
     if outcomes.len() < events.len() {
         let known: Vec<&NewEvent> = events
             .iter()
@@ -257,6 +272,24 @@ async fn insert(
         .bind(column(events, |event| event.stream_id.map(EventId::uuid)))
         .fetch_all(connection)
         .await
+}
+
+/// Writes down which signups new events confirm.
+async fn insert_confirmations(
+    connection: &mut PgConnection,
+    rows: &[Confirmation<'_>],
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(INSERT_CONFIRMATIONS)
+        .bind(column(rows, |row| row.signup))
+        .bind(column(rows, |row| row.email))
+        .bind(column(rows, |row| row.at))
+        .bind(column(rows, |row| row.event))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Whether stored events have the same content. A statement of its own, so that it sees the rows that the insert

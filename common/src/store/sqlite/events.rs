@@ -13,7 +13,7 @@ use super::SqliteStore;
 use super::link::{Link, document, now};
 use crate::event::EventId;
 use crate::sqlite::Error;
-use crate::store::tables::events::{Processing, Signup, due, same_content, waves};
+use crate::store::tables::events::{Confirmation, Processing, Signup, due, same_content, waves};
 use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
 use crate::store::{Details, EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
@@ -43,6 +43,13 @@ const INSERT_SIGNUPS: &str = r#"INSERT INTO "NAMESPACE.signups"
 const INSERT_PROCESSING: &str = r#"INSERT INTO "NAMESPACE.processing" (event_id, task, payload)
     SELECT unhex(value ->> 'event', '-'), value ->> 'task', value ->> 'payload'
     FROM jsonb_each($1)"#;
+
+const INSERT_CONFIRMATIONS: &str = r#"INSERT INTO "NAMESPACE.confirmations"
+    (signup_id, email, confirmed_at, event_id)
+    SELECT unhex(value ->> 'signup', '-'), value ->> 'email', value ->> 'at', unhex(value ->> 'event', '-')
+    FROM jsonb_each($1) WHERE true
+    ORDER BY value ->> 'at'
+    ON CONFLICT (signup_id) DO NOTHING"#;
 
 const INSERT_DUE: &str = r#"INSERT INTO "NAMESPACE.deliveries"
     (event_id, destination, generation, due_at)
@@ -133,6 +140,7 @@ fn holds_nul(event: &NewEvent) -> bool {
             texts.extend([plan, locale, password_hash, attributes].map(Option::as_ref));
         }
         Details::Processing { task, payload } => texts.extend([Some(task), Some(payload)]),
+        Details::Confirmation { email, .. } => texts.push(Some(email)),
         Details::None => {}
     }
     texts.extend(event.destinations.iter().map(Some));
@@ -259,6 +267,14 @@ async fn insert_details(
     if !processing.is_empty() {
         sqlx::query(link.sql(INSERT_PROCESSING))
             .bind(document(&processing)?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let confirmations = events.iter().copied().filter_map(Confirmation::of);
+    let confirmations: Vec<Confirmation<'_>> = confirmations.collect();
+    if !confirmations.is_empty() {
+        sqlx::query(link.sql(INSERT_CONFIRMATIONS))
+            .bind(document(&confirmations)?)
             .execute(&mut *connection)
             .await?;
     }

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::event::content::Content;
+use crate::store::tables::text::moment;
 use crate::store::{Details, NewEvent};
 
 /// Splits a batch so that no id and no address comes twice in one wave. Later events of the batch are in later
@@ -39,7 +41,7 @@ fn email(event: &NewEvent) -> Option<&str> {
         Details::Signup {
             email_normalised, ..
         } => Some(email_normalised),
-        Details::Processing { .. } | Details::None => None,
+        Details::Processing { .. } | Details::Confirmation { .. } | Details::None => None,
     }
 }
 
@@ -99,7 +101,7 @@ impl<'a> Signup<'a> {
                 password_hash: password_hash.as_deref(),
                 attributes: attributes.as_deref(),
             }),
-            Details::Processing { .. } | Details::None => None,
+            Details::Processing { .. } | Details::Confirmation { .. } | Details::None => None,
         }
     }
 }
@@ -121,7 +123,32 @@ impl<'a> Processing<'a> {
                 task,
                 payload,
             }),
-            Details::Signup { .. } | Details::None => None,
+            Details::Signup { .. } | Details::Confirmation { .. } | Details::None => None,
+        }
+    }
+}
+
+/// A row of `confirmations`.
+#[derive(Serialize)]
+pub(in crate::store) struct Confirmation<'a> {
+    pub signup: Uuid,
+    pub email: &'a str,
+    #[serde(serialize_with = "moment")]
+    pub at: OffsetDateTime,
+    pub event: Uuid,
+}
+
+impl<'a> Confirmation<'a> {
+    /// The row of an event that is one.
+    pub(in crate::store) fn of(event: &'a NewEvent) -> Option<Self> {
+        match &event.details {
+            Details::Confirmation { signup, email } => Some(Self {
+                signup: signup.uuid(),
+                email,
+                at: event.received_at,
+                event: event.id.uuid(),
+            }),
+            Details::Signup { .. } | Details::Processing { .. } | Details::None => None,
         }
     }
 }

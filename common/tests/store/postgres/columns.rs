@@ -6,7 +6,7 @@ use common::store::{Deliveries as _, Details, Events as _};
 use sqlx::PgConnection;
 
 use super::{config, connection, with_schema};
-use crate::samples::{delivered, event, failed, key, signup};
+use crate::samples::{at, confirmation, delivered, event, failed, key, signup};
 
 #[tokio::test]
 async fn an_attempt_recorded_again_is_one_row_and_another_request_is_another() {
@@ -66,8 +66,19 @@ async fn each_type_has_its_row() {
         let processing = event();
         let mut plain = event();
         plain.details = Details::None;
+        let later = confirmation(signup.id, at(60));
+        let first = confirmation(signup.id, at(5));
         store
-            .store([signup.clone(), processing.clone(), plain].into())
+            .store(
+                [
+                    later,
+                    first.clone(),
+                    signup.clone(),
+                    processing.clone(),
+                    plain,
+                ]
+                .into(),
+            )
             .await
             .unwrap();
         let mut connection = connection(&namespace).await;
@@ -93,7 +104,15 @@ async fn each_type_has_its_row() {
                 .await
                 .unwrap();
         assert_eq!(tasks, [(processing.id.uuid(), "resize".to_owned())]);
-        assert_eq!(count(&mut connection).await, 3);
+        let confirmed: Vec<(uuid::Uuid, String, time::OffsetDateTime, uuid::Uuid)> =
+            sqlx::query_as("SELECT signup_id, email, confirmed_at, event_id FROM confirmations")
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+        let (signup, event) = (signup.id.uuid(), first.id.uuid());
+        let row = (signup, "ada@example.com".to_owned(), at(5), event);
+        assert_eq!(confirmed, [row]);
+        assert_eq!(count(&mut connection).await, 5);
     })
     .await;
 }
@@ -135,6 +154,7 @@ async fn every_table_and_column_says_what_it_is() {
             [
                 "audit",
                 "audit_head",
+                "confirmations",
                 "dead_letter_classes",
                 "dead_letter_counts",
                 "dead_letter_edits",

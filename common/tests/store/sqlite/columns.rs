@@ -6,7 +6,7 @@ use sqlx::types::Uuid;
 use time::macros::datetime;
 
 use super::Place;
-use crate::samples::{delivered, event, failed, key, signup};
+use crate::samples::{at, confirmation, delivered, event, failed, key, signup};
 
 #[tokio::test]
 async fn an_attempt_recorded_again_is_one_row_and_another_request_is_another() {
@@ -79,8 +79,19 @@ async fn each_type_has_its_row() {
     let processing = event();
     let mut plain = event();
     plain.details = Details::None;
+    let later = confirmation(signup.id, at(60));
+    let first = confirmation(signup.id, at(5));
     store
-        .store([signup.clone(), processing.clone(), plain].into())
+        .store(
+            [
+                later,
+                first.clone(),
+                signup.clone(),
+                processing.clone(),
+                plain,
+            ]
+            .into(),
+        )
         .await
         .unwrap();
     let mut connection = place.connection().await;
@@ -106,6 +117,18 @@ async fn each_type_has_its_row() {
             .await
             .unwrap();
     assert_eq!(tasks, [(processing.id.uuid(), "resize".to_owned())]);
+    let confirmed: Vec<(Uuid, String, String, Uuid)> = sqlx::query_as(
+        r#"SELECT signup_id, email, confirmed_at, event_id FROM "store-test.confirmations""#,
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let (signup, event) = (signup.id.uuid(), first.id.uuid());
+    let opened = "2026-11-22T10:00:05.000000Z".to_owned();
+    assert_eq!(
+        confirmed,
+        [(signup, "ada@example.com".to_owned(), opened, event)]
+    );
 }
 
 #[tokio::test]

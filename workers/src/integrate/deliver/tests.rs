@@ -30,8 +30,8 @@ impl Receiver {
         // Once a process; a second time says no.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let destination = testbed::destination(&self.url);
-        let allow = vec!["127.0.0.0/8".parse().unwrap()];
-        Deliver::new(destination, allow, Arc::clone(store), pauses(store)).unwrap()
+        let means = Means::loopback();
+        Deliver::new(destination, means, Arc::clone(store), pauses(store)).unwrap()
     }
 
     /// The `webhook-id` of every call.
@@ -236,8 +236,8 @@ async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
     let (id, received) = receiver.due(&store).await;
     let mut narrowed = testbed::destination(&receiver.url);
     narrowed.types = vec!["processing.*".to_owned()];
-    let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    let worker = Deliver::new(narrowed, allow, Arc::clone(&store), pauses(&store)).unwrap();
+    let means = Means::loopback();
+    let worker = Deliver::new(narrowed, means, Arc::clone(&store), pauses(&store)).unwrap();
     let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
     assert_eq!(outcomes, [Outcome::Done]);
     assert_eq!(receiver.calls(), [""; 0]);
@@ -265,8 +265,8 @@ async fn a_turn_that_is_far_away_is_waited_for_on_the_broker() {
     let receiver = Receiver::start(&[]).await;
     let mut paced = testbed::destination(&receiver.url);
     paced.rate = Some("1/10min".parse().unwrap());
-    let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    let worker = Deliver::new(paced, allow, Arc::clone(&store), pauses(&store)).unwrap();
+    let means = Means::loopback();
+    let worker = Deliver::new(paced, means, Arc::clone(&store), pauses(&store)).unwrap();
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let (_, received) = receiver.due(&store).await;

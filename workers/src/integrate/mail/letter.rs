@@ -64,19 +64,24 @@ pub(super) struct Occasion<'d> {
 }
 
 impl Stationery {
-    /// Reads the templates.
+    /// Reads the templates. Those of the text may name a link that confirms a signup, where `has_links`.
     ///
     /// # Errors
     /// A template is missing, or does not follow the language. The text names file and line.
-    pub(super) fn read(destination: &str, smtp: &Smtp) -> Result<Self, String> {
+    pub(super) fn read(destination: &str, smtp: &Smtp, has_links: bool) -> Result<Self, String> {
         let in_place = |key: &str, source: &Option<String>| {
             let parse = |source: &String| Template::parse(key, source.clone(), Escaping::None);
             let parsed = source.as_ref().map(parse).transpose();
             parsed.map_err(|error| error.to_string())
         };
-        let subject = read(&smtp.template, "subject", Escaping::None)?;
-        let text = read(&smtp.template, "txt", Escaping::None)?;
-        let html = read(&smtp.template, "html", Escaping::Html)?;
+        let file = |ending: &str, escaping: Escaping| {
+            let read = read(&smtp.template, ending, escaping)?;
+            let linked = read.map(|template| template.with_links(has_links));
+            linked.transpose().map_err(|error| error.to_string())
+        };
+        let subject = file("subject", Escaping::None)?;
+        let text = file("txt", Escaping::None)?;
+        let html = file("html", Escaping::Html)?;
         let missing = |endings: &str| {
             format!(
                 "expected the template {}{endings}, found no such file",

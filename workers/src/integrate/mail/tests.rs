@@ -45,7 +45,7 @@ impl Post {
         let common::config::Transport::Smtp(smtp) = &destination.transport else {
             panic!("expected a mail server");
         };
-        Mail::new(&destination, smtp, vec!["127.0.0.0/8".parse().unwrap()]).unwrap()
+        Mail::new(&destination, smtp, Means::loopback()).unwrap()
     }
 
     /// Mail without TLS.
@@ -415,7 +415,7 @@ async fn the_guard_holds_for_mail_servers() {
         let common::config::Transport::Smtp(smtp) = &destination.transport else {
             panic!("expected a mail server");
         };
-        let mail = Mail::new(&destination, smtp, Vec::new()).unwrap();
+        let mail = Mail::new(&destination, smtp, Means::default()).unwrap();
         let sent = send(&mail).await;
         let expected = (Some(ReasonCode::DestinationForbidden), false);
         assert_eq!(code(&sent), expected, "{url}: {sent:?}");

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use common::event::EventId;
+use common::confirmation::ConfirmationLinks;
 use common::event::json::{self, Wrong};
+use common::event::{EventId, SIGNUP_REQUESTED, now};
+use common::outcome::Failure;
+use common::reason::ReasonCode;
 use minijinja::Value;
 use serde_json::value::RawValue;
 
@@ -22,12 +25,49 @@ const MEMBERS: [&str; 9] = [
     "data_base64",
 ];
 
+/// The member that is a link, in events of type `signup.requested`.
+pub(in crate::integrate) const LINK: &str = "confirmation_url";
+
+/// What a template can name: the members of an event, and [`LINK`] of a signup.
+///
+/// # Errors
+/// It is not an event, or no link can be made.
+pub(in crate::integrate) fn values(
+    event: &[u8],
+    id: Option<EventId>,
+    confirmations: Option<&ConfirmationLinks>,
+) -> Result<Value, Failure> {
+    let mut members = read(event, id).map_err(|error| {
+        let (Wrong::Malformed(error) | Wrong::Kind(error)) = error;
+        Failure::new(
+            ReasonCode::Undecodable,
+            format!("no canonical event: {error}"),
+        )
+    })?;
+    if let Some((confirmations, (signup, email))) = confirmations.zip(signup(&members, id)) {
+        let link = confirmations.link(signup, &email, now());
+        let link =
+            link.map_err(|error| Failure::new(ReasonCode::TemplateFailed, error.to_string()))?;
+        members.insert(LINK.to_owned(), link.into());
+    }
+    Ok(Value::from_object(members))
+}
+
+/// The signup that an event is, and its address.
+fn signup(members: &BTreeMap<String, Value>, id: Option<EventId>) -> Option<(EventId, String)> {
+    if members.get("type")?.as_str()? != SIGNUP_REQUESTED {
+        return None;
+    }
+    let email = members.get("data")?.get_attr("email").ok()?;
+    Some((id?, email.as_str()?.to_owned()))
+}
+
 /// The members of an event by its text: `id`, `source`, `type`, `time`, `subject`, `datacontenttype`, `dataschema`, `data`
 /// (`data_base64` of a binary event), and `extensions`, an object. Beside them `event_id`, our own id of it, if it has one.
 ///
 /// # Errors
 /// It is not an event.
-pub(in crate::integrate) fn members(event: &[u8], id: Option<EventId>) -> Result<Value, Wrong> {
+fn read(event: &[u8], id: Option<EventId>) -> Result<BTreeMap<String, Value>, Wrong> {
     let mut members = BTreeMap::new();
     if let Some(id) = id {
         members.insert("event_id".to_owned(), Value::from(id.to_string()));
@@ -46,7 +86,7 @@ pub(in crate::integrate) fn members(event: &[u8], id: Option<EventId>) -> Result
         }
     }
     members.insert("extensions".to_owned(), Value::from_object(extensions));
-    Ok(Value::from_object(members))
+    Ok(members)
 }
 
 /// A value of JSON, with its numbers as they were sent.
@@ -153,6 +193,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use common::config::load_from;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -163,7 +204,7 @@ mod tests {
     fn a_template_sees_the_members_of_an_event() {
         let event = r#"{"specversion":"1.0","id":"7","source":"/shop","type":"a.b","time":"2026-01-02T03:04:05Z",
             "subject":"s","shop":"x","tries":3,"data":{"total":1234567890123456.78,"lines":[1.0,null,"}"]}}"#;
-        let members = members(event.as_bytes(), None).unwrap();
+        let members = values(event.as_bytes(), None, None).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text(&members).unwrap()).unwrap();
         for (name, value) in [
             ("id", json!("7")),
@@ -184,6 +225,42 @@ mod tests {
     }
 
     #[test]
+    fn a_signup_has_a_link_where_links_are_made() {
+        let variables = [
+            ("LONGSHORE__CONFIRMATION__URL", "https://shop.example.com"),
+            ("LONGSHORE__CONFIRMATION__SECRET", "0123456789abcdef"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let links = ConfirmationLinks::of(&load_from(variables).unwrap()).unwrap();
+        let id = EventId::born();
+        let link = |event: serde_json::Value, id, links| {
+            let values = values(event.to_string().as_bytes(), id, links).unwrap();
+            let link = values.get_attr(LINK).unwrap();
+            link.as_str().map(str::to_owned)
+        };
+        let signup = json!({"type": SIGNUP_REQUESTED, "data": {"email": "Ada@example.com"}});
+        let made = link(signup.clone(), Some(id), Some(&links)).unwrap();
+        let token = made
+            .strip_prefix("https://shop.example.com/confirm/")
+            .unwrap();
+        let confirmation = links.read(token, now()).unwrap();
+        assert_eq!(
+            (confirmation.signup, &*confirmation.email),
+            (id, "Ada@example.com")
+        );
+        let other = json!({"type": "a.b", "data": {"email": "ada@example.com"}});
+        let without = json!({"type": SIGNUP_REQUESTED, "data": {}});
+        for (event, id, links) in [
+            (signup.clone(), Some(id), None),
+            (signup, None, Some(&links)),
+            (other, Some(id), Some(&links)),
+            (without, Some(id), Some(&links)),
+        ] {
+            assert_eq!(link(event, id, links), None);
+        }
+    }
+
+    #[test]
     fn what_is_no_event_has_no_members() {
         for bad in [
             "",
@@ -193,7 +270,7 @@ mod tests {
             "{\"data\":{\"a\":1,\"a\":2}}",
             "null",
         ] {
-            assert!(members(bad.as_bytes(), None).is_err(), "{bad}");
+            assert!(values(bad.as_bytes(), None, None).is_err(), "{bad}");
         }
     }
 
@@ -219,7 +296,7 @@ mod tests {
         fn data_comes_out_as_it_went_in(data in any_json()) {
             let event = json!({"data": data, "n": 1});
             for written in [event.to_string(), serde_json::to_string_pretty(&event).unwrap()] {
-                let members = members(written.as_bytes(), None).unwrap();
+                let members = values(written.as_bytes(), None, None).unwrap();
                 let out = text(&members.get_attr("data").unwrap()).unwrap();
                 let out: serde_json::Value = serde_json::from_str(&out).unwrap();
                 prop_assert_eq!(&out, &data);
@@ -228,8 +305,8 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in ".{0,60}") {
-            let _ = members(text.as_bytes(), None);
-            let _ = members(format!("{{\"data\":{text}}}").as_bytes(), None);
+            let _ = values(text.as_bytes(), None, None);
+            let _ = values(format!("{{\"data\":{text}}}").as_bytes(), None, None);
         }
     }
 }

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use common::canonical;
 use common::config::{self, WebhookBody};
+use common::confirmation::ConfirmationLinks;
 use common::event::CloudEvent;
-use common::event::json::Wrong;
 use common::event::media::MediaType;
 use common::message::CLOUDEVENTS_JSON;
 use common::outcome::Failure;
@@ -33,6 +33,7 @@ pub(super) enum Content {
         template: Box<Template>,
         media_type: HeaderValue,
         is_json: bool,
+        confirmations: Option<ConfirmationLinks>,
     },
 }
 
@@ -43,11 +44,14 @@ pub(super) struct Payload {
 }
 
 impl Content {
-    /// As configured.
+    /// As configured. Templates may name the links of `confirmations`.
     ///
     /// # Errors
     /// The template cannot be used.
-    pub(super) fn new(webhook: &config::Webhook) -> Result<Self, String> {
+    pub(super) fn new(
+        webhook: &config::Webhook,
+        confirmations: Option<ConfirmationLinks>,
+    ) -> Result<Self, String> {
         let configured = webhook.content_type.as_deref();
         let header = |text: &str| {
             HeaderValue::from_str(text).map_err(|_| {
@@ -66,11 +70,13 @@ impl Content {
                 let escaping = escaping(media_type);
                 let name = file.path.display().to_string();
                 let template = Template::parse(&name, file.source.clone(), escaping)
+                    .and_then(|template| template.with_links(confirmations.is_some()))
                     .map_err(|error| error.to_string())?;
                 Self::Template {
                     template: Box::new(template),
                     media_type: header(media_type)?,
                     is_json: escaping == Escaping::Json,
+                    confirmations,
                 }
             }
         })
@@ -98,8 +104,9 @@ impl Content {
                 template,
                 media_type,
                 is_json,
+                confirmations,
             } => Ok(Payload {
-                body: fill(template, received, *is_json)?.into(),
+                body: fill(template, received, *is_json, confirmations.as_ref())?.into(),
                 media_type: Some(media_type.clone()),
             }),
         }
@@ -156,14 +163,13 @@ fn data(event: CloudEvent) -> Result<Payload, Failure> {
 }
 
 /// A template, filled with an event.
-fn fill(template: &Template, received: &Received, is_json: bool) -> Result<String, Failure> {
-    let members = event::members(&received.message.body, received.event()).map_err(|error| {
-        let (Wrong::Malformed(error) | Wrong::Kind(error)) = error;
-        Failure::new(
-            ReasonCode::Undecodable,
-            format!("no canonical event: {error}"),
-        )
-    })?;
+fn fill(
+    template: &Template,
+    received: &Received,
+    is_json: bool,
+    confirmations: Option<&ConfirmationLinks>,
+) -> Result<String, Failure> {
+    let members = event::values(&received.message.body, received.event(), confirmations)?;
     let failed = |error: String| Failure::new(ReasonCode::TemplateFailed, error);
     let text = template
         .render(&members)

@@ -26,7 +26,7 @@ fn read_with(folder: &Path, more: &str) -> Result<Stationery, String> {
         folder.join("welcome")
     );
     let smtp: Smtp = toml::from_str(&text).unwrap();
-    Stationery::read("mail", &smtp)
+    Stationery::read("mail", &smtp, false)
 }
 
 fn stationery(more: &str) -> Stationery {
@@ -40,7 +40,7 @@ fn compose(stationery: &Stationery, data: serde_json::Value) -> Result<Letter, F
         at: datetime!(2026-01-02 03:04:05 UTC),
     };
     let event = json!({"type": "signup.requested", "data": data}).to_string();
-    let values = event::members(event.as_bytes(), None).unwrap();
+    let values = event::values(event.as_bytes(), None, None).unwrap();
     stationery.compose(occasion, &values)
 }
 

@@ -10,7 +10,7 @@ fn content(keys: &str, source: &str) -> Result<Content, String> {
     if let WebhookBody::Template(TemplateFile { source: text, .. }) = &mut webhook.body {
         source.clone_into(text);
     }
-    Content::new(&webhook)
+    Content::new(&webhook, None)
 }
 
 fn template(content_type: &str, source: &str) -> Content {

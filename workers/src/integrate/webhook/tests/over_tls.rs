@@ -135,7 +135,7 @@ async fn a_renewed_certificate_is_shown_on_the_next_connection() {
 fn files_that_cannot_be_used_are_an_error_at_start() {
     let keys = "tls = { ca = \"/nowhere/ca.pem\" }";
     let config = testbed::webhook_with("https://crm.example/hook", keys);
-    let error = Webhook::new(&config, Duration::from_secs(1), Vec::new())
+    let error = Webhook::new(&config, Duration::from_secs(1), Means::default())
         .err()
         .unwrap();
     assert!(error.contains("/nowhere/ca.pem"), "{error}");
