@@ -26,6 +26,7 @@ mod statuses;
 mod tables;
 mod watching;
 mod words;
+mod workers;
 
 use async_trait::async_trait;
 
@@ -59,6 +60,7 @@ pub use watching::{
     WatchRecords, WatchedDeliveries, WatchedEvents, WatchedLetters, Watching,
 };
 pub use words::UnknownWord;
+pub use workers::{LIVE_FOR, LiveWorker, WorkerCard, Workers};
 
 /// Every role in one: an engine. Code that needs one role takes that role's trait.
 #[async_trait]
@@ -79,6 +81,9 @@ pub trait Store:
 
     /// The questions of the standing watch and the surveys.
     fn watching(&self) -> &dyn Watching;
+
+    /// The copies that deliver.
+    fn workers(&self) -> &dyn Workers;
 }
 
 /// Why the database did not do something.

@@ -46,6 +46,7 @@ mod replay;
 mod retry;
 mod scale;
 mod secrets;
+mod shares;
 mod shutdown;
 mod signup_page;
 mod silent_stderr;

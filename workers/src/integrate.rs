@@ -2,14 +2,18 @@
 //! that one broken system slows nobody else.
 
 mod chain;
+mod copies;
 mod deliver;
 mod guard;
+mod lately;
 mod mail;
 mod pace;
 mod pauses;
 mod ping;
+mod places;
 mod preview;
 mod recorder;
+mod share;
 mod template;
 mod together;
 mod transport;
@@ -31,6 +35,7 @@ use common::store::Store;
 use common::tasks;
 use common::topology::{Names, Stage};
 
+use self::copies::Copies;
 use self::deliver::Deliver;
 use self::pauses::Pauses;
 use self::transport::Means;
@@ -125,15 +130,27 @@ pub fn workers(
     destinations: Vec<Destination>,
 ) -> Result<Vec<Worker>, Failure> {
     let names = destinations.iter().map(|destination| &*destination.name);
-    let pauses = Arc::new(Pauses::new(Arc::clone(store), names));
+    let pauses = Arc::new(Pauses::new(Arc::clone(store), names.clone()));
+    let copies = Arc::new(Copies::new(Arc::clone(store), NAME, names));
     let workers = destinations
         .iter()
-        .map(|destination| worker(program, broker, store, destination.clone(), &pauses))
+        .map(|destination| {
+            worker(
+                program,
+                broker,
+                store,
+                destination.clone(),
+                (&pauses, &copies),
+            )
+        })
         .collect::<Result<Vec<_>, _>>()?;
     if !workers.is_empty() {
         let stop = program.stop.clone();
         let following = async move { pauses.follow(stop).await };
         tasks::spawn_until("pauses", program.stop.clone(), following);
+        let stop = program.stop.clone();
+        let following = async move { copies.follow(stop).await };
+        tasks::spawn_until("copies", program.stop.clone(), following);
     }
     Ok(workers)
 }
@@ -144,7 +161,7 @@ fn worker(
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
     destination: Destination,
-    pauses: &Arc<Pauses>,
+    (pauses, copies): (&Arc<Pauses>, &Arc<Copies>),
 ) -> Result<Worker, Failure> {
     let queue = Names::new(program.config.namespace.clone()).integrate(&destination.name);
     let settings = settings(
@@ -153,8 +170,14 @@ fn worker(
     );
     let means = Means::of(&program.config);
     let gate = pauses.gate(&destination.name);
-    let handler = Deliver::new(destination, means, Arc::clone(store), Arc::clone(pauses))
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let handler = Deliver::new(
+        destination,
+        means,
+        Arc::clone(store),
+        Arc::clone(pauses),
+        Arc::clone(copies),
+    )
+    .map_err(|error| Failure::Usage(error.to_string()))?;
     let spec = Spec {
         gate,
         ..Spec::new(queue, settings)

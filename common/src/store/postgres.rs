@@ -29,11 +29,12 @@ mod steering;
 mod story;
 mod watching;
 mod work;
+mod workers;
 
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching};
+use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching, Workers};
 use crate::config;
 use crate::namespace::Namespace;
 
@@ -79,6 +80,10 @@ impl Store for PostgresStore {
     }
 
     fn watching(&self) -> &dyn Watching {
+        self
+    }
+
+    fn workers(&self) -> &dyn Workers {
         self
     }
 }

@@ -23,11 +23,12 @@ mod statuses;
 mod steering;
 mod story;
 mod watching;
+mod workers;
 
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching};
+use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching, Workers};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::sqlite::{Database, Location};
@@ -85,6 +86,10 @@ impl Store for SqliteStore {
     }
 
     fn watching(&self) -> &dyn Watching {
+        self
+    }
+
+    fn workers(&self) -> &dyn Workers {
         self
     }
 }

@@ -15,3 +15,4 @@ pub(super) mod operators;
 pub(super) mod rejections;
 pub(super) mod text;
 pub(super) mod watching;
+pub(super) mod workers;

@@ -28,6 +28,7 @@ mod storing;
 mod superseded;
 mod unmigrated;
 mod watching;
+mod workers;
 
 /// Every case, for one engine. A new engine adds one line at the end of this file.
 macro_rules! conformance {
@@ -40,6 +41,8 @@ macro_rules! conformance {
                     an_edit_is_recorded_without_its_content;
                 destinations: a_pause_is_known_everywhere_until_it_is_resumed,
                     a_pause_that_holds_stays_and_leaves_one_entry;
+                workers: copies_know_of_each_other_until_they_leave,
+                    who_was_silent_for_long_is_not_live_and_joins_anew;
                 operators: an_operator_is_known_by_the_key,
                     one_operator_at_a_time_has_a_name,
                     a_revoked_operator_stays_revoked;

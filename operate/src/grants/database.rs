@@ -52,6 +52,7 @@ const INTEGRATE: Rights = &[
     ),
     ("dead_letter_counts", "SELECT, INSERT, UPDATE"),
     ("destinations", "SELECT, INSERT, UPDATE"),
+    ("workers", "SELECT, INSERT, UPDATE, DELETE"),
 ];
 
 const ARCHIVE: Rights = &[

@@ -12,13 +12,14 @@ use common::retry;
 use common::runtime::{Batch, Gate, GateState, Handler, Outcomes, Received};
 use common::store::{Attempt, DeliveryKey, NewPause, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::LONGEST_TURN;
 use super::chain::{Step, step};
+use super::copies::Copies;
 use super::mail::Mail;
 use super::pace::Pace;
 use super::pauses::Pauses;
+use super::places::{Place, Places};
 use super::recorder::Recorder;
 use super::transport::{Means, Parcel, Transport, UnusableDestination, Verdict};
 use super::turns::{Turn, Turns};
@@ -42,8 +43,9 @@ pub(super) struct Deliver {
     destination: Destination,
     transport: Box<dyn Transport>,
     /// One for each delivery that may be under way.
-    places: Semaphore,
+    places: Places,
     pace: Option<Pace>,
+    copies: Arc<Copies>,
     turns: Turns,
     pauses: Arc<Pauses>,
     /// Shut while the destination is paused.
@@ -60,7 +62,7 @@ enum Prepared<'d> {
         /// No copy of it is under way.
         turn: Turn,
         /// One of the destination's places.
-        place: SemaphorePermit<'d>,
+        place: Place<'d>,
     },
     /// There is nothing to send, or not now.
     Over(Outcome),
@@ -76,12 +78,16 @@ impl Deliver {
         means: Means,
         store: Arc<dyn Store>,
         pauses: Arc<Pauses>,
+        copies: Arc<Copies>,
     ) -> Result<Self, UnusableDestination> {
         let transport = transport(&destination, means)?;
         Ok(Self {
             transport,
-            places: Semaphore::new(destination.concurrency),
-            pace: destination.rate.map(|rate| Pace::new(rate.interval())),
+            places: Places::new(destination.concurrency, copies.share(&destination.name)),
+            pace: destination
+                .rate
+                .map(|rate| Pace::new(rate.interval(), copies.share(&destination.name))),
+            copies,
             turns: Turns::default(),
             gate: pauses.gate(&destination.name),
             pauses,
@@ -116,6 +122,7 @@ impl Deliver {
             self.metrics.not_taken();
             return Ok(Outcome::Done);
         }
+        let _in_hand = self.copies.in_hand();
         let prepared = tokio::select! {
             biased;
             // Another process makes the deliveries that have not begun when this program must stop.
@@ -194,16 +201,15 @@ impl Deliver {
         {
             return over(outcome);
         }
+        self.copies.check().await?;
         let since = Instant::now();
-        // The semaphore is never closed.
-        let Ok(place) = self.places.acquire().await else {
-            return over(Outcome::GiveBack);
+        let Some(place) = self.places.take().await else {
+            return over(Outcome::Snooze(NO_PLACE));
         };
-        if let Some(pace) = &self.pace {
-            match pace.take(LONGEST_TURN) {
-                Ok(turn) => tokio::time::sleep_until(turn).await,
-                Err(wait) => return over(Outcome::Snooze(wait.min(retry::LONGEST_WAIT))),
-            }
+        if let Some(pace) = &self.pace
+            && let Err(wait) = pace.turn(LONGEST_TURN).await
+        {
+            return over(Outcome::Snooze(wait.min(retry::LONGEST_WAIT)));
         }
         // While it waited, another copy may have been recorded.
         let known_for = if is_first { KNOWN_FOR } else { AT_ONCE };

@@ -4,16 +4,15 @@
 //! work asks nothing, and keeps no connection from others. While a destination is paused, they are read every few seconds.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use common::runtime::{Gate, GateState};
 use common::store::{PausedDestination, Store, StoreError};
 use common::telemetry::metrics;
 use tokio_util::sync::CancellationToken;
 
-/// How long the pauses count as known.
-const KNOWN_FOR: Duration = Duration::from_millis(500);
+use super::lately::Lately;
 
 /// How often a process with a paused destination looks whether it is resumed. Longer than an unused connection of the
 /// database is kept: others may wait for it.
@@ -23,10 +22,7 @@ const RESUME_POLL: Duration = Duration::from_secs(4);
 pub(super) struct Pauses {
     store: Arc<dyn Store>,
     gates: BTreeMap<String, Gate>,
-    /// When they were last read.
-    read_at: Mutex<Option<Instant>>,
-    /// Held while they are read.
-    reading: tokio::sync::Mutex<()>,
+    known: Lately,
 }
 
 impl Pauses {
@@ -39,8 +35,7 @@ impl Pauses {
         Self {
             store,
             gates: destinations.into_iter().map(gate).collect(),
-            read_at: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            known: Lately::default(),
         }
     }
 
@@ -54,20 +49,7 @@ impl Pauses {
     /// # Errors
     /// The database has never said.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        if self.is_known() {
-            return Ok(());
-        }
-        let _reading = self.reading.lock().await;
-        if self.is_known() {
-            return Ok(());
-        }
-        match self.read().await {
-            Err(error) if self.read_at().is_some() => {
-                tracing::debug!(%error, "pauses of destinations cannot be read: those that are known hold");
-                Ok(())
-            }
-            read => read,
-        }
+        self.known.check(async || self.read().await).await
     }
 
     /// Looks whether paused destinations are resumed, until `stop`.
@@ -80,8 +62,7 @@ impl Pauses {
             if self.gates.values().all(Gate::is_open) {
                 continue;
             }
-            let _reading = self.reading.lock().await;
-            if let Err(error) = self.read().await {
+            if let Err(error) = self.known.read(async || self.read().await).await {
                 tracing::debug!(%error, "whether destinations are resumed cannot be read");
             }
         }
@@ -90,16 +71,7 @@ impl Pauses {
     async fn read(&self) -> Result<(), StoreError> {
         let paused = self.store.destinations().paused_destinations().await?;
         self.set(&paused);
-        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
-    }
-
-    fn is_known(&self) -> bool {
-        self.read_at().is_some_and(|at| at.elapsed() < KNOWN_FOR)
-    }
-
-    fn read_at(&self) -> Option<Instant> {
-        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, paused: &[PausedDestination]) {
@@ -164,8 +136,8 @@ mod tests {
     async fn pauses_that_were_never_read_are_an_error_and_those_that_were_hold() {
         let pauses = Pauses::new(testbed::down(), ["crm"]);
         assert!(pauses.check().await.is_err());
-        let long_ago = Instant::now().checked_sub(KNOWN_FOR);
-        *pauses.read_at.lock().unwrap() = long_ago;
+        pauses.known.read(async || Ok(())).await.unwrap();
+        pauses.known.age();
         let shut = GateState::Shut("paused by cli:ada: their deploy".to_owned());
         pauses.gate("crm").set(shut.clone());
         pauses.check().await.unwrap();

@@ -173,7 +173,8 @@ async fn every_table_and_column_says_what_it_is() {
                 "replays",
                 "signups",
                 "watch_findings",
-                "watch_repairs"
+                "watch_repairs",
+                "workers"
             ]
         );
     })

@@ -11,6 +11,10 @@ fn pauses(store: &Arc<dyn Store>) -> Arc<Pauses> {
     Arc::new(Pauses::new(Arc::clone(store), [CRM]))
 }
 
+fn copies(store: &Arc<dyn Store>) -> Arc<Copies> {
+    Arc::new(Copies::new(Arc::clone(store), "longshore-integrate", [CRM]))
+}
+
 /// A receiver that gives these answers, and 200 once there are no more.
 struct Receiver {
     server: testkit::receiver::Receiver,
@@ -31,7 +35,14 @@ impl Receiver {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let destination = testbed::destination(&self.url);
         let means = Means::loopback();
-        Deliver::new(destination, means, Arc::clone(store), pauses(store)).unwrap()
+        Deliver::new(
+            destination,
+            means,
+            Arc::clone(store),
+            pauses(store),
+            copies(store),
+        )
+        .unwrap()
     }
 
     /// The `webhook-id` of every call.
@@ -78,8 +89,10 @@ async fn a_copy_that_another_process_delivers_while_it_waits_is_not_sent() {
     let (id, received) = receiver.due(&store).await;
     let worker = receiver.worker(&store);
     // All places are taken.
-    let all = u32::try_from(worker.places.available_permits()).unwrap();
-    let taken = worker.places.acquire_many(all).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..worker.destination.concurrency {
+        taken.push(worker.places.take().await.unwrap());
+    }
     let copy = Received {
         redelivered: true,
         ..received
@@ -237,7 +250,14 @@ async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
     let mut narrowed = testbed::destination(&receiver.url);
     narrowed.types = vec!["processing.*".to_owned()];
     let means = Means::loopback();
-    let worker = Deliver::new(narrowed, means, Arc::clone(&store), pauses(&store)).unwrap();
+    let worker = Deliver::new(
+        narrowed,
+        means,
+        Arc::clone(&store),
+        pauses(&store),
+        copies(&store),
+    )
+    .unwrap();
     let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
     assert_eq!(outcomes, [Outcome::Done]);
     assert_eq!(receiver.calls(), [""; 0]);
@@ -266,7 +286,14 @@ async fn a_turn_that_is_far_away_is_waited_for_on_the_broker() {
     let mut paced = testbed::destination(&receiver.url);
     paced.rate = Some("1/10min".parse().unwrap());
     let means = Means::loopback();
-    let worker = Deliver::new(paced, means, Arc::clone(&store), pauses(&store)).unwrap();
+    let worker = Deliver::new(
+        paced,
+        means,
+        Arc::clone(&store),
+        pauses(&store),
+        copies(&store),
+    )
+    .unwrap();
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let (_, received) = receiver.due(&store).await;

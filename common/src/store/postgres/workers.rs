@@ -1,0 +1,58 @@
+//! The copies that deliver.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::PostgresStore;
+use crate::store::tables::workers::{WorkerRow, names};
+use crate::store::{LIVE_FOR, LiveWorker, StoreError, WorkerCard, Workers};
+
+/// Who was not heard of for long joins anew. A sign of life that lies ahead was written before somebody set the clock back.
+const BEAT: &str = "WITH me AS (
+        INSERT INTO workers AS known (worker_id, program, host, version, destinations, joined_at, seen_at)
+        VALUES ($1, $2, $3, $4, $5::json, clock_timestamp(), clock_timestamp())
+        ON CONFLICT (worker_id) DO UPDATE SET
+            joined_at = CASE WHEN known.seen_at < excluded.seen_at - $6 * interval '1 millisecond'
+                             THEN excluded.joined_at ELSE known.joined_at END,
+            seen_at = excluded.seen_at
+        RETURNING worker_id, destinations::text, joined_at
+    )
+    SELECT worker_id, destinations, joined_at, clock_timestamp() AS at FROM me
+    UNION ALL
+    SELECT worker_id, destinations::text, joined_at, clock_timestamp() FROM workers
+    WHERE worker_id <> $1
+        AND seen_at BETWEEN clock_timestamp() - $6 * interval '1 millisecond'
+                        AND clock_timestamp() + interval '10 minutes'
+    ORDER BY worker_id";
+
+/// Those that ended without a word go with the next that leaves.
+const LEAVE: &str =
+    "DELETE FROM workers WHERE worker_id = $1 OR seen_at < clock_timestamp() - interval '1 day'";
+
+#[async_trait]
+impl Workers for PostgresStore {
+    async fn beat(&self, card: &WorkerCard) -> Result<Vec<LiveWorker>, StoreError> {
+        let card = card.clone();
+        let destinations = names(&card.destinations);
+        let live_for = i64::try_from(LIVE_FOR.as_millis()).unwrap_or(i64::MAX);
+        let rows: Vec<WorkerRow> = self
+            .link
+            .rows(BEAT, move |query| {
+                query
+                    .bind(card.id)
+                    .bind(&card.program)
+                    .bind(&card.host)
+                    .bind(&card.version)
+                    .bind(&destinations)
+                    .bind(live_for)
+            })
+            .await?;
+        rows.into_iter().map(LiveWorker::try_from).collect()
+    }
+
+    async fn leave(&self, worker: Uuid) -> Result<(), StoreError> {
+        self.link
+            .execute(LEAVE, move |query| query.bind(worker))
+            .await
+    }
+}

@@ -1,0 +1,61 @@
+//! The copies that deliver.
+
+use std::time::Duration;
+
+use common::store::{LiveWorker, WorkerCard};
+use uuid::Uuid;
+
+use crate::engine::Stores;
+
+fn card(destinations: &[&str]) -> WorkerCard {
+    WorkerCard {
+        id: Uuid::now_v7(),
+        program: "longshore-integrate".to_owned(),
+        host: "a host".to_owned(),
+        version: "0.1.0".to_owned(),
+        destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
+    }
+}
+
+fn ids(live: &[LiveWorker]) -> Vec<Uuid> {
+    live.iter().map(|worker| worker.id).collect()
+}
+
+pub async fn copies_know_of_each_other_until_they_leave(Stores { store, other }: Stores) {
+    let (first, second) = (card(&["crm", "mail"]), card(&["crm"]));
+    let alone = store.workers().beat(&first).await.unwrap();
+    assert_eq!(ids(&alone), [first.id]);
+    assert_eq!(alone[0].destinations, first.destinations);
+    let both = other.workers().beat(&second).await.unwrap();
+    assert_eq!(ids(&both), [first.id, second.id]);
+    assert_eq!(both[1].destinations, ["crm"]);
+    let again = store.workers().beat(&first).await.unwrap();
+    assert_eq!(ids(&again), [first.id, second.id]);
+    assert!(
+        again[0].live_for >= both[0].live_for,
+        "{again:?} after {both:?}"
+    );
+    other.workers().leave(second.id).await.unwrap();
+    other.workers().leave(second.id).await.unwrap();
+    let left = store.workers().beat(&first).await.unwrap();
+    assert_eq!(ids(&left), [first.id]);
+}
+
+pub async fn who_was_silent_for_long_is_not_live_and_joins_anew(Stores { store, other }: Stores) {
+    let (silent, loud) = (card(&["crm"]), card(&["crm"]));
+    store.workers().beat(&silent).await.unwrap();
+    // Real time: the clock is the database's.
+    let mut live = Vec::new();
+    for _ in 0..100 {
+        live = other.workers().beat(&loud).await.unwrap();
+        if live.len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(ids(&live), [loud.id]);
+    assert!(live[0].live_for >= Duration::from_secs(2), "{live:?}");
+    let both = store.workers().beat(&silent).await.unwrap();
+    assert_eq!(ids(&both), [silent.id, loud.id]);
+    assert!(both[0].live_for < Duration::from_secs(1), "{both:?}");
+}
