@@ -12,7 +12,8 @@
 //! telemetry ─> neither broker nor store
 //! sqlite    ─> nothing of ours: one file, which the embedded engines share
 //! tls       ─> config; used by broker, store, server and bootstrap
-//! dependency, duration, event, fingerprint, inbound, message, namespace, outcome, publication, reason, retry, signature, topology:
+//! dependency, duration, event, filter, fingerprint, inbound, message, namespace, outcome, publication, reason, retry, signature,
+//! topology:
 //!     pure, no I/O; they use nothing of the above
 //! ```
 //!
@@ -30,6 +31,7 @@ pub mod dependency;
 pub mod descriptors;
 pub mod duration;
 pub mod event;
+pub mod filter;
 pub mod fingerprint;
 pub mod health;
 pub mod inbound;
