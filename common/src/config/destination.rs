@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Rate, Smtp, Webhook, duration};
 use crate::event::{is_topic_pattern, topic_matches};
+use crate::filter::Filter;
 use crate::retry::RetryPolicy;
 use crate::topology::is_destination_name;
 
@@ -18,6 +19,8 @@ pub struct Destination {
     pub name: String,
     /// Which events it gets: AMQP topic patterns of event types.
     pub types: Vec<String>,
+    /// Which of these are due here, by what they say; all unless set.
+    pub filter: Option<Filter>,
     /// How it is reached.
     pub transport: Transport,
     /// The waits after failed deliveries.
@@ -46,6 +49,7 @@ struct Table {
     name: String,
     #[serde(default = "every_type")]
     types: Vec<String>,
+    r#where: Option<String>,
     webhook: Option<Box<Webhook>>,
     smtp: Option<Box<Smtp>>,
     #[serde(default)]
@@ -72,9 +76,15 @@ impl TryFrom<Table> for Destination {
                 ));
             }
         };
+        let filter = table.r#where.map(|source| Filter::parse(&source));
+        let filter = filter.transpose().map_err(|error| {
+            let name = &table.name;
+            format!("destination {name:?}, key `where`, {error}")
+        })?;
         Ok(Self {
             name: table.name,
             types: table.types,
+            filter,
             transport,
             retry: table.retry,
             rate: table.rate,

@@ -154,6 +154,9 @@ pub struct Status {
     pub timeline: Vec<Value>,
     /// One entry a destination.
     pub deliveries: Vec<Value>,
+    /// The destinations whose filter passed over it.
+    #[serde(default)]
+    pub filtered: Vec<Value>,
     /// Why it was rejected or is dead.
     #[serde(default)]
     pub reason: Value,

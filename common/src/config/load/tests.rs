@@ -334,6 +334,43 @@ fn a_destination_as_the_contract_writes_it() {
 }
 
 #[test]
+fn a_filter_that_cannot_be_read_names_its_destination_and_its_place() {
+    let read = |filter: &str| {
+        let file = format!(
+            "[[destination]]\nname = \"crm\"\nwhere = {filter}\nwebhook = {{ url = \"https://h\" }}\n"
+        );
+        with_file(&file, &[])
+    };
+    for (filter, words) in [
+        (
+            "'data.plan = 1'",
+            "destination \"crm\", key `where`, line 1, column 11: expected an expression",
+        ),
+        (
+            "\"\"\"\ntrue &&\n plan\"\"\"",
+            "line 2, column 2: expected one of id, source",
+        ),
+        ("'size(data)'", "expected a truth value, found a number"),
+        ("7", "expected a text, found a whole number"),
+    ] {
+        let error = read(filter).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+    let config = read("'data.plan == \"pro\"'").unwrap();
+    let filter = config.destinations[0].filter.as_ref();
+    let source = filter.map(crate::filter::Filter::source);
+    assert_eq!(source, Some("data.plan == \"pro\""));
+    // A variable says the same.
+    let destinations = "[{ name = \"crm\", where = \"data.\", webhook = { url = \"https://h\" } }]";
+    let error = with(&[("LONGSHORE__DESTINATION", destinations)]).map(|_| ());
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("destination \"crm\", key `where`, line 1, column 6"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_destination_is_a_webhook_or_a_mail_server() {
     let smtp = "smtp = { url = \"smtps://u@h\", password = \"hunter2\", from = \"a@example.com\", template = \"t/w\" }";
     let webhook = "webhook = { url = \"https://h\" }";

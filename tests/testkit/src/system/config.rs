@@ -11,6 +11,7 @@ pub struct Destination {
     name: String,
     way: Way,
     types: Vec<String>,
+    filter: Option<String>,
     attempts: u32,
     first: String,
     max: String,
@@ -61,6 +62,7 @@ impl Destination {
             name: name.to_owned(),
             way,
             types: vec!["#".to_owned()],
+            filter: None,
             attempts: 6,
             first: "250ms".to_owned(),
             max: "4s".to_owned(),
@@ -76,6 +78,13 @@ impl Destination {
     #[must_use]
     pub fn types<'a>(mut self, types: impl IntoIterator<Item = &'a str>) -> Self {
         self.types = types.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Takes only events that match this expression.
+    #[must_use]
+    pub fn filter(mut self, expression: &str) -> Self {
+        self.filter = Some(expression.to_owned());
         self
     }
 
@@ -169,6 +178,9 @@ impl Destination {
              retry = {{ attempts = {attempts}, first = {first:?}, factor = 2.0, max = {max:?}, \
              jitter = 0.1 }}\nconcurrency = {concurrency}\ntimeout = {timeout:?}\n"
         );
+        if let Some(filter) = &self.filter {
+            let _ = writeln!(toml, "where = {filter:?}");
+        }
         if let Some(rate) = &self.rate {
             let _ = writeln!(toml, "rate = {rate:?}");
         }
