@@ -47,10 +47,10 @@ pub use rows::{
     AuditPage, BulkChange, Changer, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter,
     DeadPage, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
     DeliveryStatus, Details, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
-    HistorySlice, Hourly, KeyPage, KeyRecord, LeftOpen, Moment, NewEvent, NewKey, NewOperator,
-    NewPause, NewRejection, Operation, OperationKind, OperationPage, OperationReport,
-    OperationState, OperatorMade, OperatorRecord, PausedDestination, Progress, RejectionRecord,
-    ReplayOutcome, Revoked, Role, Standing, Stored, Timeline,
+    FilteredDestination, HistorySlice, Hourly, KeyPage, KeyRecord, LeftOpen, Moment, NewEvent,
+    NewKey, NewOperator, NewPause, NewRejection, Operation, OperationKind, OperationPage,
+    OperationReport, OperationState, OperatorMade, OperatorRecord, PausedDestination, Progress,
+    RejectionRecord, ReplayOutcome, Revoked, Role, Standing, Stored, Timeline,
 };
 pub use runs::Runs;
 pub use schema::Schema;

@@ -1,5 +1,6 @@
 //! The store worker: events into the database, many in one transaction, each of them once.
 
+mod addressees;
 mod details;
 mod handler;
 mod password;

@@ -64,6 +64,8 @@ pub mod header {
     /// The id that the history makes of an event, where a stream drops parts of its message that its own id is
     /// made of.
     pub const STREAM_ID: &str = "longshore-stream-id";
+    /// The destinations whose filter passed over the event when it was stored, with commas between them; absent without any.
+    pub const FILTERED: &str = "longshore-filtered";
     /// W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C Trace Context.
@@ -103,6 +105,9 @@ pub struct Trail {
     pub crashes: u32,
     /// When the first attempt in this queue failed.
     pub first_failed_at: Option<OffsetDateTime>,
+    /// The destinations whose filter passed over it when it was stored: their queues are bound by its type, and get it all
+    /// the same.
+    pub filtered: Vec<String>,
 }
 
 impl Trail {
@@ -126,6 +131,10 @@ impl Trail {
             again: headers.get(header::AGAIN).is_some(),
             crashes: count(header::CRASHES),
             first_failed_at: moment(header::FIRST_FAILED_AT),
+            filtered: headers
+                .text(header::FILTERED)
+                .map(|names| names.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
         }
     }
 
@@ -171,6 +180,11 @@ impl Trail {
             headers,
             header::FIRST_FAILED_AT,
             self.first_failed_at.map(to_rfc3339),
+        );
+        set(
+            headers,
+            header::FILTERED,
+            (!self.filtered.is_empty()).then(|| self.filtered.join(",")),
         );
     }
 
@@ -262,6 +276,7 @@ mod tests {
             again: true,
             crashes: 2,
             first_failed_at: Some(now()),
+            filtered: vec!["crm".to_owned(), "audit".to_owned()],
         };
         let mut headers = Headers::default();
         headers.set(header::ACCEPTED_AT, "stale");

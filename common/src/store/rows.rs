@@ -66,6 +66,18 @@ pub struct NewEvent {
     pub details: Details,
     /// The destinations that it is due at.
     pub destinations: Vec<String>,
+    /// The destinations that take its type and whose filter passes over it.
+    pub filtered: Vec<FilteredDestination>,
+}
+
+/// A destination whose filter passes over an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FilteredDestination {
+    /// The destination.
+    pub destination: String,
+    /// Why its filter has no value for the event; absent if the filter does not match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The row of a type's own table.
@@ -256,6 +268,9 @@ pub struct EventStatus {
     pub timeline: Vec<Timeline>,
     /// Its deliveries, of the newest generation each.
     pub deliveries: Vec<DeliveryStatus>,
+    /// The destinations where it is not due, since their filter passes over it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filtered: Vec<FilteredDestination>,
     /// Why it was rejected or died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectionRecord>,
@@ -302,11 +317,11 @@ pub struct Conflict {
 /// One step of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Timeline {
-    /// `received`, `accepted`, `rejected`, `stored`, `delivered`, `dead`, `replayed`.
+    /// `received`, `accepted`, `rejected`, `stored`, `filtered`, `delivered`, `dead`, `replayed`.
     pub step: &'static str,
     /// When.
     pub at: Moment,
-    /// The place, for a delivery or a dead letter.
+    /// The place, for a delivery, a dead letter or a filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
 }
@@ -401,6 +416,7 @@ mod tests {
                 status: standing,
                 timeline: Vec::new(),
                 deliveries: Vec::new(),
+                filtered: Vec::new(),
                 reason: None,
                 conflicts: Vec::new(),
             };

@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::rows::{
-    Conflict, DeadState, DeliveryState, DeliveryStatus, EventStatus, Moment, RejectionRecord,
-    Standing, Timeline,
+    Conflict, DeadState, DeliveryState, DeliveryStatus, EventStatus, FilteredDestination, Moment,
+    RejectionRecord, Standing, Timeline,
 };
 use super::tables::text::json;
 use crate::event::{EventId, Publisher};
@@ -48,6 +48,7 @@ pub(super) struct EventFact {
     pub received_at: Moment,
     pub accepted_at: Moment,
     pub stored_at: Moment,
+    pub filtered: Option<Vec<FilteredDestination>>,
 }
 
 /// A row of `deliveries`.
@@ -156,6 +157,7 @@ impl Facts {
                 .newest_deliveries()
                 .map(|it| self.delivery(it))
                 .collect(),
+            filtered: self.filtered(),
             reason,
             conflicts,
         })
@@ -168,6 +170,15 @@ impl Facts {
         let found: Vec<Conflict> = found.map(Conflict::from).collect();
         let beyond = found.len().saturating_sub(MAX_CONFLICTS);
         found.into_iter().skip(beyond).collect()
+    }
+
+    /// The destinations whose filter passed over the event, but for those where it is due all the same: by a replay, after a
+    /// change of the filter.
+    fn filtered(&self) -> Vec<FilteredDestination> {
+        let filtered = self.event.iter().flat_map(|event| &event.filtered);
+        let is_due = |name: &String| self.deliveries.iter().any(|it| it.destination == *name);
+        let filtered = filtered.flatten().filter(|it| !is_due(&it.destination));
+        filtered.cloned().collect()
     }
 
     /// A delivery, and why it was given up if it was.
@@ -297,6 +308,10 @@ impl Facts {
             step("received", Some(event.received_at), None);
             step("accepted", Some(event.accepted_at), None);
             step("stored", Some(event.stored_at), None);
+            for filtered in event.filtered.iter().flatten() {
+                let destination = Some(&filtered.destination);
+                step("filtered", Some(event.stored_at), destination);
+            }
         }
         for rejection in &self.rejections {
             step("received", rejection.received_at, None);

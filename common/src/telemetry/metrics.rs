@@ -83,6 +83,8 @@ metrics_table! {
         "Attempts at destinations: delivered or the reason code.";
     NOT_TAKEN = "longshore_deliveries_not_taken_total", "counter", ["destination"],
         "Events that came to a destination which does not take their type: acknowledged and not delivered.";
+    FILTERED = "longshore_events_filtered_total", "counter", ["destination", "result"],
+        "Events stored that are not due at a destination by its filter: no_match, or failed where the filter has no value for the event.";
     RESENT = "longshore_deliveries_resent_total", "counter", ["destination"],
         "Requests sent again at once within an attempt, because the receiver had closed the kept connection.";
     DELIVERY_SECONDS = "longshore_delivery_seconds", "histogram", ["destination"],
@@ -175,6 +177,12 @@ pub fn received(kind: &str, count: u64) {
 /// A webhook of a provider was answered: `accepted`, `ignored`, `handshake`, or with the problem of this code.
 pub fn webhook_answered(source: &str, result: &'static str) {
     counter!(WEBHOOKS, "source" => source.to_owned(), "result" => result).increment(1);
+}
+
+/// A new event is not due at a destination by its filter, which does not match, or has no value for the event.
+pub fn filtered(destination: &str, failed: bool) {
+    let result = if failed { "failed" } else { "no_match" };
+    counter!(FILTERED, "destination" => destination.to_owned(), "result" => result).increment(1);
 }
 
 /// A publish was answered: confirmed, or failed with an error of this name.

@@ -136,6 +136,7 @@ macro_rules! conformance {
                     one_dead_delivery_makes_the_event_dead_when_nothing_is_due,
                     a_replay_makes_a_dead_event_go_on,
                     an_event_with_nowhere_to_go_is_completed,
+                    an_event_says_where_it_is_not_due_by_a_filter,
                     a_rejected_event_says_why,
                     a_rejection_beside_a_stored_event_shows_as_a_conflict_and_changes_nothing_else,
                     an_event_that_died_before_it_was_stored_is_dead_until_it_is_replayed,

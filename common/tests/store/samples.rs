@@ -44,6 +44,7 @@ pub fn event() -> NewEvent {
             payload: r#"{"n":1}"#.to_owned(),
         },
         destinations: vec!["crm".to_owned()],
+        filtered: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use common::event::EventId;
 use common::reason::ReasonCode;
-use common::store::{DeadFilter, EventStatus, Standing, Store};
+use common::store::{DeadFilter, EventStatus, FilteredDestination, Standing, Store};
 
 use crate::engine::Stores;
 use crate::samples::{at, delivered, early_letter, event, failed, key, letter, rejection, replay};
@@ -141,6 +141,47 @@ pub async fn an_event_with_nowhere_to_go_is_completed(Stores { store, .. }: Stor
         status_of(&*store, event.id).await.status,
         Standing::Completed
     );
+}
+
+pub async fn an_event_says_where_it_is_not_due_by_a_filter(stores: Stores) {
+    let Stores { store, other } = stores;
+    let filtered = |destination: &str, error: Option<&str>| FilteredDestination {
+        destination: destination.to_owned(),
+        error: error.map(str::to_owned),
+    };
+    let passed_over = vec![
+        filtered("audit", Some("data.\"plan\": no such member, \u{0}, Zoë")),
+        filtered("mail", None),
+    ];
+    let mut first = event();
+    first.destinations.clear();
+    first.filtered = passed_over.clone();
+    let plain = event();
+    let (id, batch) = (first.id, [first.clone(), plain.clone()]);
+    store.store(batch.clone().into()).await.unwrap();
+    let status = status_of(&*other, id).await;
+    assert_eq!(status.status, Standing::Completed);
+    assert_eq!(status.filtered, passed_over);
+    assert_eq!(
+        steps(&status)[2..],
+        [("filtered", Some("audit")), ("filtered", Some("mail"))]
+    );
+    assert_eq!(status_of(&*other, plain.id).await.filtered, []);
+    let ids = [id, plain.id, EventId::born()];
+    let kept = other.filtered(&ids).await.unwrap();
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), [(id, passed_over)]);
+    assert!(other.filtered(&[]).await.unwrap().is_empty());
+
+    // The first word stands; a replay that is due there is told beside it.
+    let mut again = first.clone();
+    again.generation = 1;
+    again.destinations = vec!["mail".to_owned()];
+    again.filtered = vec![filtered("audit", None)];
+    store.store([again].into()).await.unwrap();
+    let status = status_of(&*other, id).await;
+    assert_eq!(status.status, Standing::Stored);
+    assert_eq!(status.deliveries[0].destination, "mail");
+    assert_eq!(status.filtered, first.filtered[..1]);
 }
 
 pub async fn a_rejected_event_says_why(Stores { store, .. }: Stores) {

@@ -16,7 +16,7 @@ const EVERYBODY: Rights = &[("_sqlx_migrations", "SELECT, UPDATE (success)")];
 const PRODUCER: Rights = &[
     (
         "events",
-        "SELECT (event_id, type, publisher, received_at, accepted_at, stored_at)",
+        "SELECT (event_id, type, publisher, received_at, accepted_at, stored_at, filtered)",
     ),
     ("deliveries", "SELECT"),
     (

@@ -64,6 +64,7 @@ async fn stored(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
         body: "{}".to_owned(),
         details: Details::None,
         destinations: vec![DESTINATION.to_owned()],
+        filtered: Vec::new(),
     };
     store.store([event].into()).await.map(|_| ())
 }

@@ -122,6 +122,10 @@ impl Deliver {
             self.metrics.not_taken();
             return Ok(Outcome::Done);
         }
+        // The store stage has decided, and its row says so too. Only a message that may have a copy could have a delivery.
+        if received.is_fresh() && self.is_filtered(received) {
+            return Ok(Outcome::Done);
+        }
         let _in_hand = self.copies.in_hand();
         let prepared = tokio::select! {
             biased;
@@ -232,6 +236,10 @@ impl Deliver {
         received: &Received,
     ) -> Result<Option<Outcome>, StoreError> {
         let record = self.recorder.look_up(key).await?;
+        // A row counts, whatever the filter said: a replay, or another filter, made it.
+        if record.is_none() && self.is_filtered(received) {
+            return Ok(Some(Outcome::Done));
+        }
         Ok(
             match step(received, record.as_ref(), &*self.transport, now()) {
                 Step::Send => None,
@@ -239,6 +247,12 @@ impl Deliver {
                 Step::Drop => Some(Outcome::Done),
             },
         )
+    }
+
+    /// Whether the destination's filter passed over the event when it was stored.
+    fn is_filtered(&self, received: &Received) -> bool {
+        let filtered = &received.trail.filtered;
+        filtered.contains(&self.destination.name)
     }
 
     /// Makes the attempt. There is nothing to record of one that was not made.

@@ -16,6 +16,7 @@ use common::store::{Details, NewEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::addressees::{Addressees, addressees};
 use super::password;
 use common::canonical::{Canonical, read, stream_id};
 
@@ -47,15 +48,14 @@ pub(super) fn rows(
     let received_at = trail.received_at.unwrap_or_else(now);
     let body = String::from_utf8(body.into_owned())
         .map_err(|error| Failure::new(ReasonCode::Undecodable, error.to_string()))?;
+    let Addressees { due, filtered } = addressees(destinations, &event.kind, id, &body)
+        .map_err(|wrong| Failure::new(ReasonCode::Undecodable, format!("{wrong:?}")))?;
     Ok(NewEvent {
         id,
         stream_id: stream_id(&received.message),
         generation: trail.generation,
-        destinations: destinations
-            .iter()
-            .filter(|destination| destination.takes(&event.kind))
-            .map(|destination| destination.name.clone())
-            .collect(),
+        destinations: due,
+        filtered,
         time: event.time.as_deref().and_then(from_rfc3339),
         kind: event.kind,
         source: event.source,

@@ -1,17 +1,19 @@
 //! The store stage's handler.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::config::Destination;
-use common::event::{Trail, header};
+use common::event::{EventId, Trail, header};
 use common::message::Message;
 use common::outcome::{Failure, FieldError, Outcome, Rejection};
 use common::publication::Publication;
 use common::reason::ReasonCode;
 use common::runtime::{Batch, Handler, Outcomes, Received};
 use common::seal::Seal;
-use common::store::{NewEvent, Store, Stored};
+use common::store::{FilteredDestination, NewEvent, Store, Stored};
+use common::telemetry::metrics;
 use common::topology::Fact;
 
 use super::details::rows;
@@ -36,14 +38,44 @@ impl StoreEvents {
     }
 }
 
+impl StoreEvents {
+    /// The destinations where events that were stored before and go on again are not due. What the row says counts: its filtered
+    /// destinations stay so, and integrate goes by its deliveries. Today's filters decide for destinations that the row does
+    /// not know. A replay is judged anew, so it is not asked for.
+    async fn filtered_before(
+        &self,
+        events: &[NewEvent],
+        stored: &[Stored],
+        is_fresh: &[bool],
+    ) -> Result<HashMap<EventId, Vec<FilteredDestination>>, Outcome> {
+        let each = events.iter().zip(stored).zip(is_fresh);
+        let asked: Vec<EventId> = each
+            .filter(|((event, stored), is_fresh)| match stored {
+                Stored::Before => !**is_fresh && event.generation == 0,
+                Stored::NewOrBefore => event.generation == 0,
+                Stored::New | Stored::Conflict | Stored::EmailTaken => false,
+            })
+            .map(|((event, _), _)| event.id)
+            .collect();
+        if asked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.store.filtered(&asked).await.map_err(refused)
+    }
+}
+
 #[async_trait]
 impl Handler for StoreEvents {
     async fn handle(&self, batch: Batch<'_>) -> Result<Outcomes, Outcome> {
         let mut events = Vec::with_capacity(batch.len());
+        let mut is_fresh = Vec::with_capacity(batch.len());
         let readable: Vec<Result<(), Failure>> = batch
             .iter()
-            .map(|received| rows(received, &self.destinations, &self.seal))
-            .map(|event| event.map(|event| events.push(event)))
+            .map(|received| {
+                events.push(rows(received, &self.destinations, &self.seal)?);
+                is_fresh.push(received.is_fresh());
+                Ok(())
+            })
             .collect();
         let events: Arc<[NewEvent]> = events.into();
         let stored = if events.is_empty() {
@@ -52,12 +84,18 @@ impl Handler for StoreEvents {
             let stored = self.store.store(Arc::clone(&events)).await;
             stored.map_err(refused)?
         };
+        let kept = self.filtered_before(&events, &stored, &is_fresh).await?;
         let mut readable = readable.into_iter();
         let mut stored = events.iter().zip(stored);
         Ok(batch.answer(|received| match readable.next() {
             Some(Err(failure)) => Outcome::Dead(failure),
             _ => match stored.next() {
-                Some((event, stored)) => outcome(received, event, stored),
+                Some((event, stored)) => {
+                    if stored == Stored::New {
+                        report_filtered(event);
+                    }
+                    outcome(received, event, kept.get(&event.id), stored)
+                }
                 None => unanswered(),
             },
         }))
@@ -68,22 +106,51 @@ impl Handler for StoreEvents {
     }
 }
 
-fn outcome(received: &Received, event: &NewEvent, stored: Stored) -> Outcome {
-    let next = || Outcome::Next(vec![stored_event(received, event, received.onward())]);
+/// Counts and logs the destinations whose filter passed over a new event.
+fn report_filtered(event: &NewEvent) {
+    for filtered in &event.filtered {
+        metrics::filtered(&filtered.destination, filtered.error.is_some());
+        if let Some(error) = &filtered.error {
+            tracing::info!(
+                event.id = %event.id,
+                event.type = %event.kind,
+                destination.name = %filtered.destination,
+                error,
+                "the filter of the destination has no value for the event: it is not due there"
+            );
+        }
+    }
+}
+
+/// The outcome of an event. `kept` are the destinations whose filter passed over it when it was stored before.
+fn outcome(
+    received: &Received,
+    event: &NewEvent,
+    kept: Option<&Vec<FilteredDestination>>,
+    stored: Stored,
+) -> Outcome {
+    let filtered: BTreeSet<&String> = kept
+        .into_iter()
+        .flatten()
+        .chain(&event.filtered)
+        .map(|filtered| &filtered.destination)
+        .collect();
+    let onward = Trail {
+        filtered: filtered.into_iter().cloned().collect(),
+        ..received.onward()
+    };
+    let next = |trail| Outcome::Next(vec![stored_event(received, event, trail)]);
     match stored {
-        Stored::New => next(),
+        Stored::New => next(onward),
         // Sent twice: the message that brought the row in has the duty to hand it on, and it will,
         // in this life or when it is given out again. This one has it only if it may be that one.
         Stored::Before if received.is_fresh() => Outcome::Done,
-        Stored::Before => next(),
+        Stored::Before => next(onward),
         // It may have gone on long ago, or it has to go on now: later stages ask.
-        Stored::NewOrBefore => {
-            let trail = Trail {
-                again: true,
-                ..received.onward()
-            };
-            Outcome::Next(vec![stored_event(received, event, trail)])
-        }
+        Stored::NewOrBefore => next(Trail {
+            again: true,
+            ..onward
+        }),
         Stored::Conflict => rejected(
             passed_on(received, event),
             ReasonCode::IdempotencyConflict,

@@ -16,9 +16,13 @@ use uuid::Uuid;
 use super::PostgresStore;
 use super::columns::column;
 use crate::event::EventId;
-use crate::store::tables::events::{Confirmation, Processing, Signup, due, same_content, waves};
+use crate::store::tables::events::{
+    Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
+};
 use crate::store::tables::text::json;
-use crate::store::{EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
+use crate::store::{
+    EventRecord, Events, FilteredDestination, NewEvent, Statuses as _, StoreError, Stored,
+};
 
 const EVENT: &str = "SELECT publisher, source, body::text FROM events WHERE event_id = $1";
 
@@ -27,14 +31,14 @@ const DELETE: &str = "DELETE FROM events WHERE event_id = ANY($1)";
 const INSERT: &str = "WITH
     new_events AS (
         INSERT INTO events (event_id, type, source, source_id, publisher, subject, time,
-                            received_at, accepted_at, fingerprint, body, stream_id)
+                            received_at, accepted_at, fingerprint, body, stream_id, filtered)
         SELECT event_id, type, source, source_id, publisher, subject, time,
-               received_at, accepted_at, fingerprint, body::json, stream_id
+               received_at, accepted_at, fingerprint, body::json, stream_id, filtered::json
         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                     $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::bytea[],
-                    $11::text[], $26::uuid[])
+                    $11::text[], $26::uuid[], $27::text[])
              AS given (event_id, type, source, source_id, publisher, subject, time,
-                       received_at, accepted_at, fingerprint, body, stream_id)
+                       received_at, accepted_at, fingerprint, body, stream_id, filtered)
         ORDER BY event_id
         ON CONFLICT (event_id) DO NOTHING
         RETURNING event_id
@@ -87,6 +91,9 @@ const COMPARE: &str = "SELECT event_id,
             CASE WHEN events.fingerprint <> given.fingerprint THEN events.body::text END
     FROM UNNEST($1::uuid[], $2::bytea[]) AS given (event_id, fingerprint)
     JOIN events USING (event_id)";
+
+const FILTERED: &str = "SELECT event_id, filtered::text FROM events
+    WHERE event_id = ANY($1) AND filtered IS NOT NULL";
 
 const INSERT_DUE: &str = "INSERT INTO deliveries (event_id, destination, generation)
     SELECT event_id, destination, generation
@@ -144,6 +151,18 @@ impl Events for PostgresStore {
                 error
             }
         })
+    }
+
+    async fn filtered(
+        &self,
+        ids: &[EventId],
+    ) -> Result<HashMap<EventId, Vec<FilteredDestination>>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        let rows: Vec<(Uuid, String)> = self
+            .link
+            .rows(FILTERED, move |query| query.bind(&ids))
+            .await?;
+        filtered_of(rows)
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
@@ -270,6 +289,7 @@ async fn insert(
         .bind(column(&due, |row| row.destination))
         .bind(column(&due, |row| row.generation))
         .bind(column(events, |event| event.stream_id.map(EventId::uuid)))
+        .bind(column(events, |event| filtered(event)))
         .fetch_all(connection)
         .await
 }

@@ -14,7 +14,7 @@ use crate::store::{EventStatus, Standing, Statuses, StoreError};
 /// for a million of these, and each row takes four more questions.
 const FACTS: &str = r#"SELECT place - 1 AS place,
     (SELECT row_to_json(found)::text FROM (
-        SELECT type, publisher, received_at, accepted_at, stored_at
+        SELECT type, publisher, received_at, accepted_at, stored_at, filtered
         FROM events WHERE event_id = asked.id) AS found) AS event,
     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
         SELECT destination, generation, status, attempts, due_at, last_attempt_at,

@@ -13,19 +13,23 @@ use super::SqliteStore;
 use super::link::{Link, document, now};
 use crate::event::EventId;
 use crate::sqlite::Error;
-use crate::store::tables::events::{Confirmation, Processing, Signup, due, same_content, waves};
+use crate::store::tables::events::{
+    Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
+};
 use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
-use crate::store::{Details, EventRecord, Events, NewEvent, Statuses as _, StoreError, Stored};
+use crate::store::{
+    Details, EventRecord, Events, FilteredDestination, NewEvent, Statuses as _, StoreError, Stored,
+};
 
 /// Takes the free ids, and returns them.
 const INSERT: &str = r#"INSERT INTO "NAMESPACE.events"
     (event_id, type, source, source_id, publisher, subject, time, received_at, accepted_at, stored_at,
-     fingerprint, body, stream_id)
+     fingerprint, body, stream_id, filtered)
     SELECT unhex(value ->> 'id', '-'), value ->> 'type', value ->> 'source', value ->> 'source_id',
            value ->> 'publisher', value ->> 'subject', value ->> 'time', value ->> 'received_at',
            value ->> 'accepted_at', $2, unhex(value ->> 'fingerprint'), value ->> 'body',
-           unhex(value ->> 'stream_id', '-')
+           unhex(value ->> 'stream_id', '-'), value ->> 'filtered'
     FROM jsonb_each($1) WHERE true
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id"#;
@@ -66,6 +70,9 @@ const COMPARE: &str = r#"SELECT event_id,
     FROM jsonb_each($1) AS given
     JOIN "NAMESPACE.events" ON event_id = unhex(given.value ->> 'id', '-')"#;
 
+const FILTERED: &str = r#"SELECT event_id, filtered FROM "NAMESPACE.events"
+    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1)) AND filtered IS NOT NULL"#;
+
 const EVENT: &str = r#"SELECT publisher, source, body FROM "NAMESPACE.events" WHERE event_id = $1"#;
 
 #[async_trait]
@@ -95,6 +102,15 @@ impl Events for SqliteStore {
                 })
             })
             .await
+    }
+
+    async fn filtered(
+        &self,
+        ids: &[EventId],
+    ) -> Result<HashMap<EventId, Vec<FilteredDestination>>, StoreError> {
+        let ids = document(&ids.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>())?;
+        let rows: Vec<(Uuid, String)> = self.link.rows(FILTERED, |query| query.bind(ids)).await?;
+        filtered_of(rows)
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
@@ -167,6 +183,8 @@ struct Row<'a> {
     fingerprint: [u8; 32],
     body: &'a str,
     stream_id: Option<Uuid>,
+    /// A text: it is kept as one.
+    filtered: Option<String>,
 }
 
 impl<'a> From<&&'a NewEvent> for Row<'a> {
@@ -184,6 +202,7 @@ impl<'a> From<&&'a NewEvent> for Row<'a> {
             fingerprint: event.fingerprint,
             body: &event.body,
             stream_id: event.stream_id.map(EventId::uuid),
+            filtered: filtered(event),
         }
     }
 }

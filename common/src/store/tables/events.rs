@@ -6,9 +6,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::text::{json, moment};
+use crate::event::EventId;
 use crate::event::content::Content;
-use crate::store::tables::text::moment;
-use crate::store::{Details, NewEvent};
+use crate::store::{Details, FilteredDestination, NewEvent, StoreError};
 
 /// Splits a batch so that no id and no address comes twice in one wave. Later events of the batch are in later
 /// waves: the first one wins, as if they had been stored one by one. Nearly always there is one wave.
@@ -64,6 +65,23 @@ pub(in crate::store) fn same_content(
         )
     };
     rows.into_iter().map(is_same).collect()
+}
+
+/// The column `filtered` of an event.
+pub(in crate::store) fn filtered(event: &NewEvent) -> Option<String> {
+    if event.filtered.is_empty() {
+        return None;
+    }
+    // It holds texts alone.
+    serde_json::to_string(&event.filtered).ok()
+}
+
+/// The destinations in that column of some events.
+pub(in crate::store) fn filtered_of(
+    rows: Vec<(Uuid, String)>,
+) -> Result<HashMap<EventId, Vec<FilteredDestination>>, StoreError> {
+    let read = |(id, text): (Uuid, String)| Ok((EventId(id), json("events.filtered", &text)?));
+    rows.into_iter().map(read).collect()
 }
 
 /// A row of `signups`.

@@ -51,6 +51,7 @@ fn status(
             error: None,
             last_attempt_at: None,
         }],
+        filtered: Vec::new(),
         reason: reason.map(|code| RejectionRecord {
             code,
             detail: String::new(),

@@ -119,6 +119,7 @@ mod tests {
             again: true,
             crashes: 2,
             first_failed_at: Some(now()),
+            filtered: vec!["audit".to_owned()],
         };
         letter.generation = 1;
         letter.message.user_id = Some("guest".to_owned());

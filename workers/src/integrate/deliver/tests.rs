@@ -82,6 +82,54 @@ async fn a_delivery_is_written_down_and_a_copy_of_it_is_not_sent() {
     assert_eq!(status(&store, id).await.deliveries[0].attempts, 1);
 }
 
+/// As the store stage passes it on, whose filter for the destination has passed over it.
+fn filtered(mut received: Received) -> Received {
+    received.trail.filtered = vec!["audit".to_owned(), CRM.to_owned()];
+    received
+}
+
+#[tokio::test]
+async fn an_event_that_a_filter_passed_over_is_settled_without_a_delivery() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[]).await;
+    let (fresh, copy) = (EventId::born(), EventId::born());
+    let copied = Received {
+        redelivered: true,
+        ..filtered(signup(copy, "bob@example.com"))
+    };
+    let batch = [filtered(signup(fresh, "ada@example.com")), copied];
+    let outcomes = handle(&receiver.worker(&store), &batch).await;
+    assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
+    assert!(receiver.calls().is_empty());
+    for id in [fresh, copy] {
+        assert_eq!(store.status(id).await, Ok(None), "no row was written");
+    }
+    // A fresh one needs no database.
+    let worker = receiver.worker(&testbed::down());
+    let outcomes = handle(&worker, &batch[..1]).await;
+    assert_eq!(outcomes, [Outcome::Done]);
+    // Nor does it concern another destination.
+    let (id, mut received) = receiver.due(&store).await;
+    received.trail.filtered = vec!["audit".to_owned()];
+    handle(&receiver.worker(&store), &[received]).await;
+    assert_eq!(receiver.calls(), [id.to_string()]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_due_is_made_whatever_a_filter_said() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[]).await;
+    let (id, received) = receiver.due(&store).await;
+    let copy = Received {
+        redelivered: true,
+        ..filtered(received)
+    };
+    let outcomes = handle(&receiver.worker(&store), &[copy]).await;
+    assert_eq!(outcomes, [Outcome::Done]);
+    assert_eq!(receiver.calls(), [id.to_string()]);
+    assert_eq!(status(&store, id).await.status, Standing::Completed);
+}
+
 #[tokio::test]
 async fn a_copy_that_another_process_delivers_while_it_waits_is_not_sent() {
     let store = testbed::store().await;

@@ -1,5 +1,6 @@
 use common::broker::Address;
 use common::event::{EventId, Trail};
+use common::filter::Filter;
 use common::seal::Seal;
 use common::store::{DeliveryState, Details, Standing};
 
@@ -73,7 +74,7 @@ fn what_is_not_known_to_be_new_goes_on_as_a_repetition() {
     assert!(received.is_fresh());
     let event = rows(&received, &[], &testbed::seal()).unwrap();
     for (stored, again) in [(Stored::New, false), (Stored::NewOrBefore, true)] {
-        let outcome = outcome(&received, &event, stored);
+        let outcome = outcome(&received, &event, None, stored);
         let trail = Trail::read(&next(&outcome).message.headers);
         assert_eq!(trail.again, again, "{stored:?}");
         assert_eq!(
@@ -84,6 +85,108 @@ fn what_is_not_known_to_be_new_goes_on_as_a_repetition() {
             }
         );
     }
+}
+
+/// A handler whose only destination has this filter.
+fn filtering(store: &Arc<dyn Store>, filter: &str) -> StoreEvents {
+    let destination = Destination {
+        filter: Some(Filter::parse(filter).unwrap()),
+        ..testbed::destination("https://crm.example.com/hook")
+    };
+    StoreEvents::new(Arc::clone(store), vec![destination], testbed::seal())
+}
+
+/// The destinations that a message says its event is not due at.
+fn filtered(outcome: &Outcome) -> Vec<String> {
+    Trail::read(&next(outcome).message.headers).filtered
+}
+
+#[tokio::test]
+async fn a_filter_decides_where_an_event_is_due() {
+    let store = testbed::store().await;
+    let (ada, bob) = (EventId::born(), EventId::born());
+    let batch = [
+        signup_of(ada, "ada@example.com", "Ada"),
+        signup_of(bob, "bob@example.com", "Bob"),
+    ];
+    let handler = filtering(&store, "data.name == 'Ada'");
+    let outcomes = handle(&handler, &batch).await;
+    assert!(filtered(&outcomes[0]).is_empty());
+    assert_eq!(filtered(&outcomes[1]), [CRM]);
+    let (ada, bob) = (status(&store, ada).await, status(&store, bob).await);
+    assert_eq!(
+        (ada.deliveries.len(), ada.filtered.len(), ada.status),
+        (1, 0, Standing::Stored)
+    );
+    assert_eq!(
+        (bob.deliveries.len(), bob.filtered.len(), bob.status),
+        (0, 1, Standing::Completed)
+    );
+    assert_eq!(
+        (&*bob.filtered[0].destination, &bob.filtered[0].error),
+        (CRM, &None)
+    );
+
+    let other = EventId::born();
+    let handler = filtering(&store, "data.plan == 'pro'");
+    handle(&handler, &[signup_of(other, "eve@example.com", "Eve")]).await;
+    let other = status(&store, other).await;
+    let why = Some("data.plan: no such member".to_owned());
+    assert_eq!(other.filtered[0].error, why);
+}
+
+/// The configuration may have changed between two messages of one event.
+#[tokio::test]
+async fn the_row_counts_for_an_event_that_goes_on_again() {
+    let store = testbed::store().await;
+    let all = filtering(&store, "true");
+    let none = filtering(&store, "false");
+    let open = handler(&store);
+    for (first, then, is_filtered, goes_on_as_filtered) in [
+        (&none, &all, true, true),
+        (&none, &open, true, true),
+        // Where it is due, integrate goes by the delivery.
+        (&all, &none, false, true),
+        (&open, &none, false, true),
+        (&all, &open, false, false),
+    ] {
+        let id = EventId::born();
+        let received = signup(id, &format!("{id}@example.com"));
+        handle(first, std::slice::from_ref(&received)).await;
+        let is_due = status(&store, id).await.deliveries.len();
+        assert_eq!(is_due, usize::from(!is_filtered));
+        let redelivered = Received {
+            redelivered: true,
+            ..received
+        };
+        let outcomes = handle(then, &[redelivered]).await;
+        assert_eq!(
+            filtered(&outcomes[0]).len(),
+            usize::from(goes_on_as_filtered)
+        );
+        let status = status(&store, id).await;
+        assert_eq!(status.deliveries.len(), is_due, "{status:?}");
+        assert_eq!(status.filtered.len(), usize::from(is_filtered));
+    }
+}
+
+#[tokio::test]
+async fn a_replay_is_judged_anew() {
+    let store = testbed::store().await;
+    let id = EventId::born();
+    let mut received = signup(id, "ada@example.com");
+    handle(&filtering(&store, "false"), std::slice::from_ref(&received)).await;
+    received.trail.generation = 1;
+    let outcomes = handle(&filtering(&store, "false"), std::slice::from_ref(&received)).await;
+    assert_eq!(filtered(&outcomes[0]), [CRM]);
+    assert_eq!(status(&store, id).await.status, Standing::Completed);
+    let outcomes = handle(&filtering(&store, "true"), std::slice::from_ref(&received)).await;
+    assert!(filtered(&outcomes[0]).is_empty());
+    let status = status(&store, id).await;
+    assert_eq!(
+        (status.deliveries[0].generation, status.filtered.len()),
+        (1, 0)
+    );
 }
 
 #[tokio::test]
