@@ -30,6 +30,7 @@ pub(crate) async fn survey(
         topology: &topology,
         names: &names,
         judge: &judge,
+        destinations: &app.config.destinations,
         patience,
     };
     let window = Window {

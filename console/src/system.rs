@@ -187,6 +187,7 @@ impl System {
             topology: &self.topology,
             names: &names,
             judge: &judge,
+            destinations: &self.config.destinations,
             stop,
             patience: PATIENCE,
             longest_attempt: longest_attempt(&self.config),

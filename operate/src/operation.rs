@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::broker::Broker;
-use common::config::Config;
+use common::config::{Config, Destination};
 use common::store::{Operation, OperationState, Progress, ReplayOutcome, Store};
 use common::topology::{Names, Topology};
 use tokio_util::sync::CancellationToken;
@@ -71,6 +71,8 @@ pub struct Executor<'a> {
     pub names: &'a Names,
     /// Reads events off the history.
     pub judge: &'a Judge,
+    /// The configured destinations.
+    pub destinations: &'a [Destination],
     /// Ends the operation in good order.
     pub stop: &'a CancellationToken,
     /// Maximum wait for a broker or a database that is down.

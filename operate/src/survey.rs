@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::broker::Broker;
+use common::config::Destination;
 use common::event::EventId;
 use common::store::{Moment, Standing, Store};
 use common::topology::{Names, Topology};
@@ -70,6 +71,8 @@ pub struct Surveyor<'a> {
     pub names: &'a Names,
     /// Reads entries of the history.
     pub judge: &'a Judge,
+    /// The configured destinations.
+    pub destinations: &'a [Destination],
     /// How long an event received just now may take to come to rest.
     pub patience: Duration,
 }
@@ -181,6 +184,12 @@ impl Survey {
 }
 
 impl Surveyor<'_> {
+    /// Whether a destination is configured with a filter. Its queue is bound by type: it also gets events that are not due.
+    fn has_filter(&self, name: &str) -> bool {
+        let destination = self.destinations.iter().find(|it| it.name == name);
+        destination.is_some_and(|it| it.filter.is_some())
+    }
+
     /// Takes the survey of the events received in `window` until now. `read` gets the number of entries read so far.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
-use common::config::Config;
+use common::config::{Config, Destination};
 use common::store::{OperationReport, OperationState, Store};
 use common::telemetry::metrics::OperationRun;
 use common::topology::{Names, Topology};
@@ -39,6 +39,7 @@ pub struct Operations {
     topology: Topology,
     names: Names,
     judge: Judge,
+    destinations: Vec<Destination>,
     longest_attempt: Duration,
     stop: CancellationToken,
     /// The operations that this process runs.
@@ -71,6 +72,7 @@ impl Operations {
             topology: Topology::new(&config.plan()),
             names: Names::new(config.namespace.clone()),
             judge: Judge::new(config)?,
+            destinations: config.destinations.clone(),
             longest_attempt: longest_attempt(config),
             stop,
             in_hand: Mutex::default(),
@@ -169,6 +171,7 @@ impl Operations {
             topology: &self.topology,
             names: &self.names,
             judge: &self.judge,
+            destinations: &self.destinations,
             stop: &self.stop,
             patience: PATIENCE,
             longest_attempt: self.longest_attempt,

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use common::bootstrap::Failure;
 use common::event::EventId;
 use common::outcome::FieldError;
-use common::store::{DeliveryStatus, EventStatus, Timeline};
+use common::store::{DeliveryStatus, EventStatus, FilteredDestination, Timeline};
 use operate::events::{self, Found};
 use operate::words::moment;
 use serde_json::Value;
@@ -77,6 +77,10 @@ fn text(document: &Value, found: &Found) -> String {
         text.push_str("\n\n");
         text.push_str(&deliveries(&status.deliveries));
     }
+    if !status.filtered.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&filtered(&status.filtered));
+    }
     if let Some(event) = document.get("event") {
         text.push_str("\n\n");
         text.push_str(&serde_json::to_string_pretty(event).unwrap_or_default());
@@ -139,6 +143,19 @@ fn deliveries(deliveries: &[DeliveryStatus]) -> String {
         "error",
     ];
     table(&header, deliveries.iter().map(row).collect())
+}
+
+/// The destinations where the event is not due, and why.
+fn filtered(filtered: &[FilteredDestination]) -> String {
+    let row = |filtered: &FilteredDestination| {
+        let why = match &filtered.error {
+            Some(error) => format!("its filter has no value for the event: {error}"),
+            None => "its filter does not match".to_owned(),
+        };
+        vec![filtered.destination.clone(), why]
+    };
+    let header = ["not due at", "why"];
+    table(&header, filtered.iter().map(row).collect())
 }
 
 /// A state as it is written in JSON.

@@ -65,6 +65,7 @@ impl World {
             topology: &self.topology,
             names: &self.names,
             judge: &self.judge,
+            destinations: &[],
             stop: &self.stop,
             patience: self.patience,
             longest_attempt: Duration::ZERO,

@@ -51,6 +51,7 @@ impl Pipeline {
             topology: &self.topology,
             names: &self.names,
             judge: &self.judge,
+            destinations: &[],
             patience: Duration::ZERO,
         }
     }

@@ -32,6 +32,7 @@ pub(super) async fn run(
         topology: &topology,
         names: &names,
         judge: &judge,
+        destinations: &app.config.destinations,
         stop: &stop,
         patience: PATIENCE,
         longest_attempt: longest_attempt(&app.config),

@@ -2,6 +2,7 @@
 
 use common::bootstrap::Failure;
 use common::event::{header, topic_matches};
+use common::filter::EventView;
 use common::store::{EventRecord, HistorySlice};
 use common::topology::Stage;
 use futures_util::StreamExt as _;
@@ -214,7 +215,12 @@ fn message(
     let deliveries = record.map_or(&[][..], |record| &record.status.deliveries);
     let ours = |name: &str| target.destination.is_none_or(|it| it == name);
     let deliveries = deliveries.iter().filter(|it| ours(&it.destination));
-    let generation = generation::next(deliveries, run.operation.started_at);
+    let mut generation = generation::next(deliveries, run.operation.started_at);
+    // Filters judge a repetition anew. In the first generation their first word stands.
+    let is_filtered = record.is_some_and(|record| !record.status.filtered.is_empty());
+    if is_filtered && target.stage != Stage::Integrate {
+        generation = generation.max(1);
+    }
     let named = |mut message: common::message::Message| {
         // An event that was never sent there keeps its own id.
         if run.operation.new_ids && generation > 0 {
@@ -250,6 +256,11 @@ fn message(
     {
         return Err(objection);
     }
+    if let (Some(destination), Some(record)) = (target.destination, record)
+        && !passes_filter(run, destination, record)
+    {
+        return Err("filtered");
+    }
     let mut message = canonical(accepted.clone(), generation);
     if target.stage == Stage::Integrate {
         // The stored body, to the byte: where the publisher gave no time, the entry was given another time just
@@ -264,6 +275,17 @@ fn message(
         message.headers.set(header::REPLAY, replay);
     }
     Ok(named(message))
+}
+
+/// Whether an event is due at a destination, by the destination's filter as it is now.
+fn passes_filter(run: &Run<'_>, destination: &str, record: &EventRecord) -> bool {
+    let mut destinations = run.executor.destinations.iter();
+    let known = destinations.find(|it| it.name == destination);
+    let Some(filter) = known.and_then(|it| it.filter.as_ref()) else {
+        return true;
+    };
+    let view = EventView::read(record.body.as_bytes(), record.status.id);
+    view.is_ok_and(|view| filter.judge(&view) == common::filter::Verdict::Match)
 }
 
 /// Publishes until the broker has the whole batch, or the run is to end. Returns how many messages were confirmed,

@@ -44,6 +44,7 @@ fn executor<'a>(pipeline: &'a Pipeline, stop: &'a CancellationToken) -> Executor
         topology: &pipeline.topology,
         names: &pipeline.names,
         judge: &pipeline.judge,
+        destinations: &[],
         stop,
         patience: Duration::ZERO,
         longest_attempt: Duration::ZERO,
@@ -104,6 +105,29 @@ async fn a_new_destination_gets_the_past_as_it_is_stored() {
         .unwrap();
     assert_eq!((audit.replayed, audit.who.as_str()), (1, "cli:test"));
     assert!(audit.position.is_some());
+}
+
+#[tokio::test]
+async fn the_filter_of_a_destination_holds_for_its_past() {
+    let pipeline = Pipeline::new(&["news"]).await;
+    let ada = pipeline.signup("ada").await;
+    pipeline.signup("bob").await;
+    pipeline.work(&[]).await;
+    let destination: common::config::Destination = toml::from_str(
+        "name = \"news\"\nwhere = \"data.name == 'ada'\"\nwebhook = { url = \"https://h\" }",
+    )
+    .unwrap();
+    let stop = CancellationToken::new();
+    let run = Executor {
+        destinations: &[destination],
+        ..executor(&pipeline, &stop)
+    };
+    let replay = everything("longshore.integrate.news");
+    let outcome = run.begin(&replay, |_| {}).await.unwrap();
+    assert_eq!(outcome.skipped.get("filtered"), Some(&1), "{outcome:?}");
+    let news = pipeline.broker.waiting("longshore.integrate.news").await;
+    let news: Vec<_> = news.iter().map(|it| it.message_id.clone()).collect();
+    assert_eq!(news, [Some(event_of(&ada))]);
 }
 
 #[tokio::test]
