@@ -20,6 +20,7 @@ mod docs_page;
 mod door;
 mod duplicates;
 mod fault;
+mod filters;
 mod frozen;
 mod garbage;
 mod grants;

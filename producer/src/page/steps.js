@@ -37,6 +37,7 @@ export function stepsOf(status) {
     ...status.deliveries.map((delivery) =>
       passedOn(delivery, at("delivered", delivery.destination)),
     ),
+    ...(status.filtered ?? []).map((one) => passedOver(one, at("filtered", one.destination))),
     ...(status.conflicts ?? []).map(turnedAway),
   ];
 }
@@ -91,6 +92,11 @@ function stuck({ reason }, timeline) {
     state: "bad",
     at: timeline.findLast(({ step }) => step === "dead")?.at,
   };
+}
+
+function passedOver({ destination, error }, at) {
+  const text = error ? `Its filter has no answer for this signup (${error}).` : "Its filter passes over this signup.";
+  return { title: `Not for ${destination}`, text, state: "done", at };
 }
 
 function passedOn({ destination, status, attempts }, delivered) {
