@@ -351,7 +351,7 @@ fn a_filter_that_cannot_be_read_names_its_destination_and_its_place() {
             "line 2, column 2: expected one of id, source",
         ),
         ("'size(data)'", "expected a truth value, found a number"),
-        ("7", "expected a text, found a whole number"),
+        ("7", "expected a string, found a whole number"),
     ] {
         let error = read(filter).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(words), "{words}: {error}");
