@@ -101,7 +101,12 @@ pub(super) fn decide(
         },
         Outcome::Dead(failure) => dead(failure, received, place, now),
         Outcome::Snooze(delay) => {
-            let same = later(received, &received.trail, queue, delay);
+            let trail = Trail {
+                // Only the broker knew that it was given out before, and to it this is a new message.
+                again: received.redelivered || received.trail.again,
+                ..received.trail.clone()
+            };
+            let same = later(received, &trail, queue, delay);
             finish(vec![same], Finished::Snooze)
         }
         Outcome::GiveBack => Decision::GiveBack,
@@ -338,6 +343,18 @@ mod tests {
         };
         assert_eq!(publication.to, to);
         assert_eq!(Trail::read(&publication.message.headers).attempt, 2);
+    }
+
+    #[test]
+    fn a_copy_that_is_snoozed_comes_back_as_one() {
+        for (redelivered, again) in [(false, false), (true, false), (false, true)] {
+            let mut received = received(0);
+            received.redelivered = redelivered;
+            received.trail.again = again;
+            let decision = decision_on(Outcome::Snooze(Duration::from_secs(1)), &received);
+            let trail = Trail::read(&published(&decision).message.headers);
+            assert_eq!(trail.again, redelivered || again);
+        }
     }
 
     #[test]
