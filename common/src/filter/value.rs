@@ -59,7 +59,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// The order of two numbers, two texts or two truth values. `None` for others, and beside a number that is none (NaN).
+    /// The order of two numbers, two texts or two truth values. `None` for others, and for NaN.
     pub(super) fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Whole(one), Self::Whole(other)) => Some(one.cmp(other)),

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_is_read_once_in_a_while_whoever_asks() {
+    async fn it_is_read_once_in_a_while_for_all_who_ask() {
         let (lately, reads) = (Lately::default(), AtomicUsize::new(0));
         let check = || {
             lately.check(async || {

@@ -93,7 +93,7 @@ impl Template {
         })
     }
 
-    /// The same, unless it names a link that confirms a signup where there is none.
+    /// The same, unless it names a link that confirms a signup while links are not configured.
     ///
     /// # Errors
     /// It does.
