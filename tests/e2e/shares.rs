@@ -14,14 +14,20 @@ use crate::{LATER, SOON};
 /// Deliveries a second, of all copies together.
 const RATE: f64 = 20.0;
 
-/// Expects that deliveries were not made faster than the rate, from the first to the last.
-fn expect_the_rate(receiver: &Receiver) -> Result<()> {
+/// Expects that deliveries were not made faster than the rate, but for `joins` copies that came.
+fn expect_the_rate(receiver: &Receiver, joins: u32) -> Result<()> {
     let mut at: Vec<_> = receiver.requests().iter().map(|it| it.at).collect();
     at.sort();
-    let (first, last) = (at[0], at[at.len() - 1]);
-    let found = (at.len() - 1) as f64 / last.duration_since(first).as_secs_f64();
-    // A copy that comes is unknown to the others for half a second.
-    ensure!(found <= RATE * 1.1, "{found:.1} deliveries a second");
+    let took = at[at.len() - 1].duration_since(at[0]).as_secs_f64();
+    // A copy that comes is unknown to the others until their next sign of life, for a second and the time of two requests
+    // to the database. Meanwhile it has half the rate beside theirs.
+    let unknown = f64::from(joins) * RATE;
+    let most = 1.0 + took * RATE + unknown;
+    ensure!(
+        at.len() as f64 <= most,
+        "{} deliveries in {took:.1} s, expected {most:.0} at most",
+        at.len()
+    );
     Ok(())
 }
 
@@ -48,7 +54,7 @@ async fn copies_deliver_no_faster_together_than_one_alone() -> Result<()> {
     let ledger = system.ledger().await?;
     ledger.all_completed(&accepted, LATER).await?;
     ensure!(receiver.count() == 160, "{} requests", receiver.count());
-    expect_the_rate(&receiver)?;
+    expect_the_rate(&receiver, 1)?;
     for copy in 0..2 {
         let delivered = delivered_by(&mut system, copy).await?;
         ensure!(delivered >= 20, "copy {copy} made {delivered} deliveries");
@@ -70,7 +76,7 @@ async fn copies_that_come_and_go_keep_the_rate_and_lose_nothing() -> Result<()> 
     system.kill(Program::Integrate, 0).await?;
     let ledger = system.ledger().await?;
     ledger.all_completed(&accepted, LATER).await?;
-    expect_the_rate(&receiver)?;
+    expect_the_rate(&receiver, 1)?;
     let delivered = delivered_by(&mut system, 1).await?;
     ensure!(
         delivered >= 80,
