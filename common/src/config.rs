@@ -4,6 +4,7 @@
 //! same configuration and uses its own part, so one file serves them all.
 
 mod auth;
+mod breaker;
 mod claim;
 mod confirmation;
 mod destination;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use auth::{Auth, DoorMode, FormMode};
+pub use breaker::Breaker;
 pub use claim::ClaimPath;
 pub use confirmation::Confirmation;
 pub use destination::{Destination, Outbound, Transport};

@@ -46,11 +46,12 @@ pub use rows::{
     Act, Actor, Attempt, AttemptRecord, AuditAction, AuditEntry, AuditFilter, AuditOutcome,
     AuditPage, BulkChange, Changer, Conflict, DeadEdit, DeadFilter, DeadGroup, DeadLetter,
     DeadPage, DeadState, DeadStory, DeadSummary, DeliveryKey, DeliveryRecord, DeliveryState,
-    DeliveryStatus, Details, DiscardRecord, EditRecord, Editable, Edited, EventRecord, EventStatus,
-    FilteredDestination, HistorySlice, Hourly, KeyPage, KeyRecord, LeftOpen, Moment, NewEvent,
-    NewKey, NewOperator, NewPause, NewRejection, Operation, OperationKind, OperationPage,
-    OperationReport, OperationState, OperatorMade, OperatorRecord, PausedDestination, Progress,
-    RejectionRecord, ReplayOutcome, Revoked, Role, Standing, Stored, Timeline,
+    DeliveryStatus, DestinationState, Details, DiscardRecord, EditRecord, Editable, Edited,
+    EventRecord, EventStatus, FilteredDestination, HistorySlice, Hourly, KeyPage, KeyRecord,
+    LeftOpen, Moment, NewEvent, NewKey, NewOperator, NewPause, NewRejection, OpenBreaker,
+    Operation, OperationKind, OperationPage, OperationReport, OperationState, OperatorMade,
+    OperatorRecord, PausedDestination, Progress, RejectionRecord, ReplayOutcome, Revoked, Role,
+    Standing, Stored, Timeline,
 };
 pub use runs::Runs;
 pub use schema::Schema;
@@ -73,7 +74,7 @@ pub trait Store:
     /// The record of what operators did.
     fn audit(&self) -> &dyn Audit;
 
-    /// Pauses of destinations.
+    /// What holds the deliveries of destinations.
     fn destinations(&self) -> &dyn Destinations;
 
     /// The people who look and mend.

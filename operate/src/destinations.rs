@@ -2,8 +2,11 @@
 
 use common::bootstrap::Failure;
 use common::broker::Broker;
-use common::config::{Config, Destination, Protection, Transport, masked};
-use common::store::{AuditAction, DeadFilter, DeadState, NewPause, PausedDestination, Store};
+use common::config::{Breaker, Config, Destination, Protection, Transport, masked};
+use common::store::{
+    AuditAction, DeadFilter, DeadState, DestinationState, NewPause, OpenBreaker, PausedDestination,
+    Store,
+};
 use common::topology::Names;
 use serde::Serialize;
 
@@ -15,10 +18,12 @@ use crate::roles::{Requester, permit};
 pub struct Listed {
     /// Its name.
     pub name: String,
-    /// `open`, or `paused`.
+    /// `active`; `paused`; or `broken`, while its breaker is open.
     pub state: &'static str,
     /// Its pause, while it is paused.
     pub pause: Option<PausedDestination>,
+    /// Its breaker, while that is open.
+    pub breaker: Option<OpenBreaker>,
     /// Messages that wait in its queue; `null` if the queue does not exist.
     pub messages: Option<u64>,
     /// Consumers of its queue. A process lets go of a paused one with the first event that it takes.
@@ -37,10 +42,12 @@ pub struct Shown {
     /// As the list has it.
     #[serde(flatten)]
     pub listed: Listed,
-    /// How many deliveries one process makes at once.
+    /// How many deliveries all copies of the worker make at once.
     pub concurrency: usize,
-    /// Maximum rate of one process, such as `50/s`.
+    /// Maximum rate of all copies together, such as `50/s`.
     pub rate: Option<String>,
+    /// When its breaker opens; `null` where it has none.
+    pub breaker_opens: Option<String>,
     /// How long one delivery may take.
     pub timeout: String,
     /// How many attempts a delivery gets.
@@ -56,10 +63,10 @@ pub async fn list(
     broker: &dyn Broker,
     store: &dyn Store,
 ) -> Result<List<Listed>, Failure> {
-    let paused = store.destinations().paused_destinations().await?;
+    let states = store.destinations().destination_states().await?;
     let mut items = Vec::with_capacity(config.destinations.len());
     for destination in &config.destinations {
-        items.push(listed(config, destination, &paused, broker, store).await?);
+        items.push(listed(config, destination, &states, broker, store).await?);
     }
     Ok(List::whole(items))
 }
@@ -75,11 +82,12 @@ pub async fn show(
     name: &str,
 ) -> Result<Shown, Failure> {
     let destination = configured(config, name)?;
-    let paused = store.destinations().paused_destinations().await?;
+    let states = store.destinations().destination_states().await?;
     Ok(Shown {
-        listed: listed(config, destination, &paused, broker, store).await?,
+        listed: listed(config, destination, &states, broker, store).await?,
         concurrency: destination.concurrency,
         rate: destination.rate.map(|rate| rate.to_string()),
+        breaker_opens: destination.breaker.as_ref().map(Breaker::to_string),
         timeout: format!("{:?}", destination.timeout),
         attempts: destination.retry.attempts,
     })
@@ -88,7 +96,7 @@ pub async fn show(
 async fn listed(
     config: &Config,
     destination: &Destination,
-    paused: &[PausedDestination],
+    states: &[DestinationState],
     broker: &dyn Broker,
     store: &dyn Store,
 ) -> Result<Listed, Failure> {
@@ -99,11 +107,20 @@ async fn listed(
         state: Some(DeadState::Open),
         ..DeadFilter::default()
     };
-    let pause = paused.iter().find(|it| it.name == destination.name);
+    let known = states.iter().find(|it| it.name == destination.name);
+    let pause = known.and_then(|it| it.pause.clone());
+    // A breaker that the configuration has no more holds nothing.
+    let breaker = known.and_then(|it| it.breaker.clone());
+    let breaker = breaker.filter(|_| destination.breaker.is_some());
     Ok(Listed {
         name: destination.name.clone(),
-        state: if pause.is_some() { "paused" } else { "open" },
-        pause: pause.cloned(),
+        state: match (&pause, &breaker) {
+            (Some(_), _) => "paused",
+            (None, Some(_)) => "broken",
+            (None, None) => "active",
+        },
+        pause,
+        breaker,
         messages: depth.map(|depth| depth.messages),
         consumers: depth.map(|depth| depth.consumers),
         dead: store.dead_count(&open).await?,
@@ -221,6 +238,8 @@ fn target(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use common::store::{AuditFilter, AuditPage, Role, Store as _};
 
     use super::*;
@@ -228,7 +247,7 @@ mod tests {
 
     fn config() -> Config {
         toml::from_str(
-            "[[destination]]\nname = \"crm\"\nrate = \"50/s\"\n\
+            "[[destination]]\nname = \"crm\"\nrate = \"50/s\"\nbreaker = { of = 10 }\n\
              webhook = { url = \"https://u:hunter2@crm.example/hook\", secret = \"whsec_hunter2\" }\n",
         )
         .unwrap()
@@ -246,7 +265,10 @@ mod tests {
         broker.apply(&testbed::topology(&["crm"])).await.unwrap();
         let look = async || show(&config, &broker, &store, "crm").await.unwrap();
         let open = look().await;
-        assert_eq!((open.listed.state, open.listed.messages), ("open", Some(0)));
+        assert_eq!(
+            (open.listed.state, open.listed.messages),
+            ("active", Some(0))
+        );
         assert_eq!(open.rate.as_deref(), Some("50/s"));
         let shown = serde_json::to_string(&open).unwrap();
         assert!(
@@ -271,7 +293,7 @@ mod tests {
         let ended = resume(&config, &store, "crm", None, &by).await.unwrap();
         assert_eq!(ended, Some(paused));
         let twice = resume(&config, &store, "crm", None, &by).await.unwrap();
-        assert_eq!((twice, look().await.listed.state), (None, "open"));
+        assert_eq!((twice, look().await.listed.state), (None, "active"));
         let page = AuditPage {
             before: None,
             limit: 9,
@@ -283,6 +305,38 @@ mod tests {
             .unwrap();
         let actions: Vec<&str> = entries.iter().map(|entry| &*entry.action).collect();
         assert_eq!(actions, ["destination.resume", "destination.pause"]);
+    }
+
+    #[tokio::test]
+    async fn an_open_breaker_is_shown_and_a_pause_comes_first() {
+        let (config, store, by) = (config(), testbed::store().await, testbed::requester());
+        let broker = testbed::broker();
+        broker.apply(&testbed::topology(&["crm"])).await.unwrap();
+        let destinations = store.destinations();
+        let open = Duration::from_secs(30);
+        destinations
+            .open_breaker("crm", "answered 503", open)
+            .await
+            .unwrap();
+        let look = async || show(&config, &broker, &store, "crm").await.unwrap();
+        let shown = look().await;
+        let breaker = shown.listed.breaker.expect("an open breaker");
+        assert_eq!(
+            (shown.listed.state, &*breaker.why),
+            ("broken", "answered 503")
+        );
+        let opens = "50 % of 10 or more attempts fail within 60s; for 30s";
+        assert_eq!(shown.breaker_opens.as_deref(), Some(opens));
+        pause(&config, &store, "crm", "their deploy".to_owned(), &by)
+            .await
+            .unwrap();
+        let shown = look().await.listed;
+        assert_eq!((shown.state, shown.breaker.is_some()), ("paused", true));
+        // Without a breaker in the configuration, it holds nothing.
+        let mut without = config.clone();
+        without.destinations[0].breaker = None;
+        let listed = list(&without, &broker, &store).await.unwrap().items;
+        assert_eq!(listed[0].breaker, None);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::bootstrap::{self, Failure};
 use common::config::Config;
-use common::store::PausedDestination;
+use common::store::DestinationState;
 use common::topology::{Names, Topology};
 use serde::Serialize;
 
@@ -91,15 +91,15 @@ async fn broker(config: &Config, watch: Duration) -> Result<Vec<Finding>, Failur
         let broker = bootstrap::broker(config, "longshore")?;
         let topology = Topology::new(&config.plan());
         let names = Names::new(config.namespace.clone());
-        let paused = PausedQueues::new(&names, paused(config).await);
+        let paused = PausedQueues::new(&names, &states(config).await);
         found.extend(checks::broker(broker.as_ref(), &topology, &paused, watch).await);
         broker.close().await;
     }
     Ok(found)
 }
 
-/// The paused destinations; none where the database cannot say, which is a finding of its own.
-async fn paused(config: &Config) -> Vec<PausedDestination> {
+/// How destinations stand; nothing where the database cannot say, which is a finding of its own.
+async fn states(config: &Config) -> Vec<DestinationState> {
     let file = files::look(
         "database file",
         "LONGSHORE_DATABASE_URL",
@@ -109,9 +109,9 @@ async fn paused(config: &Config) -> Vec<PausedDestination> {
     let Some(store) = bootstrap::store(config).ok().filter(|_| !is_missing(&file)) else {
         return Vec::new();
     };
-    let paused = store.destinations().paused_destinations().await;
+    let states = store.destinations().destination_states().await;
     store.close().await;
-    paused.unwrap_or_default()
+    states.unwrap_or_default()
 }
 
 /// The database, and before it the file it is in, where it is in one.

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use common::broker::{Broker, BrokerError, Depth};
-use common::store::PausedDestination;
+use common::store::DestinationState;
 use common::topology::{Names, Queue, QueueKind, Topology};
 use serde::Serialize;
 
-use crate::words::count;
+use crate::words::{count, moment};
 
 /// One line: a queue, or all delay levels together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Line {
     pub consumers: Option<u64>,
     /// Why somebody should look, if so.
     pub attention: Option<String>,
-    /// Whether it is a queue of a paused destination, which nobody consumes on purpose.
+    /// Whether it is a queue of a destination that is paused or whose breaker is open: nobody consumes it on purpose.
     pub paused: bool,
 }
 
@@ -91,30 +91,47 @@ fn line(queue: &Queue, depth: Option<Depth>) -> Line {
     }
 }
 
-/// The queues of paused destinations: nobody consumes them, on purpose.
+/// The queues of destinations that are paused or whose breaker is open: nobody consumes them, on purpose.
 #[derive(Debug, Default)]
-pub struct PausedQueues(HashMap<String, PausedDestination>);
+pub struct PausedQueues(HashMap<String, String>);
 
 impl PausedQueues {
-    /// The queues of these destinations.
-    pub fn new(names: &Names, paused: Vec<PausedDestination>) -> Self {
-        let each = paused.into_iter();
-        Self(each.map(|it| (names.integrate(&it.name), it)).collect())
+    /// Those among the queues of these destinations.
+    pub fn new(names: &Names, states: &[DestinationState]) -> Self {
+        let each = states.iter();
+        Self(
+            each.filter_map(|state| Some((names.integrate(&state.name), held(state)?)))
+                .collect(),
+        )
     }
 
-    /// Says of each of them, and of its suspects, who paused it.
+    /// Says of each of them, and of its suspects, why nobody consumes it.
     pub fn mark(&self, lines: &mut [Line]) {
         for line in lines {
-            let pause = self.0.get(Names::without_suspect(&line.queue));
-            if let (Some(pause), Some(_)) = (pause, line.messages) {
+            let why = self.0.get(Names::without_suspect(&line.queue));
+            if let (Some(why), Some(_)) = (why, line.messages) {
                 line.paused = true;
-                line.attention = Some(format!(
-                    "paused by {} ({}): `longshore destinations resume {}` lets it go on",
-                    pause.paused_by, pause.paused_why, pause.name
-                ));
+                line.attention = Some(why.clone());
             }
         }
     }
+}
+
+/// Why the deliveries of a destination wait, if they do.
+fn held(state: &DestinationState) -> Option<String> {
+    if let Some(pause) = &state.pause {
+        return Some(format!(
+            "paused by {} ({}): `longshore destinations resume {}` lets it go on",
+            pause.paused_by, pause.paused_why, pause.name
+        ));
+    }
+    let breaker = state.breaker.as_ref()?;
+    Some(format!(
+        "its breaker is open ({}): a probe is made at {}, and `longshore destinations test {}` says how the receiver is",
+        breaker.why,
+        moment(breaker.probe_at.0),
+        state.name
+    ))
 }
 
 /// A queue's name on the broker, given with or without its namespace.
@@ -136,8 +153,10 @@ pub fn short_name<'q>(queue: &'q str, names: &Names) -> &'q str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use common::namespace::Namespace;
-    use common::store::Moment;
+    use common::store::{Moment, OpenBreaker, PausedDestination};
 
     use super::*;
 
@@ -188,32 +207,61 @@ mod tests {
     }
 
     #[test]
-    fn the_queues_of_a_paused_destination_say_who_paused_it() {
+    fn the_queues_of_a_destination_that_waits_say_why() {
         let names = Names::new(Namespace::default());
-        let pause = PausedDestination {
-            name: "crm".to_owned(),
-            paused_at: Moment(common::event::now()),
-            paused_by: "cli:ada".to_owned(),
-            paused_why: "their deploy: two hours".to_owned(),
+        let now = Moment(common::event::now());
+        let state = |name: &str| DestinationState {
+            name: name.to_owned(),
+            pause: None,
+            breaker: None,
+            closed_for: None,
         };
+        let states = [
+            DestinationState {
+                pause: Some(PausedDestination {
+                    name: "crm".to_owned(),
+                    paused_at: now,
+                    paused_by: "cli:ada".to_owned(),
+                    paused_why: "their deploy: two hours".to_owned(),
+                }),
+                ..state("crm")
+            },
+            DestinationState {
+                breaker: Some(OpenBreaker {
+                    opened_at: now,
+                    why: "answered 503".to_owned(),
+                    probe_at: now,
+                    probe_in: Duration::ZERO,
+                }),
+                ..state("billing")
+            },
+            state("mail"),
+        ];
         let depth = Some(Depth {
             messages: 5,
             consumers: 0,
         });
-        let queues = ["longshore.integrate.crm", "longshore.integrate.crm.suspect"];
-        let others = ["longshore.integrate.mail", "longshore.store"];
-        let mut lines: Vec<Line> = queues
+        let paused = ["destinations resume crm", "(their deploy: two hours)"];
+        let broken = ["destinations test billing", "(answered 503)"];
+        let told = [
+            ("longshore.integrate.crm", &paused[..]),
+            ("longshore.integrate.crm.suspect", &paused[..]),
+            ("longshore.integrate.billing", &broken[..]),
+            ("longshore.integrate.mail", &[]),
+            ("longshore.store", &[]),
+        ];
+        let mut lines: Vec<Line> = told
             .iter()
-            .chain(&others)
-            .map(|name| line(&work(name), depth))
+            .map(|(name, _)| line(&work(name), depth))
             .collect();
-        PausedQueues::new(&names, vec![pause]).mark(&mut lines);
-        for line in &lines {
-            let is_marked = queues.contains(&&*line.queue);
-            assert_eq!(line.paused, is_marked, "{line:?}");
+        PausedQueues::new(&names, &states).mark(&mut lines);
+        for (line, (_, words)) in lines.iter().zip(told) {
+            assert_eq!(line.paused, !words.is_empty(), "{line:?}");
             let attention = line.attention.as_deref().unwrap_or_default();
-            assert_eq!(attention.contains("destinations resume crm"), is_marked);
-            assert_eq!(attention.contains("(their deploy: two hours)"), is_marked);
+            assert!(
+                words.iter().all(|word| attention.contains(word)),
+                "{line:?}"
+            );
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod amqp_shapes;
 mod audit;
+mod breakers;
 mod broker_faults;
 mod cli;
 mod confirmations;

@@ -1,14 +1,15 @@
 //! The integrate worker: delivers events to outside systems, one queue and one consumer each, so
 //! that one broken system slows nobody else.
 
+mod breaker;
 mod chain;
 mod copies;
 mod deliver;
+mod gates;
 mod guard;
 mod lately;
 mod mail;
 mod pace;
-mod pauses;
 mod ping;
 mod places;
 mod preview;
@@ -37,7 +38,7 @@ use common::topology::{Names, Stage};
 
 use self::copies::Copies;
 use self::deliver::Deliver;
-use self::pauses::Pauses;
+use self::gates::Gates;
 use self::transport::Means;
 
 pub use ping::{Pinged, ping};
@@ -51,8 +52,9 @@ const DATABASE_TIME: Duration = Duration::from_secs(60);
 /// broker takes events back after thirty minutes; far less is enough to keep a destination busy.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
 
-/// How many turns of a rate are in hand: those of this time. What waits in hand is lost to other processes.
-const PACED_TIME: Duration = Duration::from_secs(30);
+/// How many turns of a rate are in hand: those of this time. What waits in hand is lost to other processes, and to copies
+/// that come later.
+const PACED_TIME: Duration = Duration::from_secs(4);
 
 /// How many events are in hand for each that a destination takes at once.
 const IN_HAND_PER_PLACE: usize = 16;
@@ -119,7 +121,7 @@ fn chosen(program: &Program, asked: &[String]) -> Result<Vec<Destination>, Failu
     asked.iter().map(one).collect()
 }
 
-/// The workers of these destinations, one each. Deliveries of a paused destination wait.
+/// The workers of these destinations, one each. Deliveries of a paused destination wait, and those of one whose breaker is open.
 ///
 /// # Errors
 /// A destination cannot be used.
@@ -130,8 +132,9 @@ pub fn workers(
     destinations: Vec<Destination>,
 ) -> Result<Vec<Worker>, Failure> {
     let names = destinations.iter().map(|destination| &*destination.name);
-    let pauses = Arc::new(Pauses::new(Arc::clone(store), names.clone()));
     let copies = Arc::new(Copies::new(Arc::clone(store), NAME, names));
+    let gates = Gates::new(Arc::clone(store), Arc::clone(&copies), &destinations);
+    let gates = Arc::new(gates);
     let workers = destinations
         .iter()
         .map(|destination| {
@@ -140,14 +143,14 @@ pub fn workers(
                 broker,
                 store,
                 destination.clone(),
-                (&pauses, &copies),
+                (&gates, &copies),
             )
         })
         .collect::<Result<Vec<_>, _>>()?;
     if !workers.is_empty() {
         let stop = program.stop.clone();
-        let following = async move { pauses.follow(stop).await };
-        tasks::spawn_until("pauses", program.stop.clone(), following);
+        let following = async move { gates.follow(stop).await };
+        tasks::spawn_until("gates", program.stop.clone(), following);
         let stop = program.stop.clone();
         let following = async move { copies.follow(stop).await };
         tasks::spawn_until("copies", program.stop.clone(), following);
@@ -161,7 +164,7 @@ fn worker(
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
     destination: Destination,
-    (pauses, copies): (&Arc<Pauses>, &Arc<Copies>),
+    (gates, copies): (&Arc<Gates>, &Arc<Copies>),
 ) -> Result<Worker, Failure> {
     let queue = Names::new(program.config.namespace.clone()).integrate(&destination.name);
     let settings = settings(
@@ -169,12 +172,12 @@ fn worker(
         program.config.stage(Stage::Integrate).prefetch,
     );
     let means = Means::of(&program.config);
-    let gate = pauses.gate(&destination.name);
+    let gate = gates.gate(&destination.name);
     let handler = Deliver::new(
         destination,
         means,
         Arc::clone(store),
-        Arc::clone(pauses),
+        Arc::clone(gates),
         Arc::clone(copies),
     )
     .map_err(|error| Failure::Usage(error.to_string()))?;

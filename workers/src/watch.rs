@@ -206,8 +206,8 @@ impl Watch {
             }
         });
         shift.queues.look(&post).await?;
-        let paused = post.store.destinations().paused_destinations().await?;
-        let mut findings = shift.queues.findings(&post, &paused);
+        let states = post.store.destinations().destination_states().await?;
+        let mut findings = shift.queues.findings(&post, &states);
         findings.extend(self.clock.look(post.broker.clock_ahead().await?));
         // Each by itself: a login that may not read the history still finds deliveries.
         let queues = &shift.queues;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Rate, Smtp, Webhook, duration};
+use super::{Breaker, Rate, Smtp, Webhook, duration};
 use crate::event::{is_topic_pattern, topic_matches};
 use crate::filter::Filter;
 use crate::retry::RetryPolicy;
@@ -25,10 +25,12 @@ pub struct Destination {
     pub transport: Transport,
     /// The waits after failed deliveries.
     pub retry: RetryPolicy,
-    /// The most deliveries one process starts in a time; no bound unless set.
+    /// The most deliveries that all copies of the worker start in a time; no bound unless set.
     pub rate: Option<Rate>,
-    /// How many deliveries one process has under way at once.
+    /// How many deliveries all copies have under way at once.
     pub concurrency: usize,
+    /// When it is left alone for a while; never unless set.
+    pub breaker: Option<Breaker>,
     /// How long one delivery may take, answer included.
     pub timeout: Duration,
 }
@@ -57,6 +59,7 @@ struct Table {
     rate: Option<Rate>,
     #[serde(default = "concurrency")]
     concurrency: usize,
+    breaker: Option<Breaker>,
     #[serde(default = "timeout", with = "duration")]
     timeout: Duration,
 }
@@ -89,6 +92,7 @@ impl TryFrom<Table> for Destination {
             retry: table.retry,
             rate: table.rate,
             concurrency: table.concurrency,
+            breaker: table.breaker,
             timeout: table.timeout,
         })
     }
@@ -122,6 +126,9 @@ impl Destination {
         }
         if self.timeout.is_zero() {
             return Some(("timeout", "expected a time above 0s".to_owned()));
+        }
+        if let Some(problem) = self.breaker.as_ref().and_then(Breaker::problem) {
+            return Some(("breaker", problem));
         }
         let problem = match &self.transport {
             Transport::Webhook(webhook) => webhook.problem(),

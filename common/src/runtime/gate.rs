@@ -16,6 +16,8 @@ pub struct Gate(Arc<watch::Sender<GateState>>);
 pub enum GateState {
     /// The worker takes.
     Open,
+    /// The worker takes one message at a time.
+    OneByOne,
     /// The worker takes nothing, for this reason.
     Shut(String),
 }
@@ -37,20 +39,32 @@ impl Gate {
 
     /// Whether the worker takes.
     pub fn is_open(&self) -> bool {
-        *self.0.borrow() == GateState::Open
+        !self.0.borrow().is_shut()
     }
 
     /// Waits until the worker may take.
     pub async fn opened(&self) {
         let mut state = self.0.subscribe();
         // Cannot fail: the sender is `self`.
-        let _ = state.wait_for(|state| *state == GateState::Open).await;
+        let _ = state.wait_for(|state| !state.is_shut()).await;
     }
 
     /// Waits until the worker may no longer take.
     pub async fn shut(&self) {
         let mut state = self.0.subscribe();
-        let _ = state.wait_for(|state| *state != GateState::Open).await;
+        let _ = state.wait_for(GateState::is_shut).await;
+    }
+
+    /// Waits until it stands otherwise than `state`.
+    pub(super) async fn left(&self, state: &GateState) {
+        let mut now = self.0.subscribe();
+        let _ = now.wait_for(|now| now != state).await;
+    }
+}
+
+impl GateState {
+    fn is_shut(&self) -> bool {
+        matches!(self, Self::Shut(_))
     }
 }
 
@@ -74,6 +88,10 @@ mod tests {
         let shut = GateState::Shut("their deploy".to_owned());
         tokio::join!(clone.shut(), async { gate.set(shut.clone()) });
         assert_eq!(clone.state(), shut);
-        tokio::join!(clone.opened(), async { gate.set(GateState::Open) });
+        tokio::join!(clone.opened(), async { gate.set(GateState::OneByOne) });
+        assert!(clone.is_open());
+        tokio::join!(clone.left(&GateState::OneByOne), async {
+            gate.set(GateState::Open)
+        });
     }
 }

@@ -11,6 +11,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 
+use super::GateState;
 use super::Received;
 use super::desk::Desk;
 use super::hand::{Hand, InHand, LaneKind};
@@ -62,7 +63,8 @@ impl Lane {
                 () = desk.may_take() => {}
                 () = desk.stopped() => break,
             }
-            let subscription = match desk.broker.subscribe(queue, self.prefetch()).await {
+            let gate = desk.spec.gate.state();
+            let subscription = match desk.broker.subscribe(queue, self.prefetch(&gate)).await {
                 Ok(subscription) => subscription,
                 Err(error) => {
                     consuming.end(&error);
@@ -79,7 +81,7 @@ impl Lane {
             tracing::debug!(queue.name = %queue, "consuming");
             consuming.begin(&subscription.control);
             let began = Instant::now();
-            match self.consume(subscription, &consuming).await {
+            match self.consume(subscription, &consuming, &gate).await {
                 End::Stopped => break,
                 End::Held => {}
                 End::Lost(error) => {
@@ -104,10 +106,10 @@ impl Lane {
         &self.desk().spec.settings
     }
 
-    fn prefetch(&self) -> u16 {
-        match self.hand.kind {
-            LaneKind::Main => self.settings().prefetch,
-            LaneKind::Suspects | LaneKind::Trial => 1,
+    fn prefetch(&self, gate: &GateState) -> u16 {
+        match (self.hand.kind, gate) {
+            (LaneKind::Main, GateState::Open) => self.settings().prefetch,
+            _ => 1,
         }
     }
 
@@ -134,11 +136,18 @@ impl Lane {
     }
 
     /// One subscription from beginning to end. When it returns, nothing of it is running.
-    async fn consume(&self, mut subscription: Subscription, consuming: &Consuming) -> End {
+    async fn consume(
+        &self,
+        mut subscription: Subscription,
+        consuming: &Consuming,
+        gate: &GateState,
+    ) -> End {
         let hand = &self.hand;
         let tasks = TaskTracker::new();
         let mut waiting: Vec<InHand> = Vec::new();
-        let end = self.work(&mut subscription, &tasks, &mut waiting).await;
+        let end = self
+            .work(&mut subscription, &tasks, &mut waiting, gate)
+            .await;
         let Subscription {
             mut deliveries,
             control,
@@ -155,7 +164,7 @@ impl Lane {
                         waiting.push(hand.take(delivery, &control));
                     }
                 }
-                consuming.end("the worker holds, stops, or has its gate shut");
+                consuming.end("the worker holds, stops, or has its gate set");
                 hand.give_back(waiting, &control).await;
             }
         }
@@ -170,13 +179,14 @@ impl Lane {
         end
     }
 
-    /// Takes deliveries in hand and begins calls with them as `tasks`, until the worker stops or holds, its gate is
-    /// shut, or the link is lost. Leaves the messages without a call in `waiting`.
+    /// Takes deliveries in hand and begins calls with them as `tasks`, until the worker stops or holds, its gate is no
+    /// longer as it was, or the link is lost. Leaves the messages without a call in `waiting`.
     async fn work(
         &self,
         subscription: &mut Subscription,
         tasks: &TaskTracker,
         waiting: &mut Vec<InHand>,
+        gate: &GateState,
     ) -> End {
         let Subscription {
             deliveries,
@@ -185,8 +195,8 @@ impl Lane {
         let (hand, desk) = (&self.hand, self.desk());
         let mut since = Instant::now();
         let slot = Arc::clone(&desk.slots).acquire_many_owned(self.slots());
-        let (stopped, held, shut) = (desk.stopped(), desk.hold.begun(), desk.spec.gate.shut());
-        tokio::pin!(slot, stopped, held, shut);
+        let (stopped, held, set) = (desk.stopped(), desk.hold.begun(), desk.spec.gate.left(gate));
+        tokio::pin!(slot, stopped, held, set);
         loop {
             tokio::select! {
                 // In this order: waiting deliveries are taken first. So batches grow under load, and a single delivery
@@ -194,7 +204,7 @@ impl Lane {
                 biased;
                 () = &mut stopped => return End::Stopped,
                 _ = &mut held => return End::Held,
-                () = &mut shut => return End::Held,
+                () = &mut set => return End::Held,
                 next = deliveries.next(), if self.has_room(waiting) => {
                     if waiting.is_empty() {
                         since = Instant::now();

@@ -1,12 +1,21 @@
-//! Destinations: which of them are paused.
+//! Destinations: which of them are paused, and whose breaker is open.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Act, NewPause, PausedDestination, StoreError};
+use super::{Act, DestinationState, NewPause, PausedDestination, StoreError};
 
-/// Pauses of destinations. No delivery of a paused destination is made, by any process, until it is resumed.
+/// What holds the deliveries of destinations. No delivery of a paused destination is made, by any process, until it is resumed;
+/// none of one whose breaker is open, until a probe has closed it.
 #[async_trait]
 pub trait Destinations: Send + Sync {
+    /// How the destinations stand, in the order of their names.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn destination_states(&self) -> Result<Vec<DestinationState>, StoreError>;
+
     /// Pauses a destination, and gives the pause that holds now: one that began earlier stays as it is. The change is an entry of
     /// the audit record, in its transaction, where an operator makes it with `act`.
     ///
@@ -29,9 +38,21 @@ pub trait Destinations: Send + Sync {
         act: &Act,
     ) -> Result<Option<PausedDestination>, StoreError>;
 
-    /// The paused destinations, in the order of their names.
+    /// Opens the breaker of a destination, or keeps it open: no probe is made before `open` has passed.
     ///
     /// # Errors
-    /// The database cannot say.
-    async fn paused_destinations(&self) -> Result<Vec<PausedDestination>, StoreError>;
+    /// It stands as before, or the answer of the database was lost.
+    async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError>;
+
+    /// Takes the probe of an open breaker, if one may be made now; nobody else may make one for `lease`.
+    ///
+    /// # Errors
+    /// It is not taken, or the answer of the database was lost.
+    async fn take_probe(&self, name: &str, lease: Duration) -> Result<bool, StoreError>;
+
+    /// Closes the breaker of a destination.
+    ///
+    /// # Errors
+    /// It stands as before, or the answer of the database was lost.
+    async fn close_breaker(&self, name: &str) -> Result<(), StoreError>;
 }

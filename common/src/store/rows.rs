@@ -24,7 +24,7 @@ pub use dead::{
     AttemptRecord, BulkChange, Changer, DeadEdit, DeadFilter, DeadGroup, DeadLetter, DeadPage,
     DeadState, DeadStory, DeadSummary, DiscardRecord, EditRecord, Editable, Edited, Hourly,
 };
-pub use destinations::{NewPause, PausedDestination};
+pub use destinations::{DestinationState, NewPause, OpenBreaker, PausedDestination};
 pub use keys::{KeyPage, KeyRecord, NewKey, Revoked};
 pub use operations::{
     HistorySlice, LeftOpen, Operation, OperationKind, OperationPage, OperationReport,

@@ -79,6 +79,8 @@ metrics_table! {
         "How long ago an event came through a door when its stage was done with it.";
     PAUSED = "longshore_destination_paused", "gauge", ["destination"],
         "1 while the destination is paused, in each process that delivers there.";
+    BREAKER = "longshore_destination_breaker_open", "gauge", ["destination"],
+        "1 while the breaker of the destination is open, in each process that delivers there.";
     DELIVERIES = "longshore_deliveries_total", "counter", ["destination", "result"],
         "Attempts at destinations: delivered or the reason code.";
     NOT_TAKEN = "longshore_deliveries_not_taken_total", "counter", ["destination"],
@@ -221,6 +223,11 @@ pub fn consuming(queue: &str, consuming: bool) {
 /// The destination is paused, or not.
 pub fn paused(destination: &str, paused: bool) {
     gauge!(PAUSED, "destination" => destination.to_owned()).set(f64::from(u8::from(paused)));
+}
+
+/// The breaker of the destination is open, or closed.
+pub fn breaker(destination: &str, open: bool) {
+    gauge!(BREAKER, "destination" => destination.to_owned()).set(f64::from(u8::from(open)));
 }
 
 /// Log lines were dropped.

@@ -1,6 +1,10 @@
-//! Pauses of destinations.
+//! Pauses and breakers of destinations.
 
-use common::store::{AuditAction, AuditFilter, NewPause};
+use std::time::Duration;
+
+use common::store::{
+    AuditAction, AuditFilter, DestinationState, NewPause, PausedDestination, Store, StoreError,
+};
 
 use crate::audit::{entries, verify};
 use crate::engine::Stores;
@@ -14,9 +18,20 @@ fn pause(destination: &str, why: &str) -> NewPause {
     }
 }
 
+async fn paused(store: &dyn Store) -> Result<Vec<PausedDestination>, StoreError> {
+    let states = store.destinations().destination_states().await?;
+    Ok(states.into_iter().filter_map(|state| state.pause).collect())
+}
+
+async fn state(store: &dyn Store, name: &str) -> DestinationState {
+    let states = store.destinations().destination_states().await.unwrap();
+    let state = states.into_iter().find(|state| state.name == name);
+    state.unwrap_or_else(|| panic!("nothing of {name}"))
+}
+
 pub async fn a_pause_is_known_everywhere_until_it_is_resumed(Stores { store, other }: Stores) {
     let destinations = store.destinations();
-    assert_eq!(destinations.paused_destinations().await, Ok(vec![]));
+    assert_eq!(paused(&*store).await, Ok(vec![]));
     let act_of = |action| act(action, "destination:crm");
     let (pausing, resuming) = (
         act_of(AuditAction::DestinationPause),
@@ -30,14 +45,13 @@ pub async fn a_pause_is_known_everywhere_until_it_is_resumed(Stores { store, oth
         (&*begun.name, &*begun.paused_by, &*begun.paused_why),
         ("crm", "cli:ada", "their deploy")
     );
-    let seen = other.destinations().paused_destinations().await;
-    assert_eq!(seen, Ok(vec![begun.clone()]));
+    assert_eq!(paused(&*other).await, Ok(vec![begun.clone()]));
     let resumed = other
         .destinations()
         .resume_destination("crm", &resuming)
         .await;
     assert_eq!(resumed, Ok(Some(begun)));
-    assert_eq!(destinations.paused_destinations().await, Ok(vec![]));
+    assert_eq!(paused(&*store).await, Ok(vec![]));
     // It can be paused anew.
     let more = pause("crm", "once more");
     let again = destinations.pause_destination(&more, Some(&pausing)).await;
@@ -62,10 +76,7 @@ pub async fn a_pause_that_holds_stays_and_leaves_one_entry(Stores { store, .. }:
         .pause_destination(&pause("billing", "gone"), None)
         .await
         .unwrap();
-    assert_eq!(
-        destinations.paused_destinations().await,
-        Ok(vec![gone, first])
-    );
+    assert_eq!(paused(&*store).await, Ok(vec![gone, first]));
     for (name, is_paused) in [("crm", true), ("crm", false), ("mail", false)] {
         let resumed = destinations.resume_destination(name, &resuming).await;
         assert_eq!(resumed.map(|it| it.is_some()), Ok(is_paused), "{name}");
@@ -85,4 +96,69 @@ pub async fn a_pause_that_holds_stays_and_leaves_one_entry(Stores { store, .. }:
             ("destination.pause".to_owned(), true.into())
         ]
     );
+}
+
+pub async fn an_open_breaker_is_known_everywhere_until_it_is_closed(
+    Stores { store, other }: Stores,
+) {
+    const LONG: Duration = Duration::from_secs(600);
+    let (one, two) = (store.destinations(), other.destinations());
+    assert_eq!(one.destination_states().await, Ok(vec![]));
+    one.open_breaker("crm", "answered 503", LONG).await.unwrap();
+    let first = state(&*other, "crm").await;
+    let open = first.breaker.as_ref().expect("an open breaker");
+    assert!(first.is_held() && first.pause.is_none() && first.closed_for.is_none());
+    assert_eq!(open.why, "answered 503");
+    assert!(
+        open.probe_in > LONG / 2 && open.probe_in <= LONG,
+        "{:?}",
+        open.probe_in
+    );
+    // It is kept open, since the same moment, by what failed last.
+    two.open_breaker("crm", "timed out", LONG * 2)
+        .await
+        .unwrap();
+    let kept = state(&*store, "crm")
+        .await
+        .breaker
+        .expect("an open breaker");
+    assert_eq!((kept.opened_at, &*kept.why), (open.opened_at, "timed out"));
+    assert!(kept.probe_in > LONG, "{:?}", kept.probe_in);
+    // Closing says when it did, and a pause has nothing to do with it.
+    two.pause_destination(&pause("crm", "their deploy"), None)
+        .await
+        .unwrap();
+    two.close_breaker("crm").await.unwrap();
+    let closed = state(&*store, "crm").await;
+    assert!(closed.breaker.is_none() && closed.pause.is_some() && closed.is_held());
+    assert!(closed.closed_for.is_some_and(|since| since < LONG));
+    // What was never open closes to nothing.
+    one.close_breaker("mail").await.unwrap();
+    assert_eq!(one.destination_states().await.unwrap().len(), 1);
+}
+
+pub async fn one_of_all_takes_the_probe_of_a_breaker(Stores { store, other }: Stores) {
+    const LONG: Duration = Duration::from_secs(600);
+    let (one, two) = (store.destinations(), other.destinations());
+    let take = async |by: &dyn common::store::Destinations| by.take_probe("crm", LONG).await;
+    assert_eq!(take(one).await, Ok(false), "nothing is open");
+    one.open_breaker("crm", "answered 503", LONG).await.unwrap();
+    assert_eq!(take(one).await, Ok(false), "too early");
+    one.open_breaker("crm", "answered 503", Duration::ZERO)
+        .await
+        .unwrap();
+    let taken = tokio::join!(take(one), take(two), take(one), take(two));
+    let taken: Vec<bool> = <[_; 4]>::from(taken)
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(taken.iter().filter(|it| **it).count(), 1, "{taken:?}");
+    // It was not told what became of it, and its time is over.
+    one.open_breaker("crm", "answered 503", Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(two.take_probe("crm", Duration::ZERO).await, Ok(true));
+    assert_eq!(take(one).await, Ok(true));
+    one.close_breaker("crm").await.unwrap();
+    assert_eq!(take(two).await, Ok(false), "it is closed");
 }

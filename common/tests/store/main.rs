@@ -40,7 +40,9 @@ macro_rules! conformance {
                     each_step_of_steering_is_recorded,
                     an_edit_is_recorded_without_its_content;
                 destinations: a_pause_is_known_everywhere_until_it_is_resumed,
-                    a_pause_that_holds_stays_and_leaves_one_entry;
+                    a_pause_that_holds_stays_and_leaves_one_entry,
+                    an_open_breaker_is_known_everywhere_until_it_is_closed,
+                    one_of_all_takes_the_probe_of_a_breaker;
                 workers: copies_know_of_each_other_until_they_leave,
                     who_was_silent_for_long_is_not_live_and_joins_anew;
                 operators: an_operator_is_known_by_the_key,

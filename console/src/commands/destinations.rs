@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use common::bootstrap::Failure;
-use common::store::PausedDestination;
+use common::store::{OpenBreaker, PausedDestination};
 use operate::destinations::{self, Listed, Shown};
 use operate::words::moment;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::output::{pairs, table};
 /// What to do with destinations.
 #[derive(Debug, Subcommand)]
 pub enum DestinationsCommand {
-    /// List destinations: open or paused, how much waits, how many dead letters
+    /// List destinations: active, paused or broken, how much waits, how many dead letters
     List,
     /// Show one destination whole
     Show {
@@ -87,8 +87,14 @@ fn row(destination: &Listed) -> Vec<String> {
         destination.dead.to_string(),
         destination.address.clone(),
         destination.types.join(" "),
-        destination.pause.as_ref().map(paused).unwrap_or_default(),
+        why(destination).unwrap_or_default(),
     ]
+}
+
+/// Why its deliveries wait, if they do.
+fn why(destination: &Listed) -> Option<String> {
+    let pause = destination.pause.as_ref().map(paused);
+    pause.or_else(|| destination.breaker.as_ref().map(broken))
 }
 
 async fn show(app: &App, name: &str) -> Result<(), Failure> {
@@ -101,10 +107,7 @@ async fn show(app: &App, name: &str) -> Result<(), Failure> {
 
 fn whole(shown: &Shown) -> String {
     let listed = &shown.listed;
-    let state = match &listed.pause {
-        Some(pause) => paused(pause),
-        None => listed.state.to_owned(),
-    };
+    let state = why(listed).unwrap_or_else(|| listed.state.to_owned());
     pairs([
         ("name", listed.name.clone()),
         ("state", state),
@@ -115,11 +118,18 @@ fn whole(shown: &Shown) -> String {
         ("dead letters", listed.dead.to_string()),
         (
             "concurrency",
-            format!("{} in each process", shown.concurrency),
+            format!("{} in all copies together", shown.concurrency),
         ),
         (
             "rate",
             shown.rate.clone().unwrap_or_else(|| "unbounded".to_owned()),
+        ),
+        (
+            "breaker opens",
+            shown
+                .breaker_opens
+                .as_ref()
+                .map_or_else(|| "never".to_owned(), |when| format!("when {when}")),
         ),
         ("timeout", shown.timeout.clone()),
         ("attempts", shown.attempts.to_string()),
@@ -148,9 +158,9 @@ async fn resume(app: &App, name: &str, why: Option<String>) -> Result<(), Failur
     let ended = resuming.await;
     store.close().await;
     let ended = ended?;
-    let document = json!({ "name": name, "state": "open", "ended": ended });
+    let document = json!({ "name": name, "state": "active", "ended": ended });
     app.output.show(&document, |_| match &ended {
-        Some(pause) => format!("{name} is open again; it was {}", paused(pause)),
+        Some(pause) => format!("{name} is active again; it was {}", paused(pause)),
         None => format!("{name} was not paused"),
     })
 }
@@ -199,6 +209,12 @@ fn told(pinged: &Pinged) -> String {
         text.push_str(&format!("\n{answer}"));
     }
     text
+}
+
+/// An open breaker in words.
+fn broken(breaker: &OpenBreaker) -> String {
+    let [at, probe] = [breaker.opened_at, breaker.probe_at].map(|at| moment(at.0));
+    format!("broken since {at}: {}; a probe at {probe}", breaker.why)
 }
 
 /// A pause in words.

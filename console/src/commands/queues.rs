@@ -1,7 +1,7 @@
 //! `longshore queues`
 
 use common::bootstrap::Failure;
-use common::store::PausedDestination;
+use common::store::DestinationState;
 use operate::queues::{Line, PausedQueues, look};
 
 use crate::app::App;
@@ -12,7 +12,7 @@ pub(crate) async fn run(app: &App) -> Result<(), Failure> {
     let lines = look(broker.as_ref(), &app.topology()).await;
     broker.close().await;
     let mut lines = lines?;
-    PausedQueues::new(&app.names(), paused(app).await).mark(&mut lines);
+    PausedQueues::new(&app.names(), &states(app).await).mark(&mut lines);
     app.output.show(&List::whole(lines), |list| {
         let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |n| n.to_string());
         let row = |line: &Line| {
@@ -31,12 +31,12 @@ pub(crate) async fn run(app: &App) -> Result<(), Failure> {
     })
 }
 
-/// The paused destinations; none where the database cannot say. The queues are looked at also while it is down.
-async fn paused(app: &App) -> Vec<PausedDestination> {
+/// How destinations stand; nothing where the database cannot say. The queues are looked at also while it is down.
+async fn states(app: &App) -> Vec<DestinationState> {
     let Ok(store) = app.store() else {
         return Vec::new();
     };
-    let paused = store.destinations().paused_destinations().await;
+    let states = store.destinations().destination_states().await;
     store.close().await;
-    paused.unwrap_or_default()
+    states.unwrap_or_default()
 }

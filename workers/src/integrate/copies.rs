@@ -70,6 +70,13 @@ impl Copies {
         }
     }
 
+    /// All copies may do so much at a destination now, in percent of what it allows.
+    pub(super) fn ramp(&self, destination: &str, percent: u32) {
+        if let Some(share) = self.shares.get(destination) {
+            change(share, |known| known.at(percent));
+        }
+    }
+
     /// A delivery is in hand until the guard is dropped.
     pub(super) fn in_hand(&self) -> InHand<'_> {
         self.in_hand.fetch_add(1, Ordering::Relaxed);
@@ -118,14 +125,21 @@ impl Copies {
                 .filter(|worker| worker.destinations.contains(name));
             let ids: Vec<Uuid> = here.map(|worker| worker.id).collect();
             let index = ids.iter().position(|id| *id == self.card.id);
-            let new = Share::new(index, ids.len());
-            share.send_if_modified(|known| {
-                let is_new = *known != new;
-                *known = new;
-                is_new
+            change(share, |known| {
+                Share::new(index, ids.len()).at(known.percent())
             });
         }
     }
+}
+
+/// Changes a share, and tells those who wait for that if it is another.
+fn change(share: &watch::Sender<Share>, to: impl FnOnce(Share) -> Share) {
+    share.send_if_modified(|known| {
+        let new = to(*known);
+        let is_new = *known != new;
+        *known = new;
+        is_new
+    });
 }
 
 /// The machine's own name.

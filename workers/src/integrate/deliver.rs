@@ -9,16 +9,16 @@ use common::event::{Trail, header, now};
 use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
 use common::retry;
-use common::runtime::{Batch, Gate, GateState, Handler, Outcomes, Received};
+use common::runtime::{Batch, Gate, Handler, Outcomes, Received};
 use common::store::{Attempt, DeliveryKey, NewPause, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
 
 use super::LONGEST_TURN;
 use super::chain::{Step, step};
 use super::copies::Copies;
+use super::gates::{Admission, Gates};
 use super::mail::Mail;
 use super::pace::Pace;
-use super::pauses::Pauses;
 use super::places::{Place, Places};
 use super::recorder::Recorder;
 use super::transport::{Means, Parcel, Transport, UnusableDestination, Verdict};
@@ -47,8 +47,8 @@ pub(super) struct Deliver {
     pace: Option<Pace>,
     copies: Arc<Copies>,
     turns: Turns,
-    pauses: Arc<Pauses>,
-    /// Shut while the destination is paused.
+    gates: Arc<Gates>,
+    /// Shut while the destination is paused, or its breaker is open.
     gate: Gate,
     recorder: Recorder,
     store: Arc<dyn Store>,
@@ -63,13 +63,15 @@ enum Prepared<'d> {
         turn: Turn,
         /// One of the destination's places.
         place: Place<'d>,
+        /// Whether it is a probe.
+        admission: Admission,
     },
     /// There is nothing to send, or not now.
     Over(Outcome),
 }
 
 impl Deliver {
-    /// Delivers to `destination` while it is not paused.
+    /// Delivers to `destination` while its gate is open.
     ///
     /// # Errors
     /// The destination cannot be used as configured.
@@ -77,7 +79,7 @@ impl Deliver {
         destination: Destination,
         means: Means,
         store: Arc<dyn Store>,
-        pauses: Arc<Pauses>,
+        gates: Arc<Gates>,
         copies: Arc<Copies>,
     ) -> Result<Self, UnusableDestination> {
         let transport = transport(&destination, means)?;
@@ -89,8 +91,8 @@ impl Deliver {
                 .map(|rate| Pace::new(rate.interval(), copies.share(&destination.name))),
             copies,
             turns: Turns::default(),
-            gate: pauses.gate(&destination.name),
-            pauses,
+            gate: gates.gate(&destination.name),
+            gates,
             recorder: Recorder::start(Arc::clone(&store)),
             store,
             metrics: DestinationMetrics::new(&destination.name),
@@ -131,21 +133,27 @@ impl Deliver {
             biased;
             // Another process makes the deliveries that have not begun when this program must stop.
             () = received.claim.called_back() => return Ok(Outcome::GiveBack),
-            // Nor are those made that have not begun when the destination is paused.
+            // Nor are those made that have not begun when the destination is paused or its breaker opens.
             () = self.gate.shut() => return Ok(Outcome::GiveBack),
             // Waiting is not an attempt, and the broker bounds how long a message may be in hand.
             prepared = tokio::time::timeout(LONGEST_TURN, self.prepare(&key, received)) => {
                 prepared.unwrap_or(Ok(Prepared::Over(Outcome::Snooze(NO_PLACE))))?
             }
         };
-        let (turn, place) = match prepared {
-            Prepared::Ready { turn, place } => (turn, place),
+        let (turn, place, admission) = match prepared {
+            Prepared::Ready {
+                turn,
+                place,
+                admission,
+            } => (turn, place, admission),
             Prepared::Over(outcome) => return Ok(outcome),
         };
         turn.tried();
         let (attempt, verdict) = self.attempt(key, received).await;
         drop(place);
         if let Some(attempt) = attempt {
+            let name = &self.destination.name;
+            self.gates.made(name, admission, verdict.failure()).await;
             self.recorder.record(attempt).await?;
         }
         drop(turn);
@@ -169,8 +177,7 @@ impl Deliver {
             by: "longshore-integrate".to_owned(),
             why: format!("the receiver is gone: {}", failure.error),
         };
-        let shut = GateState::Shut(format!("paused by {}: {}", pause.by, pause.why));
-        self.gate.set(shut);
+        self.gates.pause(&pause.destination, &pause.by, &pause.why);
         match self
             .store
             .destinations()
@@ -222,11 +229,18 @@ impl Deliver {
         {
             return over(outcome);
         }
-        self.pauses.check().await?;
+        self.gates.check().await?;
         if !self.gate.is_open() || !received.claim.holds().await {
             return over(Outcome::GiveBack);
         }
-        Ok(Prepared::Ready { turn, place })
+        match self.gates.admit(&self.destination.name).await? {
+            Admission::Held => over(Outcome::GiveBack),
+            admission => Ok(Prepared::Ready {
+                turn,
+                place,
+                admission,
+            }),
+        }
     }
 
     /// Asks the database for the rest of the delivery. `None` is a request to send.
@@ -269,11 +283,10 @@ impl Deliver {
         let sent = self.transport.send(parcel).await;
         let took = began.elapsed();
         let verdict = sent.verdict;
-        let failure: Option<&Failure> = match &verdict {
-            Verdict::Delivered => None,
-            Verdict::Later { failure, .. } | Verdict::Never(failure) => Some(failure),
-            Verdict::NotMade(_) => return (None, verdict),
-        };
+        if let Verdict::NotMade(_) = verdict {
+            return (None, verdict);
+        }
+        let failure = verdict.failure();
         self.metrics
             .attempt(failure.map(|failure| failure.code), took);
         if sent.again {

@@ -1,4 +1,4 @@
-//! The part of one copy of the worker in what all copies may do together.
+//! The part of one copy of the worker in what all copies may do together now.
 
 use std::time::Duration;
 
@@ -9,28 +9,57 @@ pub(super) struct Share {
     index: usize,
     /// How many there are, at least 1.
     of: usize,
+    /// How much of what is allowed all copies may do now, in percent, at least 1: less after an outage of the receiver.
+    percent: u32,
 }
 
 impl Share {
     /// The only copy.
-    pub(super) const WHOLE: Self = Self { index: 0, of: 1 };
+    pub(super) const WHOLE: Self = Self {
+        index: 0,
+        of: 1,
+        percent: 100,
+    };
 
     /// The copy at place `index` (from 0) of `of`; the only one where it is not among them.
     pub(super) fn new(index: Option<usize>, of: usize) -> Self {
         match index {
-            Some(index) if index < of => Self { index, of },
+            Some(index) if index < of => Self {
+                index,
+                of,
+                percent: 100,
+            },
             _ => Self::WHOLE,
         }
     }
 
-    /// The part of a number that all copies have together. The parts of all copies are that number.
+    /// The same copy while all may do so much, in percent.
+    pub(super) fn at(self, percent: u32) -> Self {
+        Self {
+            percent: percent.clamp(1, 100),
+            ..self
+        }
+    }
+
+    /// How much all copies may do, in percent.
+    pub(super) fn percent(self) -> u32 {
+        self.percent
+    }
+
+    /// The part of a number that all copies have together. The parts of all copies are that number, or the percentage of it,
+    /// and at least one of them is not 0.
     pub(super) fn of_number(self, all: usize) -> usize {
-        all / self.of + usize::from(self.index < all % self.of)
+        let now = all.saturating_mul(self.percent as usize).div_ceil(100);
+        now / self.of + usize::from(self.index < now % self.of)
     }
 
     /// The interval of this copy, where `all` is that of all copies together.
     pub(super) fn of_interval(self, all: Duration) -> Duration {
-        all.saturating_mul(u32::try_from(self.of).unwrap_or(u32::MAX))
+        let whole = all.saturating_mul(u32::try_from(self.of).unwrap_or(u32::MAX));
+        if self.percent == 100 {
+            return whole;
+        }
+        whole.saturating_mul(100) / self.percent
     }
 }
 
@@ -48,6 +77,17 @@ mod tests {
             let (least, most) = (parts.iter().min().unwrap(), parts.iter().max().unwrap());
             prop_assert!(most - least <= 1);
         }
+
+        #[test]
+        fn the_parts_are_the_percentage_and_somebody_has_one(
+            all in 1_usize..1000, of in 1_usize..50, percent in 0_u32..101,
+        ) {
+            let share = |index| Share::new(Some(index), of).at(percent);
+            let sum: usize = (0..of).map(|index| share(index).of_number(all)).sum();
+            prop_assert!(sum >= 1 && sum <= all);
+            prop_assert!(sum * 100 >= all * percent as usize);
+            prop_assert!((sum - 1) * 100 <= all * percent.max(1) as usize);
+        }
     }
 
     #[test]
@@ -57,5 +97,9 @@ mod tests {
         for alone in [Share::WHOLE, Share::new(None, 4), Share::new(Some(4), 4)] {
             assert_eq!((alone.of_interval(second), alone.of_number(7)), (second, 7));
         }
+        assert_eq!(
+            Share::new(Some(2), 4).at(10).of_interval(second),
+            40 * second
+        );
     }
 }

@@ -131,6 +131,18 @@ pub(super) enum Verdict {
     NotMade(Failure),
 }
 
+impl Verdict {
+    /// Why it did not deliver, if so.
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Delivered => None,
+            Self::Later { failure, .. } | Self::Never(failure) | Self::NotMade(failure) => {
+                Some(failure)
+            }
+        }
+    }
+}
+
 /// Why a destination cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 #[error("destination {destination} cannot be used: {problem}")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::bootstrap::Failure;
 use common::broker::Depth;
-use common::store::{PausedDestination, WatchFinding};
+use common::store::{DestinationState, WatchFinding};
 use common::topology::{Names, Queue, QueueKind};
 use operate::finding;
 use tokio::time::Instant;
@@ -75,14 +75,15 @@ impl Queues {
         })
     }
 
-    /// The problems of the queues. Nobody consumes the queue of a paused destination, on purpose.
-    pub(super) fn findings(&self, post: &Post, paused: &[PausedDestination]) -> Vec<WatchFinding> {
-        let paused = paused.iter().map(|pause| post.names.integrate(&pause.name));
-        let paused: HashSet<String> = paused.collect();
+    /// The problems of the queues. Nobody consumes the queue of a destination that is paused or whose breaker is open, on
+    /// purpose.
+    pub(super) fn findings(&self, post: &Post, states: &[DestinationState]) -> Vec<WatchFinding> {
+        let held = states.iter().filter(|state| state.is_held());
+        let held: HashSet<String> = held.map(|it| post.names.integrate(&it.name)).collect();
         let each = post.topology.queues.iter();
         each.filter_map(|queue| self.finding(queue, post.lag()))
             .filter(|finding| {
-                finding.finding != finding::UNCONSUMED_QUEUE || !paused.contains(&finding.subject)
+                finding.finding != finding::UNCONSUMED_QUEUE || !held.contains(&finding.subject)
             })
             .collect()
     }

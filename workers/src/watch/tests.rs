@@ -12,7 +12,8 @@ use common::message::{CLOUDEVENTS_JSON, Message};
 use common::runtime::carry;
 use common::sqlite::Location;
 use common::store::{
-    DeadFilter, DeadLetter, DeliveryKey, Moment, Operation, OperationKind, PausedDestination,
+    DeadFilter, DeadLetter, DeliveryKey, DestinationState, Moment, Operation, OperationKind,
+    PausedDestination,
 };
 use common::topology::Fact;
 use serde_json::json;
@@ -308,8 +309,8 @@ async fn the_queue_of_a_paused_destination_is_not_told_as_unconsumed() {
         tokio::time::sleep(LAG).await;
     }
     let queue = post.names.integrate(testbed::CRM);
-    let told = |paused: &[PausedDestination]| {
-        let found = queues.findings(&post, paused);
+    let told = |states: &[DestinationState]| {
+        let found = queues.findings(&post, states);
         found.iter().any(|it| it.subject == queue)
     };
     let pause = PausedDestination {
@@ -318,7 +319,13 @@ async fn the_queue_of_a_paused_destination_is_not_told_as_unconsumed() {
         paused_by: "cli:ada".to_owned(),
         paused_why: "their deploy".to_owned(),
     };
-    assert_eq!((told(&[]), told(&[pause])), (true, false));
+    let state = DestinationState {
+        name: testbed::CRM.to_owned(),
+        pause: Some(pause),
+        breaker: None,
+        closed_for: None,
+    };
+    assert_eq!((told(&[]), told(&[state])), (true, false));
 }
 
 /// Foreign messages that a stream keeps less of: their letters have other ids than their entries.

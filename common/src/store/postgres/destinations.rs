@@ -1,13 +1,16 @@
-//! Pauses of destinations.
+//! Pauses and breakers of destinations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::audit::append;
-use crate::store::tables::destinations::{PauseRow, changed};
-use crate::store::{Act, AuditOutcome, Destinations, NewPause, PausedDestination, StoreError};
+use crate::store::tables::destinations::{DestinationRow, PauseRow, changed};
+use crate::store::{
+    Act, AuditOutcome, DestinationState, Destinations, NewPause, PausedDestination, StoreError,
+};
 
 const PAUSE: &str =
     "INSERT INTO destinations AS known (name, paused_at, paused_by, paused_why)
@@ -25,11 +28,30 @@ const ONE_FOR_UPDATE: &str = "SELECT name, paused_at, paused_by, paused_why FROM
 const RESUME: &str =
     "UPDATE destinations SET paused_at = NULL, paused_by = NULL, paused_why = NULL WHERE name = $1";
 
-const PAUSED: &str = "SELECT name, paused_at, paused_by, paused_why FROM destinations
-    WHERE paused_at IS NOT NULL ORDER BY name";
+const ALL: &str = "SELECT *, clock_timestamp() AS at FROM destinations ORDER BY name";
+
+const OPEN: &str =
+    "INSERT INTO destinations AS known (name, breaker_opened_at, breaker_why, breaker_probe_at)
+    VALUES ($1, clock_timestamp(), $2, clock_timestamp() + $3 * interval '1 millisecond')
+    ON CONFLICT (name) DO UPDATE
+        SET breaker_opened_at = coalesce(known.breaker_opened_at, excluded.breaker_opened_at),
+            breaker_why = excluded.breaker_why, breaker_probe_at = excluded.breaker_probe_at";
+
+const TAKE_PROBE: &str = "UPDATE destinations
+    SET breaker_probe_at = clock_timestamp() + $2 * interval '1 millisecond'
+    WHERE name = $1 AND breaker_probe_at <= clock_timestamp() RETURNING name";
+
+const CLOSE: &str = "UPDATE destinations
+    SET breaker_opened_at = NULL, breaker_why = NULL, breaker_probe_at = NULL, breaker_closed_at = clock_timestamp()
+    WHERE name = $1 AND breaker_opened_at IS NOT NULL";
 
 #[async_trait]
 impl Destinations for PostgresStore {
+    async fn destination_states(&self) -> Result<Vec<DestinationState>, StoreError> {
+        let rows: Vec<DestinationRow> = self.link.rows(ALL, |query| query).await?;
+        Ok(rows.into_iter().map(DestinationState::from).collect())
+    }
+
     async fn pause_destination(
         &self,
         pause: &NewPause,
@@ -92,8 +114,30 @@ impl Destinations for PostgresStore {
         Ok(row.map(PausedDestination::from))
     }
 
-    async fn paused_destinations(&self) -> Result<Vec<PausedDestination>, StoreError> {
-        let rows: Vec<PauseRow> = self.link.rows(PAUSED, |query| query).await?;
-        Ok(rows.into_iter().map(PausedDestination::from).collect())
+    async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError> {
+        let (name, why, open) = (name.to_owned(), why.to_owned(), milliseconds(open));
+        self.link
+            .execute(OPEN, move |query| query.bind(&name).bind(&why).bind(open))
+            .await
     }
+
+    async fn take_probe(&self, name: &str, lease: Duration) -> Result<bool, StoreError> {
+        let (name, lease) = (name.to_owned(), milliseconds(lease));
+        let taken: Vec<(String,)> = self
+            .link
+            .rows(TAKE_PROBE, move |query| query.bind(&name).bind(lease))
+            .await?;
+        Ok(!taken.is_empty())
+    }
+
+    async fn close_breaker(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.link
+            .execute(CLOSE, move |query| query.bind(&name))
+            .await
+    }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,12 +1,18 @@
-//! Pauses of destinations.
+//! Pauses and breakers of destinations.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use super::SqliteStore;
 use super::audit::append;
 use super::link::now;
-use crate::store::tables::destinations::{PauseRow, changed};
-use crate::store::{Act, AuditOutcome, Destinations, NewPause, PausedDestination, StoreError};
+use crate::store::tables::destinations::{DestinationRow, PauseRow, changed};
+use crate::store::tables::text::comparable;
+use crate::store::{
+    Act, AuditOutcome, DestinationState, Destinations, NewPause, PausedDestination, StoreError,
+};
 
 const PAUSE: &str = r#"INSERT INTO "NAMESPACE.destinations" (name, paused_at, paused_by, paused_why)
     VALUES ($1, $2, $3, $4)
@@ -20,11 +26,30 @@ const ONE: &str =
 const RESUME: &str = r#"UPDATE "NAMESPACE.destinations"
     SET paused_at = NULL, paused_by = NULL, paused_why = NULL WHERE name = $1"#;
 
-const PAUSED: &str =
-    r#"SELECT * FROM "NAMESPACE.destinations" WHERE paused_at IS NOT NULL ORDER BY name"#;
+const ALL: &str = r#"SELECT *, ?1 AS at FROM "NAMESPACE.destinations" ORDER BY name"#;
+
+const OPEN: &str = r#"INSERT INTO "NAMESPACE.destinations" AS known
+    (name, breaker_opened_at, breaker_why, breaker_probe_at)
+    VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (name) DO UPDATE
+        SET breaker_opened_at = coalesce(known.breaker_opened_at, excluded.breaker_opened_at),
+            breaker_why = excluded.breaker_why, breaker_probe_at = excluded.breaker_probe_at"#;
+
+const TAKE_PROBE: &str = r#"UPDATE "NAMESPACE.destinations" SET breaker_probe_at = ?3
+    WHERE name = ?1 AND breaker_probe_at <= ?2"#;
+
+const CLOSE: &str = r#"UPDATE "NAMESPACE.destinations"
+    SET breaker_opened_at = NULL, breaker_why = NULL, breaker_probe_at = NULL, breaker_closed_at = ?2
+    WHERE name = ?1 AND breaker_opened_at IS NOT NULL"#;
 
 #[async_trait]
 impl Destinations for SqliteStore {
+    async fn destination_states(&self) -> Result<Vec<DestinationState>, StoreError> {
+        let at = comparable(OffsetDateTime::now_utc());
+        let rows: Vec<DestinationRow> = self.link.rows(ALL, move |query| query.bind(at)).await?;
+        Ok(rows.into_iter().map(DestinationState::from).collect())
+    }
+
     async fn pause_destination(
         &self,
         pause: &NewPause,
@@ -86,8 +111,54 @@ impl Destinations for SqliteStore {
         Ok(row.map(PausedDestination::from))
     }
 
-    async fn paused_destinations(&self) -> Result<Vec<PausedDestination>, StoreError> {
-        let rows: Vec<PauseRow> = self.link.rows(PAUSED, |query| query).await?;
-        Ok(rows.into_iter().map(PausedDestination::from).collect())
+    async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError> {
+        let (name, why, at) = (name.to_owned(), why.to_owned(), OffsetDateTime::now_utc());
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(OPEN))
+                        .bind(name)
+                        .bind(comparable(at))
+                        .bind(why)
+                        .bind(comparable(at + open))
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn take_probe(&self, name: &str, lease: Duration) -> Result<bool, StoreError> {
+        let (name, at) = (name.to_owned(), OffsetDateTime::now_utc());
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    let taken = sqlx::query(link.sql(TAKE_PROBE))
+                        .bind(name)
+                        .bind(comparable(at))
+                        .bind(comparable(at + lease))
+                        .execute(connection)
+                        .await?;
+                    Ok(taken.rows_affected() > 0)
+                })
+            })
+            .await
+    }
+
+    async fn close_breaker(&self, name: &str) -> Result<(), StoreError> {
+        let (name, at) = (name.to_owned(), OffsetDateTime::now_utc());
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(CLOSE))
+                        .bind(name)
+                        .bind(comparable(at))
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
     }
 }

@@ -1,9 +1,53 @@
-//! Pauses of destinations as rows.
+//! Destinations as rows.
 
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::store::{Act, Moment, PausedDestination};
+use crate::store::{Act, DestinationState, Moment, OpenBreaker, PausedDestination};
+
+/// A row, whole.
+#[derive(sqlx_macros::FromRow)]
+pub(in crate::store) struct DestinationRow {
+    name: String,
+    paused_at: Option<OffsetDateTime>,
+    paused_by: Option<String>,
+    paused_why: Option<String>,
+    breaker_opened_at: Option<OffsetDateTime>,
+    breaker_why: Option<String>,
+    breaker_probe_at: Option<OffsetDateTime>,
+    breaker_closed_at: Option<OffsetDateTime>,
+    /// Now, by the clock that wrote the other moments.
+    at: OffsetDateTime,
+}
+
+impl From<DestinationRow> for DestinationState {
+    fn from(row: DestinationRow) -> Self {
+        let pause = row.paused_at.map(|at| PausedDestination {
+            name: row.name.clone(),
+            paused_at: Moment(at),
+            paused_by: row.paused_by.unwrap_or_default(),
+            paused_why: row.paused_why.unwrap_or_default(),
+        });
+        let breaker =
+            row.breaker_opened_at
+                .zip(row.breaker_probe_at)
+                .map(|(opened_at, probe_at)| OpenBreaker {
+                    opened_at: Moment(opened_at),
+                    why: row.breaker_why.unwrap_or_default(),
+                    probe_at: Moment(probe_at),
+                    probe_in: (probe_at - row.at).try_into().unwrap_or_default(),
+                });
+        Self {
+            name: row.name,
+            pause,
+            breaker,
+            // A clock that was set back has seen nothing close yet.
+            closed_for: row
+                .breaker_closed_at
+                .map(|at| (row.at - at).try_into().unwrap_or_default()),
+        }
+    }
+}
 
 /// A row of a paused destination.
 #[derive(sqlx_macros::FromRow)]

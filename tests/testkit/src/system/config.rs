@@ -18,6 +18,7 @@ pub struct Destination {
     timeout: String,
     concurrency: u32,
     rate: Option<String>,
+    breaker: Option<String>,
     secret: Option<String>,
     keys: String,
 }
@@ -69,6 +70,7 @@ impl Destination {
             timeout: "5s".to_owned(),
             concurrency: 32,
             rate: None,
+            breaker: None,
             secret: None,
             keys: String::new(),
         }
@@ -120,6 +122,13 @@ impl Destination {
     #[must_use]
     pub fn rate(mut self, rate: &str) -> Self {
         self.rate = Some(rate.to_owned());
+        self
+    }
+
+    /// Gives it a breaker, as an inline table of TOML.
+    #[must_use]
+    pub fn breaker(mut self, breaker: &str) -> Self {
+        self.breaker = Some(breaker.to_owned());
         self
     }
 
@@ -183,6 +192,9 @@ impl Destination {
         }
         if let Some(rate) = &self.rate {
             let _ = writeln!(toml, "rate = {rate:?}");
+        }
+        if let Some(breaker) = &self.breaker {
+            let _ = writeln!(toml, "breaker = {breaker}");
         }
     }
 }

@@ -7,12 +7,15 @@ use super::*;
 use crate::store::StoreEvents;
 use crate::testbed::{self, CRM, handle, signup, status};
 
-fn pauses(store: &Arc<dyn Store>) -> Arc<Pauses> {
-    Arc::new(Pauses::new(Arc::clone(store), [CRM]))
-}
-
-fn copies(store: &Arc<dyn Store>) -> Arc<Copies> {
-    Arc::new(Copies::new(Arc::clone(store), "longshore-integrate", [CRM]))
+/// A worker of this destination.
+fn worker(destination: Destination, store: &Arc<dyn Store>) -> Deliver {
+    // Once a process; a second time says no.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let copies = Copies::new(Arc::clone(store), "longshore-integrate", [CRM]);
+    let copies = Arc::new(copies);
+    let gates = Gates::new(Arc::clone(store), Arc::clone(&copies), [&destination]);
+    let (gates, means) = (Arc::new(gates), Means::loopback());
+    Deliver::new(destination, means, Arc::clone(store), gates, copies).unwrap()
 }
 
 /// A receiver that gives these answers, and 200 once there are no more.
@@ -31,18 +34,7 @@ impl Receiver {
 
     /// A worker that delivers here, as another process has it.
     fn worker(&self, store: &Arc<dyn Store>) -> Deliver {
-        // Once a process; a second time says no.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let destination = testbed::destination(&self.url);
-        let means = Means::loopback();
-        Deliver::new(
-            destination,
-            means,
-            Arc::clone(store),
-            pauses(store),
-            copies(store),
-        )
-        .unwrap()
+        worker(testbed::destination(&self.url), store)
     }
 
     /// The `webhook-id` of every call.
@@ -297,15 +289,7 @@ async fn what_the_destination_no_longer_takes_is_not_sent_and_no_longer_due() {
     let (id, received) = receiver.due(&store).await;
     let mut narrowed = testbed::destination(&receiver.url);
     narrowed.types = vec!["processing.*".to_owned()];
-    let means = Means::loopback();
-    let worker = Deliver::new(
-        narrowed,
-        means,
-        Arc::clone(&store),
-        pauses(&store),
-        copies(&store),
-    )
-    .unwrap();
+    let worker = worker(narrowed, &store);
     let outcomes = handle(&worker, std::slice::from_ref(&received)).await;
     assert_eq!(outcomes, [Outcome::Done]);
     assert_eq!(receiver.calls(), [""; 0]);
@@ -333,15 +317,7 @@ async fn a_turn_that_is_far_away_is_waited_for_on_the_broker() {
     let receiver = Receiver::start(&[]).await;
     let mut paced = testbed::destination(&receiver.url);
     paced.rate = Some("1/10min".parse().unwrap());
-    let means = Means::loopback();
-    let worker = Deliver::new(
-        paced,
-        means,
-        Arc::clone(&store),
-        pauses(&store),
-        copies(&store),
-    )
-    .unwrap();
+    let worker = worker(paced, &store);
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let (_, received) = receiver.due(&store).await;

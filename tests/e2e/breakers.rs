@@ -1,0 +1,124 @@
+//! Breakers: a destination that fails is left alone, no attempt is spent meanwhile, and one probe finds out that it is back.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use testkit::{
+    load::Load,
+    process::Program,
+    receiver::{Answer, Receiver},
+    system::{Destination, System},
+    wait::eventually,
+};
+
+use crate::{LATER, SOON};
+
+/// Events, so many that each of them would fail at once without a breaker.
+const EVENTS: usize = 120;
+
+/// Deliveries at once, of all copies.
+const CONCURRENCY: u32 = 2;
+
+/// Failed attempts that open the breaker in one copy.
+const OF: usize = 6;
+
+async fn shown(system: &System) -> Result<Value> {
+    let command = ["destinations", "show", "crm", "--json"];
+    system.longshore(&command).await?.json()
+}
+
+/// A system of two copies, whose only receiver fails.
+async fn broken(receiver: &Receiver) -> Result<System> {
+    receiver.always(Answer::status(503));
+    let destination = Destination::webhook("crm", receiver)
+        .concurrency(CONCURRENCY)
+        .attempts(30, "100ms")
+        .longest_wait("1s")
+        .breaker(&format!("{{ of = {OF}, open = \"1s\" }}"));
+    System::builder()
+        .destination(destination)
+        .copies(Program::Integrate, 2)
+        .start()
+        .await
+}
+
+/// Waits until the breaker is open and this many requests were made, some of which must be probes.
+async fn await_probes(system: &System, receiver: &Receiver, requests: usize) -> Result<()> {
+    eventually(SOON, "probes of an open breaker", || async {
+        let shown = shown(system).await?;
+        ensure!(shown["state"] == "broken", "{shown}");
+        ensure!(
+            receiver.count() >= requests,
+            "{} requests",
+            receiver.count()
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_destination_that_fails_is_left_alone_until_a_probe_is_delivered() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let system = broken(&receiver).await?;
+    let accepted = Load::signups(system.client(), EVENTS, 8)
+        .finish(SOON)
+        .await?;
+    // Two copies see so many failures each, and what is under way at the time ends.
+    let opened = 2 * OF + CONCURRENCY as usize;
+    await_probes(&system, &receiver, opened + 2).await?;
+    let failed = receiver.count();
+    ensure!(
+        failed < EVENTS / 2,
+        "{failed} requests to a broken receiver"
+    );
+    let shown = shown(&system).await?;
+    let why = shown["breaker"]["why"].as_str().unwrap_or_default();
+    ensure!(why.contains("503"), "{shown}");
+    let queues = system.longshore(&["queues"]).await?;
+    ensure!(
+        queues.success()?.contains("its breaker is open"),
+        "{queues:?}"
+    );
+
+    receiver.always(Answer::status(200));
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    let successes = receiver.successes();
+    ensure!(
+        successes.len() == EVENTS && successes.values().all(|count| *count == 1),
+        "{successes:?}"
+    );
+    eventually(SOON, "the breaker to be closed", || async {
+        let shown = self::shown(&system).await?;
+        ensure!(shown["state"] == "active", "{shown}");
+        Ok(())
+    })
+    .await?;
+    system.finish().await
+}
+
+#[tokio::test]
+async fn copies_that_die_and_start_while_a_breaker_is_open_keep_it_and_lose_nothing() -> Result<()>
+{
+    let receiver = Receiver::start().await?;
+    let mut system = broken(&receiver).await?;
+    let accepted = Load::signups(system.client(), EVENTS, 8)
+        .finish(SOON)
+        .await?;
+    await_probes(&system, &receiver, OF).await?;
+    for copy in 0..2 {
+        system.kill(Program::Integrate, copy).await?;
+    }
+    let before = receiver.count();
+    for copy in 0..2 {
+        system.start_again(Program::Integrate, copy).await?;
+    }
+    await_probes(&system, &receiver, before + 3).await?;
+    // Those that were started anew make probes, and nothing else.
+    let failed = receiver.count() - before;
+    ensure!(failed < 2 * OF, "{failed} requests to a broken receiver");
+    receiver.always(Answer::status(200));
+    let ledger = system.ledger().await?;
+    ledger.all_completed(&accepted, LATER).await?;
+    system.finish().await
+}
