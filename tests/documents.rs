@@ -175,6 +175,15 @@ fn documented_defaults_are_the_code_s() -> Result<()> {
         if ["webhook", "smtp"].contains(&section) || value.is_empty() {
             continue;
         }
+        if section == "breaker" {
+            let set: config::Breaker = serde_json::from_str(&format!("{{ \"{name}\": {value} }}"))?;
+            ensure!(
+                set == config::Breaker::default(),
+                "the default of {key} is not {value}"
+            );
+            checked += 1;
+            continue;
+        }
         let variable = format!("LONGSHORE__{section}__{name}").to_uppercase();
         let set = config::load_from([(variable, (*value).to_owned())])
             .with_context(|| format!("the documented default of {key}"))?;
