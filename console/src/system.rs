@@ -204,6 +204,14 @@ impl System {
             .collect()
     }
 
+    /// Ends the program that was started last, in good order.
+    pub async fn stop_last(&mut self) {
+        if let Some(mut child) = self.children.pop() {
+            child.terminate();
+            child.ended().await;
+        }
+    }
+
     /// Ends every program in good order.
     pub async fn stop(&mut self) {
         for child in &self.children {

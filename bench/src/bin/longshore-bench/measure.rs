@@ -10,6 +10,7 @@ mod latency;
 pub(crate) mod letters;
 mod pipeline;
 pub(crate) mod replay;
+pub(crate) mod shares;
 mod text;
 
 use anyhow::anyhow;
@@ -59,6 +60,10 @@ pub(crate) async fn run(app: &App, args: &Cli) -> Result<(), Failure> {
         (Some(Command::Isolation(isolation)), _) => {
             isolation::measure(&lab, isolation, &mut report).await?;
             isolation.check
+        }
+        (Some(Command::Shares(shares)), _) => {
+            shares::measure(&lab, shares, &mut report).await?;
+            shares.check
         }
         (None, Engine::Embedded) => {
             embedded::measure(&lab, args, &mut report).await?;

@@ -49,6 +49,7 @@ fn every_measurement_can_be_printed_as_json() {
         &["longshore-bench", "letters", "--json"],
         &["longshore-bench", "flood", "--json"],
         &["longshore-bench", "isolation", "--json"],
+        &["longshore-bench", "shares", "--json"],
     ] {
         assert!(
             Cli::try_parse_from(arguments).is_ok_and(|cli| cli.json),
