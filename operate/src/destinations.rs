@@ -109,9 +109,7 @@ async fn listed(
     };
     let known = states.iter().find(|it| it.name == destination.name);
     let pause = known.and_then(|it| it.pause.clone());
-    // A breaker that the configuration has no more holds nothing.
-    let breaker = known.and_then(|it| it.breaker.clone());
-    let breaker = breaker.filter(|_| destination.breaker.is_some());
+    let breaker = known.and_then(|it| it.breaker_of(destination).cloned());
     Ok(Listed {
         name: destination.name.clone(),
         state: match (&pause, &breaker) {

@@ -91,7 +91,7 @@ async fn broker(config: &Config, watch: Duration) -> Result<Vec<Finding>, Failur
         let broker = bootstrap::broker(config, "longshore")?;
         let topology = Topology::new(&config.plan());
         let names = Names::new(config.namespace.clone());
-        let paused = PausedQueues::new(&names, &states(config).await);
+        let paused = PausedQueues::new(&names, &states(config).await, &config.destinations);
         found.extend(checks::broker(broker.as_ref(), &topology, &paused, watch).await);
         broker.close().await;
     }

@@ -1,8 +1,10 @@
 //! The queues: their names as people write them, how full each is, who consumes it, and which needs attention.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use common::broker::{Broker, BrokerError, Depth};
+use common::config::Destination;
 use common::store::DestinationState;
 use common::topology::{Names, Queue, QueueKind, Topology};
 use serde::Serialize;
@@ -91,18 +93,21 @@ fn line(queue: &Queue, depth: Option<Depth>) -> Line {
     }
 }
 
+/// How long a probe may be due before its queue is one that nobody consumes: copies that are there take it within seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The queues of destinations that are paused or whose breaker is open: nobody consumes them, on purpose.
 #[derive(Debug, Default)]
 pub struct PausedQueues(HashMap<String, String>);
 
 impl PausedQueues {
-    /// Those among the queues of these destinations.
-    pub fn new(names: &Names, states: &[DestinationState]) -> Self {
-        let each = states.iter();
-        Self(
-            each.filter_map(|state| Some((names.integrate(&state.name), held(state)?)))
-                .collect(),
-        )
+    /// Those among the queues of the configured destinations.
+    pub fn new(names: &Names, states: &[DestinationState], configured: &[Destination]) -> Self {
+        let why = |state: &DestinationState| {
+            let queue = names.integrate(&state.name);
+            Some((queue, held(state, configured)?))
+        };
+        Self(states.iter().filter_map(why).collect())
     }
 
     /// Says of each of them, and of its suspects, why nobody consumes it.
@@ -117,16 +122,16 @@ impl PausedQueues {
     }
 }
 
-/// Why the deliveries of a destination wait, if they do.
-fn held(state: &DestinationState) -> Option<String> {
+/// Why nobody takes deliveries of a destination, if that is on purpose.
+fn held(state: &DestinationState, configured: &[Destination]) -> Option<String> {
     if let Some(pause) = &state.pause {
         return Some(format!(
             "paused by {} ({}): `longshore destinations resume {}` lets it go on",
             pause.paused_by, pause.paused_why, pause.name
         ));
     }
-    let breaker = state.breaker.as_ref()?;
-    Some(format!(
+    let breaker = configured.iter().find_map(|it| state.breaker_of(it))?;
+    breaker.is_waited_for(PATIENCE).then(|| format!(
         "its breaker is open ({}): a probe is made at {}, and `longshore destinations test {}` says how the receiver is",
         breaker.why,
         moment(breaker.probe_at.0),
@@ -153,8 +158,6 @@ pub fn short_name<'q>(queue: &'q str, names: &Names) -> &'q str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use common::namespace::Namespace;
     use common::store::{Moment, OpenBreaker, PausedDestination};
 
@@ -231,12 +234,28 @@ mod tests {
                     opened_at: now,
                     why: "answered 503".to_owned(),
                     probe_at: now,
-                    probe_in: Duration::ZERO,
+                    probe_in: Duration::from_secs(9),
+                    due_for: Duration::ZERO,
                 }),
                 ..state("billing")
             },
-            state("mail"),
+            DestinationState {
+                breaker: Some(OpenBreaker {
+                    opened_at: now,
+                    why: "answered 503".to_owned(),
+                    probe_at: now,
+                    probe_in: Duration::ZERO,
+                    due_for: Duration::from_secs(60),
+                }),
+                ..state("mail")
+            },
         ];
+        let configured = |name: &str| -> Destination {
+            let text =
+                format!("name = {name:?}\nbreaker = {{}}\nwebhook = {{ url = \"https://h\" }}");
+            toml::from_str(&text).unwrap()
+        };
+        let configured = ["crm", "billing", "mail"].map(configured);
         let depth = Some(Depth {
             messages: 5,
             consumers: 0,
@@ -247,6 +266,7 @@ mod tests {
             ("longshore.integrate.crm", &paused[..]),
             ("longshore.integrate.crm.suspect", &paused[..]),
             ("longshore.integrate.billing", &broken[..]),
+            // Its probe is due for long, and nobody makes it.
             ("longshore.integrate.mail", &[]),
             ("longshore.store", &[]),
         ];
@@ -254,7 +274,7 @@ mod tests {
             .iter()
             .map(|(name, _)| line(&work(name), depth))
             .collect();
-        PausedQueues::new(&names, &states).mark(&mut lines);
+        PausedQueues::new(&names, &states, &configured).mark(&mut lines);
         for (line, (_, words)) in lines.iter().zip(told) {
             assert_eq!(line.paused, !words.is_empty(), "{line:?}");
             let attention = line.attention.as_deref().unwrap_or_default();

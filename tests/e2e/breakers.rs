@@ -12,7 +12,7 @@ use testkit::{
 
 use crate::{LATER, SOON};
 
-/// Events, so many that each of them would fail at once without a breaker.
+/// Events. Without a breaker each of them would fail at once.
 const EVENTS: usize = 120;
 
 /// Deliveries at once, of all copies.
@@ -27,13 +27,13 @@ async fn shown(system: &System) -> Result<Value> {
 }
 
 /// A system of two copies, whose only receiver fails.
-async fn broken(receiver: &Receiver) -> Result<System> {
+async fn broken(receiver: &Receiver, open: &str) -> Result<System> {
     receiver.always(Answer::status(503));
     let destination = Destination::webhook("crm", receiver)
         .concurrency(CONCURRENCY)
         .attempts(30, "100ms")
         .longest_wait("1s")
-        .breaker(&format!("{{ of = {OF}, open = \"1s\" }}"));
+        .breaker(&format!("{{ of = {OF}, open = {open:?} }}"));
     System::builder()
         .destination(destination)
         .copies(Program::Integrate, 2)
@@ -59,11 +59,11 @@ async fn await_probes(system: &System, receiver: &Receiver, requests: usize) -> 
 #[tokio::test]
 async fn a_destination_that_fails_is_left_alone_until_a_probe_is_delivered() -> Result<()> {
     let receiver = Receiver::start().await?;
-    let system = broken(&receiver).await?;
+    let system = broken(&receiver, "1s").await?;
     let accepted = Load::signups(system.client(), EVENTS, 8)
         .finish(SOON)
         .await?;
-    // Two copies see so many failures each, and what is under way at the time ends.
+    // Both copies may have to see enough failures, and requests under way at the time end.
     let opened = 2 * OF + CONCURRENCY as usize;
     await_probes(&system, &receiver, opened + 2).await?;
     let failed = receiver.count();
@@ -101,7 +101,7 @@ async fn a_destination_that_fails_is_left_alone_until_a_probe_is_delivered() -> 
 async fn copies_that_die_and_start_while_a_breaker_is_open_keep_it_and_lose_nothing() -> Result<()>
 {
     let receiver = Receiver::start().await?;
-    let mut system = broken(&receiver).await?;
+    let mut system = broken(&receiver, "3s").await?;
     let accepted = Load::signups(system.client(), EVENTS, 8)
         .finish(SOON)
         .await?;

@@ -193,6 +193,12 @@ pub(crate) fn longest_in_hand(destination: &Destination) -> Duration {
     LONGEST_TURN + destination.timeout + DATABASE_TIME
 }
 
+/// How long at most a worker with deliveries in hand makes no attempt: all of them may wait for a turn of the rate.
+pub(crate) fn longest_between(destination: &Destination) -> Duration {
+    let turn = destination.rate.map_or(Duration::ZERO, |_| LONGEST_TURN);
+    destination.timeout + turn
+}
+
 /// A destination's own settings in the shape of a stage's. Everything in hand is handled at once: it
 /// waits in the handler for one of the destination's places, so that what is asked of and told to the
 /// database before and after takes none. Each event is a batch of its own (see `together`).

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::duration;
+use crate::retry::LONGEST_WAIT;
 
-/// The settings of a breaker. It opens in all copies of the worker when one of them has seen so many failures; it closes when a
-/// probe is delivered.
+/// The settings of a breaker. It opens in all copies of the worker when too many attempts of one of them found no receiver that
+/// could answer; it closes when a probe finds one.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
-    /// The part of attempts, above 0 and at most 1, whose failure opens it.
+    /// The part of attempts, above 0 and at most 1, that opens it when they fail and are to be tried again.
     pub failures: f64,
     /// How many attempts there must be for that, in one process.
     pub of: u32,
@@ -67,6 +68,9 @@ impl Breaker {
         if self.within.is_zero() || self.open.is_zero() {
             return Some("expected `within` and `open` to be times above 0s".to_owned());
         }
+        if self.within > LONGEST_WAIT || self.open > LONGEST_WAIT {
+            return Some("expected `within` and `open` to be at most 30days".to_owned());
+        }
         None
     }
 }
@@ -100,6 +104,8 @@ mod tests {
             ("of = 0", "of"),
             ("within = \"0s\"", "within"),
             ("open = \"0s\"", "open"),
+            ("within = \"31days\"", "within"),
+            ("open = \"31days\"", "open"),
             ("open = 5", "open"),
             ("opens = \"5s\"", "opens"),
         ] {

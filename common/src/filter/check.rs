@@ -2,7 +2,7 @@
 
 use super::node::{Each, Function, Kind, Macro, Node, Operator, Relation, Shape};
 use super::token::Mistake;
-use super::view::MEMBERS;
+use super::view::NAMES;
 
 type Known = Result<Option<Shape>, Mistake>;
 
@@ -11,7 +11,7 @@ pub(super) fn shape(kind: &Kind) -> Known {
     match kind {
         Kind::Literal(value) => Ok(Some(value.shape())),
         Kind::List(_) => Ok(Some(Shape::List)),
-        Kind::Attribute(place) => Ok(match MEMBERS.get(*place) {
+        Kind::Attribute(place) => Ok(match NAMES.get(*place) {
             Some(&"data") | None => None,
             Some(&"extensions") => Some(Shape::Object),
             Some(_) => Some(Shape::Text),

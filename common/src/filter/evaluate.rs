@@ -158,9 +158,11 @@ impl<'v> Evaluation<'v> {
         let container = self.value(of)?;
         let key = self.value(index)?;
         match (&container, &key) {
-            (Value::Object(members), Value::Text(name)) => member(members, name)
-                .cloned()
-                .ok_or_else(|| fault(node, What::NoMember)),
+            (Value::Object(members), Value::Text(name)) => {
+                self.spend_on_text(name.len())?;
+                let found = member(members, name).cloned();
+                found.ok_or_else(|| fault(node, What::NoMember))
+            }
             (Value::List(values), Value::Whole(_) | Value::Decimal(_)) => {
                 let place = match key {
                     Value::Whole(whole) => usize::try_from(whole).ok(),

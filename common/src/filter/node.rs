@@ -22,7 +22,7 @@ pub(super) struct Node {
 pub(super) enum Kind {
     Literal(Value<'static>),
     List(Vec<Node>),
-    /// A member of the event, by its place in [`MEMBERS`](super::view::MEMBERS).
+    /// A member of the event, by its place in [`NAMES`](super::view::NAMES).
     Attribute(usize),
     /// The variable of a macro, by its place among those around it.
     Variable(usize),

@@ -48,6 +48,9 @@ impl Word<'_> {
     }
 }
 
+/// The marks of a text, the longer ones first.
+pub(super) const MARKS: [&str; 4] = ["\"\"\"", "'''", "\"", "'"];
+
 /// The longer ones first.
 const SIGNS: [&str; 24] = [
     "&&", "||", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",",
@@ -177,8 +180,7 @@ impl<'s> Scanner<'s> {
             Some(quoted) => (true, quoted),
             None => (false, rest),
         };
-        let marks = ["\"\"\"", "'''", "\"", "'"];
-        let Some(mark) = marks.into_iter().find(|mark| quoted.starts_with(*mark)) else {
+        let Some(mark) = MARKS.into_iter().find(|mark| quoted.starts_with(*mark)) else {
             return Ok(None);
         };
         let start = self.at + (rest.len() - quoted.len()) + mark.len();

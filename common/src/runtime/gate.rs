@@ -63,7 +63,7 @@ impl Gate {
 }
 
 impl GateState {
-    fn is_shut(&self) -> bool {
+    pub(super) fn is_shut(&self) -> bool {
         matches!(self, Self::Shut(_))
     }
 }

@@ -64,6 +64,9 @@ impl Lane {
                 () = desk.stopped() => break,
             }
             let gate = desk.spec.gate.state();
+            if gate.is_shut() {
+                continue;
+            }
             let subscription = match desk.broker.subscribe(queue, self.prefetch(&gate)).await {
                 Ok(subscription) => subscription,
                 Err(error) => {

@@ -44,11 +44,17 @@ pub trait Destinations: Send + Sync {
     /// It stands as before, or the answer of the database was lost.
     async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError>;
 
-    /// Takes the probe of an open breaker, if one may be made now; nobody else may make one for `lease`.
+    /// Takes the probe of an open breaker, if one may be made now; nobody else may make one for `lease`. A probe that lies more
+    /// than `farthest` ahead may be made now as well: that moment is by a clock that was set back.
     ///
     /// # Errors
     /// It is not taken, or the answer of the database was lost.
-    async fn take_probe(&self, name: &str, lease: Duration) -> Result<bool, StoreError>;
+    async fn take_probe(
+        &self,
+        name: &str,
+        lease: Duration,
+        farthest: Duration,
+    ) -> Result<bool, StoreError>;
 
     /// Closes the breaker of a destination.
     ///

@@ -12,7 +12,8 @@ pub(crate) async fn run(app: &App) -> Result<(), Failure> {
     let lines = look(broker.as_ref(), &app.topology()).await;
     broker.close().await;
     let mut lines = lines?;
-    PausedQueues::new(&app.names(), &states(app).await).mark(&mut lines);
+    let states = states(app).await;
+    PausedQueues::new(&app.names(), &states, &app.config.destinations).mark(&mut lines);
     app.output.show(&List::whole(lines), |list| {
         let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |n| n.to_string());
         let row = |line: &Line| {

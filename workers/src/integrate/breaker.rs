@@ -1,4 +1,4 @@
-//! The attempts at a destination lately, and whether so many of them failed that its breaker opens.
+//! The attempts at a destination lately, and whether enough of them failed to open its breaker.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -70,7 +70,7 @@ impl Copies {
         }
     }
 
-    /// All copies may do so much at a destination now, in percent of what it allows.
+    /// Sets the part of its rate and its concurrency that all copies together may use at a destination now, in percent.
     pub(super) fn ramp(&self, destination: &str, percent: u32) {
         if let Some(share) = self.shares.get(destination) {
             change(share, |known| known.at(percent));

@@ -63,8 +63,6 @@ enum Prepared<'d> {
         turn: Turn,
         /// One of the destination's places.
         place: Place<'d>,
-        /// Whether it is a probe.
-        admission: Admission,
     },
     /// There is nothing to send, or not now.
     Over(Outcome),
@@ -140,22 +138,28 @@ impl Deliver {
                 prepared.unwrap_or(Ok(Prepared::Over(Outcome::Snooze(NO_PLACE))))?
             }
         };
-        let (turn, place, admission) = match prepared {
-            Prepared::Ready {
-                turn,
-                place,
-                admission,
-            } => (turn, place, admission),
+        let (turn, place) = match prepared {
+            Prepared::Ready { turn, place } => (turn, place),
             Prepared::Over(outcome) => return Ok(outcome),
         };
+        let name = &self.destination.name;
+        let admission = self.gates.admit(name).await?;
+        if admission == Admission::Held {
+            return Ok(Outcome::GiveBack);
+        }
         turn.tried();
         let (attempt, verdict) = self.attempt(key, received).await;
         drop(place);
-        if let Some(attempt) = attempt {
-            let name = &self.destination.name;
-            self.gates.made(name, admission, verdict.failure()).await;
-            self.recorder.record(attempt).await?;
-        }
+        let ended = self.gates.ended(name, admission, verdict.ending());
+        let recorded = async {
+            match attempt {
+                Some(attempt) => self.recorder.record(attempt).await,
+                None => Ok(()),
+            }
+        };
+        // The attempt is kept from the first moment, whatever the breaker waits for.
+        let (recorded, ()) = tokio::join!(recorded, ended);
+        recorded?;
         drop(turn);
         if let Verdict::Never(failure) = &verdict
             && failure.code == ReasonCode::ReceiverGone
@@ -177,13 +181,10 @@ impl Deliver {
             by: "longshore-integrate".to_owned(),
             why: format!("the receiver is gone: {}", failure.error),
         };
-        self.gates.pause(&pause.destination, &pause.by, &pause.why);
-        match self
-            .store
-            .destinations()
-            .pause_destination(&pause, None)
-            .await
-        {
+        let destinations = self.store.destinations();
+        let written = destinations.pause_destination(&pause, None);
+        let (name, by) = (&pause.destination, (&*pause.by, &*pause.why));
+        match self.gates.pause(name, by, written).await {
             Ok(pause) => tracing::warn!(
                 destination.name = %pause.name, by = pause.paused_by, why = pause.paused_why,
                 "paused, as its receiver is gone; `longshore destinations resume` lets deliveries go on"
@@ -214,7 +215,7 @@ impl Deliver {
         }
         self.copies.check().await?;
         let since = Instant::now();
-        let Some(place) = self.places.take().await else {
+        let Some(place) = self.places.take(NO_PLACE).await else {
             return over(Outcome::Snooze(NO_PLACE));
         };
         if let Some(pace) = &self.pace
@@ -233,14 +234,7 @@ impl Deliver {
         if !self.gate.is_open() || !received.claim.holds().await {
             return over(Outcome::GiveBack);
         }
-        match self.gates.admit(&self.destination.name).await? {
-            Admission::Held => over(Outcome::GiveBack),
-            admission => Ok(Prepared::Ready {
-                turn,
-                place,
-                admission,
-            }),
-        }
+        Ok(Prepared::Ready { turn, place })
     }
 
     /// Asks the database for the rest of the delivery. `None` is a request to send.

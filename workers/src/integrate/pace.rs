@@ -56,7 +56,8 @@ impl Pace {
         let mut share = self.share.clone();
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
-        let interval = self.interval_of(&mut share);
+        // A share that rises is soon all that it can be.
+        let interval = share.borrow_and_update().at(100).of_interval(self.interval);
         let until = self.due(interval).saturating_duration_since(Instant::now());
         let wait = until + interval.saturating_mul(before);
         if wait > longest {

@@ -1,6 +1,7 @@
 //! The places of a destination: how many of its deliveries may be under way at once, in this copy of the worker.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
@@ -42,14 +43,18 @@ impl Places {
         }
     }
 
-    /// Waits for a free place. `None`: this copy has no part at all, since there are more copies than places.
-    pub(super) async fn take(&self) -> Option<Place<'_>> {
+    /// Waits for a free place. `None`: this copy has had no part at all for `patience`, since there are more copies than places.
+    pub(super) async fn take(&self, patience: Duration) -> Option<Place<'_>> {
         let mut share = self.share.clone();
         loop {
             let part = share.borrow_and_update().of_number(self.all);
             self.resize(part);
             if part == 0 {
-                return None;
+                // Without the sender, the share stays as it is.
+                tokio::select! {
+                    Ok(()) = share.changed() => continue,
+                    () = tokio::time::sleep(patience) => return None,
+                }
             }
             tokio::select! {
                 biased;
@@ -100,11 +105,11 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt as _;
 
     use super::*;
+
+    const SOON: Duration = Duration::from_millis(10);
 
     fn places(all: usize) -> (watch::Sender<Share>, Places) {
         let (shares, share) = watch::channel(Share::WHOLE);
@@ -120,32 +125,32 @@ mod tests {
         let (shares, places) = places(3);
         let mut taken = Vec::new();
         for _ in 0..3 {
-            taken.push(places.take().await.unwrap());
+            taken.push(places.take(SOON).await.unwrap());
         }
-        assert!(places.take().now_or_never().is_none());
+        assert!(places.take(SOON).now_or_never().is_none());
         // Another copy came: two of the three places are this one's, and those that are taken are given back first.
         shares.send(half(0)).unwrap();
-        assert!(places.take().now_or_never().is_none());
+        assert!(places.take(SOON).now_or_never().is_none());
         taken.pop();
         assert!(
-            places.take().now_or_never().is_none(),
+            places.take(SOON).now_or_never().is_none(),
             "one too many is taken"
         );
         taken.pop();
-        let again = places.take().now_or_never().flatten();
+        let again = places.take(SOON).now_or_never().flatten();
         assert!(again.is_some());
-        assert!(places.take().now_or_never().is_none());
+        assert!(places.take(SOON).now_or_never().is_none());
         // It left again.
         shares.send(Share::WHOLE).unwrap();
-        assert!(places.take().now_or_never().flatten().is_some());
+        assert!(places.take(SOON).now_or_never().flatten().is_some());
     }
 
     #[tokio::test]
     async fn who_waits_hears_of_a_larger_share() {
         let (shares, places) = places(2);
         shares.send(half(1)).unwrap();
-        let _first = places.take().await.unwrap();
-        let waiting = places.take();
+        let _first = places.take(SOON).await.unwrap();
+        let waiting = places.take(SOON);
         let leaving = async {
             tokio::task::yield_now().await;
             shares.send(Share::WHOLE).unwrap();
@@ -158,9 +163,9 @@ mod tests {
     async fn a_copy_without_a_part_is_told() {
         let (shares, places) = places(1);
         shares.send(half(1)).unwrap();
-        assert!(places.take().await.is_none());
+        assert!(places.take(SOON).await.is_none());
         shares.send(half(0)).unwrap();
-        assert!(places.take().await.is_some());
+        assert!(places.take(SOON).await.is_some());
     }
 
     #[tokio::test]
@@ -172,7 +177,7 @@ mod tests {
             tokio::task::yield_now().await;
             let of = 1 + (step * 7) % 5;
             shares.send(Share::new(Some(step % of), of)).unwrap();
-            while let Some(Some(place)) = places.take().now_or_never() {
+            while let Some(Some(place)) = places.take(SOON).now_or_never() {
                 taken.push(place);
             }
             taken.truncate(taken.len() - taken.len().min(step % 4));
@@ -181,12 +186,12 @@ mod tests {
         tokio::task::yield_now().await;
         shares.send(Share::WHOLE).unwrap();
         let mut all = Vec::new();
-        while let Some(Some(place)) = places.take().now_or_never() {
+        while let Some(Some(place)) = places.take(SOON).now_or_never() {
             all.push(place);
         }
         assert_eq!(all.len(), 8);
         drop(all);
-        tokio::time::timeout(Duration::from_secs(1), places.take())
+        tokio::time::timeout(Duration::from_secs(1), places.take(SOON))
             .await
             .unwrap();
     }

@@ -9,7 +9,7 @@ pub(super) struct Share {
     index: usize,
     /// How many there are, at least 1.
     of: usize,
-    /// How much of what is allowed all copies may do now, in percent, at least 1: less after an outage of the receiver.
+    /// The part of rate and concurrency that all copies may use now, in percent, at least 1: a small one after an outage.
     percent: u32,
 }
 
@@ -33,7 +33,7 @@ impl Share {
         }
     }
 
-    /// The same copy while all may do so much, in percent.
+    /// The same copy while all may use this part, in percent.
     pub(super) fn at(self, percent: u32) -> Self {
         Self {
             percent: percent.clamp(1, 100),
@@ -41,7 +41,7 @@ impl Share {
         }
     }
 
-    /// How much all copies may do, in percent.
+    /// The part that all copies may use, in percent.
     pub(super) fn percent(self) -> u32 {
         self.percent
     }

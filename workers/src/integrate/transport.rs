@@ -12,6 +12,7 @@ use common::runtime::Received;
 use ipnet::IpNet;
 use time::OffsetDateTime;
 
+use super::gates::Ending;
 use super::preview::Preview;
 
 /// Sends deliveries to one destination.
@@ -132,6 +133,15 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
+    /// How the attempt ended, for the breaker. A receiver that refuses something works.
+    pub(super) fn ending(&self) -> Ending<'_> {
+        match self {
+            Self::Delivered | Self::Never(_) => Ending::Answered,
+            Self::Later { failure, .. } => Ending::Failed(failure),
+            Self::NotMade(_) => Ending::NotMade,
+        }
+    }
+
     /// Why it did not deliver, if so.
     pub(super) fn failure(&self) -> Option<&Failure> {
         match self {

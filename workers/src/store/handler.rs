@@ -50,11 +50,7 @@ impl StoreEvents {
     ) -> Result<HashMap<EventId, Vec<FilteredDestination>>, Outcome> {
         let each = events.iter().zip(stored).zip(is_fresh);
         let asked: Vec<EventId> = each
-            .filter(|((event, stored), is_fresh)| match stored {
-                Stored::Before => !**is_fresh && event.generation == 0,
-                Stored::NewOrBefore => event.generation == 0,
-                Stored::New | Stored::Conflict | Stored::EmailTaken => false,
-            })
+            .filter(|((event, stored), is_fresh)| is_asked_about(event, **stored, **is_fresh))
             .map(|((event, _), _)| event.id)
             .collect();
         if asked.is_empty() {
@@ -84,7 +80,8 @@ impl Handler for StoreEvents {
             let stored = self.store.store(Arc::clone(&events)).await;
             stored.map_err(refused)?
         };
-        let kept = self.filtered_before(&events, &stored, &is_fresh).await?;
+        // The batch is stored already, so an error is the answer for those alone that were asked about.
+        let kept = self.filtered_before(&events, &stored, &is_fresh).await;
         let mut readable = readable.into_iter();
         let mut stored = events.iter().zip(stored);
         Ok(batch.answer(|received| match readable.next() {
@@ -94,7 +91,13 @@ impl Handler for StoreEvents {
                     if stored == Stored::New {
                         report_filtered(event);
                     }
-                    outcome(received, event, kept.get(&event.id), stored)
+                    match &kept {
+                        Ok(kept) => outcome(received, event, kept.get(&event.id), stored),
+                        Err(error) if is_asked_about(event, stored, received.is_fresh()) => {
+                            error.clone()
+                        }
+                        Err(_) => outcome(received, event, None, stored),
+                    }
                 }
                 None => unanswered(),
             },
@@ -104,6 +107,16 @@ impl Handler for StoreEvents {
     async fn probe(&self) -> Result<(), String> {
         self.store.ready().await.map_err(|error| error.to_string())
     }
+}
+
+/// Whether the row says where the event is not due: it was, or may have been, stored before and goes on again.
+fn is_asked_about(event: &NewEvent, stored: Stored, is_fresh: bool) -> bool {
+    let goes_on = match stored {
+        Stored::Before => !is_fresh,
+        Stored::NewOrBefore => true,
+        Stored::New | Stored::Conflict | Stored::EmailTaken => false,
+    };
+    goes_on && event.generation == 0
 }
 
 /// Counts and logs the destinations whose filter passed over a new event.

@@ -174,9 +174,6 @@ fn signs(
 ) -> DeliverySigns {
     let since = |at: OffsetDateTime| Duration::try_from(now - at).unwrap_or_default();
     let queue = post.names.integrate(&destination.name);
-    let between = destination
-        .rate
-        .map_or(Duration::ZERO, common::config::Rate::interval);
     DeliverySigns {
         due_for: since(
             due.last_attempt_at
@@ -185,7 +182,7 @@ fn signs(
         empty_for: queues.empty_for(&[queue.clone(), post.names.dead()]),
         is_consumed: queues.is_consumed(&queue),
         quiet_for: last_attempt.map(since),
-        longest_pause: destination.timeout + between + BESIDE,
+        longest_pause: crate::integrate::longest_between(destination) + BESIDE,
         longest_in_hand: crate::integrate::longest_in_hand(destination),
         delays,
     }

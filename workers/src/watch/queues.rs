@@ -78,7 +78,11 @@ impl Queues {
     /// The problems of the queues. Nobody consumes the queue of a destination that is paused or whose breaker is open, on
     /// purpose.
     pub(super) fn findings(&self, post: &Post, states: &[DestinationState]) -> Vec<WatchFinding> {
-        let held = states.iter().filter(|state| state.is_held());
+        let held = states.iter().filter(|state| {
+            let configured = post.config.destinations.iter();
+            let mut open = configured.filter_map(|it| state.breaker_of(it));
+            state.pause.is_some() || open.any(|it| it.is_waited_for(post.lag()))
+        });
         let held: HashSet<String> = held.map(|it| post.names.integrate(&it.name)).collect();
         let each = post.topology.queues.iter();
         each.filter_map(|queue| self.finding(queue, post.lag()))

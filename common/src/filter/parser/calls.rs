@@ -5,7 +5,7 @@ use regex::RegexBuilder;
 use super::super::node::{Each, Function, Kind, Macro, Node};
 use super::super::token::Mistake;
 use super::super::value::Value;
-use super::super::view::{MEMBERS, place};
+use super::super::view::{NAMES, place};
 use super::{Parsed, Parser, RESERVED};
 
 /// Maximum bytes of a compiled pattern.
@@ -32,7 +32,7 @@ impl<'s> Parser<'s> {
         match place(name) {
             Some(place) => self.node(start, Kind::Attribute(place)),
             None => {
-                let members = MEMBERS.join(", ");
+                let members = NAMES.join(", ");
                 let problem = format!("expected one of {members}, found `{name}`");
                 Err(Mistake::new(start, problem))
             }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::PostgresStore;
 use super::audit::append;
 use crate::store::tables::destinations::{DestinationRow, PauseRow, changed};
+use crate::store::tables::text::keepable;
 use crate::store::{
     Act, AuditOutcome, DestinationState, Destinations, NewPause, PausedDestination, StoreError,
 };
@@ -28,7 +29,10 @@ const ONE_FOR_UPDATE: &str = "SELECT name, paused_at, paused_by, paused_why FROM
 const RESUME: &str =
     "UPDATE destinations SET paused_at = NULL, paused_by = NULL, paused_why = NULL WHERE name = $1";
 
-const ALL: &str = "SELECT *, clock_timestamp() AS at FROM destinations ORDER BY name";
+const ALL: &str =
+    "SELECT name, paused_at, paused_by, paused_why, breaker_opened_at, breaker_why, breaker_probe_at,
+            breaker_closed_at, clock_timestamp() AS at
+    FROM destinations ORDER BY name";
 
 const OPEN: &str =
     "INSERT INTO destinations AS known (name, breaker_opened_at, breaker_why, breaker_probe_at)
@@ -37,9 +41,13 @@ const OPEN: &str =
         SET breaker_opened_at = coalesce(known.breaker_opened_at, excluded.breaker_opened_at),
             breaker_why = excluded.breaker_why, breaker_probe_at = excluded.breaker_probe_at";
 
+/// A moment that lies further ahead than it can was written before somebody set the clock back.
 const TAKE_PROBE: &str = "UPDATE destinations
     SET breaker_probe_at = clock_timestamp() + $2 * interval '1 millisecond'
-    WHERE name = $1 AND breaker_probe_at <= clock_timestamp() RETURNING name";
+    WHERE name = $1
+        AND (breaker_probe_at <= clock_timestamp()
+             OR breaker_probe_at > clock_timestamp() + $3 * interval '1 millisecond')
+    RETURNING name";
 
 const CLOSE: &str = "UPDATE destinations
     SET breaker_opened_at = NULL, breaker_why = NULL, breaker_probe_at = NULL, breaker_closed_at = clock_timestamp()
@@ -115,17 +123,25 @@ impl Destinations for PostgresStore {
     }
 
     async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError> {
-        let (name, why, open) = (name.to_owned(), why.to_owned(), milliseconds(open));
+        let (name, why, open) = (name.to_owned(), keepable(why), milliseconds(open));
         self.link
             .execute(OPEN, move |query| query.bind(&name).bind(&why).bind(open))
             .await
     }
 
-    async fn take_probe(&self, name: &str, lease: Duration) -> Result<bool, StoreError> {
-        let (name, lease) = (name.to_owned(), milliseconds(lease));
+    async fn take_probe(
+        &self,
+        name: &str,
+        lease: Duration,
+        farthest: Duration,
+    ) -> Result<bool, StoreError> {
+        let (name, lease, farthest) =
+            (name.to_owned(), milliseconds(lease), milliseconds(farthest));
         let taken: Vec<(String,)> = self
             .link
-            .rows(TAKE_PROBE, move |query| query.bind(&name).bind(lease))
+            .rows(TAKE_PROBE, move |query| {
+                query.bind(&name).bind(lease).bind(farthest)
+            })
             .await?;
         Ok(!taken.is_empty())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Moment;
+use crate::config::Destination;
 
 /// A pause to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +45,17 @@ pub struct DestinationState {
 }
 
 impl DestinationState {
-    /// Whether its deliveries wait.
-    pub fn is_held(&self) -> bool {
-        self.pause.is_some() || self.breaker.is_some()
+    /// Its breaker, while that is open and the configuration has one: any other holds nothing.
+    pub fn breaker_of(&self, destination: &Destination) -> Option<&OpenBreaker> {
+        let has_one = destination.name == self.name && destination.breaker.is_some();
+        self.breaker.as_ref().filter(|_| has_one)
+    }
+}
+
+impl OpenBreaker {
+    /// Whether nobody takes deliveries on purpose: the moment of the probe has not come, or not for longer than `patience`.
+    pub fn is_waited_for(&self, patience: Duration) -> bool {
+        self.due_for < patience
     }
 }
 
@@ -62,4 +71,7 @@ pub struct OpenBreaker {
     /// How long that is from now, by the clock of the database.
     #[serde(skip)]
     pub probe_in: Duration,
+    /// How long it has been so, if so.
+    #[serde(skip)]
+    pub due_for: Duration,
 }

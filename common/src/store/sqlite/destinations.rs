@@ -9,7 +9,7 @@ use super::SqliteStore;
 use super::audit::append;
 use super::link::now;
 use crate::store::tables::destinations::{DestinationRow, PauseRow, changed};
-use crate::store::tables::text::comparable;
+use crate::store::tables::text::{comparable, keepable};
 use crate::store::{
     Act, AuditOutcome, DestinationState, Destinations, NewPause, PausedDestination, StoreError,
 };
@@ -26,7 +26,9 @@ const ONE: &str =
 const RESUME: &str = r#"UPDATE "NAMESPACE.destinations"
     SET paused_at = NULL, paused_by = NULL, paused_why = NULL WHERE name = $1"#;
 
-const ALL: &str = r#"SELECT *, ?1 AS at FROM "NAMESPACE.destinations" ORDER BY name"#;
+const ALL: &str = r#"SELECT name, paused_at, paused_by, paused_why, breaker_opened_at, breaker_why,
+        breaker_probe_at, breaker_closed_at, ?1 AS at
+    FROM "NAMESPACE.destinations" ORDER BY name"#;
 
 const OPEN: &str = r#"INSERT INTO "NAMESPACE.destinations" AS known
     (name, breaker_opened_at, breaker_why, breaker_probe_at)
@@ -35,8 +37,9 @@ const OPEN: &str = r#"INSERT INTO "NAMESPACE.destinations" AS known
         SET breaker_opened_at = coalesce(known.breaker_opened_at, excluded.breaker_opened_at),
             breaker_why = excluded.breaker_why, breaker_probe_at = excluded.breaker_probe_at"#;
 
+/// A moment that lies further ahead than it can was written before somebody set the clock back.
 const TAKE_PROBE: &str = r#"UPDATE "NAMESPACE.destinations" SET breaker_probe_at = ?3
-    WHERE name = ?1 AND breaker_probe_at <= ?2"#;
+    WHERE name = ?1 AND (breaker_probe_at <= ?2 OR breaker_probe_at > ?4)"#;
 
 const CLOSE: &str = r#"UPDATE "NAMESPACE.destinations"
     SET breaker_opened_at = NULL, breaker_why = NULL, breaker_probe_at = NULL, breaker_closed_at = ?2
@@ -112,7 +115,7 @@ impl Destinations for SqliteStore {
     }
 
     async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError> {
-        let (name, why, at) = (name.to_owned(), why.to_owned(), OffsetDateTime::now_utc());
+        let (name, why, at) = (name.to_owned(), keepable(why), OffsetDateTime::now_utc());
         self.link
             .write(move |connection, link| {
                 Box::pin(async move {
@@ -129,7 +132,12 @@ impl Destinations for SqliteStore {
             .await
     }
 
-    async fn take_probe(&self, name: &str, lease: Duration) -> Result<bool, StoreError> {
+    async fn take_probe(
+        &self,
+        name: &str,
+        lease: Duration,
+        farthest: Duration,
+    ) -> Result<bool, StoreError> {
         let (name, at) = (name.to_owned(), OffsetDateTime::now_utc());
         self.link
             .write(move |connection, link| {
@@ -138,6 +146,7 @@ impl Destinations for SqliteStore {
                         .bind(name)
                         .bind(comparable(at))
                         .bind(comparable(at + lease))
+                        .bind(comparable(at + farthest))
                         .execute(connection)
                         .await?;
                     Ok(taken.rows_affected() > 0)

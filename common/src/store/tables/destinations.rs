@@ -36,6 +36,7 @@ impl From<DestinationRow> for DestinationState {
                     why: row.breaker_why.unwrap_or_default(),
                     probe_at: Moment(probe_at),
                     probe_in: (probe_at - row.at).try_into().unwrap_or_default(),
+                    due_for: (row.at - probe_at).try_into().unwrap_or_default(),
                 });
         Self {
             name: row.name,
@@ -44,7 +45,7 @@ impl From<DestinationRow> for DestinationState {
             // A clock that was set back has seen nothing close yet.
             closed_for: row
                 .breaker_closed_at
-                .map(|at| (row.at - at).try_into().unwrap_or_default()),
+                .and_then(|at| (row.at - at).try_into().ok()),
         }
     }
 }

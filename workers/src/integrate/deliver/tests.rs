@@ -131,7 +131,7 @@ async fn a_copy_that_another_process_delivers_while_it_waits_is_not_sent() {
     // All places are taken.
     let mut taken = Vec::new();
     for _ in 0..worker.destination.concurrency {
-        taken.push(worker.places.take().await.unwrap());
+        taken.push(worker.places.take(NO_PLACE).await.unwrap());
     }
     let copy = Received {
         redelivered: true,

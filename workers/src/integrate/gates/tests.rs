@@ -26,12 +26,17 @@ fn failure() -> Failure {
     Failure::new(ReasonCode::ReceiverFailing, "answered 503")
 }
 
-/// The breaker opens with two failed attempts.
+/// The breaker opens by two failed attempts.
 async fn fail(gates: &Gates) {
     for _ in 0..2 {
-        assert_eq!(gates.admit(CRM).await, Ok(Admission::Usual));
-        gates.made(CRM, Admission::Usual, Some(&failure())).await;
+        let usual = gates.admit(CRM).await.unwrap();
+        gates.ended(CRM, usual, Ending::Failed(&failure())).await;
     }
+}
+
+/// Whether deliveries are admitted as usual.
+async fn is_usual(gates: &Gates) -> bool {
+    matches!(gates.admit(CRM).await, Ok(Admission::Usual { .. }))
 }
 
 /// A probe may be made from now on.
@@ -85,7 +90,11 @@ async fn what_was_never_read_is_an_error_and_what_was_holds() {
     assert!(gates.check().await.is_err());
     gates.known.read(async || Ok(())).await.unwrap();
     gates.known.age();
-    gates.pause(CRM, "cli:ada", "their deploy");
+    let not_written = async { Err::<(), _>(StoreError::Unavailable("down".to_owned())) };
+    let paused = gates
+        .pause(CRM, ("cli:ada", "their deploy"), not_written)
+        .await;
+    assert!(paused.is_err());
     let shut = gates.gate(CRM).state();
     gates.check().await.unwrap();
     assert_eq!(gates.gate(CRM).state(), shut);
@@ -122,16 +131,21 @@ async fn one_copy_makes_the_probe_and_its_success_closes_the_breaker_for_all() {
     assert_eq!(one.admit(CRM).await, Ok(Admission::Held));
     assert_eq!(other.admit(CRM).await, Ok(Admission::Held));
     assert!(!other.gate(CRM).is_open());
-    one.made(CRM, Admission::Probe, None).await;
+    one.ended(CRM, Admission::Probe, Ending::Answered).await;
     other.known.age();
     other.check().await.unwrap();
     for gates in [&one, &other] {
         assert_eq!(gates.gate(CRM).state(), GateState::Open);
-        assert_eq!(gates.admit(CRM).await, Ok(Admission::Usual));
+        assert!(is_usual(gates).await);
         assert_eq!(share(gates), Share::WHOLE.at(10), "it rises from a tenth");
     }
-    // What failed before it opened does not count again.
-    one.made(CRM, Admission::Usual, Some(&failure())).await;
+    // Those that failed before do not count again, nor do those that were under way.
+    let usual = one.admit(CRM).await.unwrap();
+    one.ended(CRM, usual, Ending::Failed(&failure())).await;
+    for _ in 0..2 {
+        let old = Admission::Usual { epoch: 0 };
+        one.ended(CRM, old, Ending::Failed(&failure())).await;
+    }
     assert!(one.gate(CRM).is_open());
 }
 
@@ -142,7 +156,9 @@ async fn a_probe_that_fails_keeps_the_breaker_open() {
     fail(&one).await;
     due(&store, &[&one, &other]).await;
     assert_eq!(one.admit(CRM).await, Ok(Admission::Probe));
-    one.made(CRM, Admission::Probe, Some(&failure())).await;
+    let failure = failure();
+    one.ended(CRM, Admission::Probe, Ending::Failed(&failure))
+        .await;
     assert_eq!(other.admit(CRM).await, Ok(Admission::Held));
     for gates in [&one, &other] {
         assert!(!gates.gate(CRM).is_open());
@@ -156,8 +172,8 @@ async fn who_waited_while_the_probe_was_made_hears_that_it_closed() {
     fail(&one).await;
     due(&store, &[&one, &other]).await;
     assert_eq!(one.admit(CRM).await, Ok(Admission::Probe));
-    one.made(CRM, Admission::Probe, None).await;
-    assert_eq!(other.admit(CRM).await, Ok(Admission::Usual));
+    one.ended(CRM, Admission::Probe, Ending::Answered).await;
+    assert!(is_usual(&other).await);
 }
 
 #[tokio::test]
@@ -195,7 +211,70 @@ async fn a_destination_without_a_breaker_is_never_held_by_one() {
         .unwrap();
     gates.check().await.unwrap();
     for _ in 0..100 {
-        gates.made(CRM, Admission::Usual, Some(&failure())).await;
+        let usual = gates.admit(CRM).await.unwrap();
+        gates.ended(CRM, usual, Ending::Failed(&failure())).await;
     }
-    assert_eq!(gates.admit(CRM).await, Ok(Admission::Usual));
+    assert!(is_usual(&gates).await);
+}
+
+#[tokio::test]
+async fn a_receiver_that_refuses_works() {
+    let store = testbed::store().await;
+    let gates = gates(&store);
+    for _ in 0..100 {
+        let usual = gates.admit(CRM).await.unwrap();
+        gates.ended(CRM, usual, Ending::Answered).await;
+    }
+    assert!(is_usual(&gates).await);
+}
+
+#[tokio::test]
+async fn a_probe_that_was_not_made_is_left_to_the_next() {
+    let store = testbed::store().await;
+    let gates = gates(&store);
+    fail(&gates).await;
+    due(&store, &[&gates]).await;
+    for _ in 0..2 {
+        assert_eq!(gates.admit(CRM).await, Ok(Admission::Probe));
+        gates.ended(CRM, Admission::Probe, Ending::NotMade).await;
+    }
+    let states = store.destinations().destination_states().await.unwrap();
+    let why = states[0].breaker.as_ref().map(|open| &*open.why);
+    assert_eq!(why, Some("answered 503"));
+}
+
+#[tokio::test]
+async fn a_read_that_began_before_a_change_says_nothing_about_it() {
+    let store = testbed::store().await;
+    let gates = gates(&store);
+    let pause = NewPause {
+        destination: CRM.to_owned(),
+        by: "longshore-integrate".to_owned(),
+        why: "gone".to_owned(),
+    };
+    let destinations = store.destinations();
+    let written = async {
+        // It is not written down yet, and is read all the same.
+        gates.read().await.unwrap();
+        assert!(!gates.gate(CRM).is_open());
+        destinations.pause_destination(&pause, None).await
+    };
+    let by = (&*pause.by, &*pause.why);
+    gates.pause(CRM, by, written).await.unwrap();
+    gates.read().await.unwrap();
+    assert!(!gates.gate(CRM).is_open());
+}
+
+#[tokio::test]
+async fn a_probe_that_lies_too_far_ahead_is_due() {
+    let store = testbed::store().await;
+    let gates = gates(&store);
+    let destinations = store.destinations();
+    let far = LONG * 3;
+    destinations
+        .open_breaker(CRM, "answered 503", far)
+        .await
+        .unwrap();
+    gates.check().await.unwrap();
+    assert_eq!(gates.admit(CRM).await, Ok(Admission::Probe));
 }

@@ -64,13 +64,15 @@ pub(super) struct Occasion<'d> {
 }
 
 impl Stationery {
-    /// Reads the templates. Those of the text may name a link that confirms a signup, where `has_links`.
+    /// Reads the templates. They may name a link that confirms a signup where `has_links`.
     ///
     /// # Errors
     /// A template is missing, or does not follow the language. The text names file and line.
     pub(super) fn read(destination: &str, smtp: &Smtp, has_links: bool) -> Result<Self, String> {
         let in_place = |key: &str, source: &Option<String>| {
-            let parse = |source: &String| Template::parse(key, source.clone(), Escaping::None);
+            let parse = |source: &String| {
+                Template::parse(key, source.clone(), Escaping::None)?.with_links(has_links)
+            };
             let parsed = source.as_ref().map(parse).transpose();
             parsed.map_err(|error| error.to_string())
         };

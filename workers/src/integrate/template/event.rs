@@ -4,26 +4,15 @@ use std::collections::BTreeMap;
 
 use common::confirmation::ConfirmationLinks;
 use common::event::json::{self, Wrong};
-use common::event::{EventId, SIGNUP_REQUESTED, now};
+use common::event::{
+    EVENT_ID, EXTENSIONS, EventId, MEMBERS, Member, SIGNUP_REQUESTED, members, now,
+};
 use common::outcome::Failure;
 use common::reason::ReasonCode;
 use minijinja::Value;
 use serde_json::value::RawValue;
 
 use super::number;
-
-/// The members of CloudEvents; any other one is an extension.
-const MEMBERS: [&str; 9] = [
-    "id",
-    "source",
-    "type",
-    "time",
-    "subject",
-    "datacontenttype",
-    "dataschema",
-    "data",
-    "data_base64",
-];
 
 /// The member that is a link, in events of type `signup.requested`.
 pub(in crate::integrate) const LINK: &str = "confirmation_url";
@@ -37,20 +26,20 @@ pub(in crate::integrate) fn values(
     id: Option<EventId>,
     confirmations: Option<&ConfirmationLinks>,
 ) -> Result<Value, Failure> {
-    let mut members = read(event, id).map_err(|error| {
+    let mut known = read(event, id).map_err(|error| {
         let (Wrong::Malformed(error) | Wrong::Kind(error)) = error;
         Failure::new(
             ReasonCode::Undecodable,
             format!("no canonical event: {error}"),
         )
     })?;
-    if let Some((confirmations, (signup, email))) = confirmations.zip(signup(&members, id)) {
+    if let Some((confirmations, (signup, email))) = confirmations.zip(signup(&known, id)) {
         let link = confirmations.link(signup, &email, now());
         let link =
             link.map_err(|error| Failure::new(ReasonCode::TemplateFailed, error.to_string()))?;
-        members.insert(LINK.to_owned(), link.into());
+        known.insert(LINK.to_owned(), link.into());
     }
-    Ok(Value::from_object(members))
+    Ok(Value::from_object(known))
 }
 
 /// The signup that an event is, and its address.
@@ -68,25 +57,20 @@ fn signup(members: &BTreeMap<String, Value>, id: Option<EventId>) -> Option<(Eve
 /// # Errors
 /// It is not an event.
 fn read(event: &[u8], id: Option<EventId>) -> Result<BTreeMap<String, Value>, Wrong> {
-    let mut members = BTreeMap::new();
+    let mut known = BTreeMap::new();
     if let Some(id) = id {
-        members.insert("event_id".to_owned(), Value::from(id.to_string()));
+        known.insert(EVENT_ID.to_owned(), Value::from(id.to_string()));
     }
     let mut extensions = BTreeMap::new();
-    for (name, raw) in json::fields(event)? {
+    for (member, raw) in members(event)? {
         let value = value(raw)?;
-        match &*name {
-            "specversion" => {}
-            name if MEMBERS.contains(&name) => {
-                members.insert(name.to_owned(), value);
-            }
-            _ => {
-                extensions.insert(name, value);
-            }
-        }
+        match member {
+            Member::Own(place) => known.insert(MEMBERS[place].to_owned(), value),
+            Member::Extension(name) => extensions.insert(name, value),
+        };
     }
-    members.insert("extensions".to_owned(), Value::from_object(extensions));
-    Ok(members)
+    known.insert(EXTENSIONS.to_owned(), Value::from_object(extensions));
+    Ok(known)
 }
 
 /// A value of JSON, with its numbers as they were sent.
