@@ -86,13 +86,13 @@ fn destinations(matches: &ArgMatches) -> Vec<String> {
 }
 
 async fn run(program: Program, asked: Vec<String>) -> Result<(), Failure> {
-    let destinations = chosen(&program, &asked)?;
-    if destinations.is_empty() {
-        tracing::warn!("no destination is configured: nothing to do until one is");
-    }
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
+        let destinations = chosen(program, &asked)?;
+        if destinations.is_empty() {
+            tracing::warn!("no destination is configured: nothing to do until one is");
+        }
         workers(program, broker, &rows, destinations)
     })
     .await
@@ -131,7 +131,8 @@ pub fn workers(
 ) -> Result<Vec<Worker>, Failure> {
     let names = destinations.iter().map(|destination| &*destination.name);
     let pauses = Arc::new(Pauses::new(Arc::clone(store), names.clone()));
-    let copies = Arc::new(Copies::new(Arc::clone(store), NAME, names));
+    let card = program.card(names.map(str::to_owned).collect());
+    let copies = Arc::new(Copies::new(Arc::clone(store), card));
     let workers = destinations
         .iter()
         .map(|destination| {
@@ -148,8 +149,14 @@ pub fn workers(
         let stop = program.stop.clone();
         let following = async move { pauses.follow(stop).await };
         tasks::spawn_until("pauses", program.stop.clone(), following);
-        let stop = program.stop.clone();
-        let following = async move { copies.follow(stop).await };
+        let (stop, end) = (program.stop.clone(), program.end.clone());
+        let following = async move {
+            copies.follow(stop).await;
+            // The next generation delivers as the same copy.
+            if end.is_cancelled() {
+                copies.leave().await;
+            }
+        };
         tasks::spawn_until("copies", program.stop.clone(), following);
     }
     Ok(workers)

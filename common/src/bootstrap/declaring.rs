@@ -75,7 +75,7 @@ impl Program {
                 // The others use another list now: they would not believe this program's messages.
                 Err(error @ BrokerError::Distrust { .. }) => {
                     tracing::error!(%error, "stopping");
-                    self.stop.cancel();
+                    self.end.cancel();
                     return;
                 }
                 Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {

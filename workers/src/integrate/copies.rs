@@ -39,23 +39,12 @@ impl Drop for InHand<'_> {
 }
 
 impl Copies {
-    /// A copy of the program `program` that delivers to these destinations.
-    pub(super) fn new<'n>(
-        store: Arc<dyn Store>,
-        program: &str,
-        destinations: impl IntoIterator<Item = &'n str>,
-    ) -> Self {
-        let destinations: Vec<String> = destinations.into_iter().map(str::to_owned).collect();
+    /// The copy with this card.
+    pub(super) fn new(store: Arc<dyn Store>, card: WorkerCard) -> Self {
         let share = |name: &String| (name.clone(), watch::Sender::new(Share::WHOLE));
         Self {
-            shares: destinations.iter().map(share).collect(),
-            card: WorkerCard {
-                id: Uuid::now_v7(),
-                program: program.to_owned(),
-                host: host(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                destinations,
-            },
+            shares: card.destinations.iter().map(share).collect(),
+            card,
             store,
             known: Lately::default(),
             in_hand: AtomicUsize::new(0),
@@ -84,11 +73,11 @@ impl Copies {
         self.known.check(async || self.beat().await).await
     }
 
-    /// Tells of this copy while it has deliveries in hand, until `stop`; then tells that it is gone.
+    /// Tells of this copy while it has deliveries in hand, until `stop`.
     pub(super) async fn follow(&self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(BEAT) => {}
             }
             if self.in_hand.load(Ordering::Relaxed) == 0 {
@@ -98,6 +87,10 @@ impl Copies {
                 tracing::debug!(%error, "other copies do not hear of this one");
             }
         }
+    }
+
+    /// Tells that this copy is gone.
+    pub(super) async fn leave(&self) {
         if self.known.is_read()
             && let Err(error) = self.store.workers().leave(self.card.id).await
         {
@@ -128,21 +121,13 @@ impl Copies {
     }
 }
 
-/// The machine's own name.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "-" } else { name }.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testbed;
 
     fn copy(store: &Arc<dyn Store>, destinations: &[&'static str]) -> Arc<Copies> {
-        let names = destinations.iter().copied();
-        Arc::new(Copies::new(Arc::clone(store), "longshore-integrate", names))
+        Arc::new(Copies::new(Arc::clone(store), testbed::card(destinations)))
     }
 
     fn share(copy: &Copies, destination: &str) -> Share {
@@ -162,9 +147,7 @@ mod tests {
         assert_eq!(share(&first, "crm"), Share::new(Some(0), 2));
         assert_eq!(share(&first, "mail"), Share::WHOLE);
         // It ends, and says so.
-        let stop = CancellationToken::new();
-        stop.cancel();
-        second.follow(stop).await;
+        second.leave().await;
         first.known.age();
         first.check().await.unwrap();
         assert_eq!(share(&first, "crm"), Share::WHOLE);

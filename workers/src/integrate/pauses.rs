@@ -83,10 +83,10 @@ impl Pauses {
                     pause.paused_by, pause.paused_why
                 ))
             });
+            metrics::paused(name, pause.is_some());
             if !gate.set(state) {
                 continue;
             }
-            metrics::paused(name, pause.is_some());
             match pause {
                 Some(pause) => tracing::info!(
                     destination.name = %name, by = pause.paused_by, why = pause.paused_why,

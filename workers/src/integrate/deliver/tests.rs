@@ -12,7 +12,7 @@ fn pauses(store: &Arc<dyn Store>) -> Arc<Pauses> {
 }
 
 fn copies(store: &Arc<dyn Store>) -> Arc<Copies> {
-    Arc::new(Copies::new(Arc::clone(store), "longshore-integrate", [CRM]))
+    Arc::new(Copies::new(Arc::clone(store), testbed::card(&[CRM])))
 }
 
 /// A receiver that gives these answers, and 200 once there are no more.
