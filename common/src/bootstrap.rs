@@ -127,6 +127,8 @@ pub struct Program {
     pub metrics: MetricsPage,
     /// Set once [`Program::declare`] has declared the topology.
     pub declared: Arc<AtomicBool>,
+    /// The next generation declares its topology, whose new parts are missing.
+    declaring: Arc<AtomicBool>,
     /// The hash of the configuration that is in force.
     hash: watch::Sender<ConfigHash>,
     /// Counts the requests to reload the configuration.
@@ -147,6 +149,7 @@ impl Program {
             end,
             metrics,
             declared: Arc::default(),
+            declaring: Arc::default(),
             hangups: watch::Sender::default().subscribe(),
         }
     }

@@ -23,6 +23,10 @@ fn webhook(name: &str, receiver: &Receiver) -> Destination {
 /// A type that is not built in.
 const ORDERS: &str = "[[type]]\nname = \"order.placed\"\nschema = { type = \"object\" }\n";
 
+/// A provider that was not known.
+const SOURCE: &str = "[[source]]\nname = \"shop\"\nscheme = \"standard\"\ntype = \"order.{type}\"\n\
+                      secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
+
 fn order() -> Value {
     json!({
         "specversion": "1.0", "id": "o-1", "type": "order.placed", "source": "/e2e",
@@ -70,9 +74,19 @@ async fn a_destination_and_a_type_that_are_added_count_without_a_restart() -> Re
     let before = system.client().signup(&signup("before")).await?;
     ledger.all_completed(&[before], SOON).await?;
     ensure!(system.client().event(&order()).await.is_err());
+    let at_source = async |system: &System| {
+        let posted = system
+            .client()
+            .post("/v1/sources/shop", "application/json", "{}");
+        anyhow::Ok(posted.await?.status)
+    };
+    ensure!(at_source(&system).await? == 404);
 
-    system.reconfigure(&[webhook("crm", &crm), webhook("late", &late)], ORDERS)?;
+    let more = format!("{ORDERS}{SOURCE}");
+    system.reconfigure(&[webhook("crm", &crm), webhook("late", &late)], &more)?;
     all_reloaded(&mut system, "applied", 1).await?;
+    // It is known, and wants a signature.
+    ensure!(at_source(&system).await? == 401);
     let after = system.client().signup(&signup("after")).await?;
     let order = system.client().event(&order()).await?;
     ledger.all_completed(&[after, order], SOON).await?;

@@ -62,6 +62,9 @@ impl Program {
                 () = broker.missed() => true,
                 () = tokio::time::sleep(EVERY) => false,
             };
+            if self.declaring.load(Ordering::Relaxed) {
+                continue;
+            }
             if missed {
                 tracing::warn!("a part of the topology is missing: declaring it again");
             }

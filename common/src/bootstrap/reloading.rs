@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -70,8 +71,10 @@ impl Program {
             };
             let prepared = async {
                 let take_over = prepare(&next.program).await?;
-                let is_declared = next.program.declare(broker).await?;
-                Ok(is_declared.then_some(take_over))
+                self.declaring.store(true, Ordering::Relaxed);
+                let is_declared = next.program.declare(broker).await;
+                self.declaring.store(false, Ordering::Relaxed);
+                Ok(is_declared?.then_some(take_over))
             };
             match prepared.await {
                 Ok(Some(take_over)) => {
