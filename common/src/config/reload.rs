@@ -247,7 +247,7 @@ mod tests {
         let one = sources(folder.path(), "[[type]]\nname = \"a.b\"\nschema = true");
         let comment = sources(
             folder.path(),
-            "# A comment.\n[[type]]\nname = \"a.b\"\n[log]\nfilter = \"warn\"",
+            "# A comment.\n[[type]]\nname = \"a.b\"\nschema = true\n[log]\nfilter = \"warn\"",
         );
         assert!(one.takes_up_the_same(&comment));
         let other = sources(folder.path(), "[[type]]\nname = \"a.c\"");
