@@ -3,6 +3,8 @@
 mod arguments;
 mod declaring;
 mod engines;
+mod reloading;
+mod telling;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -10,19 +12,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use arguments::{command, matches};
 pub use engines::{broker, store};
+pub use reloading::TakeOver;
 
 use crate::broker::{Broker, BrokerError, PublishError};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, ConfigHash, Sources};
 use crate::retry::Waits;
 use crate::runtime::{Handler, Spec, Surroundings, Unfinished, Worker};
 use crate::signals;
 use crate::store::{Store, StoreError};
 use crate::tasks;
-use crate::telemetry::metrics::MetricsPage;
+use crate::telemetry::metrics::{self, MetricsPage};
 use crate::telemetry::{Telemetry, stderr};
 use crate::topology::Topology;
 
@@ -103,22 +108,52 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// The equipment of a running program.
+/// The equipment of a running program. A program whose configuration is reloaded has one for each generation.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its name, such as `longshore-store`.
     pub name: &'static str,
+    /// The process: another one after each start.
+    pub id: Uuid,
     /// The configuration.
     pub config: Arc<Config>,
-    /// Cancelled when the program must stop: take nothing new, finish the running work.
+    /// What the configuration was read from; `None` where it is never reloaded.
+    pub sources: Option<Arc<Sources>>,
+    /// Cancelled when this generation must stop: take nothing new, finish the running work.
     pub stop: CancellationToken,
+    /// Cancelled when the program as a whole must stop. Then every generation stops.
+    pub end: CancellationToken,
     /// The content of `/metrics`.
     pub metrics: MetricsPage,
     /// Set once [`Program::declare`] has declared the topology.
     pub declared: Arc<AtomicBool>,
+    /// The next generation declares its topology, whose new parts are missing.
+    declaring: Arc<AtomicBool>,
+    /// The hash of the configuration that is in force.
+    hash: watch::Sender<ConfigHash>,
+    /// Counts the requests to reload the configuration.
+    hangups: watch::Receiver<u64>,
 }
 
 impl Program {
+    /// The first generation of a program.
+    pub fn new(name: &'static str, config: Config, metrics: MetricsPage) -> Self {
+        let end = CancellationToken::new();
+        Self {
+            name,
+            id: Uuid::now_v7(),
+            hash: watch::Sender::new(config.hash()),
+            config: Arc::new(config),
+            sources: None,
+            stop: end.child_token(),
+            end,
+            metrics,
+            declared: Arc::default(),
+            declaring: Arc::default(),
+            hangups: watch::Sender::default().subscribe(),
+        }
+    }
+
     /// The broker of the configuration. Nothing is connected yet.
     ///
     /// # Errors
@@ -145,6 +180,7 @@ impl Program {
         let settings = &self.config.worker;
         let surroundings = Surroundings {
             stop: self.stop.clone(),
+            end: self.end.clone(),
             drain: settings.drain,
             probe_first: settings.probe_first,
             probe_max: settings.probe_max,
@@ -160,7 +196,7 @@ impl Program {
         Waits::between(self.config.worker.probe_first, self.config.worker.probe_max)
     }
 
-    /// Waits; `false` when the program was stopped in the meantime.
+    /// Waits; `false` when this generation was stopped in the meantime.
     pub async fn pause(&self, wait: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
@@ -172,25 +208,35 @@ impl Program {
 /// Runs a program: reads the configuration, starts telemetry, listens for signals, runs `work` and
 /// turns its result into an exit code.
 ///
-/// The first SIGTERM or SIGINT cancels [`Program::stop`]. A second one, or the drain deadline and a
+/// The first SIGTERM or SIGINT cancels [`Program::end`], SIGHUP asks for the configuration to be read again. A second one, or the drain deadline and a
 /// little, ends the process at once. Nothing is lost: the broker redelivers unsettled messages.
 pub fn run<F, W>(name: &'static str, work: W) -> ExitCode
 where
     W: FnOnce(Program) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    run_with(name, crate::config::load().map_err(Failure::from), work)
+    let read = || {
+        let sources = Sources::of_process()?;
+        let config = sources.config()?;
+        Ok((sources, config))
+    };
+    run_with(name, read(), work)
 }
 
-/// [`run`] with a configuration that the caller has read, or could not.
-pub fn run_with<F, W>(name: &'static str, config: Result<Config, Failure>, work: W) -> ExitCode
+/// [`run`] with a configuration that the caller has read, or could not. It is reloaded from the sources; sections that need
+/// a restart stay as they are in it.
+pub fn run_with<F, W>(
+    name: &'static str,
+    config: Result<(Sources, Config), Failure>,
+    work: W,
+) -> ExitCode
 where
     W: FnOnce(Program) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
     // One TLS provider for the whole tree; a second start in one process finds it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match config.and_then(|config| start(name, config, work)) {
+    match config.and_then(|(sources, config)| start(name, sources, config, work)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             stderr::say(&format!("{name}: {}", failure.in_one_line()));
@@ -199,12 +245,11 @@ where
     }
 }
 
-fn start<F, W>(name: &'static str, config: Config, work: W) -> Result<(), Failure>
+fn start<F, W>(name: &'static str, sources: Sources, config: Config, work: W) -> Result<(), Failure>
 where
     W: FnOnce(Program) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let config = Arc::new(config);
     let telemetry = Telemetry::start(name, &config.log);
     let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
     crate::descriptors::raise();
@@ -213,33 +258,19 @@ where
         .build()
         .map_err(anyhow::Error::from)?;
     let done = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let deadline = config.worker.drain + GRACE;
-        signals::listen(stop.clone(), Some(deadline)).map_err(anyhow::Error::from)?;
-        let program = Program {
-            name,
-            config,
-            stop,
-            metrics: MetricsPage::start(),
-            declared: Arc::default(),
-        };
-        tracing::info!(
-            program.name = name,
-            program.version = env!("CARGO_PKG_VERSION"),
-            namespace = %program.config.namespace,
-            broker = %program.config.broker.url,
-            database = %program.config.database.url,
-            "started"
-        );
-        let stop = program.stop.clone();
-        let drain = program.config.worker.drain;
+        let mut program = Program::new(name, config, MetricsPage::start());
+        program.sources = Some(Arc::new(sources));
+        let (end, drain) = (program.end.clone(), program.config.worker.drain);
+        signals::listen(end.clone(), Some(drain + GRACE)).map_err(anyhow::Error::from)?;
+        program.hangups = signals::hangups(end.clone()).map_err(anyhow::Error::from)?;
+        say_started(&program);
         let work = work(program);
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => done,
             failure = tasks::failed() => {
                 tracing::error!(failure, "stopping: a task that the program cannot do without has ended");
-                stop.cancel();
+                end.cancel();
                 // Running work may finish; the rest will come again.
                 let _ = tokio::time::timeout(drain, work).await;
                 Err(Failure::Failed(anyhow::anyhow!("{failure}; this is a bug in this program")))
@@ -250,6 +281,20 @@ where
     runtime.shutdown_timeout(Duration::from_millis(500));
     tracing::info!(program.name = name, failed = done.is_err(), "ended");
     done
+}
+
+fn say_started(program: &Program) {
+    let hash = program.config.hash();
+    metrics::configuration(None, hash.as_str());
+    tracing::info!(
+        program.name = program.name,
+        program.version = env!("CARGO_PKG_VERSION"),
+        namespace = %program.config.namespace,
+        broker = %program.config.broker.url,
+        database = %program.config.database.url,
+        configuration = %hash,
+        "started"
+    );
 }
 
 /// How much longer than the drain deadline the process as a whole may take to end.
@@ -265,7 +310,9 @@ mod tests {
     {
         let mut config = Config::default();
         config.worker.drain = Duration::from_secs(1);
-        format!("{:?}", run_with("longshore-test", Ok(config), work))
+        let sources = Sources::read([]).unwrap();
+        let ended = run_with("longshore-test", Ok((sources, config)), work);
+        format!("{ended:?}")
     }
 
     #[test]

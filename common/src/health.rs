@@ -125,11 +125,15 @@ impl Health {
             .with_state(self)
     }
 
-    /// Serves the three routes on `address` until `stop`.
+    /// Serves the three routes, or those that take their place, on `address` until `stop`.
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub async fn serve(self, address: SocketAddr, stop: CancellationToken) -> std::io::Result<()> {
+    pub async fn serve(
+        routes: Router,
+        address: SocketAddr,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         })?;
@@ -138,7 +142,7 @@ impl Health {
             connections: MAX_CONNECTIONS,
             ..Wire::default()
         };
-        server::serve(wire, listener.into(), self.router(), stop, CHECK_TIMEOUT).await;
+        server::serve(wire, listener.into(), routes, stop, CHECK_TIMEOUT).await;
         Ok(())
     }
 }

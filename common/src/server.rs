@@ -3,6 +3,7 @@
 
 mod certificate;
 mod places;
+mod replaceable;
 mod timed;
 
 use std::io;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::certificate::Certificate;
 use self::places::{Place, Places};
+pub use self::replaceable::Replaceable;
 use self::timed::Timed;
 use crate::descriptors::{self, connections_within};
 

@@ -1,9 +1,11 @@
-//! Being asked to stop: SIGTERM, and SIGINT, which is Ctrl-C.
+//! Being asked to stop: SIGTERM, and SIGINT, which is Ctrl-C. Being asked to read the configuration again: SIGHUP.
 
+use std::fs::File;
 use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::tasks;
@@ -39,6 +41,32 @@ pub fn listen(stop: CancellationToken, deadline: Option<Duration>) -> io::Result
         exit_at_once();
     });
     Ok(())
+}
+
+/// Counts SIGHUP. The same signal says that the terminal is gone: a program that was started at one then stops.
+///
+/// # Errors
+/// The signal cannot be listened to.
+pub fn hangups(stop: CancellationToken) -> io::Result<watch::Receiver<u64>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let had_terminal = has_terminal();
+    let (sender, receiver) = watch::channel(0);
+    tasks::spawn("hangups", async move {
+        while hangup.recv().await.is_some() {
+            if had_terminal && !has_terminal() {
+                tracing::info!(signal = "SIGHUP", "stopping: the terminal is closed");
+                stop.cancel();
+                return;
+            }
+            sender.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(receiver)
+}
+
+/// Whether this process has a terminal that can be reached.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 #[expect(

@@ -61,7 +61,7 @@ pub use watching::{
     WatchRecords, WatchedDeliveries, WatchedEvents, WatchedLetters, Watching,
 };
 pub use words::UnknownWord;
-pub use workers::{LIVE_FOR, LiveWorker, WorkerCard, Workers};
+pub use workers::{ConfiguredWorker, LIVE_FOR, LiveWorker, TOLD_FOR, WorkerCard, Workers};
 
 /// Every role in one: an engine. Code that needs one role takes that role's trait.
 #[async_trait]
@@ -83,7 +83,7 @@ pub trait Store:
     /// The questions of the standing watch and the surveys.
     fn watching(&self) -> &dyn Watching;
 
-    /// The copies that deliver.
+    /// The copies that deliver, and the configurations of all processes.
     fn workers(&self) -> &dyn Workers;
 }
 

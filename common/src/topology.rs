@@ -287,6 +287,12 @@ impl Topology {
         self.queues.iter().filter(|queue| queue.is_work())
     }
 
+    /// How many levels of delays it declares.
+    pub fn delay_levels(&self) -> usize {
+        let is_delay = |queue: &&Queue| matches!(queue.kind, QueueKind::Delay { .. });
+        self.queues.iter().filter(is_delay).count()
+    }
+
     /// A work queue, its bindings, its queue for suspects, and its way back from a delay.
     fn add_work(&mut self, names: &Names, queue: &str, from: Fact, patterns: &[String]) {
         // Messages that the dead queue itself gives up on must not come back to it: they are

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Parser;
 use common::bootstrap::{self, Failure};
 use common::broker::{Broker, BrokerError};
-use common::config::{Config, Sources, variables_of_process};
+use common::config::{Config, ConfigHash, Sources, variables_of_process};
 use common::store::Store;
 use common::telemetry::{Telemetry, stderr};
 use common::topology::{Names, Topology};
@@ -21,6 +21,8 @@ use crate::output::Output;
 pub struct App {
     /// The configuration in force.
     pub config: Config,
+    /// Its hash.
+    pub hash: ConfigHash,
     /// The settings that say where everything is, and where each comes from.
     pub settings: Vec<Setting>,
     /// Whether the configuration came from a running `longshore dev`, without the secrets of destinations.
@@ -133,6 +135,7 @@ pub fn start(
         .map_err(anyhow::Error::from)?;
     let settings = in_force(&config, sources);
     let app = App {
+        hash: sources.hash(&config),
         config,
         settings,
         handed_over: sources.are_handed_over(),

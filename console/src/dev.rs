@@ -7,20 +7,20 @@ pub(crate) mod sharing;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use clap::Args;
-use common::bootstrap::{self, Failure, Program};
+use common::bootstrap::{self, Failure, Program, TakeOver};
 use common::broker::Broker;
 use common::config::{Config, LogFormat, Sources};
 use common::health::Health;
-use common::outcome::chain;
 use common::runtime::Worker;
-use common::seal::Seal;
 use common::store::Store;
-use producer::{Door, Entrance, Lock};
+use producer::{DoorGenerations, Entrance};
+use tokio::sync::watch;
 use workers::operations::Operations;
-use workers::{Work, archive, integrate, store, validate, watch};
+use workers::{Generations, Work, archive, integrate, store, validate};
 
 use crate::data;
 use crate::output::Output;
@@ -65,9 +65,10 @@ impl DevArgs {
         let config = self.configure().and_then(|(sources, config)| {
             held = Some(folder::hold(&config)?);
             if is_shared {
-                shared = Some(sources.share(&config).map_err(Failure::Usage)?);
+                let text = sources.share(&config).map_err(Failure::Usage)?;
+                shared = Some(watch::Sender::new(text));
             }
-            Ok(config)
+            Ok((sources, config))
         });
         let ended = bootstrap::run_with("longshore dev", config, |program| {
             run(program, shared, output)
@@ -101,125 +102,149 @@ impl DevArgs {
 }
 
 /// Runs everything. `shared` is the text that commands in this folder are told.
-async fn run(program: Program, shared: Option<String>, output: Output) -> Result<(), Failure> {
+async fn run(
+    program: Program,
+    shared: Option<watch::Sender<String>>,
+    output: Output,
+) -> Result<(), Failure> {
     // First, so that a port that is taken is reported before anything is touched.
     let entrance = producer::open(&program.config).await?;
     // One broker and one store for all parts: an embedded engine works best when all of it is in one hand.
-    let (broker, store) = (program.broker()?, program.store()?);
-    let ended = work(&program, entrance, &broker, &store, shared, output).await;
-    broker.close().await;
-    store.close().await;
+    let system = System {
+        broker: program.broker()?,
+        store: program.store()?,
+        shared,
+        program,
+    };
+    let ended = system.work(entrance, output).await;
+    system.broker.close().await;
+    system.program.leave(&system.store).await;
+    system.store.close().await;
     ended
 }
 
-/// Prepares everything, suggests a first command, and runs all parts. The first part that fails ends all of them.
-async fn work(
-    program: &Program,
-    entrance: Entrance,
-    broker: &Arc<dyn Broker>,
-    store: &Arc<dyn Store>,
-    shared: Option<String>,
-    output: Output,
-) -> Result<(), Failure> {
-    store.migrate().await?;
-    broker.ready().await?;
-    if !program.declare(broker).await? {
-        return Ok(());
-    }
-    let workers = workers(program, broker, store)?;
-    watch::start(program, broker, store)?;
-    let operations = Operations::new(program, broker, store)?;
-    let address = entrance.local_addr().map_err(anyhow::Error::from)?;
-    let door = door(program, address, &workers, broker, store)?;
-    let has_keys = door.expect_keys().await;
-    has_keys.map_err(|error| Failure::Usage(error.to_string()))?;
-    let sharing = shared.and_then(share);
-    let greeting = Greeting::new(&program.config, address, sharing.is_some());
-    if let Err(error) = output.show(&greeting, Greeting::text) {
-        // The greeting is missing, and the work goes on.
-        tracing::warn!(%error, "the greeting is not shown");
-    }
-
-    let stop = &program.stop;
-    let serving = async {
-        let router = producer::router(door.clone());
-        let drain = program.config.worker.drain;
-        let ended = producer::serve(entrance, router, stop.clone(), drain).await;
-        stop.cancel();
-        ended.map_err(|error| Failure::from(anyhow::Error::from(error)))
-    };
-    let working = async {
-        let work = Work {
-            workers,
-            operations: Some(operations),
-        };
-        let ended = workers::work(program, work).await;
-        stop.cancel();
-        ended
-    };
-    let answering = async {
-        if let Some(sharing) = &sharing {
-            sharing.answer(stop).await;
-        }
-    };
-    let keeping = async { tokio::join!(door.keep_queue(stop), door.follow_keys(stop)) };
-    let (served, worked, _, ()) = tokio::join!(serving, working, keeping, answering);
-    worked.and(served)
+/// The whole system.
+struct System {
+    program: Program,
+    broker: Arc<dyn Broker>,
+    store: Arc<dyn Store>,
+    /// The text that commands in this folder are told.
+    shared: Option<watch::Sender<String>>,
 }
 
-/// The door, and the health of the whole behind it.
-fn door(
-    program: &Program,
-    address: SocketAddr,
-    workers: &[Worker],
-    broker: &Arc<dyn Broker>,
-    store: &Arc<dyn Store>,
-) -> Result<Door, Failure> {
-    let health = Health {
-        broker: Arc::clone(broker),
-        declared: Arc::clone(&program.declared),
-        queues: workers.iter().map(|it| it.queue().to_owned()).collect(),
-        workers: workers.iter().map(Worker::standing).collect(),
-        store: Some(Arc::clone(store) as _),
-        // Unlike the door alone, the whole system is not ready without the store.
-        store_needed: true,
-        metrics: program.metrics.clone(),
-    };
-    let seal = Seal::of(&program.config)?;
-    let lock = Lock {
-        mode: program.config.auth.door_at(address),
-        keys: Arc::clone(store) as _,
-    };
-    Door::new(
-        Arc::clone(&program.config),
-        lock,
-        health,
-        Arc::clone(store) as _,
-        seal,
-    )
-    .map_err(|error| Failure::Usage(chain(&error)))
+impl System {
+    /// Prepares everything, suggests a first command, and runs all parts. The first part that fails ends all of them.
+    async fn work(&self, entrance: Entrance, output: Output) -> Result<(), Failure> {
+        let (program, end) = (&self.program, &self.program.end);
+        self.store.migrate().await?;
+        self.broker.ready().await?;
+        if !program.declare(&self.broker).await? {
+            return Ok(());
+        }
+        let work = self.parts(program)?;
+        let address = entrance.local_addr().map_err(anyhow::Error::from)?;
+        let health = self.health(&work);
+        let doors = DoorGenerations::begin(program, address, &self.store, health).await?;
+        let doors = Arc::new(doors);
+        let sharing = self.shared.as_ref().and_then(share);
+        let greeting = Greeting::new(&program.config, address, sharing.is_some());
+        if let Err(error) = output.show(&greeting, Greeting::text) {
+            // The greeting is missing, and the work goes on.
+            tracing::warn!(%error, "the greeting is not shown");
+        }
+        let generations = Rc::new(Generations::new(program));
+        generations.begin(program, work);
+        program.tell(&self.store);
+
+        let serving = async {
+            let drain = program.config.worker.drain;
+            let ended = producer::serve(entrance, doors.router(), end.clone(), drain).await;
+            end.cancel();
+            ended.map_err(|error| Failure::from(anyhow::Error::from(error)))
+        };
+        let working = async {
+            let ended = generations.run().await;
+            end.cancel();
+            ended
+        };
+        let answering = async {
+            if let Some(sharing) = &sharing {
+                sharing.answer(end).await;
+            }
+        };
+        let following = self.follow_configuration(&doors, &generations);
+        let keeping = doors.keep(program);
+        let (served, worked, ..) = tokio::join!(serving, working, keeping, answering, following);
+        worked.and(served)
+    }
+
+    /// Takes up other configurations until the program ends.
+    async fn follow_configuration(
+        &self,
+        doors: &Arc<DoorGenerations>,
+        generations: &Rc<Generations>,
+    ) {
+        let prepare = async |next: &Program| {
+            let work = self.parts(next)?;
+            let door = doors.prepare(next, self.health(&work)).await?;
+            let sources = next.sources.as_deref();
+            let text = sources
+                .map(|sources| sources.share(&next.config))
+                .transpose();
+            let text = text.map_err(Failure::Usage)?;
+            let (doors, generations) = (Arc::clone(doors), Rc::clone(generations));
+            let (shared, next) = (self.shared.clone(), next.clone());
+            let take_over: TakeOver = Box::new(move || {
+                generations.begin(&next, work);
+                doors.take_over(door, &next);
+                if let Some((shared, text)) = shared.zip(text) {
+                    shared.send_replace(text);
+                }
+            });
+            Ok(take_over)
+        };
+        self.program
+            .follow_configuration(&self.broker, Some(&self.store), prepare)
+            .await;
+    }
+
+    /// The health of the whole.
+    fn health(&self, work: &Work) -> Health {
+        let workers = work.workers.iter();
+        Health {
+            broker: Arc::clone(&self.broker),
+            declared: Arc::clone(&self.program.declared),
+            queues: workers.clone().map(|it| it.queue().to_owned()).collect(),
+            workers: workers.map(Worker::standing).collect(),
+            store: Some(Arc::clone(&self.store) as _),
+            // Unlike the door alone, the whole system is not ready without the store.
+            store_needed: true,
+            metrics: self.program.metrics.clone(),
+        }
+    }
+
+    /// All parts of the system but the door.
+    fn parts(&self, program: &Program) -> Result<Work, Failure> {
+        let (broker, store) = (&self.broker, &self.store);
+        let mut workers = vec![
+            validate::worker(program, broker)?,
+            store::worker(program, broker, store)?,
+        ];
+        workers.extend(archive::workers(program, broker, store)?);
+        let destinations = program.config.destinations.clone();
+        workers.extend(integrate::workers(program, broker, store, destinations)?);
+        Ok(Work {
+            workers,
+            operations: Some(Operations::new(program, broker, store)?),
+            watch: workers::watch::of(program, broker, store)?,
+        })
+    }
 }
 
 /// Begins to answer commands in this folder, where that is possible.
-fn share(text: String) -> Option<Sharing> {
-    Sharing::begin(text).unwrap_or_else(|error| {
+fn share(text: &watch::Sender<String>) -> Option<Sharing> {
+    Sharing::begin(text.subscribe()).unwrap_or_else(|error| {
         tracing::warn!(%error, "commands in this folder do not find this `longshore dev` by themselves");
         None
     })
-}
-
-/// All workers of the system.
-fn workers(
-    program: &Program,
-    broker: &Arc<dyn Broker>,
-    store: &Arc<dyn Store>,
-) -> Result<Vec<Worker>, Failure> {
-    let mut workers = vec![
-        validate::worker(program, broker)?,
-        store::worker(program, broker, store)?,
-    ];
-    workers.extend(archive::workers(program, broker, store)?);
-    let destinations = program.config.destinations.clone();
-    workers.extend(integrate::workers(program, broker, store, destinations)?);
-    Ok(workers)
 }

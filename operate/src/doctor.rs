@@ -2,13 +2,14 @@
 
 pub mod checks;
 pub mod clock;
+pub mod configurations;
 pub mod files;
 pub mod settings;
 
 use std::time::Duration;
 
 use common::bootstrap::{self, Failure};
-use common::config::Config;
+use common::config::{Config, ConfigHash};
 use common::store::DestinationState;
 use common::topology::{Names, Topology};
 use serde::Serialize;
@@ -72,12 +73,16 @@ impl Finding {
     }
 }
 
-/// Looks at everything. `watch` is how long queues are watched for whether they grow.
+/// Looks at everything. `hash` is that of the configuration, and `watch` how long queues are watched for whether they grow.
 ///
 /// # Errors
 /// The configuration cannot be used.
-pub async fn examine(config: &Config, watch: Duration) -> Result<Vec<Finding>, Failure> {
-    let (mut items, of_database) = tokio::try_join!(broker(config, watch), database(config))?;
+pub async fn examine(
+    config: &Config,
+    hash: &ConfigHash,
+    watch: Duration,
+) -> Result<Vec<Finding>, Failure> {
+    let (mut items, of_database) = tokio::try_join!(broker(config, watch), database(config, hash))?;
     items.extend(of_database);
     items.push(clock::shown(common::event::now()));
     Ok(items)
@@ -115,12 +120,17 @@ async fn states(config: &Config) -> Vec<DestinationState> {
 }
 
 /// The database, and before it the file it is in, where it is in one.
-async fn database(config: &Config) -> Result<Vec<Finding>, Failure> {
+async fn database(config: &Config, hash: &ConfigHash) -> Result<Vec<Finding>, Failure> {
     let url = &config.database.url;
     let mut found = files::look("database file", "LONGSHORE_DATABASE_URL", url).await;
     if !is_missing(&found) {
         let store = bootstrap::store(config)?;
-        found.extend(checks::database(store.as_ref()).await);
+        let of_rows = checks::database(store.as_ref()).await;
+        let is_reached = of_rows.first().is_some_and(|it| it.verdict == Verdict::Ok);
+        found.extend(of_rows);
+        if is_reached {
+            found.extend(configurations::look(store.as_ref(), hash).await);
+        }
         store.close().await;
     }
     Ok(found)

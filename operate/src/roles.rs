@@ -57,7 +57,8 @@ pub fn least_role(action: AuditAction) -> Role {
         | AuditAction::OperatorRevoke
         | AuditAction::TopologyApply
         | AuditAction::TopologyDelete
-        | AuditAction::SchemaMigrate => Role::Admin,
+        | AuditAction::SchemaMigrate
+        | AuditAction::ConfigurationReload => Role::Admin,
     }
 }
 

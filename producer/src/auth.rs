@@ -59,12 +59,16 @@ const CONFIRMATIONS: (u32, u32) = (10, 100);
 const REFUSALS: (u32, u32) = (10, 100);
 
 impl Auth {
-    /// The rules of this configuration; `None` for an open door.
-    pub(crate) fn new(mode: DoorMode, config: &Config) -> Option<Self> {
+    /// The rules of this configuration; `None` for an open door. Keys of the database and of unchanged issuers stay as they
+    /// are known to `before`.
+    pub(crate) fn new(mode: DoorMode, config: &Config, before: Option<&Self>) -> Option<Self> {
         let settings = &config.auth;
         (mode == DoorMode::Keys).then(|| Self {
-            keyring: Keyring::new(&config.keys),
-            tokens: Tokens::new(&config.issuers),
+            keyring: match before {
+                Some(before) => before.keyring.with(&config.keys),
+                None => Keyring::new(&config.keys),
+            },
+            tokens: Tokens::new(&config.issuers, before.map(|before| &before.tokens)),
             form_is_public: settings.form == FormMode::Public,
             form: AddressLimits::of(settings.form_rate),
             confirmations: AddressLimits::new(CONFIRMATIONS.0, CONFIRMATIONS.1),

@@ -43,7 +43,7 @@ pub struct Lock {
 /// The content of a [`Door`].
 pub struct Inner {
     /// The queue that every published event has to reach.
-    pub(crate) queue: WorkQueue,
+    pub(crate) queue: Arc<WorkQueue>,
     pub(crate) statuses: Arc<dyn Statuses>,
     /// Who may come in; none if everyone may.
     pub(crate) auth: Option<Auth>,
@@ -53,7 +53,7 @@ pub struct Inner {
     pub(crate) config: Arc<Config>,
     pub(crate) health: Health,
     pub(crate) types: Types,
-    pub(crate) hasher: Hasher,
+    pub(crate) hasher: Arc<Hasher>,
     /// Seals password hashes before they leave the door.
     pub(crate) seal: Seal,
     /// Requests that may still begin.
@@ -61,11 +61,11 @@ pub struct Inner {
     /// Bytes of bodies that may still be read.
     pub(crate) memory: Arc<Semaphore>,
     /// Questions that the database may still be asked.
-    pub(crate) lookups: Semaphore,
+    pub(crate) lookups: Arc<Semaphore>,
     /// Callers that may still begin to watch an event live.
     pub(crate) live_streams: Arc<Semaphore>,
     /// Questions of theirs that the database may still be asked.
-    pub(crate) live_looks: Semaphore,
+    pub(crate) live_looks: Arc<Semaphore>,
 }
 
 impl Door {
@@ -84,18 +84,49 @@ impl Door {
         let memory = config.limits.request_bytes.saturating_mul(BODIES);
         Ok(Self(Arc::new(Inner {
             types: Types::with(&config.types)?,
-            hasher: Hasher::new(config.producer.concurrent_hashes),
+            hasher: Arc::new(Hasher::new(config.producer.concurrent_hashes)),
             seal,
             requests: semaphore(config.producer.concurrent_requests),
             memory: semaphore(memory),
-            lookups: Semaphore::new(LOOKUPS),
+            lookups: semaphore(LOOKUPS),
             live_streams: semaphore(LIVE_STREAMS),
-            live_looks: Semaphore::new(LIVE_LOOKS),
-            queue: WorkQueue::new(Arc::clone(&health.broker), &config),
+            live_looks: semaphore(LIVE_LOOKS),
+            queue: Arc::new(WorkQueue::new(Arc::clone(&health.broker), &config)),
             statuses,
-            auth: Auth::new(lock.mode, &config),
+            auth: Auth::new(lock.mode, &config, None),
             confirmations: ConfirmationLinks::of(&config),
             keys: lock.keys,
+            config,
+            health,
+        })))
+    }
+
+    /// The door with another configuration. Requests count against the bounds of this one, and the keys that it knows of the
+    /// database and of unchanged issuers stay known.
+    ///
+    /// # Errors
+    /// A configured event type cannot be used.
+    pub(crate) fn with(
+        &self,
+        config: Arc<Config>,
+        mode: DoorMode,
+        health: Health,
+        seal: Seal,
+    ) -> Result<Self, InvalidType> {
+        Ok(Self(Arc::new(Inner {
+            types: Types::with(&config.types)?,
+            hasher: Arc::clone(&self.hasher),
+            seal,
+            requests: Arc::clone(&self.requests),
+            memory: Arc::clone(&self.memory),
+            lookups: Arc::clone(&self.lookups),
+            live_streams: Arc::clone(&self.live_streams),
+            live_looks: Arc::clone(&self.live_looks),
+            queue: Arc::clone(&self.queue),
+            statuses: Arc::clone(&self.statuses),
+            auth: Auth::new(mode, &config, self.auth.as_ref()),
+            confirmations: ConfirmationLinks::of(&config),
+            keys: Arc::clone(&self.keys),
             config,
             health,
         })))

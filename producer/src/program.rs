@@ -4,14 +4,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::bootstrap::{self, Failure, Program};
+use common::bootstrap::{self, Failure, Program, TakeOver};
 use common::health::Health;
-use common::outcome::chain;
-use common::seal::Seal;
 use common::topology::Names;
 
-use crate::door::{Door, Lock};
-use crate::routes::router;
+use crate::generations::DoorGenerations;
 use crate::serve::{open, serve};
 
 const NAME: &str = "longshore-producer";
@@ -43,35 +40,38 @@ async fn run(program: Program) -> Result<(), Failure> {
         store_needed: false,
         metrics: program.metrics.clone(),
     };
-    let seal = Seal::of(&config)?;
-    let lock = Lock {
-        mode: config.auth.door_at(address),
-        keys: Arc::clone(&store) as _,
-    };
-    let statuses = Arc::clone(&store) as _;
-    let door = Door::new(Arc::clone(&config), lock, health, statuses, seal)
-        .map_err(|error| Failure::Usage(chain(&error)))?;
-    let has_keys = door.expect_keys().await;
-    has_keys.map_err(|error| Failure::Usage(error.to_string()))?;
+    let doors = DoorGenerations::begin(&program, address, &store, health.clone()).await?;
+    let doors = Arc::new(doors);
 
     // The door is open while the broker is waited for: it says 503, and `/readyz` says why.
     let serving = async {
-        let stop = program.stop.clone();
-        serve(entrance, router(door.clone()), stop, config.worker.drain)
+        let stop = program.end.clone();
+        serve(entrance, doors.router(), stop, config.worker.drain)
             .await
             .map_err(|error| Failure::from(anyhow::Error::from(error)))
     };
-    let declaring = program.declare(&broker);
+    let working = async {
+        if program.declare(&broker).await? {
+            program.tell(&store);
+            let prepare = async |next: &Program| {
+                let door = doors.prepare(next, health.clone()).await?;
+                let (doors, next) = (Arc::clone(&doors), next.clone());
+                let take_over: TakeOver = Box::new(move || doors.take_over(door, &next));
+                Ok(take_over)
+            };
+            program
+                .follow_configuration(&broker, Some(&store), prepare)
+                .await;
+        }
+        Ok(())
+    };
     let keeping = async {
-        door.keep_queue(&program.stop).await;
+        doors.keep(&program).await;
         Ok(())
     };
-    let following = async {
-        door.follow_keys(&program.stop).await;
-        Ok(())
-    };
-    let done = tokio::try_join!(serving, declaring, keeping, following).map(|_| ());
+    let done = tokio::try_join!(serving, working, keeping).map(|_| ());
     broker.close().await;
+    program.leave(&store).await;
     store.close().await;
     done
 }

@@ -44,6 +44,7 @@ mod postgres_faults;
 mod readiness;
 mod receiver_faults;
 mod rejections;
+mod reload;
 mod replay;
 mod retry;
 mod scale;

@@ -16,8 +16,8 @@ use common::store::Store;
 use common::topology::{Names, Stage, Topology};
 use operate::history::Judge;
 
+use crate::generations::Work;
 use crate::operations::Operations;
-use crate::serve::Work;
 use crate::watch;
 
 pub use handler::{KeepDead, KeepRejections};
@@ -40,10 +40,10 @@ async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
-        watch::start(program, broker, &rows)?;
         Ok(Work {
             workers: workers(program, broker, &rows)?.into(),
             operations: Some(Operations::new(program, broker, &rows)?),
+            watch: watch::of(program, broker, &rows)?,
         })
     })
     .await

@@ -88,13 +88,13 @@ fn destinations(matches: &ArgMatches) -> Vec<String> {
 }
 
 async fn run(program: Program, asked: Vec<String>) -> Result<(), Failure> {
-    let destinations = chosen(&program, &asked)?;
-    if destinations.is_empty() {
-        tracing::warn!("no destination is configured: nothing to do until one is");
-    }
     let store = program.store()?;
     let rows = Arc::clone(&store);
     crate::serve::serve(program, Some(store), |program, broker| {
+        let destinations = chosen(program, &asked)?;
+        if destinations.is_empty() {
+            tracing::warn!("no destination is configured: nothing to do until one is");
+        }
         workers(program, broker, &rows, destinations)
     })
     .await
@@ -132,7 +132,8 @@ pub fn workers(
     destinations: Vec<Destination>,
 ) -> Result<Vec<Worker>, Failure> {
     let names = destinations.iter().map(|destination| &*destination.name);
-    let copies = Arc::new(Copies::new(Arc::clone(store), NAME, names));
+    let card = program.card(names.map(str::to_owned).collect());
+    let copies = Arc::new(Copies::new(Arc::clone(store), card));
     let gates = Gates::new(Arc::clone(store), Arc::clone(&copies), &destinations);
     let gates = Arc::new(gates);
     let workers = destinations
@@ -151,8 +152,14 @@ pub fn workers(
         let stop = program.stop.clone();
         let following = async move { gates.follow(stop).await };
         tasks::spawn_until("gates", program.stop.clone(), following);
-        let stop = program.stop.clone();
-        let following = async move { copies.follow(stop).await };
+        let (stop, end) = (program.stop.clone(), program.end.clone());
+        let following = async move {
+            copies.follow(stop).await;
+            // The next generation delivers as the same copy.
+            if end.is_cancelled() {
+                copies.leave().await;
+            }
+        };
         tasks::spawn_until("copies", program.stop.clone(), following);
     }
     Ok(workers)

@@ -24,8 +24,10 @@ pub mod validate;
 pub mod watch;
 
 mod database;
+mod generations;
 mod serve;
 #[cfg(test)]
 mod testbed;
 
-pub use serve::{Work, serve, work};
+pub use generations::{Generations, Work};
+pub use serve::serve;

@@ -14,10 +14,23 @@ use common::runtime::{Claim, Handler, Received, call_handler};
 use common::seal::Seal;
 use common::sqlite::Location;
 use common::store::sqlite::SqliteStore;
-use common::store::{Act, Actor, AuditAction, DeadLetter, DeadState, EventStatus, Role, Store};
+use common::store::{
+    Act, Actor, AuditAction, DeadLetter, DeadState, EventStatus, Role, Store, WorkerCard,
+};
 use operate::history::Judge;
 use serde_json::json;
 use uuid::Uuid;
+
+/// A process that delivers to these destinations.
+pub(crate) fn card(destinations: &[&str]) -> WorkerCard {
+    WorkerCard {
+        id: Uuid::now_v7(),
+        program: "longshore-integrate".to_owned(),
+        host: "a host".to_owned(),
+        version: "0.1.0".to_owned(),
+        destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
+    }
+}
 
 /// The name of the tests' destination.
 pub(crate) const CRM: &str = "crm";

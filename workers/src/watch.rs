@@ -28,7 +28,6 @@ use common::bootstrap::{Failure, Program};
 use common::broker::Broker;
 use common::config::Config;
 use common::store::{Store, WatchFinding};
-use common::tasks;
 use common::telemetry::metrics;
 use common::topology::{Names, Topology};
 use operate::finding::{self, WATCH_LEASE};
@@ -78,18 +77,18 @@ pub(crate) struct Post {
     holder: Uuid,
 }
 
-/// Keeps the watch until the program has to stop, if the configuration enables it.
+/// The watch, if the configuration enables it.
 ///
 /// # Errors
 /// A configured event type cannot be used.
-pub fn start(
+pub fn of(
     program: &Program,
     broker: &Arc<dyn Broker>,
     store: &Arc<dyn Store>,
-) -> Result<(), Failure> {
+) -> Result<Option<Watch>, Failure> {
     let config = Arc::clone(&program.config);
     if !config.watch.enabled {
-        return Ok(());
+        return Ok(None);
     }
     let post = Arc::new(Post {
         broker: Arc::clone(broker),
@@ -101,8 +100,7 @@ pub fn start(
         stop: program.stop.clone(),
         holder: Uuid::now_v7(),
     });
-    tasks::spawn_until("watch", program.stop.clone(), Watch::new(post).run());
-    Ok(())
+    Ok(Some(Watch::new(post)))
 }
 
 impl Post {
@@ -123,7 +121,7 @@ impl Post {
 }
 
 /// One term of the watch: its knowledge so far.
-struct Watch {
+pub struct Watch {
     post: Arc<Post>,
     /// Knowledge that is valid only while we hold the lease.
     shift: Option<Shift>,
@@ -151,7 +149,8 @@ impl Watch {
         }
     }
 
-    async fn run(mut self) {
+    /// Keeps the watch until it has to stop.
+    pub async fn run(mut self) {
         metrics::watching(false);
         let post = Arc::clone(&self.post);
         while post.pause().await {
@@ -176,7 +175,9 @@ impl Watch {
             let watching = post.store.watching();
             // It ends by itself otherwise.
             let _ = watching.give_up_lease(WATCH_LEASE, post.holder).await;
+            show(&[]);
         }
+        metrics::watching(false);
     }
 
     /// One look at everything; says whether the watch is ours.

@@ -9,7 +9,8 @@ use clap::{ArgMatches, Command};
 const CONFIGURATION: &str = "\
 Configuration: environment (LONGSHORE_BROKER_URL, LONGSHORE_DATABASE_URL, LONGSHORE_NAMESPACE, LONGSHORE_LISTEN, …), \
 then the file that LONGSHORE_CONFIG names, then defaults. docs/configuration.md lists all keys, and `longshore doctor` \
-shows the settings in force. SIGTERM and Ctrl-C end the program in good order, a second signal at once.
+shows the settings in force. SIGTERM and Ctrl-C end the program in good order, a second signal at once. \
+A changed file, or SIGHUP, is read without a restart; a wrong one changes nothing.
 
 Exit codes: 0 stopped by a signal, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
 

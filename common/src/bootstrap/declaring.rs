@@ -62,6 +62,9 @@ impl Program {
                 () = broker.missed() => true,
                 () = tokio::time::sleep(EVERY) => false,
             };
+            if self.declaring.load(Ordering::Relaxed) {
+                continue;
+            }
             if missed {
                 tracing::warn!("a part of the topology is missing: declaring it again");
             }
@@ -75,7 +78,7 @@ impl Program {
                 // The others use another list now: they would not believe this program's messages.
                 Err(error @ BrokerError::Distrust { .. }) => {
                     tracing::error!(%error, "stopping");
-                    self.stop.cancel();
+                    self.end.cancel();
                     return;
                 }
                 Err(error @ (BrokerError::Mismatch(_) | BrokerError::Refused(_))) => {

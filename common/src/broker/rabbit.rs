@@ -21,7 +21,7 @@ mod settlements;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -57,7 +57,8 @@ const MAX_IN_HAND: usize = 384 * 1024 * 1024;
 pub struct RabbitBroker {
     settings: Arc<Settings>,
     names: Names,
-    levels: usize,
+    /// How many delay levels are declared.
+    levels: AtomicUsize,
     limits: Limits,
     confirm_timeout: Duration,
     publishing: Arc<Link>,
@@ -122,7 +123,7 @@ impl RabbitBroker {
         let publisher = Publisher::start(&publishing, count, pace, &draining, &lanes);
         Ok(Self {
             names,
-            levels,
+            levels: AtomicUsize::new(levels),
             limits,
             confirm_timeout: config.confirm_timeout,
             consuming: link("consuming"),
@@ -195,10 +196,16 @@ impl RabbitBroker {
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn apply(&self, topology: &Topology) -> Result<(), BrokerError> {
+        let levels = topology.delay_levels();
         if self.declares_nothing.load(Ordering::Relaxed) {
-            return declare::find(&self.errands, topology).await;
+            declare::find(&self.errands, topology).await?;
+            self.levels.fetch_max(levels, Ordering::Relaxed);
+            return Ok(());
         }
-        let Some(given) = declare::apply(&self.errands, topology).await? else {
+        let given = declare::apply(&self.errands, topology).await?;
+        // A reloaded configuration may ask for longer delays.
+        self.levels.fetch_max(levels, Ordering::Relaxed);
+        let Some(given) = given else {
             return Ok(());
         };
         self.declares_nothing

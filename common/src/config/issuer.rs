@@ -13,7 +13,7 @@ use crate::key::Scopes;
 use crate::topology::is_destination_name;
 
 /// An issuer whose tokens open the door.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenIssuer {
     /// Our name for it: the first part of the names of its callers.
@@ -46,7 +46,7 @@ pub struct TokenIssuer {
 }
 
 /// `[[issuer.grant]]`: what a value of a claim opens.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimGrant {
     /// The claim: a text or a list of texts.

@@ -11,7 +11,7 @@ use super::mask::masked;
 use super::url::scheme_of;
 
 /// The place of a key set (JWKS, RFC 7517): `"https://…"`, or `{ file = "PATH" }`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum KeySetLocation {
     /// Answered by a server. The address may hold a token: for people it is [`masked`].
     Url(Url),

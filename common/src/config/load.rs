@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -12,7 +13,7 @@ use super::mask::masked_text;
 use super::mistake::Mistake;
 use super::operator::OPERATOR_KEY;
 use super::source;
-use super::{Config, destination};
+use super::{Config, ConfigHash, destination};
 
 /// The prefix of our variables' names.
 const PREFIX: &str = "LONGSHORE_";
@@ -90,6 +91,15 @@ pub struct Sources {
     variables: BTreeMap<Vec<String>, String>,
     /// The variables that secrets are read from.
     pub(super) secrets: HashSet<String>,
+    /// The hash that a running `longshore dev` has said.
+    pub(super) said_hash: Option<ConfigHash>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Sources");
+        shown.field("base", &self.base).finish_non_exhaustive()
+    }
 }
 
 /// What variables stand over.
@@ -162,6 +172,7 @@ impl Sources {
             table,
             variables: set,
             secrets,
+            said_hash: None,
         })
     }
 
@@ -178,6 +189,14 @@ impl Sources {
             },
         })?;
         files::read(&mut config, self.folder())?;
+        self.expect_usable(config)
+    }
+
+    /// The configuration, if it is right as a whole.
+    ///
+    /// # Errors
+    /// The first mistake, see [`ConfigError`].
+    pub(super) fn expect_usable(&self, config: Config) -> Result<Config, ConfigError> {
         let is_handed_over = self.are_handed_over();
         let missing = || {
             source::missing_secret(&config.sources)
@@ -187,12 +206,7 @@ impl Sources {
         match config.problem().or_else(incomplete) {
             None => Ok(config),
             Some((key, problem)) => {
-                let place = match &self.base {
-                    Base::File(path) => format!("file {} or environment", path.display()),
-                    Base::Defaults => "environment".to_owned(),
-                    Base::Dev(_) => format!("{} or environment", self.base.place()),
-                };
-                let place = format!("key {key} ({place})");
+                let place = format!("key {key} ({})", self.base.with_environment());
                 Err(ConfigError { place, problem })
             }
         }
@@ -224,7 +238,7 @@ impl Sources {
 
 impl Base {
     /// What it is called in an error.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         match self {
             Self::Defaults => "configuration".to_owned(),
             Self::File(path) => format!("file {}", path.display()),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::load::{Base, FILE, Sources, find, insert, ours, setting};
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, ConfigHash};
 
 /// The keys that say which system is meant.
 const WHERE: [&[&str]; 3] = [&["namespace"], &["broker", "url"], &["database", "url"]];
@@ -21,6 +21,8 @@ struct Shared {
     file: Option<PathBuf>,
     /// The variables that secrets are read from.
     secrets: HashSet<String>,
+    /// The hash of the whole configuration, of which parts are left out here.
+    hash: String,
     configuration: Table,
 }
 
@@ -82,6 +84,7 @@ impl Sources {
             process: std::process::id(),
             file,
             secrets: self.secrets.clone(),
+            hash: config.hash().to_string(),
             configuration: table,
         };
         toml::to_string(&shared).map_err(|error| error.to_string())
@@ -108,7 +111,14 @@ impl Sources {
         }
         variables.remove(FILE);
         let base = Base::Dev(shared.process);
-        Self::over(base, shared.configuration, shared.secrets, variables).map(Some)
+        let mut sources = Self::over(base, shared.configuration, shared.secrets, variables)?;
+        sources.said_hash = Some(ConfigHash::said(shared.hash));
+        Ok(Some(sources))
+    }
+
+    /// The hash of `config`, which was read from here: as the running `longshore dev` has it, where one has handed it over.
+    pub fn hash(&self, config: &Config) -> ConfigHash {
+        self.said_hash.clone().unwrap_or_else(|| config.hash())
     }
 }
 

@@ -41,7 +41,10 @@ impl Spec {
 pub struct Surroundings {
     /// Cancelled when the worker must stop: it takes nothing new and finishes the running calls.
     pub stop: CancellationToken,
-    /// Maximum time for the worker to finish.
+    /// Cancelled when the program as a whole must stop; `stop` is then cancelled as well.
+    pub end: CancellationToken,
+    /// Maximum time for the worker to finish once the program must stop. A worker that stops alone, because another takes its
+    /// place, finishes what it has in hand.
     pub drain: Duration,
     /// The first wait between two looks at a dependency that is down.
     pub probe_first: Duration,

@@ -74,7 +74,7 @@ impl Consuming {
             queue: queue.to_owned(),
             state: Mutex::new(State::No("it has not begun yet".to_owned())),
         };
-        metrics::consuming(queue, false);
+        metrics::may_consume(queue);
         Arc::new(consuming)
     }
 

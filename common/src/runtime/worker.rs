@@ -78,11 +78,11 @@ impl Worker {
         )
     }
 
-    /// Works until the program is told to stop, then finishes the running calls and gives the other messages back.
+    /// Works until it is told to stop, then finishes the running calls and gives the other messages back.
     ///
     /// # Errors
-    /// Running calls did not end within the drain deadline. Nothing is lost: the broker gives their messages out
-    /// again.
+    /// The program must stop, and running calls did not end within the drain deadline. Nothing is lost: the broker gives
+    /// their messages out again.
     pub async fn run(self) -> Result<(), Unfinished> {
         let Self {
             desk,
@@ -90,6 +90,8 @@ impl Worker {
             suspects,
         } = self;
         let queue = desk.spec.queue.clone();
+        // A worker on the same queue may have left them as they were.
+        desk.metrics.begin();
         let lane = |kind, queue| Lane::new(&desk, kind, queue);
         let main = lane(LaneKind::Main, queue.clone()).run(main);
         let suspects = lane(LaneKind::Suspects, Names::suspect(&queue)).run(suspects);
@@ -108,7 +110,7 @@ impl Worker {
         let ended = tokio::select! {
             ended = &mut all => ended,
             () = async {
-                desk.stopped().await;
+                desk.surroundings.end.cancelled().await;
                 tokio::time::sleep(drain).await;
             } => return Err(Unfinished::Late { queue, drain }),
         };

@@ -126,7 +126,8 @@ words!(AuditAction {
     OperatorRevoke = "operator.revoke",
     TopologyApply = "topology.apply",
     TopologyDelete = "topology.delete",
-    SchemaMigrate = "schema.migrate"
+    SchemaMigrate = "schema.migrate",
+    ConfigurationReload = "configuration.reload"
 });
 
 #[cfg(test)]

@@ -59,6 +59,10 @@ metrics_table! {
         "1 while the connection for publishing, consuming or errands is up.";
     BLOCKED = "longshore_broker_blocked", "gauge", [],
         "1 while the broker takes no messages.";
+    CONFIGURATION = "longshore_configuration", "gauge", ["hash"],
+        "1 for the hash of the configuration that this process runs with; 0 for those it ran with before.";
+    RELOADS = "longshore_configuration_reloads_total", "counter", ["result"],
+        "How often the configuration was read again: applied, refused or unchanged.";
     OUTCOMES = "longshore_outcomes_total", "counter", ["queue", "outcome", "reason"],
         "Outcomes of handled events: done, next, rejected, retry, snooze, give_back, dead or hold.";
     HANDLE_SECONDS = "longshore_handle_seconds", "histogram", ["queue"],
@@ -218,6 +222,46 @@ pub fn blocked(blocked: bool) {
 /// This process takes messages from `queue`, or does not.
 pub fn consuming(queue: &str, consuming: bool) {
     gauge!(CONSUMING, "queue" => queue.to_owned()).set(f64::from(u8::from(consuming)));
+}
+
+/// This process may come to take messages from `queue`.
+pub fn may_consume(queue: &str) {
+    gauge!(CONSUMING, "queue" => queue.to_owned()).increment(0.0);
+}
+
+/// The result of a look at the configuration of a running program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// It is in force.
+    Applied,
+    /// It is wrong, and the one before goes on.
+    Refused,
+    /// It is the one in force.
+    Unchanged,
+}
+
+/// The configuration was read again.
+pub fn reloaded(result: Reload) {
+    counter!(RELOADS, "result" => word(result)).increment(1);
+}
+
+fn word(result: Reload) -> &'static str {
+    match result {
+        Reload::Applied => "applied",
+        Reload::Refused => "refused",
+        Reload::Unchanged => "unchanged",
+    }
+}
+
+/// The program runs with the configuration of this hash, and ran with that of another one before.
+pub fn configuration(before: Option<&str>, hash: &str) {
+    for result in [Reload::Applied, Reload::Refused, Reload::Unchanged] {
+        counter!(RELOADS, "result" => word(result)).increment(0);
+    }
+    if let Some(before) = before {
+        gauge!(CONFIGURATION, "hash" => before.to_owned()).set(0.0);
+    }
+    gauge!(CONFIGURATION, "hash" => hash.to_owned()).set(1.0);
 }
 
 /// The destination is paused, or not.

@@ -23,7 +23,6 @@ use common::telemetry::metrics::MetricsPage;
 use common::topology::{Names, Topology};
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
-use tokio_util::sync::CancellationToken;
 
 /// Maximum time for anything that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -171,13 +170,7 @@ impl World {
         let names = Names::new(config.namespace.clone());
         let queue = names.store();
         let broker = EmbeddedBroker::at(Location::memory(), names, "test");
-        let program = Program {
-            name: "test",
-            config: Arc::new(config),
-            stop: CancellationToken::new(),
-            metrics: MetricsPage::start(),
-            declared: Arc::default(),
-        };
+        let program = Program::new("test", config, MetricsPage::start());
         let topology = Topology::new(&program.config.plan());
         broker.apply(&topology).await.expect("applied");
         let world = Self {
@@ -243,7 +236,7 @@ impl World {
     }
 
     pub async fn end(&self, running: Running) {
-        self.program.stop.cancel();
+        self.program.end.cancel();
         let ended = tokio::time::timeout(PATIENCE, running).await;
         ended.expect("in time").expect("no panic").expect("drained");
     }

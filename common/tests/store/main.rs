@@ -44,7 +44,9 @@ macro_rules! conformance {
                     an_open_breaker_is_known_everywhere_until_it_is_closed,
                     one_of_all_takes_the_probe_of_a_breaker;
                 workers: copies_know_of_each_other_until_they_leave,
-                    who_was_silent_for_long_is_not_live_and_joins_anew;
+                    who_was_silent_for_long_is_not_live_and_joins_anew,
+                    a_process_that_tells_its_configuration_takes_no_share,
+                    a_process_that_tells_and_delivers_is_one;
                 operators: an_operator_is_known_by_the_key,
                     one_operator_at_a_time_has_a_name,
                     a_revoked_operator_stays_revoked;

@@ -59,3 +59,54 @@ pub async fn who_was_silent_for_long_is_not_live_and_joins_anew(Stores { store, 
     assert_eq!(ids(&both), [silent.id, loud.id]);
     assert!(both[0].live_for < Duration::from_secs(1), "{both:?}");
 }
+
+pub async fn a_process_that_tells_its_configuration_takes_no_share(
+    Stores { store, other }: Stores,
+) {
+    let (quiet, loud) = (card(&[]), card(&["crm"]));
+    let (workers, others) = (store.workers(), other.workers());
+    workers.tell(&quiet, "0123456789ab").await.unwrap();
+    let live = others.beat(&loud).await.unwrap();
+    assert_eq!(ids(&live), [loud.id]);
+    let told = others.configured_workers().await.unwrap();
+    assert_eq!(told.len(), 1);
+    let (first, since) = (&told[0], told[0].since);
+    assert_eq!(
+        (
+            first.id,
+            &*first.program,
+            &*first.host,
+            &*first.configuration
+        ),
+        (quiet.id, "longshore-integrate", "a host", "0123456789ab")
+    );
+    // The same again, and another one.
+    workers.tell(&quiet, "0123456789ab").await.unwrap();
+    let again = others.configured_workers().await.unwrap();
+    assert_eq!(again[0].since, since);
+    workers.tell(&quiet, "ba9876543210").await.unwrap();
+    let changed = others.configured_workers().await.unwrap();
+    assert_eq!(changed[0].configuration, "ba9876543210");
+    assert!(changed[0].since.0 > since.0, "{changed:?}");
+}
+
+pub async fn a_process_that_tells_and_delivers_is_one(Stores { store, .. }: Stores) {
+    let (one, workers) = (card(&["crm"]), store.workers());
+    workers.tell(&card(&[]), "0123456789ab").await.unwrap();
+    workers.tell(&one, "0123456789ab").await.unwrap();
+    let live = workers.beat(&one).await.unwrap();
+    assert_eq!(
+        (ids(&live), &*live[0].destinations),
+        (vec![one.id], &one.destinations[..])
+    );
+    let more = WorkerCard {
+        destinations: vec!["crm".to_owned(), "mail".to_owned()],
+        ..one.clone()
+    };
+    let live = workers.beat(&more).await.unwrap();
+    assert_eq!(live[0].destinations, more.destinations);
+    assert_eq!(workers.configured_workers().await.unwrap().len(), 2);
+    workers.leave(one.id).await.unwrap();
+    let told = workers.configured_workers().await.unwrap();
+    assert!(told.len() == 1 && told[0].id != one.id, "{told:?}");
+}

@@ -61,7 +61,7 @@ pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<(), Failure> {
     }
     let report = Report {
         settings: app.settings.clone(),
-        items: doctor::examine(&app.config, args.watch).await?,
+        items: doctor::examine(&app.config, &app.hash, args.watch).await?,
         next: None,
     };
     app.output.show(&report, text)?;

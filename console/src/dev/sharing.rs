@@ -16,6 +16,7 @@ use common::sqlite::make_private_folder;
 use rustix::process::getuid;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -29,19 +30,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Sharing {
     listener: UnixListener,
     path: PathBuf,
-    text: String,
+    text: watch::Receiver<String>,
 }
 
 impl Sharing {
-    /// Begins to answer with `text`; `None` where another `longshore dev` answers in this folder.
+    /// Begins to answer with `text` as it then is; `None` where another `longshore dev` answers in this folder.
     ///
     /// # Errors
     /// A socket is not possible in this folder.
-    pub(super) fn begin(text: String) -> io::Result<Option<Self>> {
+    pub(super) fn begin(text: watch::Receiver<String>) -> io::Result<Option<Self>> {
         Self::begin_at(Path::new(SOCKET), text)
     }
 
-    fn begin_at(path: &Path, text: String) -> io::Result<Option<Self>> {
+    fn begin_at(path: &Path, text: watch::Receiver<String>) -> io::Result<Option<Self>> {
         if net::UnixStream::connect(path).is_ok() {
             return Ok(None);
         }
@@ -80,8 +81,9 @@ impl Sharing {
         if !stream.peer_cred().is_ok_and(|peer| may_know(peer.uid())) {
             return;
         }
+        let text = self.text.borrow().clone();
         let told = timeout(ANSWER_TIMEOUT, async {
-            stream.write_all(self.text.as_bytes()).await?;
+            stream.write_all(text.as_bytes()).await?;
             stream.shutdown().await
         });
         // The command is gone, or says itself that its wait was in vain.
@@ -148,7 +150,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/dev.sock");
         assert_eq!(ask(&path).await, None);
-        let begin = || Sharing::begin_at(&path, "what it runs with".to_owned()).unwrap();
+        let begin =
+            || Sharing::begin_at(&path, watch::channel("what it runs with".to_owned()).1).unwrap();
         let sharing = begin().unwrap();
         assert!(begin().is_none(), "two answer in one folder");
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -174,7 +177,7 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         assert_eq!(ask(&path).await, None);
-        let sharing = Sharing::begin_at(&path, String::new()).unwrap();
+        let sharing = Sharing::begin_at(&path, watch::channel(String::new()).1).unwrap();
         drop(sharing.unwrap());
         assert!(folder.path().exists(), "data is in it");
     }

@@ -9,8 +9,14 @@ use super::Role;
 /// Tables, and what a role may do with each.
 type Rights = &'static [(&'static str, &'static str)];
 
-/// A look at the schema's version, and the small write that shows whether the database takes writes.
-const EVERYBODY: Rights = &[("_sqlx_migrations", "SELECT, UPDATE (success)")];
+/// A look at the schema's version, and the small write that shows whether the database takes writes. Each program tells its
+/// configuration, and records when it takes up another.
+const EVERYBODY: Rights = &[
+    ("_sqlx_migrations", "SELECT, UPDATE (success)"),
+    ("workers", "SELECT, INSERT, UPDATE, DELETE"),
+    ("audit", "INSERT"),
+    ("audit_head", "SELECT, UPDATE"),
+];
 
 /// The door says where an event stands, and goes by the keys of its callers. It reads no bodies.
 const PRODUCER: Rights = &[
@@ -52,7 +58,6 @@ const INTEGRATE: Rights = &[
     ),
     ("dead_letter_counts", "SELECT, INSERT, UPDATE"),
     ("destinations", "SELECT, INSERT, UPDATE"),
-    ("workers", "SELECT, INSERT, UPDATE, DELETE"),
 ];
 
 const ARCHIVE: Rights = &[
@@ -89,8 +94,7 @@ const OPERATOR: Rights = &[
     ("key_revision", "SELECT, UPDATE"),
     ("operators", "SELECT, INSERT, UPDATE"),
     ("destinations", "SELECT, INSERT, UPDATE"),
-    ("audit", "SELECT, INSERT"),
-    ("audit_head", "SELECT, UPDATE"),
+    ("audit", "SELECT"),
 ];
 
 /// The rights of a role; none where its program uses no database.

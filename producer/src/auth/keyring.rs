@@ -14,7 +14,13 @@ use super::limits::EventLimit;
 /// The keys of this door.
 pub struct Keyring {
     configured: HashMap<KeyHash, Arc<Entry>>,
-    stored: RwLock<HashMap<KeyHash, Arc<Entry>>>,
+    stored: Arc<Stored>,
+}
+
+/// The keys of the database, in every generation of the door.
+#[derive(Default)]
+struct Stored {
+    keys: RwLock<HashMap<KeyHash, Arc<Entry>>>,
     /// Whether the database has been read.
     is_read: AtomicBool,
 }
@@ -56,11 +62,25 @@ impl Found {
 impl Keyring {
     /// The keys of the configuration; those of the database follow.
     pub fn new(configured: &[KnownKey]) -> Self {
-        let entry = |key: &KnownKey| (key.hash, Arc::new(Entry::new(key.clone(), None)));
+        Self {
+            configured: HashMap::new(),
+            stored: Arc::default(),
+        }
+        .with(configured)
+    }
+
+    /// The keys of another configuration, and those of the database. A key whose rate is the same keeps its count.
+    pub(super) fn with(&self, configured: &[KnownKey]) -> Self {
+        let entry = |key: &KnownKey| {
+            let mut entry = Entry::new(key.clone(), None);
+            if let Some(before) = self.configured.get(&key.hash) {
+                entry.keep_of(before);
+            }
+            (key.hash, Arc::new(entry))
+        };
         Self {
             configured: configured.iter().map(entry).collect(),
-            stored: RwLock::default(),
-            is_read: AtomicBool::new(false),
+            stored: Arc::clone(&self.stored),
         }
     }
 
@@ -69,17 +89,25 @@ impl Keyring {
         if let Some(entry) = self.configured.get(hash) {
             return Found::Key(Arc::clone(entry));
         }
-        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        let stored = self
+            .stored
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         match stored.get(hash) {
             Some(entry) => Found::Key(Arc::clone(entry)),
-            None if self.is_read.load(Ordering::Acquire) => Found::Nothing,
+            None if self.stored.is_read.load(Ordering::Acquire) => Found::Nothing,
             None => Found::NotRead,
         }
     }
 
     /// Takes over changed keys. A key whose rate is the same keeps the count of what it has used.
     pub(super) fn change(&self, records: Vec<KeyRecord>) {
-        let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
+        let mut stored = self
+            .stored
+            .keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         for record in records {
             let hash = record.key.hash;
             if record.revoked.is_some() {
@@ -96,18 +124,26 @@ impl Keyring {
 
     /// Forgets the keys of the database: it is another one, or was set back.
     pub(super) fn forget(&self) {
-        let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
+        let mut stored = self
+            .stored
+            .keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         stored.clear();
     }
 
     /// The whole database was read.
     pub(super) fn set_read(&self) {
-        self.is_read.store(true, Ordering::Release);
+        self.stored.is_read.store(true, Ordering::Release);
     }
 
     /// The keys of the database whose last use is not written down yet.
     pub(super) fn used(&self) -> Vec<(Arc<Entry>, OffsetDateTime)> {
-        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        let stored = self
+            .stored
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         stored
             .values()
             .filter_map(|entry| Some((Arc::clone(entry), entry.unnoted()?)))
@@ -116,7 +152,11 @@ impl Keyring {
 
     /// Whether there is no key at all.
     pub(super) fn is_empty(&self) -> bool {
-        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        let stored = self
+            .stored
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         self.configured.is_empty() && stored.is_empty()
     }
 }

@@ -16,6 +16,8 @@ mod public_key;
 mod read;
 mod refused;
 
+use std::sync::Arc;
+
 use common::config::TokenIssuer;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +30,19 @@ pub(super) use self::refused::{NotVerified, Refused};
 
 /// The issuers of this door.
 pub(super) struct Tokens {
-    issuers: Vec<Issuer>,
+    issuers: Vec<Arc<Issuer>>,
 }
 
 impl Tokens {
-    pub(super) fn new(issuers: &[TokenIssuer]) -> Self {
+    /// These issuers. The keys of one that `before` has as well stay known.
+    pub(super) fn new(issuers: &[TokenIssuer], before: Option<&Self>) -> Self {
+        let known = |settings: &TokenIssuer| {
+            let mut before = before.iter().flat_map(|before| &before.issuers);
+            before.find(|issuer| issuer.is_set_as(settings)).cloned()
+        };
+        let issuer = |settings| known(settings).unwrap_or_else(|| Arc::new(Issuer::new(settings)));
         Self {
-            issuers: issuers.iter().map(Issuer::new).collect(),
+            issuers: issuers.iter().map(issuer).collect(),
         }
     }
 
@@ -58,6 +66,6 @@ impl Tokens {
 
     /// Forgets the rates of callers that have been quiet.
     pub(super) fn forget(&self) {
-        self.issuers.iter().for_each(Issuer::forget);
+        self.issuers.iter().for_each(|issuer| issuer.forget());
     }
 }

@@ -48,10 +48,11 @@ fn main() -> ExitCode {
 
 async fn run(program: Program) -> Result<(), Failure> {
     let store = program.store()?;
-    workers::serve(program, Some(Arc::clone(&store) as _), |program, broker| {
+    let rows = Arc::clone(&store);
+    workers::serve(program, Some(store), |program, broker| {
         let seal = Seal::of(&program.config)?;
         let destinations = program.config.destinations.clone();
-        let handler = Crashing(StoreEvents::new(store, destinations, seal));
+        let handler = Crashing(StoreEvents::new(Arc::clone(&rows), destinations, seal));
         let queue = Names::new(program.config.namespace.clone()).store();
         let spec = Spec::new(queue, program.config.stage(Stage::Store));
         Ok(vec![program.worker(broker, Arc::new(handler), spec)])

@@ -171,6 +171,23 @@ impl Dev {
         Ok(())
     }
 
+    /// Writes the configuration file anew while it runs. New destinations must say their secrets in place.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn reconfigure(&self, destinations: &[Destination], more: &str) -> Result<()> {
+        let file = self.scratch.path().join("longshore.toml");
+        fs::write(file, render(destinations, more)).context("writing the configuration")
+    }
+
+    /// Sends SIGHUP.
+    ///
+    /// # Errors
+    /// If it had ended already.
+    pub fn hang_up(&mut self) -> Result<()> {
+        self.running()?.signal(Signal::HUP)
+    }
+
     /// Presses Ctrl-C.
     ///
     /// # Errors

@@ -110,6 +110,28 @@ impl System {
         Ok(path)
     }
 
+    /// Writes the configuration file anew, as [`Builder`] does, while the programs run. New destinations must say their secrets
+    /// in place: a running program gets no other variables.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn reconfigure(&self, destinations: &[Destination], more: &str) -> Result<()> {
+        self.file("longshore.toml", render(destinations, more))?;
+        Ok(())
+    }
+
+    /// The copies of all programs, as they can be asked for.
+    #[must_use]
+    pub fn copies(&self) -> Vec<(Program, usize)> {
+        let mut copies: Vec<(Program, usize)> = Vec::new();
+        for member in &self.members {
+            let program = member.process.program();
+            let copy = copies.iter().filter(|(other, _)| *other == program).count();
+            copies.push((program, copy));
+        }
+        copies
+    }
+
     /// Runs `longshore` with these arguments and the system's environment, without a terminal.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::store::{LiveWorker, Store, StoreError, WorkerCard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,38 +27,32 @@ pub(super) struct Copies {
     shares: BTreeMap<String, watch::Sender<Share>>,
     known: Lately,
     in_hand: AtomicUsize,
+    /// The last delivery in hand has ended.
+    idle: Notify,
 }
 
 /// A delivery in hand.
-pub(super) struct InHand<'c>(&'c AtomicUsize);
+pub(super) struct InHand<'c>(&'c Copies);
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if self.0.in_hand.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.idle.notify_one();
+        }
     }
 }
 
 impl Copies {
-    /// A copy of the program `program` that delivers to these destinations.
-    pub(super) fn new<'n>(
-        store: Arc<dyn Store>,
-        program: &str,
-        destinations: impl IntoIterator<Item = &'n str>,
-    ) -> Self {
-        let destinations: Vec<String> = destinations.into_iter().map(str::to_owned).collect();
+    /// The copy with this card.
+    pub(super) fn new(store: Arc<dyn Store>, card: WorkerCard) -> Self {
         let share = |name: &String| (name.clone(), watch::Sender::new(Share::WHOLE));
         Self {
-            shares: destinations.iter().map(share).collect(),
-            card: WorkerCard {
-                id: Uuid::now_v7(),
-                program: program.to_owned(),
-                host: host(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                destinations,
-            },
+            shares: card.destinations.iter().map(share).collect(),
+            card,
             store,
             known: Lately::default(),
             in_hand: AtomicUsize::new(0),
+            idle: Notify::new(),
         }
     }
 
@@ -80,7 +74,7 @@ impl Copies {
     /// A delivery is in hand until the guard is dropped.
     pub(super) fn in_hand(&self) -> InHand<'_> {
         self.in_hand.fetch_add(1, Ordering::Relaxed);
-        InHand(&self.in_hand)
+        InHand(self)
     }
 
     /// Makes sure that the shares are those that the database knew lately. While it does not answer, they stay as they are.
@@ -91,11 +85,14 @@ impl Copies {
         self.known.check(async || self.beat().await).await
     }
 
-    /// Tells of this copy while it has deliveries in hand, until `stop`; then tells that it is gone.
+    /// Tells of this copy while it has deliveries in hand, until `stop` and the end of the last of them.
     pub(super) async fn follow(&self, stop: CancellationToken) {
         loop {
+            let is_idle = self.in_hand.load(Ordering::Relaxed) == 0;
             tokio::select! {
-                () = stop.cancelled() => break,
+                // Requests that are under way take places from other copies.
+                () = stop.cancelled(), if is_idle => return,
+                () = self.idle.notified(), if stop.is_cancelled() => continue,
                 () = tokio::time::sleep(BEAT) => {}
             }
             if self.in_hand.load(Ordering::Relaxed) == 0 {
@@ -105,6 +102,10 @@ impl Copies {
                 tracing::debug!(%error, "other copies do not hear of this one");
             }
         }
+    }
+
+    /// Tells that this copy is gone.
+    pub(super) async fn leave(&self) {
         if self.known.is_read()
             && let Err(error) = self.store.workers().leave(self.card.id).await
         {
@@ -142,21 +143,13 @@ fn change(share: &watch::Sender<Share>, to: impl FnOnce(Share) -> Share) {
     });
 }
 
-/// The machine's own name.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "-" } else { name }.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testbed;
 
     fn copy(store: &Arc<dyn Store>, destinations: &[&'static str]) -> Arc<Copies> {
-        let names = destinations.iter().copied();
-        Arc::new(Copies::new(Arc::clone(store), "longshore-integrate", names))
+        Arc::new(Copies::new(Arc::clone(store), testbed::card(destinations)))
     }
 
     fn share(copy: &Copies, destination: &str) -> Share {
@@ -176,9 +169,7 @@ mod tests {
         assert_eq!(share(&first, "crm"), Share::new(Some(0), 2));
         assert_eq!(share(&first, "mail"), Share::WHOLE);
         // It ends, and says so.
-        let stop = CancellationToken::new();
-        stop.cancel();
-        second.follow(stop).await;
+        second.leave().await;
         first.known.age();
         first.check().await.unwrap();
         assert_eq!(share(&first, "crm"), Share::WHOLE);
@@ -191,7 +182,7 @@ mod tests {
         let stop = CancellationToken::new();
         let (followed, ended) = (Arc::clone(&busy), stop.clone());
         let following = tokio::spawn(async move { followed.follow(ended).await });
-        let _delivery = busy.in_hand();
+        let delivery = busy.in_hand();
         idle.check().await.unwrap();
         let mut shares = idle.share("crm");
         // It hears of the other without asking before its own deliveries.
@@ -205,6 +196,11 @@ mod tests {
         let heard = tokio::time::timeout(Duration::from_secs(20), hears).await;
         heard.expect("a sign of life");
         stop.cancel();
+        // It stays known until the delivery has ended.
+        let mut following = following;
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, &mut following).await.is_err());
+        drop(delivery);
         following.await.unwrap();
     }
 }

@@ -138,10 +138,20 @@ impl Deliver {
                 prepared.unwrap_or(Ok(Prepared::Over(Outcome::Snooze(NO_PLACE))))?
             }
         };
-        let (turn, place) = match prepared {
-            Prepared::Ready { turn, place } => (turn, place),
-            Prepared::Over(outcome) => return Ok(outcome),
-        };
+        match prepared {
+            Prepared::Ready { turn, place } => self.make(key, received, turn, place).await,
+            Prepared::Over(outcome) => Ok(outcome),
+        }
+    }
+
+    /// Makes an attempt, unless a breaker has something against it, and records it.
+    async fn make(
+        &self,
+        key: DeliveryKey,
+        received: &Received,
+        turn: Turn,
+        place: Place<'_>,
+    ) -> Result<Outcome, StoreError> {
         let name = &self.destination.name;
         let admission = self.gates.admit(name).await?;
         if admission == Admission::Held {

@@ -194,7 +194,7 @@ impl Gates {
         // While it is not written down, all copies would find it open again.
         match self.store.destinations().close_breaker(destination).await {
             Ok(()) => self.change(destination, guarded, |facts| {
-                facts.turn(destination, Circuit::Rising(Instant::now()));
+                facts.turn(Circuit::Rising(Instant::now()));
             }),
             Err(error) => not_written(destination, &error),
         }
@@ -209,7 +209,7 @@ impl Gates {
         write: impl AsyncFnOnce() -> Result<(), StoreError>,
     ) {
         self.change(destination, guarded, |facts| {
-            facts.turn(destination, circuit);
+            facts.turn(circuit);
             facts.writing += 1;
         });
         let written = write().await;
@@ -281,7 +281,7 @@ impl Gates {
         let pause = state.and_then(|state| state.pause.as_ref());
         facts.paused = pause.map(|it| paused(&it.paused_by, &it.paused_why));
         if let Some(breaker) = &guarded.breaker {
-            facts.turn(name, circuit(state, breaker, guarded.lease()));
+            facts.turn(circuit(state, breaker, guarded.lease()));
         }
         self.apply(name, guarded, &mut facts);
     }
@@ -305,10 +305,14 @@ impl Gates {
         }
         self.copies.ramp(name, percent);
         let state = facts.gate();
+        // Also where nothing changes: the gates of a former configuration may have said otherwise.
+        metrics::paused(name, facts.paused.is_some());
+        if guarded.breaker.is_some() {
+            metrics::breaker(name, facts.circuit.is_open());
+        }
         if !guarded.gate.set(state.clone()) {
             return;
         }
-        metrics::paused(name, facts.paused.is_some());
         match state {
             GateState::Shut(why) => {
                 tracing::info!(destination.name = name, why, "deliveries wait");

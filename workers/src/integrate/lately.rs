@@ -11,7 +11,7 @@ const KNOWN_FOR: Duration = Duration::from_millis(500);
 /// Something that is read right before deliveries, by one of them at a time and at most twice a second.
 #[derive(Debug, Default)]
 pub(super) struct Lately {
-    /// When it was read last.
+    /// When the last reading of it began.
     read_at: Mutex<Option<Instant>>,
     /// Held while it is read.
     reading: tokio::sync::Mutex<()>,
@@ -33,7 +33,7 @@ impl Lately {
         if self.is_known() {
             return Ok(());
         }
-        match self.done(read().await) {
+        match self.now(read).await {
             Err(error) if self.is_read() => {
                 tracing::debug!(%error, "the database does not answer: what it said last counts");
                 Ok(())
@@ -51,7 +51,7 @@ impl Lately {
         read: impl AsyncFnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let _reading = self.reading.lock().await;
-        self.done(read().await)
+        self.now(read).await
     }
 
     /// Whether the database has ever said.
@@ -59,9 +59,14 @@ impl Lately {
         self.read_at().is_some()
     }
 
-    fn done(&self, read: Result<(), StoreError>) -> Result<(), StoreError> {
-        read?;
-        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    async fn now(
+        &self,
+        read: impl AsyncFnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        // The answer may be as old as the question.
+        let began = Instant::now();
+        read().await?;
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The way of publications: written down for AMQP, published, counted.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use lapin::types::ShortString;
@@ -20,7 +21,8 @@ impl RabbitBroker {
             }
             Address::Queue(queue) => (String::new(), queue.clone()),
             Address::Later { queue, delay } => {
-                let route = DelayRoute::new(&self.names, queue, *delay, self.levels);
+                let levels = self.levels.load(Ordering::Relaxed);
+                let route = DelayRoute::new(&self.names, queue, *delay, levels);
                 (route.exchange, route.routing_key)
             }
         }

@@ -77,6 +77,8 @@ pub enum AuditAction {
     TopologyDelete,
     /// Brings the schema up to date.
     SchemaMigrate,
+    /// Takes up another configuration in a running program.
+    ConfigurationReload,
 }
 
 /// Whether an act was allowed.

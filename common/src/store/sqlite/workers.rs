@@ -1,4 +1,4 @@
-//! The copies that deliver.
+//! The copies that deliver, and the configurations of all processes.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::store::tables::text::comparable;
-use crate::store::tables::workers::{WorkerRow, names};
-use crate::store::{LIVE_FOR, LiveWorker, StoreError, WorkerCard, Workers};
+use crate::store::tables::workers::{ConfiguredRow, WorkerRow, names};
+use crate::store::{
+    ConfiguredWorker, LIVE_FOR, LiveWorker, StoreError, TOLD_FOR, WorkerCard, Workers,
+};
 
 /// Who was not heard of for long joins anew.
 const BEAT: &str = r#"INSERT INTO "NAMESPACE.workers" AS known
@@ -17,6 +19,7 @@ const BEAT: &str = r#"INSERT INTO "NAMESPACE.workers" AS known
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)
     ON CONFLICT (worker_id) DO UPDATE SET
         joined_at = CASE WHEN known.seen_at < ?7 THEN excluded.joined_at ELSE known.joined_at END,
+        destinations = excluded.destinations,
         seen_at = excluded.seen_at"#;
 
 /// A sign of life that lies ahead was written before somebody set the clock back.
@@ -24,7 +27,22 @@ const LIVE: &str = r#"SELECT worker_id, destinations, joined_at, ?1 AS at FROM "
     WHERE seen_at BETWEEN ?2 AND ?3 ORDER BY worker_id"#;
 
 /// Those that ended without a word go with the next that leaves.
-const LEAVE: &str = r#"DELETE FROM "NAMESPACE.workers" WHERE worker_id = ?1 OR seen_at < ?2"#;
+const LEAVE: &str = r#"DELETE FROM "NAMESPACE.workers"
+    WHERE worker_id = ?1 OR max(seen_at, coalesce(told_at, seen_at)) < ?2"#;
+
+/// A process that has not delivered yet was never seen delivering.
+const TELL: &str = r#"INSERT INTO "NAMESPACE.workers" AS known
+    (worker_id, program, host, version, destinations, started_at, joined_at, seen_at, configuration, configured_at, told_at)
+    VALUES (?1, ?2, ?3, ?4, '[]', ?6, ?7, ?7, ?5, ?6, ?6)
+    ON CONFLICT (worker_id) DO UPDATE SET
+        configured_at = CASE WHEN known.configuration = excluded.configuration
+                             THEN known.configured_at ELSE excluded.configured_at END,
+        configuration = excluded.configuration,
+        told_at = excluded.told_at"#;
+
+const CONFIGURED: &str = r#"SELECT worker_id, program, host, version, configuration, configured_at
+    FROM "NAMESPACE.workers"
+    WHERE configuration IS NOT NULL AND told_at BETWEEN ?1 AND ?2 ORDER BY program, host, worker_id"#;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const FARTHEST: Duration = Duration::from_secs(600);
@@ -74,5 +92,40 @@ impl Workers for SqliteStore {
                 })
             })
             .await
+    }
+
+    async fn tell(&self, card: &WorkerCard, configuration: &str) -> Result<(), StoreError> {
+        let (card, configuration) = (card.clone(), configuration.to_owned());
+        let at = OffsetDateTime::now_utc();
+        self.link
+            .write(move |connection, link| {
+                Box::pin(async move {
+                    sqlx::query(link.sql(TELL))
+                        .bind(card.id)
+                        .bind(card.program)
+                        .bind(card.host)
+                        .bind(card.version)
+                        .bind(configuration)
+                        .bind(comparable(at))
+                        .bind(comparable(OffsetDateTime::UNIX_EPOCH))
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn configured_workers(&self) -> Result<Vec<ConfiguredWorker>, StoreError> {
+        let at = OffsetDateTime::now_utc();
+        let rows: Vec<ConfiguredRow> = self
+            .link
+            .rows(CONFIGURED, move |query| {
+                query
+                    .bind(comparable(at - TOLD_FOR))
+                    .bind(comparable(at + FARTHEST))
+            })
+            .await?;
+        Ok(rows.into_iter().map(ConfiguredWorker::from).collect())
     }
 }

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::text::json;
-use crate::store::{LiveWorker, StoreError};
+use crate::store::{ConfiguredWorker, LiveWorker, Moment, StoreError};
 
 /// A row of a live worker.
 #[derive(sqlx_macros::FromRow)]
@@ -26,6 +26,30 @@ impl TryFrom<WorkerRow> for LiveWorker {
             // A clock that was set back has seen nobody join yet.
             live_for: (row.at - row.joined_at).try_into().unwrap_or_default(),
         })
+    }
+}
+
+/// A row of a process that has told its configuration.
+#[derive(sqlx_macros::FromRow)]
+pub(in crate::store) struct ConfiguredRow {
+    worker_id: Uuid,
+    program: String,
+    host: String,
+    version: String,
+    configuration: String,
+    configured_at: OffsetDateTime,
+}
+
+impl From<ConfiguredRow> for ConfiguredWorker {
+    fn from(row: ConfiguredRow) -> Self {
+        Self {
+            id: row.worker_id,
+            program: row.program,
+            host: row.host,
+            version: row.version,
+            configuration: row.configuration,
+            since: Moment(row.configured_at),
+        }
     }
 }
 

@@ -54,12 +54,19 @@ impl QueueMetrics {
             batch: histogram!(BATCH, "queue" => queue.clone()),
             queue,
         };
-        metrics.holding(false);
-        metrics.in_flight(0);
+        // Another worker on the queue may still be at work.
+        gauge!(HOLDING, "queue" => metrics.queue.clone()).increment(0.0);
+        metrics.in_flight.increment(0.0);
         for (_, counter) in &metrics.outcomes {
             counter.increment(0);
         }
         metrics
+    }
+
+    /// The worker begins.
+    pub fn begin(&self) {
+        self.holding(false);
+        self.in_flight(0);
     }
 
     /// An event was handled.

@@ -168,3 +168,20 @@ fn among_many_keys_each_is_found() {
         assert_eq!(found, Some(format!("k{index}")));
     }
 }
+
+#[test]
+fn another_configuration_keeps_the_keys_of_the_database_and_the_counts_of_its_own() {
+    let [kept, gone, new, stored] = [(); 4].map(|()| Key::generate().unwrap());
+    let before = Keyring::new(&[known("kept", &kept), known("gone", &gone)]);
+    before.set_read();
+    before.change(vec![record(known("stored", &stored), stored.id())]);
+    let after = before.with(&[known("kept", &kept), known("new", &new)]);
+    for key in [&kept, &new, &stored] {
+        assert!(after.find(&key.hash()).is_key());
+    }
+    assert!(matches!(after.find(&gone.hash()), Found::Nothing));
+    // A request that began before ends under its own configuration, and sees that a key of the database is revoked.
+    assert!(before.find(&gone.hash()).is_key());
+    after.forget();
+    assert!(matches!(before.find(&stored.hash()), Found::Nothing));
+}

@@ -87,6 +87,11 @@ impl Issuer {
         }
     }
 
+    /// Whether these are its settings.
+    pub(super) fn is_set_as(&self, settings: &TokenIssuer) -> bool {
+        self.settings == *settings
+    }
+
     /// Whether it calls itself so.
     pub(super) fn is_called(&self, issuer: &str) -> bool {
         self.settings.issuer == issuer

@@ -19,6 +19,7 @@ pub struct Builder {
     services: Services,
     told: Option<Services>,
     destinations: Vec<Destination>,
+    later: Vec<String>,
     config: String,
     environment: Vec<(String, String)>,
     own: Vec<(Program, String, String)>,
@@ -33,6 +34,7 @@ impl Builder {
             services: Services::shared(),
             told: None,
             destinations: Vec::new(),
+            later: Vec::new(),
             config: String::new(),
             environment: Vec::new(),
             own: Vec::new(),
@@ -60,6 +62,13 @@ impl Builder {
     #[must_use]
     pub fn destination(mut self, destination: Destination) -> Self {
         self.destinations.push(destination);
+        self
+    }
+
+    /// Says that a destination of this name comes later, so that its queues are removed with the others.
+    #[must_use]
+    pub fn destination_later(mut self, name: &str) -> Self {
+        self.later.push(name.to_owned());
         self
     }
 
@@ -107,6 +116,7 @@ impl Builder {
     pub async fn start(self) -> Result<System> {
         let scratch = Scratch::new()?;
         let names = self.destinations.iter().map(Destination::name);
+        let names = names.chain(self.later.iter().map(String::as_str));
         let namespace = Namespace::new(&self.services, names, &scratch).await?;
         let config = scratch.path().join("longshore.toml");
         fs::write(&config, config::render(&self.destinations, &self.config))

@@ -11,7 +11,7 @@ use crate::testbed::{self, CRM, handle, signup, status};
 fn worker(destination: Destination, store: &Arc<dyn Store>) -> Deliver {
     // Once a process; a second time says no.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let copies = Copies::new(Arc::clone(store), "longshore-integrate", [CRM]);
+    let copies = Copies::new(Arc::clone(store), testbed::card(&[CRM]));
     let copies = Arc::new(copies);
     let gates = Gates::new(Arc::clone(store), Arc::clone(&copies), [&destination]);
     let (gates, means) = (Arc::new(gates), Means::loopback());

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use common::config::Breaker;
 use common::runtime::GateState;
 use common::store::DestinationState;
-use common::telemetry::metrics;
 
 use super::super::breaker::Window;
 
@@ -45,7 +44,7 @@ pub(super) enum Circuit {
 
 impl Facts {
     /// The breaker stands so.
-    pub(super) fn turn(&mut self, name: &str, circuit: Circuit) {
+    pub(super) fn turn(&mut self, circuit: Circuit) {
         let was_open = self.circuit.is_open();
         self.circuit = circuit;
         let is_open = self.circuit.is_open();
@@ -56,7 +55,6 @@ impl Facts {
         if let Some(window) = &mut self.window {
             window.clear();
         }
-        metrics::breaker(name, is_open);
     }
 
     pub(super) fn gate(&self) -> GateState {

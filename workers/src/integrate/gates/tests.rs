@@ -17,7 +17,7 @@ fn gates(store: &Arc<dyn Store>) -> Arc<Gates> {
         within: LONG,
         open: LONG,
     });
-    let copies = Copies::new(Arc::clone(store), "longshore-integrate", [CRM]);
+    let copies = Copies::new(Arc::clone(store), testbed::card(&[CRM]));
     let gates = Gates::new(Arc::clone(store), Arc::new(copies), [&destination]);
     Arc::new(gates)
 }
@@ -201,7 +201,7 @@ async fn without_a_database_it_opens_here() {
 async fn a_destination_without_a_breaker_is_never_held_by_one() {
     let store = testbed::store().await;
     let destination = testbed::destination("http://127.0.0.1:9");
-    let copies = Copies::new(Arc::clone(&store), "longshore-integrate", [CRM]);
+    let copies = Copies::new(Arc::clone(&store), testbed::card(&[CRM]));
     let gates = Gates::new(Arc::clone(&store), Arc::new(copies), [&destination]);
     // Another copy, of a former configuration, has one.
     store
