@@ -62,6 +62,35 @@ async fn all_reloaded(system: &mut System, result: &str, count: u64) -> Result<(
     Ok(())
 }
 
+/// Waits until the log of a program has these words: lines are written behind the event that they tell of.
+async fn await_log(
+    system: &mut System,
+    (program, copy): (Program, usize),
+    words: [&str; 2],
+) -> Result<()> {
+    let process = system.process(program, copy)?;
+    eventually(
+        SOON,
+        format!("{words:?} in the log of {program}"),
+        || async {
+            let log = process.output();
+            ensure!(words.iter().all(|word| log.contains(word)), "{log}");
+            Ok(())
+        },
+    )
+    .await
+}
+
+/// The entry of the audit record about a reload of the producer.
+async fn audited(system: &System) -> Result<Value> {
+    let audit = system.longshore(&["audit", "list", "--json"]).await?;
+    let entries = audit.json()?["items"].clone();
+    let mut entries = entries.as_array().context("a list")?.iter();
+    let entry = entries
+        .find(|it| it["action"] == "configuration.reload" && it["who"] == "longshore-producer");
+    entry.cloned().context("no entry of the producer")
+}
+
 #[tokio::test]
 async fn a_destination_and_a_type_that_are_added_count_without_a_restart() -> Result<()> {
     let (crm, late) = (Receiver::start().await?, Receiver::start().await?);
@@ -97,13 +126,7 @@ async fn a_destination_and_a_type_that_are_added_count_without_a_restart() -> Re
         late.count()
     );
 
-    let audit = system.longshore(&["audit", "list", "--json"]).await?;
-    let entries = audit.json()?["items"].clone();
-    let entries = entries.as_array().context("a list")?.iter();
-    let reload = entries
-        .filter(|it| it["action"] == "configuration.reload")
-        .find(|it| it["who"] == "longshore-producer")
-        .context("an entry of the producer")?;
+    let reload = eventually(SOON, "the reload to be recorded", || audited(&system)).await?;
     ensure!(
         reload["before"]["hash"] != reload["after"]["hash"],
         "{reload}"
@@ -135,11 +158,12 @@ async fn a_wrong_file_changes_nothing_until_it_is_mended() -> Result<()> {
     system.reconfigure(&[webhook("crm", &crm), webhook("late", &late)], wrong)?;
     all_reloaded(&mut system, "refused", 1).await?;
     for (program, copy) in system.copies() {
-        let log = system.process(program, copy)?.output();
-        ensure!(
-            log.contains("is refused") && log.contains("longshore.toml"),
-            "{program}: {log}"
-        );
+        await_log(
+            &mut system,
+            (program, copy),
+            ["is refused", "longshore.toml"],
+        )
+        .await?;
     }
     let id = system.client().signup(&signup("refused")).await?;
     system.ledger().await?.all_completed(&[id], SOON).await?;
@@ -170,11 +194,8 @@ async fn a_hangup_reads_the_file_again_and_keys_that_need_a_restart_are_named() 
     }
     all_reloaded(&mut system, "unchanged", 2).await?;
     for (program, copy) in system.copies() {
-        let log = system.process(program, copy)?.output();
-        ensure!(
-            log.contains("worker.drain") && log.contains("needs a restart"),
-            "{program}: {log}"
-        );
+        let words = ["worker.drain", "needs a restart"];
+        await_log(&mut system, (program, copy), words).await?;
         ensure!(
             reloads(&system.address(program, copy)?, "applied").await? == 0,
             "{program}"

@@ -95,11 +95,11 @@ impl Program {
 
 /// Tells why a configuration is not taken up.
 fn refuse(failure: &Failure) {
-    metrics::reloaded(Reload::Refused);
     tracing::error!(
         error = failure.in_one_line(),
         "the changed configuration is refused, and the old one goes on"
     );
+    metrics::reloaded(Reload::Refused);
 }
 
 impl Reloading {
@@ -162,9 +162,9 @@ impl Reloading {
         }
         let config = reading.config(&self.running.config)?;
         if reading.takes_up_the_same(&self.in_force) {
-            metrics::reloaded(Reload::Unchanged);
             tracing::info!("the configuration was read again, and nothing in it changes what runs");
             self.warn_of_fixed_keys(&reading.sources);
+            metrics::reloaded(Reload::Unchanged);
             return Ok(None);
         }
         let program = self
