@@ -53,8 +53,10 @@ async fn a_paused_destination_gets_nothing_until_it_is_resumed_and_then_all_of_i
     pause(&system, "crm").await?;
     let accepted = Load::signups(system.client(), 20, 4).finish(SOON).await?;
     mail.await_successes(21, SOON).await?;
-    // A new process keeps the pause.
-    system.kill(Program::Integrate, 0).await?;
+    // A new process keeps the pause. Its predecessor ends in order: one killed while it gives messages back may leave both a
+    // message and its copy.
+    let status = system.terminate(Program::Integrate, 0, SOON).await?;
+    ensure!(status.success(), "{status}");
     system.start_again(Program::Integrate, 0).await?;
     let waiting = eventually(SOON, "all to wait", || async {
         let shown = shown(&system, "crm").await?;
