@@ -61,7 +61,9 @@ pub use watching::{
     WatchRecords, WatchedDeliveries, WatchedEvents, WatchedLetters, Watching,
 };
 pub use words::UnknownWord;
-pub use workers::{ConfiguredWorker, LIVE_FOR, LiveWorker, TOLD_FOR, WorkerCard, Workers};
+pub use workers::{
+    ConfiguredWorker, DestinationWorker, LIVE_FOR, LiveWorker, TOLD_FOR, WorkerCard, Workers,
+};
 
 /// Every role in one: an engine. Code that needs one role takes that role's trait.
 #[async_trait]

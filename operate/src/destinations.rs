@@ -4,8 +4,8 @@ use common::bootstrap::Failure;
 use common::broker::Broker;
 use common::config::{Breaker, Config, Destination, Protection, Transport, masked};
 use common::store::{
-    AuditAction, DeadFilter, DeadState, DestinationState, NewPause, OpenBreaker, PausedDestination,
-    Store,
+    AuditAction, DeadFilter, DeadState, DestinationState, DestinationWorker, NewPause, OpenBreaker,
+    PausedDestination, Store,
 };
 use common::topology::Names;
 use serde::Serialize;
@@ -52,6 +52,8 @@ pub struct Shown {
     pub timeout: String,
     /// How many attempts a delivery gets.
     pub attempts: u32,
+    /// The copies of the worker that deliver to it and have work now.
+    pub copies: Vec<DestinationWorker>,
 }
 
 /// All configured destinations, in the order of the configuration.
@@ -90,6 +92,7 @@ pub async fn show(
         breaker_opens: destination.breaker.as_ref().map(Breaker::to_string),
         timeout: format!("{:?}", destination.timeout),
         attempts: destination.retry.attempts,
+        copies: store.workers().destination_workers(name).await?,
     })
 }
 
@@ -171,7 +174,8 @@ pub async fn pause(
     Ok(paused.await?)
 }
 
-/// Lets deliveries to a destination go on, which may no longer be configured. `None` if it was not paused.
+/// Lets deliveries to a destination go on, which may no longer be configured: ends its pause, and closes its breaker. Gives how
+/// it stood before; `None` if it was neither paused nor broken.
 ///
 /// # Errors
 /// Nobody knows the name, the role of `by` does not allow it, or the database failed.
@@ -181,7 +185,7 @@ pub async fn resume(
     name: &str,
     why: Option<String>,
     by: &Requester,
-) -> Result<Option<PausedDestination>, Failure> {
+) -> Result<Option<DestinationState>, Failure> {
     let act = by.act(AuditAction::DestinationResume, target(name));
     let act = act.because(why);
     permit(store, &act).await?;
@@ -235,128 +239,4 @@ fn target(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use common::store::{AuditFilter, AuditPage, Role, Store as _};
-
-    use super::*;
-    use crate::testbed;
-
-    fn config() -> Config {
-        toml::from_str(
-            "[[destination]]\nname = \"crm\"\nrate = \"50/s\"\nbreaker = { of = 10 }\n\
-             webhook = { url = \"https://u:hunter2@crm.example/hook\", secret = \"whsec_hunter2\" }\n",
-        )
-        .unwrap()
-    }
-
-    fn said<T>(result: Result<T, Failure>) -> (u8, String) {
-        let failure = result.err().expect("a failure");
-        (failure.code(), failure.to_string())
-    }
-
-    #[tokio::test]
-    async fn a_destination_is_paused_and_resumed_and_both_are_recorded() {
-        let (config, store, by) = (config(), testbed::store().await, testbed::requester());
-        let broker = testbed::broker();
-        broker.apply(&testbed::topology(&["crm"])).await.unwrap();
-        let look = async || show(&config, &broker, &store, "crm").await.unwrap();
-        let open = look().await;
-        assert_eq!(
-            (open.listed.state, open.listed.messages),
-            ("active", Some(0))
-        );
-        assert_eq!(open.rate.as_deref(), Some("50/s"));
-        let shown = serde_json::to_string(&open).unwrap();
-        assert!(
-            shown.contains("crm.example") && !shown.contains("hunter2"),
-            "{shown}"
-        );
-
-        let why = || "their deploy".to_owned();
-        let paused = pause(&config, &store, "crm", why(), &by).await.unwrap();
-        assert_eq!(
-            (&*paused.paused_by, &*paused.paused_why),
-            ("cli:test", "their deploy")
-        );
-        let again = pause(&config, &store, "crm", "another".to_owned(), &by).await;
-        assert_eq!(again.unwrap(), paused);
-        let listed = list(&config, &broker, &store).await.unwrap().items;
-        assert_eq!(
-            (listed[0].state, listed[0].pause.as_ref()),
-            ("paused", Some(&paused))
-        );
-
-        let ended = resume(&config, &store, "crm", None, &by).await.unwrap();
-        assert_eq!(ended, Some(paused));
-        let twice = resume(&config, &store, "crm", None, &by).await.unwrap();
-        assert_eq!((twice, look().await.listed.state), (None, "active"));
-        let page = AuditPage {
-            before: None,
-            limit: 9,
-        };
-        let entries = store
-            .audit()
-            .audit_page(&AuditFilter::default(), page)
-            .await
-            .unwrap();
-        let actions: Vec<&str> = entries.iter().map(|entry| &*entry.action).collect();
-        assert_eq!(actions, ["destination.resume", "destination.pause"]);
-    }
-
-    #[tokio::test]
-    async fn an_open_breaker_is_shown_and_a_pause_comes_first() {
-        let (config, store, by) = (config(), testbed::store().await, testbed::requester());
-        let broker = testbed::broker();
-        broker.apply(&testbed::topology(&["crm"])).await.unwrap();
-        let destinations = store.destinations();
-        let open = Duration::from_secs(30);
-        destinations
-            .open_breaker("crm", "answered 503", open)
-            .await
-            .unwrap();
-        let look = async || show(&config, &broker, &store, "crm").await.unwrap();
-        let shown = look().await;
-        let breaker = shown.listed.breaker.expect("an open breaker");
-        assert_eq!(
-            (shown.listed.state, &*breaker.why),
-            ("broken", "answered 503")
-        );
-        let opens = "50 % of 10 or more attempts fail within 60s; for 30s";
-        assert_eq!(shown.breaker_opens.as_deref(), Some(opens));
-        pause(&config, &store, "crm", "their deploy".to_owned(), &by)
-            .await
-            .unwrap();
-        let shown = look().await.listed;
-        assert_eq!((shown.state, shown.breaker.is_some()), ("paused", true));
-        // Without a breaker in the configuration, it holds nothing.
-        let mut without = config.clone();
-        without.destinations[0].breaker = None;
-        let listed = list(&without, &broker, &store).await.unwrap().items;
-        assert_eq!(listed[0].breaker, None);
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_paused_is_said_with_what_can() {
-        let (config, store, mut by) = (config(), testbed::store().await, testbed::requester());
-        let why = || "their deploy".to_owned();
-        let (code, told) = said(pause(&config, &store, "crn", why(), &by).await);
-        assert!(
-            code == 2 && told.contains("(crm)") && told.contains("crn"),
-            "{told}"
-        );
-        let (code, _) = said(resume(&config, &store, "crn", None, &by).await);
-        assert_eq!(code, 2);
-        let (code, told) = said(pause(&config, &store, "crm", " ".to_owned(), &by).await);
-        assert!(code == 2 && told.contains("--why"), "{told}");
-        by.actor.role = Some(Role::Viewer);
-        let (code, told) = said(pause(&config, &store, "crm", why(), &by).await);
-        assert!(code == 1 && told.contains("operator"), "{told}");
-        // A destination that was taken out of the configuration can be resumed.
-        by.actor.role = Some(Role::Operator);
-        pause(&config, &store, "crm", why(), &by).await.unwrap();
-        let ended = resume(&Config::default(), &store, "crm", None, &by).await;
-        assert!(ended.unwrap().is_some());
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Act, DestinationState, NewPause, PausedDestination, StoreError};
 
 /// What holds the deliveries of destinations. No delivery of a paused destination is made, by any process, until it is resumed;
-/// none of one whose breaker is open, until a probe has closed it.
+/// none of one whose breaker is open, until a probe or an operator has closed it.
 #[async_trait]
 pub trait Destinations: Send + Sync {
     /// How the destinations stand, in the order of their names.
@@ -27,8 +27,8 @@ pub trait Destinations: Send + Sync {
         act: Option<&Act>,
     ) -> Result<PausedDestination, StoreError>;
 
-    /// Resumes a destination, and gives the pause that ended; `None` if it was not paused. The change is an entry of the audit
-    /// record, in its transaction.
+    /// Resumes a destination: ends its pause, and closes its breaker. Gives how it stood before; `None` if neither held its
+    /// deliveries. The change is an entry of the audit record, in its transaction.
     ///
     /// # Errors
     /// The destination stands as before, or the answer of the database was lost.
@@ -36,7 +36,7 @@ pub trait Destinations: Send + Sync {
         &self,
         name: &str,
         act: &Act,
-    ) -> Result<Option<PausedDestination>, StoreError>;
+    ) -> Result<Option<DestinationState>, StoreError>;
 
     /// Opens the breaker of a destination, or keeps it open: no probe is made before `open` has passed.
     ///

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Moment, StoreError};
@@ -39,6 +40,19 @@ pub struct LiveWorker {
     pub live_for: Duration,
 }
 
+/// A live worker of a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DestinationWorker {
+    /// The program.
+    pub program: String,
+    /// The machine that it runs on.
+    pub host: String,
+    /// Its version.
+    pub version: String,
+    /// Since when it has been live without a gap.
+    pub since: Moment,
+}
+
 /// A process, and the configuration that it runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfiguredWorker {
@@ -64,6 +78,15 @@ pub trait Workers: Send + Sync {
     /// # Errors
     /// The database does not answer: nobody knows whether it was heard.
     async fn beat(&self, card: &WorkerCard) -> Result<Vec<LiveWorker>, StoreError>;
+
+    /// The live workers that deliver to a destination, by program and host.
+    ///
+    /// # Errors
+    /// The database cannot say.
+    async fn destination_workers(
+        &self,
+        destination: &str,
+    ) -> Result<Vec<DestinationWorker>, StoreError>;
 
     /// The worker is live no more.
     ///

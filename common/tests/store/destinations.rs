@@ -50,8 +50,11 @@ pub async fn a_pause_is_known_everywhere_until_it_is_resumed(Stores { store, oth
         .destinations()
         .resume_destination("crm", &resuming)
         .await;
-    assert_eq!(resumed, Ok(Some(begun)));
+    let ended = resumed.unwrap().expect("a pause");
+    assert_eq!((ended.pause, ended.breaker), (Some(begun), None));
     assert_eq!(paused(&*store).await, Ok(vec![]));
+    // Its breaker was never open, and did not close.
+    assert_eq!(state(&*store, "crm").await.closed_for, None);
     // It can be paused anew.
     let more = pause("crm", "once more");
     let again = destinations.pause_destination(&more, Some(&pausing)).await;
@@ -136,6 +139,54 @@ pub async fn an_open_breaker_is_known_everywhere_until_it_is_closed(
     // What was never open closes to nothing.
     one.close_breaker("mail").await.unwrap();
     assert_eq!(one.destination_states().await.unwrap().len(), 1);
+}
+
+pub async fn what_is_resumed_has_no_open_breaker(Stores { store, other }: Stores) {
+    const LONG: Duration = Duration::from_secs(600);
+    let (one, two) = (store.destinations(), other.destinations());
+    let resuming = act(AuditAction::DestinationResume, "destination:crm");
+    one.open_breaker("crm", "answered 503", LONG).await.unwrap();
+    let before = two.resume_destination("crm", &resuming).await.unwrap();
+    let before = before.expect("an open breaker");
+    let why = before.breaker.map(|breaker| breaker.why);
+    assert_eq!((before.pause, why.as_deref()), (None, Some("answered 503")));
+    // The rate rises, as after a probe.
+    let closed = state(&*store, "crm").await;
+    assert_eq!(closed.breaker, None);
+    assert!(closed.closed_for.is_some_and(|since| since < LONG));
+    assert_eq!(one.take_probe("crm", LONG, LONG).await, Ok(false));
+    // Both at once.
+    one.pause_destination(&pause("crm", "their deploy"), None)
+        .await
+        .unwrap();
+    one.open_breaker("crm", "timed out", LONG).await.unwrap();
+    let before = two.resume_destination("crm", &resuming).await.unwrap();
+    let before = before.expect("a pause and an open breaker");
+    assert!(before.pause.is_some() && before.breaker.is_some());
+    let resumed = state(&*store, "crm").await;
+    assert_eq!((resumed.pause, resumed.breaker), (None, None));
+    // Nothing holds it any more.
+    let again = one.resume_destination("crm", &resuming).await;
+    assert_eq!(again, Ok(None));
+    let found = entries(&*store, &AuditFilter::default()).await;
+    let facts =
+        |paused: bool, broken: bool| serde_json::json!({ "paused": paused, "broken": broken });
+    let told: Vec<_> = found
+        .iter()
+        .map(|entry| {
+            let told = serde_json::to_value(entry).unwrap();
+            (told["before"].clone(), told["after"].clone())
+        })
+        .collect();
+    let all_false = facts(false, false);
+    assert_eq!(
+        told,
+        [
+            (facts(true, true), all_false.clone()),
+            (facts(false, true), all_false)
+        ]
+    );
+    assert_eq!(verify(&*store).await, 2);
 }
 
 pub async fn one_of_all_takes_the_probe_of_a_breaker(Stores { store, other }: Stores) {

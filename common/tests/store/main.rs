@@ -42,11 +42,13 @@ macro_rules! conformance {
                 destinations: a_pause_is_known_everywhere_until_it_is_resumed,
                     a_pause_that_holds_stays_and_leaves_one_entry,
                     an_open_breaker_is_known_everywhere_until_it_is_closed,
+                    what_is_resumed_has_no_open_breaker,
                     one_of_all_takes_the_probe_of_a_breaker;
                 workers: copies_know_of_each_other_until_they_leave,
                     who_was_silent_for_long_is_not_live_and_joins_anew,
                     a_process_that_tells_its_configuration_takes_no_share,
-                    a_process_that_tells_and_delivers_is_one;
+                    a_process_that_tells_and_delivers_is_one,
+                    the_live_workers_of_a_destination_are_listed;
                 operators: an_operator_is_known_by_the_key,
                     one_operator_at_a_time_has_a_name,
                     a_revoked_operator_stays_revoked;

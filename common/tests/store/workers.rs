@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::store::{LiveWorker, WorkerCard};
+use common::store::{DestinationWorker, LiveWorker, WorkerCard};
 use uuid::Uuid;
 
 use crate::engine::Stores;
@@ -109,4 +109,49 @@ pub async fn a_process_that_tells_and_delivers_is_one(Stores { store, .. }: Stor
     workers.leave(one.id).await.unwrap();
     let told = workers.configured_workers().await.unwrap();
     assert!(told.len() == 1 && told[0].id != one.id, "{told:?}");
+}
+
+pub async fn the_live_workers_of_a_destination_are_listed(Stores { store, other }: Stores) {
+    let (workers, others) = (store.workers(), other.workers());
+    let named = |host: &str, destinations: &[&str]| WorkerCard {
+        host: host.to_owned(),
+        ..card(destinations)
+    };
+    let (first, second) = (named("b", &["crm", "mail"]), named("a", &["crm"]));
+    // It tells its configuration alone, and delivers nothing.
+    workers.tell(&card(&["crm"]), "0123456789ab").await.unwrap();
+    assert_eq!(others.destination_workers("crm").await, Ok(vec![]));
+    workers.beat(&first).await.unwrap();
+    workers.beat(&second).await.unwrap();
+    let hosts = async |destination| {
+        let listed = others.destination_workers(destination).await.unwrap();
+        let host = |worker: DestinationWorker| worker.host;
+        listed.into_iter().map(host).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts("crm").await, ["a", "b"]);
+    assert_eq!(hosts("mail").await, ["b"]);
+    // A name is not a part of another, and no pattern.
+    for none in ["cr", "%", "", "crm\""] {
+        assert!(hosts(none).await.is_empty(), "{none}");
+    }
+    let listed = others.destination_workers("mail").await.unwrap();
+    assert_eq!(
+        (&*listed[0].program, &*listed[0].version),
+        ("longshore-integrate", "0.1.0")
+    );
+    // It stays the same with further signs of life.
+    workers.beat(&first).await.unwrap();
+    assert_eq!(others.destination_workers("mail").await, Ok(listed));
+    workers.leave(first.id).await.unwrap();
+    assert_eq!(hosts("crm").await, ["a"]);
+    // Real time: the clock is the database's.
+    let mut live = hosts("crm").await;
+    for _ in 0..100 {
+        if live.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        live = hosts("crm").await;
+    }
+    assert_eq!(live, Vec::<String>::new(), "silent for long");
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use common::bootstrap::Failure;
-use common::store::{OpenBreaker, PausedDestination};
+use common::store::{DestinationState, DestinationWorker, OpenBreaker, PausedDestination};
 use operate::destinations::{self, Listed, Shown};
 use operate::words::moment;
 use serde_json::json;
@@ -16,7 +16,10 @@ use crate::output::{pairs, table};
 pub enum DestinationsCommand {
     /// List destinations: active, paused or broken, how much waits, how many dead letters
     List,
-    /// Show one destination whole
+    /// Show one destination whole, and the copies with work now that deliver there
+    #[command(after_help = "\
+A copy of longshore-integrate (or longshore dev) is listed while it has deliveries in hand, for this or any other of its \
+destinations. A copy without work is not listed.")]
     Show {
         /// The destination
         name: String,
@@ -34,7 +37,13 @@ Example:
         #[arg(long, value_name = "TEXT")]
         why: String,
     },
-    /// Resume a paused destination: within five seconds, what waits is delivered
+    /// Resume a destination: end its pause and close its breaker
+    #[command(after_help = "\
+Within five seconds, what waits is delivered. After an open breaker, no probe is made first, and the rate rises from a tenth. A \
+receiver that still fails opens the breaker again.
+
+Example:
+  longshore destinations resume crm --why 'they have mended it'")]
     Resume {
         /// The destination
         name: String,
@@ -108,7 +117,7 @@ async fn show(app: &App, name: &str) -> Result<(), Failure> {
 fn whole(shown: &Shown) -> String {
     let listed = &shown.listed;
     let state = why(listed).unwrap_or_else(|| listed.state.to_owned());
-    pairs([
+    let settings = pairs([
         ("name", listed.name.clone()),
         ("state", state),
         ("address", listed.address.clone()),
@@ -133,7 +142,22 @@ fn whole(shown: &Shown) -> String {
         ),
         ("timeout", shown.timeout.clone()),
         ("attempts", shown.attempts.to_string()),
-    ])
+    ]);
+    format!("{}\n\n{}", settings.trim_end(), copies(&shown.copies))
+}
+
+/// One line a copy.
+fn copies(copies: &[DestinationWorker]) -> String {
+    if copies.is_empty() {
+        return "no copy that delivers here has work now".to_owned();
+    }
+    let row = |copy: &DestinationWorker| {
+        let since = moment(copy.since.0);
+        let [program, version, host] = [&copy.program, &copy.version, &copy.host].map(Clone::clone);
+        vec![program, version, host, since]
+    };
+    let header = ["copy with work", "version", "host", "since"];
+    table(&header, copies.iter().map(row).collect())
 }
 
 async fn pause(app: &App, name: &str, why: String) -> Result<(), Failure> {
@@ -155,14 +179,31 @@ async fn resume(app: &App, name: &str, why: Option<String>) -> Result<(), Failur
         let by = app.requester(store.as_ref()).await?;
         destinations::resume(&app.config, store.as_ref(), name, why, &by).await
     };
-    let ended = resuming.await;
+    let before = resuming.await;
     store.close().await;
-    let ended = ended?;
-    let document = json!({ "name": name, "state": "active", "ended": ended });
-    app.output.show(&document, |_| match &ended {
-        Some(pause) => format!("{name} is active again; it was {}", paused(pause)),
-        None => format!("{name} was not paused"),
-    })
+    let before = before?;
+    let document = json!({
+        "name": name,
+        "state": "active",
+        "ended": before.as_ref().and_then(|it| it.pause.as_ref()),
+        "breaker": before.as_ref().and_then(|it| it.breaker.as_ref()),
+    });
+    app.output
+        .show(&document, |_| resumed(name, before.as_ref()))
+}
+
+/// Why the deliveries of a resumed destination waited.
+fn resumed(name: &str, before: Option<&DestinationState>) -> String {
+    let pause = before.and_then(|it| it.pause.as_ref()).map(paused);
+    let breaker = before.and_then(|it| it.breaker.as_ref()).map(broken_since);
+    let causes: Vec<String> = pause.into_iter().chain(breaker).collect();
+    if causes.is_empty() {
+        return format!("{name} was neither paused nor broken");
+    }
+    format!(
+        "{name} is active again; it was {}",
+        causes.join("; it was ")
+    )
 }
 
 async fn test(app: &App, name: &str) -> Result<(), Failure> {
@@ -213,8 +254,17 @@ fn told(pinged: &Pinged) -> String {
 
 /// An open breaker in words.
 fn broken(breaker: &OpenBreaker) -> String {
-    let [at, probe] = [breaker.opened_at, breaker.probe_at].map(|at| moment(at.0));
-    format!("broken since {at}: {}; a probe at {probe}", breaker.why)
+    let probe = moment(breaker.probe_at.0);
+    format!("{}; a probe at {probe}", broken_since(breaker))
+}
+
+/// The beginning and the cause of an open breaker.
+fn broken_since(breaker: &OpenBreaker) -> String {
+    format!(
+        "broken since {}: {}",
+        moment(breaker.opened_at.0),
+        breaker.why
+    )
 }
 
 /// A pause in words.
@@ -228,4 +278,73 @@ fn paused(pause: &PausedDestination) -> String {
 
 fn number(number: Option<u64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::store::Moment;
+
+    use super::*;
+
+    #[test]
+    fn a_resumed_destination_is_told_with_all_that_held_it() {
+        let at = Moment(time::OffsetDateTime::UNIX_EPOCH);
+        let pause = PausedDestination {
+            name: "crm".to_owned(),
+            paused_at: at,
+            paused_by: "cli:ada".to_owned(),
+            paused_why: "their deploy".to_owned(),
+        };
+        let breaker = OpenBreaker {
+            opened_at: at,
+            why: "answered 503".to_owned(),
+            probe_at: at,
+            probe_in: Duration::ZERO,
+            due_for: Duration::ZERO,
+        };
+        let told = |pause: Option<&PausedDestination>, breaker: Option<&OpenBreaker>| {
+            let before = DestinationState {
+                name: "crm".to_owned(),
+                pause: pause.cloned(),
+                breaker: breaker.cloned(),
+                closed_for: None,
+            };
+            resumed("crm", Some(&before))
+        };
+        let since = "since 1970-01-01T00:00:00Z";
+        let was_paused = format!("it was paused {since} by cli:ada: their deploy");
+        let was_broken = format!("it was broken {since}: answered 503");
+        assert_eq!(resumed("crm", None), "crm was neither paused nor broken");
+        assert_eq!(
+            told(Some(&pause), None),
+            format!("crm is active again; {was_paused}")
+        );
+        assert_eq!(
+            told(None, Some(&breaker)),
+            format!("crm is active again; {was_broken}")
+        );
+        assert_eq!(
+            told(Some(&pause), Some(&breaker)),
+            format!("crm is active again; {was_paused}; {was_broken}")
+        );
+    }
+
+    #[test]
+    fn each_copy_with_work_has_a_line() {
+        let copy = DestinationWorker {
+            program: "longshore-integrate".to_owned(),
+            host: "a-host".to_owned(),
+            version: "0.1.0".to_owned(),
+            since: Moment(time::OffsetDateTime::UNIX_EPOCH),
+        };
+        let told = copies(&[copy.clone(), copy]);
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 3, "{told}");
+        for part in ["longshore-integrate", "0.1.0", "a-host", "1970-01-01"] {
+            assert!(lines[2].contains(part), "{told}");
+        }
+        assert_eq!(copies(&[]), "no copy that delivers here has work now");
+    }
 }

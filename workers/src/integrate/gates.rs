@@ -6,6 +6,8 @@
 //!                                         └──────────(failed)───────────┘
 //! ```
 //!
+//! An operator who resumes a destination closes its breaker without a probe.
+//!
 //! The database has both for all copies of the worker. It is read right before deliveries, at most twice a second for all
 //! destinations of a process. A process without work asks nothing, and keeps no connection from others. While something is shut,
 //! it is read now and then.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::audit::append;
-use crate::store::tables::destinations::{DestinationRow, PauseRow, changed};
+use crate::store::tables::destinations::{DestinationRow, PauseRow, pausing, resuming};
 use crate::store::tables::text::keepable;
 use crate::store::{
     Act, AuditOutcome, DestinationState, Destinations, NewPause, PausedDestination, StoreError,
@@ -23,11 +23,18 @@ const PAUSE: &str =
 const ONE: &str = "SELECT name, paused_at, paused_by, paused_why FROM destinations
     WHERE name = $1 AND paused_at IS NOT NULL";
 
-const ONE_FOR_UPDATE: &str = "SELECT name, paused_at, paused_by, paused_why FROM destinations
-    WHERE name = $1 AND paused_at IS NOT NULL FOR UPDATE";
+const HELD_FOR_UPDATE: &str =
+    "SELECT name, paused_at, paused_by, paused_why, breaker_opened_at, breaker_why, breaker_probe_at,
+            breaker_closed_at, clock_timestamp() AS at
+    FROM destinations
+    WHERE name = $1 AND (paused_at IS NOT NULL OR breaker_opened_at IS NOT NULL) FOR UPDATE";
 
-const RESUME: &str =
-    "UPDATE destinations SET paused_at = NULL, paused_by = NULL, paused_why = NULL WHERE name = $1";
+/// A breaker that was not open did not close now.
+const RESUME: &str = "UPDATE destinations
+    SET paused_at = NULL, paused_by = NULL, paused_why = NULL,
+        breaker_closed_at = CASE WHEN breaker_opened_at IS NULL THEN breaker_closed_at ELSE clock_timestamp() END,
+        breaker_opened_at = NULL, breaker_why = NULL, breaker_probe_at = NULL
+    WHERE name = $1";
 
 const ALL: &str =
     "SELECT name, paused_at, paused_by, paused_why, breaker_opened_at, breaker_why, breaker_probe_at,
@@ -66,7 +73,7 @@ impl Destinations for PostgresStore {
         act: Option<&Act>,
     ) -> Result<PausedDestination, StoreError> {
         let pause = Arc::new(pause.clone());
-        let act = Arc::new(act.map(|act| changed(act, true)));
+        let act = Arc::new(act.map(pausing));
         let row: PauseRow = self
             .link
             .transaction(move |connection| {
@@ -97,29 +104,29 @@ impl Destinations for PostgresStore {
         &self,
         name: &str,
         act: &Act,
-    ) -> Result<Option<PausedDestination>, StoreError> {
-        let (name, act) = (Arc::<str>::from(name), Arc::new(changed(act, false)));
-        let row: Option<PauseRow> = self
-            .link
+    ) -> Result<Option<DestinationState>, StoreError> {
+        let (name, act) = (Arc::<str>::from(name), Arc::new(act.clone()));
+        self.link
             .transaction(move |connection| {
                 let (name, act) = (Arc::clone(&name), Arc::clone(&act));
                 Box::pin(async move {
-                    let row = sqlx::query_as(ONE_FOR_UPDATE)
+                    let row: Option<DestinationRow> = sqlx::query_as(HELD_FOR_UPDATE)
                         .bind(&*name)
                         .fetch_optional(&mut *connection)
                         .await?;
-                    if row.is_some() {
+                    let before = row.map(DestinationState::from);
+                    if let Some(before) = &before {
                         sqlx::query(RESUME)
                             .bind(&*name)
                             .execute(&mut *connection)
                             .await?;
+                        let act = resuming(&act, before);
                         append(connection, &act, AuditOutcome::Allowed).await?;
                     }
-                    Ok(row)
+                    Ok(before)
                 })
             })
-            .await?;
-        Ok(row.map(PausedDestination::from))
+            .await
     }
 
     async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError> {

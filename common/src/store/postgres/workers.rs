@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::PostgresStore;
-use crate::store::tables::workers::{ConfiguredRow, WorkerRow, names};
+use crate::store::tables::workers::{ConfiguredRow, DestinationWorkerRow, WorkerRow, names};
 use crate::store::{
-    ConfiguredWorker, LIVE_FOR, LiveWorker, StoreError, TOLD_FOR, WorkerCard, Workers,
+    ConfiguredWorker, DestinationWorker, LIVE_FOR, LiveWorker, StoreError, TOLD_FOR, WorkerCard,
+    Workers,
 };
 
 /// Who was not heard of for long joins anew. A sign of life that lies ahead was written before somebody set the clock back.
@@ -27,6 +28,12 @@ const BEAT: &str = "WITH me AS (
         AND seen_at BETWEEN clock_timestamp() - $6 * interval '1 millisecond'
                         AND clock_timestamp() + interval '10 minutes'
     ORDER BY worker_id";
+
+const OF_DESTINATION: &str = "SELECT program, host, version, joined_at FROM workers
+    WHERE destinations::jsonb ? $1
+        AND seen_at BETWEEN clock_timestamp() - $2 * interval '1 millisecond'
+                        AND clock_timestamp() + interval '10 minutes'
+    ORDER BY program, host, worker_id";
 
 /// Those that ended without a word go with the next that leaves.
 const LEAVE: &str = "DELETE FROM workers
@@ -68,6 +75,21 @@ impl Workers for PostgresStore {
             })
             .await?;
         rows.into_iter().map(LiveWorker::try_from).collect()
+    }
+
+    async fn destination_workers(
+        &self,
+        destination: &str,
+    ) -> Result<Vec<DestinationWorker>, StoreError> {
+        let destination = destination.to_owned();
+        let live_for = i64::try_from(LIVE_FOR.as_millis()).unwrap_or(i64::MAX);
+        let rows: Vec<DestinationWorkerRow> = self
+            .link
+            .rows(OF_DESTINATION, move |query| {
+                query.bind(&destination).bind(live_for)
+            })
+            .await?;
+        Ok(rows.into_iter().map(DestinationWorker::from).collect())
     }
 
     async fn leave(&self, worker: Uuid) -> Result<(), StoreError> {

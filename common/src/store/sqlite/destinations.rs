@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::SqliteStore;
 use super::audit::append;
 use super::link::now;
-use crate::store::tables::destinations::{DestinationRow, PauseRow, changed};
+use crate::store::tables::destinations::{DestinationRow, PauseRow, pausing, resuming};
 use crate::store::tables::text::{comparable, keepable};
 use crate::store::{
     Act, AuditOutcome, DestinationState, Destinations, NewPause, PausedDestination, StoreError,
@@ -23,8 +23,17 @@ const PAUSE: &str = r#"INSERT INTO "NAMESPACE.destinations" (name, paused_at, pa
 const ONE: &str =
     r#"SELECT * FROM "NAMESPACE.destinations" WHERE name = $1 AND paused_at IS NOT NULL"#;
 
+const HELD: &str = r#"SELECT name, paused_at, paused_by, paused_why, breaker_opened_at, breaker_why,
+        breaker_probe_at, breaker_closed_at, ?2 AS at
+    FROM "NAMESPACE.destinations"
+    WHERE name = ?1 AND (paused_at IS NOT NULL OR breaker_opened_at IS NOT NULL)"#;
+
+/// A breaker that was not open did not close now.
 const RESUME: &str = r#"UPDATE "NAMESPACE.destinations"
-    SET paused_at = NULL, paused_by = NULL, paused_why = NULL WHERE name = $1"#;
+    SET paused_at = NULL, paused_by = NULL, paused_why = NULL,
+        breaker_closed_at = CASE WHEN breaker_opened_at IS NULL THEN breaker_closed_at ELSE ?2 END,
+        breaker_opened_at = NULL, breaker_why = NULL, breaker_probe_at = NULL
+    WHERE name = ?1"#;
 
 const ALL: &str = r#"SELECT name, paused_at, paused_by, paused_why, breaker_opened_at, breaker_why,
         breaker_probe_at, breaker_closed_at, ?1 AS at
@@ -59,7 +68,7 @@ impl Destinations for SqliteStore {
         act: Option<&Act>,
     ) -> Result<PausedDestination, StoreError> {
         let pause = pause.clone();
-        let act = act.map(|act| changed(act, true));
+        let act = act.map(pausing);
         let row: PauseRow = self
             .link
             .write(move |connection, link| {
@@ -90,28 +99,31 @@ impl Destinations for SqliteStore {
         &self,
         name: &str,
         act: &Act,
-    ) -> Result<Option<PausedDestination>, StoreError> {
-        let (name, act) = (name.to_owned(), changed(act, false));
-        let row: Option<PauseRow> = self
-            .link
+    ) -> Result<Option<DestinationState>, StoreError> {
+        let (name, act) = (name.to_owned(), act.clone());
+        let at = OffsetDateTime::now_utc();
+        self.link
             .write(move |connection, link| {
                 Box::pin(async move {
-                    let row = sqlx::query_as(link.sql(ONE))
+                    let row: Option<DestinationRow> = sqlx::query_as(link.sql(HELD))
                         .bind(name.clone())
+                        .bind(comparable(at))
                         .fetch_optional(&mut *connection)
                         .await?;
-                    if row.is_some() {
+                    let before = row.map(DestinationState::from);
+                    if let Some(before) = &before {
                         sqlx::query(link.sql(RESUME))
                             .bind(name)
+                            .bind(comparable(at))
                             .execute(&mut *connection)
                             .await?;
+                        let act = resuming(&act, before);
                         append(connection, link, &act, AuditOutcome::Allowed).await?;
                     }
-                    Ok(row)
+                    Ok(before)
                 })
             })
-            .await?;
-        Ok(row.map(PausedDestination::from))
+            .await
     }
 
     async fn open_breaker(&self, name: &str, why: &str, open: Duration) -> Result<(), StoreError> {

@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::store::tables::text::comparable;
-use crate::store::tables::workers::{ConfiguredRow, WorkerRow, names};
+use crate::store::tables::workers::{ConfiguredRow, DestinationWorkerRow, WorkerRow, names};
 use crate::store::{
-    ConfiguredWorker, LIVE_FOR, LiveWorker, StoreError, TOLD_FOR, WorkerCard, Workers,
+    ConfiguredWorker, DestinationWorker, LIVE_FOR, LiveWorker, StoreError, TOLD_FOR, WorkerCard,
+    Workers,
 };
 
 /// Who was not heard of for long joins anew.
@@ -25,6 +26,10 @@ const BEAT: &str = r#"INSERT INTO "NAMESPACE.workers" AS known
 /// A sign of life that lies ahead was written before somebody set the clock back.
 const LIVE: &str = r#"SELECT worker_id, destinations, joined_at, ?1 AS at FROM "NAMESPACE.workers"
     WHERE seen_at BETWEEN ?2 AND ?3 ORDER BY worker_id"#;
+
+const OF_DESTINATION: &str = r#"SELECT program, host, version, joined_at FROM "NAMESPACE.workers"
+    WHERE ?1 IN (SELECT value FROM json_each(destinations)) AND seen_at BETWEEN ?2 AND ?3
+    ORDER BY program, host, worker_id"#;
 
 /// Those that ended without a word go with the next that leaves.
 const LEAVE: &str = r#"DELETE FROM "NAMESPACE.workers"
@@ -76,6 +81,23 @@ impl Workers for SqliteStore {
             })
             .await?;
         rows.into_iter().map(LiveWorker::try_from).collect()
+    }
+
+    async fn destination_workers(
+        &self,
+        destination: &str,
+    ) -> Result<Vec<DestinationWorker>, StoreError> {
+        let (destination, at) = (destination.to_owned(), OffsetDateTime::now_utc());
+        let rows: Vec<DestinationWorkerRow> = self
+            .link
+            .rows(OF_DESTINATION, move |query| {
+                query
+                    .bind(destination.clone())
+                    .bind(comparable(at - LIVE_FOR))
+                    .bind(comparable(at + FARTHEST))
+            })
+            .await?;
+        Ok(rows.into_iter().map(DestinationWorker::from).collect())
     }
 
     async fn leave(&self, worker: Uuid) -> Result<(), StoreError> {

@@ -70,8 +70,16 @@ impl From<PauseRow> for PausedDestination {
     }
 }
 
-/// The act that pauses or resumes.
-pub(in crate::store) fn changed(act: &Act, is_paused: bool) -> Act {
+/// The act that pauses a destination.
+pub(in crate::store) fn pausing(act: &Act) -> Act {
     let facts = |is_paused: bool| Some(json!({ "paused": is_paused }));
-    act.clone().changing(facts(!is_paused), facts(is_paused))
+    act.clone().changing(facts(false), facts(true))
+}
+
+/// The act that resumes a destination which stood as in `before`.
+pub(in crate::store) fn resuming(act: &Act, before: &DestinationState) -> Act {
+    let facts =
+        |is_paused: bool, is_broken: bool| json!({ "paused": is_paused, "broken": is_broken });
+    let held = facts(before.pause.is_some(), before.breaker.is_some());
+    act.clone().changing(Some(held), Some(facts(false, false)))
 }

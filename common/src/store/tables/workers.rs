@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::text::json;
-use crate::store::{ConfiguredWorker, LiveWorker, Moment, StoreError};
+use crate::store::{ConfiguredWorker, DestinationWorker, LiveWorker, Moment, StoreError};
 
 /// A row of a live worker.
 #[derive(sqlx_macros::FromRow)]
@@ -26,6 +26,26 @@ impl TryFrom<WorkerRow> for LiveWorker {
             // A clock that was set back has seen nobody join yet.
             live_for: (row.at - row.joined_at).try_into().unwrap_or_default(),
         })
+    }
+}
+
+/// A row of a live worker of a destination.
+#[derive(sqlx_macros::FromRow)]
+pub(in crate::store) struct DestinationWorkerRow {
+    program: String,
+    host: String,
+    version: String,
+    joined_at: OffsetDateTime,
+}
+
+impl From<DestinationWorkerRow> for DestinationWorker {
+    fn from(row: DestinationWorkerRow) -> Self {
+        Self {
+            program: row.program,
+            host: row.host,
+            version: row.version,
+            since: Moment(row.joined_at),
+        }
     }
 }
 

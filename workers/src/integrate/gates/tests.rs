@@ -191,6 +191,28 @@ async fn a_copy_without_work_hears_that_the_breaker_closed() {
 }
 
 #[tokio::test]
+async fn a_gate_that_a_breaker_shut_opens_when_its_destination_is_resumed() {
+    let (store, stop) = (testbed::store().await, CancellationToken::new());
+    let gates = gates(&store);
+    fail(&gates).await;
+    assert!(!gates.gate(CRM).is_open());
+    let followed = Arc::clone(&gates);
+    let ended = stop.clone();
+    let following = tokio::spawn(async move { followed.follow(ended).await });
+    let mut act = testbed::act("cli:ada");
+    act.action = AuditAction::DestinationResume;
+    let destinations = store.destinations();
+    let before = destinations.resume_destination(CRM, &act).await.unwrap();
+    assert!(before.is_some_and(|before| before.breaker.is_some()));
+    // Nobody checks, and it opens all the same.
+    gates.gate(CRM).opened().await;
+    assert!(is_usual(&gates).await);
+    assert_eq!(share(&gates), Share::WHOLE.at(10), "it rises from a tenth");
+    stop.cancel();
+    following.await.unwrap();
+}
+
+#[tokio::test]
 async fn without_a_database_it_opens_here() {
     let gates = gates(&testbed::down());
     fail(&gates).await;
