@@ -44,7 +44,7 @@ pub use breaker::Breaker;
 pub use claim::ClaimPath;
 pub use confirmation::Confirmation;
 pub use contents::Contents;
-pub use destination::{Destination, Outbound, Transport};
+pub use destination::{Destination, OnDead, Order, Outbound, Transport};
 pub use door::{LimitSettings, Producer};
 pub use engines::{Broker, Database};
 pub use hash::ConfigHash;
@@ -291,15 +291,8 @@ impl Config {
                 return wrong(&format!("{stage}.{key}"), problem);
             }
         }
-        let mut names = std::collections::HashSet::new();
-        for destination in &self.destinations {
-            if let Some((key, problem)) = destination.problem() {
-                return wrong(&format!("destination.{}.{key}", destination.name), problem);
-            }
-            if !names.insert(&destination.name) {
-                let problem = format!("expected each once, found {:?} twice", destination.name);
-                return wrong("destination.name", problem);
-            }
+        if let Some(problem) = self.destination_problem() {
+            return Some(problem);
         }
         let mut hashes = std::collections::HashSet::new();
         for key in &self.keys {
@@ -318,6 +311,27 @@ impl Config {
             return wrong("type", error.to_string());
         }
         source::problem(&self.sources, &self.known_types())
+    }
+
+    fn destination_problem(&self) -> Option<(String, String)> {
+        let mut names = std::collections::HashSet::new();
+        for destination in &self.destinations {
+            let wrong = |key: &str, problem: String| {
+                Some((format!("destination.{}.{key}", destination.name), problem))
+            };
+            if let Some((key, problem)) = destination.problem() {
+                return wrong(key, problem);
+            }
+            if destination.order.is_some() && !self.watch.enabled {
+                let problem = "expected `watch.enabled = true`, found false: the watch lets those behind a dead letter go on";
+                return wrong("ordered", problem.to_owned());
+            }
+            if !names.insert(&destination.name) {
+                let problem = format!("expected each once, found {:?} twice", destination.name);
+                return Some(("destination.name".to_owned(), problem));
+            }
+        }
+        None
     }
 
     /// The first key whose number must be at least 1 and is not.

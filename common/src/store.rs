@@ -15,6 +15,7 @@ mod leases;
 mod mending;
 mod operations;
 mod operators;
+mod order;
 pub mod postgres;
 mod rejections;
 mod rows;
@@ -41,6 +42,7 @@ pub use leases::{Lease, LeaseState, Leases};
 pub use mending::Mending;
 pub use operations::Operations;
 pub use operators::Operators;
+pub use order::{DeliveryOrder, Ordered, OrderedDelivery, Rank, RankQuestion};
 pub use rejections::Rejections;
 pub use rows::{
     Act, Actor, Attempt, AttemptRecord, AuditAction, AuditEntry, AuditFilter, AuditOutcome,
@@ -78,6 +80,9 @@ pub trait Store:
 
     /// What holds the deliveries of destinations.
     fn destinations(&self) -> &dyn Destinations;
+
+    /// The order of deliveries at ordered destinations.
+    fn order(&self) -> &dyn DeliveryOrder;
 
     /// The people who look and mend.
     fn operators(&self) -> &dyn Operators;

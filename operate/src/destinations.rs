@@ -2,7 +2,7 @@
 
 use common::bootstrap::Failure;
 use common::broker::Broker;
-use common::config::{Breaker, Config, Destination, Protection, Transport, masked};
+use common::config::{Breaker, Config, Destination, Order, Protection, Transport, masked};
 use common::store::{
     AuditAction, DeadFilter, DeadState, DestinationState, DestinationWorker, NewPause, OpenBreaker,
     PausedDestination, Store,
@@ -48,6 +48,8 @@ pub struct Shown {
     pub rate: Option<String>,
     /// When its breaker opens; `null` where it has none.
     pub breaker_opens: Option<String>,
+    /// The order of its deliveries; `null` where it keeps none.
+    pub order: Option<String>,
     /// How long one delivery may take.
     pub timeout: String,
     /// How many attempts a delivery gets.
@@ -90,6 +92,7 @@ pub async fn show(
         concurrency: destination.concurrency,
         rate: destination.rate.map(|rate| rate.to_string()),
         breaker_opens: destination.breaker.as_ref().map(Breaker::to_string),
+        order: destination.order.as_ref().map(Order::to_string),
         timeout: format!("{:?}", destination.timeout),
         attempts: destination.retry.attempts,
         copies: store.workers().destination_workers(name).await?,

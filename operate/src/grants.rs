@@ -26,7 +26,7 @@ impl Scripts {
         let is_service = |url: &common::config::ServiceUrl| !url.is_embedded();
         Self {
             broker: is_service(&config.broker.url).then(|| broker(config)),
-            database: is_service(&config.database.url).then(|| database(&config.namespace)),
+            database: is_service(&config.database.url).then(|| database(config)),
         }
     }
 }

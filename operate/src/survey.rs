@@ -184,10 +184,11 @@ impl Survey {
 }
 
 impl Surveyor<'_> {
-    /// Whether a destination is configured with a filter. Its queue is bound by type: it also gets events that are not due.
-    fn has_filter(&self, name: &str) -> bool {
+    /// Whether a destination's queue may have messages without a delivery of their own. A filter passes over some: the queue is
+    /// bound by type. Where an order is kept, some are of deliveries behind others.
+    fn has_other_messages(&self, name: &str) -> bool {
         let destination = self.destinations.iter().find(|it| it.name == name);
-        destination.is_some_and(|it| it.filter.is_some())
+        destination.is_some_and(|it| it.filter.is_some() || it.order.is_some())
     }
 
     /// Takes the survey of the events received in `window` until now. `read` gets the number of entries read so far.

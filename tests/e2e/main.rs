@@ -37,6 +37,7 @@ mod mail;
 mod missing_parts;
 mod neighbours;
 mod operations;
+mod order;
 mod outages;
 mod page;
 mod poison;

@@ -9,6 +9,7 @@ mod gates;
 mod guard;
 mod lately;
 mod mail;
+mod order;
 mod pace;
 mod ping;
 mod places;
@@ -18,6 +19,7 @@ mod share;
 mod template;
 mod together;
 mod transport;
+mod transports;
 mod turns;
 mod webhook;
 
@@ -39,8 +41,10 @@ use common::topology::{Names, Stage};
 use self::copies::Copies;
 use self::deliver::Deliver;
 use self::gates::Gates;
+use self::order::Order;
 use self::transport::Means;
 
+pub(crate) use order::next_ones;
 pub use ping::{Pinged, ping};
 pub use preview::RequestLine;
 pub use transport::UnusableDestination;
@@ -180,12 +184,14 @@ fn worker(
     );
     let means = Means::of(&program.config);
     let gate = gates.gate(&destination.name);
+    let order = destination.order.as_ref();
+    let order = order.map(|it| Order::start(&destination, it, queue.clone(), store));
     let handler = Deliver::new(
         destination,
         means,
         Arc::clone(store),
-        Arc::clone(gates),
-        Arc::clone(copies),
+        (Arc::clone(gates), Arc::clone(copies)),
+        order,
     )
     .map_err(|error| Failure::Usage(error.to_string()))?;
     let spec = Spec {

@@ -26,6 +26,7 @@ pub mod watch;
 mod database;
 mod generations;
 mod serve;
+mod stored;
 #[cfg(test)]
 mod testbed;
 

@@ -7,6 +7,7 @@
 //! |--|--|
 //! | an event of the history in no table and no queue | sends it to `validate` again |
 //! | a delivery that is due and in no queue | sends it to its queue again |
+//! | the first of a key at an ordered destination that has ended | sends the next one |
 //! | a parked dead letter | brings it back to the archive |
 //! | a missing or unconsumed queue, suspects, a clock that jumped | reports it |
 //!
@@ -18,6 +19,7 @@ mod clock;
 mod due;
 mod follow;
 mod lost;
+mod order;
 mod parked;
 mod queues;
 
@@ -216,6 +218,7 @@ impl Watch {
             "parked",
             shift.parked.bring_back(&post, queues).await.map(|()| []),
         ));
+        findings.extend(seen("order", order::look(&post, queues).await.map(|()| [])));
         findings.extend(seen("history", shift.follower.look(&post, queues).await));
         findings.extend(seen("deliveries", shift.due.look(&post, queues).await));
         let since = OffsetDateTime::now_utc() - TOLD;

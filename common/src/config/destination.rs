@@ -1,10 +1,12 @@
 //! `[[destination]]`: one outside system that events are delivered to.
 
+use std::fmt;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::stage::some_duration;
 use super::{Breaker, Rate, Smtp, Webhook, duration};
 use crate::event::{is_topic_pattern, topic_matches};
 use crate::filter::Filter;
@@ -33,7 +35,45 @@ pub struct Destination {
     pub breaker: Option<Breaker>,
     /// How long one delivery may take, answer included.
     pub timeout: Duration,
+    /// The order that its deliveries keep; none unless set.
+    pub order: Option<Order>,
 }
+
+/// The order that the deliveries of one key keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What becomes of those behind a delivery that is dead.
+    pub on_dead: OnDead,
+    /// How long after an event is stored an earlier one may come.
+    pub within: Duration,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dead = match self.on_dead {
+            OnDead::Hold => "holds behind a dead letter",
+            OnDead::Skip => "skips dead letters",
+        };
+        write!(f, "by key, within {:?}; {dead}", self.within)
+    }
+}
+
+/// What becomes of the deliveries behind one that is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDead {
+    /// They wait until its dead letter is replayed or discarded.
+    #[default]
+    Hold,
+    /// They go on without it.
+    Skip,
+}
+
+/// How long after an event is stored an earlier one may come, unless set.
+const ORDER_WITHIN: Duration = Duration::from_secs(1);
+
+/// At most.
+const LONGEST_WITHIN: Duration = Duration::from_secs(600);
 
 /// What reaches an outside system.
 #[derive(Debug, Clone)]
@@ -62,6 +102,11 @@ struct Table {
     breaker: Option<Breaker>,
     #[serde(default = "timeout", with = "duration")]
     timeout: Duration,
+    #[serde(default)]
+    ordered: bool,
+    on_dead: Option<OnDead>,
+    #[serde(default, deserialize_with = "some_duration")]
+    order_within: Option<Duration>,
 }
 
 impl TryFrom<Table> for Destination {
@@ -84,7 +129,26 @@ impl TryFrom<Table> for Destination {
             let name = &table.name;
             format!("destination {name:?}, key `where`, {error}")
         })?;
+        let order = match (table.ordered, table.on_dead, table.order_within) {
+            (true, on_dead, within) => Some(Order {
+                on_dead: on_dead.unwrap_or_default(),
+                within: within.unwrap_or(ORDER_WITHIN),
+            }),
+            (false, None, None) => None,
+            (false, on_dead, _) => {
+                return Err(format!(
+                    "destination {:?}: expected `ordered = true` beside `{}`, found none",
+                    table.name,
+                    if on_dead.is_some() {
+                        "on_dead"
+                    } else {
+                        "order_within"
+                    }
+                ));
+            }
+        };
         Ok(Self {
+            order,
             name: table.name,
             types: table.types,
             filter,
@@ -126,6 +190,15 @@ impl Destination {
         }
         if self.timeout.is_zero() {
             return Some(("timeout", "expected a time above 0s".to_owned()));
+        }
+        if let Some(order) = &self.order
+            && order.within > LONGEST_WITHIN
+        {
+            let problem = format!(
+                "expected at most {LONGEST_WITHIN:?}, found {:?}",
+                order.within
+            );
+            return Some(("order_within", problem));
         }
         if let Some(problem) = self.breaker.as_ref().and_then(Breaker::problem) {
             return Some(("breaker", problem));

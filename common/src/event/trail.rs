@@ -28,6 +28,9 @@ pub mod header {
     /// Set on a message that may have gone out before, because a stage did its step again; absent
     /// otherwise.
     pub const AGAIN: &str = "longshore-again";
+    /// Set on a message that was made when the turn of its delivery came at an ordered destination, beside others of that delivery;
+    /// absent otherwise.
+    pub const TURN: &str = "longshore-turn";
     /// How often workers died over the message before it was handled alone.
     pub const CRASHES: &str = "longshore-crashes";
     /// When the first attempt in this queue failed (RFC 3339).
@@ -101,6 +104,8 @@ pub struct Trail {
     pub accepted_at: Option<OffsetDateTime>,
     /// Whether it may have come this way before, because a stage did its step again.
     pub again: bool,
+    /// Whether it was made when the turn of its delivery came: there may be others of that delivery.
+    pub turn: bool,
     /// How often workers died over it before it was put aside.
     pub crashes: u32,
     /// When the first attempt in this queue failed.
@@ -129,6 +134,7 @@ impl Trail {
             received_at: moment(header::RECEIVED_AT),
             accepted_at: moment(header::ACCEPTED_AT),
             again: headers.get(header::AGAIN).is_some(),
+            turn: headers.get(header::TURN).is_some(),
             crashes: count(header::CRASHES),
             first_failed_at: moment(header::FIRST_FAILED_AT),
             filtered: headers
@@ -161,6 +167,7 @@ impl Trail {
             (self.crashes > 0).then_some(self.crashes),
         );
         set(headers, header::AGAIN, self.again.then_some(1_i64));
+        set(headers, header::TURN, self.turn.then_some(1_i64));
         set(
             headers,
             header::PUBLISHER,
@@ -210,6 +217,7 @@ impl Trail {
     pub fn onward(&self) -> Self {
         Self {
             attempt: 0,
+            turn: false,
             crashes: 0,
             first_failed_at: None,
             ..self.clone()
@@ -274,6 +282,7 @@ mod tests {
             received_at: Some(now()),
             accepted_at: None,
             again: true,
+            turn: true,
             crashes: 2,
             first_failed_at: Some(now()),
             filtered: vec!["crm".to_owned(), "audit".to_owned()],

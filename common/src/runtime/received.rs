@@ -99,17 +99,19 @@ impl Received {
     }
 
     /// Whether nobody can have handled it before, here or at earlier stages: it is not redelivered, not retried,
-    /// not replayed, and no stage repeated its step. Then none of its effects can exist yet, unless the publisher
+    /// not replayed, no stage repeated its step, and its delivery has no other message. Then none of its effects can exist yet, unless the publisher
     /// sent it twice.
     pub fn is_fresh(&self) -> bool {
         let Trail {
             attempt,
             generation,
             again,
+            turn,
             crashes,
             ..
         } = self.trail;
-        !self.redelivered && !again && attempt == 0 && generation == 0 && crashes == 0
+        let is_first = attempt == 0 && generation == 0 && crashes == 0;
+        is_first && !self.redelivered && !again && !turn
     }
 
     /// The trail for the next stage, which also says that this step may be a repeated one.

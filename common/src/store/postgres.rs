@@ -18,6 +18,7 @@ mod link;
 mod mending;
 mod operations;
 mod operators;
+mod order;
 mod rejections;
 mod replays;
 mod schema;
@@ -34,7 +35,9 @@ mod workers;
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching, Workers};
+use super::{
+    Audit, DeliveryOrder, Destinations, Operations, Operators, Store, StoreError, Watching, Workers,
+};
 use crate::config;
 use crate::namespace::Namespace;
 
@@ -72,6 +75,10 @@ impl Store for PostgresStore {
     }
 
     fn destinations(&self) -> &dyn Destinations {
+        self
+    }
+
+    fn order(&self) -> &dyn DeliveryOrder {
         self
     }
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::event::{EventId, Publisher};
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
+use crate::store::Ordered;
 
 pub use audit::{Act, Actor, AuditAction, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Role};
 pub use dead::{
@@ -68,6 +69,8 @@ pub struct NewEvent {
     pub destinations: Vec<String>,
     /// The destinations that take its type and whose filter passes over it.
     pub filtered: Vec<FilteredDestination>,
+    /// The order that it keeps, if it has a key and is due at an ordered destination.
+    pub ordered: Option<Ordered>,
 }
 
 /// A destination whose filter passes over an event.

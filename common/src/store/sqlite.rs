@@ -15,6 +15,7 @@ mod link;
 mod mending;
 mod operations;
 mod operators;
+mod order;
 mod rejections;
 mod replays;
 mod schema;
@@ -28,7 +29,9 @@ mod workers;
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::{Audit, Destinations, Operations, Operators, Store, StoreError, Watching, Workers};
+use super::{
+    Audit, DeliveryOrder, Destinations, Operations, Operators, Store, StoreError, Watching, Workers,
+};
 use crate::config;
 use crate::namespace::Namespace;
 use crate::sqlite::{Database, Location};
@@ -78,6 +81,10 @@ impl Store for SqliteStore {
     }
 
     fn destinations(&self) -> &dyn Destinations {
+        self
+    }
+
+    fn order(&self) -> &dyn DeliveryOrder {
         self
     }
 

@@ -12,6 +12,7 @@ pub(super) mod letters;
 mod messages;
 pub(super) mod operations;
 pub(super) mod operators;
+pub(super) mod order;
 pub(super) mod rejections;
 pub(super) mod text;
 pub(super) mod watching;

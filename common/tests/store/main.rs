@@ -18,6 +18,7 @@ mod finding;
 mod keys;
 mod mending;
 mod operators;
+mod order;
 mod postgres;
 mod replays;
 mod samples;
@@ -49,6 +50,13 @@ macro_rules! conformance {
                     a_process_that_tells_its_configuration_takes_no_share,
                     a_process_that_tells_and_delivers_is_one,
                     the_live_workers_of_a_destination_are_listed;
+                order: only_the_first_of_a_key_is_made,
+                    an_earlier_one_may_come_for_a_while,
+                    one_worker_at_a_time_holds_the_first,
+                    a_replay_takes_its_place_again,
+                    what_has_ended_otherwise_is_found,
+                    a_destination_without_order_gives_its_places_up,
+                    a_place_counts_by_the_newest_row;
                 operators: an_operator_is_known_by_the_key,
                     one_operator_at_a_time_has_a_name,
                     a_revoked_operator_stays_revoked;

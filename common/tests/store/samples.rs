@@ -45,6 +45,7 @@ pub fn event() -> NewEvent {
         },
         destinations: vec!["crm".to_owned()],
         filtered: Vec::new(),
+        ordered: None,
     }
 }
 

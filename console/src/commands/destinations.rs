@@ -140,6 +140,10 @@ fn whole(shown: &Shown) -> String {
                 .as_ref()
                 .map_or_else(|| "never".to_owned(), |when| format!("when {when}")),
         ),
+        (
+            "order",
+            shown.order.clone().unwrap_or_else(|| "none".to_owned()),
+        ),
         ("timeout", shown.timeout.clone()),
         ("attempts", shown.attempts.to_string()),
     ]);

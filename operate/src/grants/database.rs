@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use common::namespace::Namespace;
+use common::config::Config;
 
 use super::Role;
 
@@ -45,6 +45,7 @@ const STORE: Rights = &[
     ("processing", "SELECT (event_id), INSERT"),
     ("confirmations", "SELECT (signup_id), INSERT"),
     ("deliveries", "SELECT, INSERT"),
+    ("ordered_deliveries", "SELECT, INSERT, UPDATE"),
 ];
 
 /// A delivery that is made may supersede a dead letter, whose counts a trigger keeps.
@@ -52,12 +53,23 @@ const INTEGRATE: Rights = &[
     ("deliveries", "SELECT, INSERT, UPDATE"),
     ("delivery_attempts", "SELECT, INSERT"),
     ("events", "SELECT (event_id)"),
+    ("ordered_deliveries", "SELECT, INSERT, UPDATE, DELETE"),
     (
         "dead_letters",
         "SELECT (dead_letter_id, event_id, stage, destination, generation, state), UPDATE (state, superseded_at)",
     ),
     ("dead_letter_counts", "SELECT, INSERT, UPDATE"),
     ("destinations", "SELECT, INSERT, UPDATE"),
+];
+
+/// What it needs beside, where a destination is ordered: the next one of a key is sent as it was stored.
+const INTEGRATE_IN_ORDER: Rights = &[
+    (
+        "events",
+        "SELECT (type, source, publisher, received_at, accepted_at, body)",
+    ),
+    ("dead_letters", "SELECT (replay_id, headers)"),
+    ("replays", "SELECT (replay_id, new_ids)"),
 ];
 
 const ARCHIVE: Rights = &[
@@ -73,6 +85,7 @@ const ARCHIVE: Rights = &[
     ("watch_findings", "SELECT, INSERT, UPDATE, DELETE"),
     ("watch_repairs", "SELECT, INSERT, UPDATE"),
     ("destinations", "SELECT"),
+    ("ordered_deliveries", "SELECT, UPDATE, DELETE"),
 ];
 
 /// Everything but migrations, and nothing of the tables `signups`, `processing` and `confirmations`.
@@ -88,6 +101,7 @@ const OPERATOR: Rights = &[
     ("dead_letter_counts", "SELECT, INSERT, UPDATE, DELETE"),
     ("replays", "SELECT, INSERT, UPDATE"),
     ("leases", "SELECT, INSERT, UPDATE"),
+    ("ordered_deliveries", "SELECT"),
     ("watch_findings", "SELECT"),
     ("watch_repairs", "SELECT"),
     ("keys", "SELECT, INSERT, UPDATE"),
@@ -117,7 +131,9 @@ const HEAD: &str = "\
 ";
 
 /// Statements that make the roles and grant them their rights, in one transaction.
-pub fn database(namespace: &Namespace) -> String {
+pub fn database(config: &Config) -> String {
+    let namespace = &config.namespace;
+    let is_ordered = config.destinations.iter().any(|it| it.order.is_some());
     let mut script = format!("{HEAD}BEGIN;\n");
     for role in Role::ALL {
         let Some(own) = rights(role) else {
@@ -136,7 +152,11 @@ pub fn database(namespace: &Namespace) -> String {
             users = role.users(),
             word = role.word(),
         );
-        for (table, privileges) in EVERYBODY.iter().chain(own) {
+        let in_order = match role {
+            Role::Integrate if is_ordered => INTEGRATE_IN_ORDER,
+            _ => &[],
+        };
+        for (table, privileges) in EVERYBODY.iter().chain(own).chain(in_order) {
             let _ = writeln!(
                 script,
                 "GRANT {privileges} ON \"{namespace}\".{table} TO \"{login}\";"
@@ -174,8 +194,8 @@ mod tests {
 
     #[test]
     fn names_are_the_namespace_s() {
-        let namespace: Namespace = "shop-1".parse().unwrap();
-        let script = database(&namespace);
+        let config: Config = toml::from_str("namespace = \"shop-1\"").unwrap();
+        let script = database(&config);
         for line in [
             "ALTER ROLE \"shop-1-store\" PASSWORD :'store_password';",
             "GRANT USAGE ON SCHEMA \"shop-1\" TO \"shop-1-store\";",
@@ -185,5 +205,17 @@ mod tests {
             assert!(script.lines().any(|it| it == line), "{line}\n{script}");
         }
         assert!(!script.contains("validate"), "{script}");
+    }
+
+    #[test]
+    fn integrate_reads_bodies_only_where_an_order_needs_them() {
+        let bodies = |keys: &str| {
+            let destination = "[[destination]]\nname = \"crm\"\nwebhook = { url = \"https://h\" }";
+            let config: Config = toml::from_str(&format!("{destination}\n{keys}\n")).unwrap();
+            let script = database(&config);
+            let mut lines = script.lines();
+            lines.any(|it| it.contains("body") && it.ends_with("TO \"longshore-integrate\";"))
+        };
+        assert!(bodies("ordered = true") && !bodies(""));
     }
 }

@@ -190,8 +190,8 @@ pub(super) async fn at_destinations(
             Ready { is_consumed, .. } if is_consumed || !scene.is_fresh => Room::uncounted(
                 "messages wait there, and its worker has some in hand: whose they are cannot be seen",
             ),
-            _ if surveyor.has_filter(&destination) => Room::uncounted(
-                "messages wait there, and some may be of events that its filter passes over: whose they are cannot be seen",
+            _ if surveyor.has_other_messages(&destination) => Room::uncounted(
+                "messages wait there, and some may be of events that are not due there, or not yet: whose they are cannot be seen",
             ),
             queue => {
                 counted.push((destination, queue.ready, offsets));

@@ -9,7 +9,7 @@ use common::topology::Names;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::batches::Batches;
+use super::batches::{Batches, DueAt};
 use super::census;
 use super::room::{Room, Seat};
 use super::scene::{Ready, Scene, unseen};
@@ -192,7 +192,7 @@ impl Claims {
         Ok(claims)
     }
 
-    fn add(&mut self, scene: &Scene, line: &Line, due: Vec<String>) {
+    fn add(&mut self, scene: &Scene, line: &Line, due: DueAt) {
         self.is_due |= !due.is_empty();
         if due.is_empty() {
             if scene.look.has(line) {
@@ -204,7 +204,7 @@ impl Claims {
                 self.before.extend(each);
             }
         }
-        for destination in due {
+        for destination in due.destinations {
             if !was_seen_at(scene, line, &destination) {
                 self.at.entry(destination).or_default().push(line.offset);
             }
@@ -224,9 +224,10 @@ struct Rooms<'a> {
 }
 
 impl Rooms<'_> {
-    fn fate(&mut self, line: &Line, due: &[String]) -> Fate {
+    fn fate(&mut self, line: &Line, due: &DueAt) -> Fate {
         if !due.is_empty() {
             let fates = due
+                .destinations
                 .iter()
                 .map(|destination| self.fate_at(line, destination));
             return fates.max_by_key(Fate::rank).unwrap_or(Fate::UnderWay);

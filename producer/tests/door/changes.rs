@@ -65,6 +65,7 @@ async fn stored(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
         details: Details::None,
         destinations: vec![DESTINATION.to_owned()],
         filtered: Vec::new(),
+        ordered: None,
     };
     store.store([event].into()).await.map(|_| ())
 }

@@ -61,19 +61,14 @@ pub(super) fn step(
     let Some(record) = record else {
         return Step::Send;
     };
-    if matches!(
-        record.state,
-        DeliveryState::Delivered | DeliveryState::Discarded
-    ) {
+    if is_at_rest(record) {
         return Step::Drop;
     }
     let attempt = received.attempt();
     if attempt > record.attempts {
         return Step::Send;
     }
-    let trail = &received.trail;
-    let came_back = received.redelivered || trail.crashes > 0 || trail.again;
-    if attempt < record.attempts || !came_back {
+    if attempt < record.attempts || !came_back(received) {
         return Step::Drop;
     }
     match recorded(record, transport, now) {
@@ -81,6 +76,28 @@ pub(super) fn step(
         Verdict::Delivered => Step::Send,
         failed => Step::GoOn(failed),
     }
+}
+
+/// Whether `received` may be the message by which a delivery has ended, and has yet to send the next one of its key: it came back,
+/// or failed after its attempt was recorded, and is the attempt behind it now. Others of an ended delivery send nothing.
+pub(super) fn has_yet_to_go_on(received: &Received, record: Option<&DeliveryRecord>) -> bool {
+    let is_its_end = |record: &DeliveryRecord| {
+        is_at_rest(record) && (came_back(received) || received.attempt() > record.attempts)
+    };
+    record.is_some_and(is_its_end)
+}
+
+fn is_at_rest(record: &DeliveryRecord) -> bool {
+    matches!(
+        record.state,
+        DeliveryState::Delivered | DeliveryState::Discarded
+    )
+}
+
+/// Whether it may have been handled before, up to any of the four steps.
+fn came_back(received: &Received) -> bool {
+    let trail = &received.trail;
+    received.redelivered || trail.crashes > 0 || trail.again
 }
 
 /// The result of the last attempt. The receiver's `Retry-After` is not recorded.

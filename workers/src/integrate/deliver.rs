@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use common::config::{self, Destination};
+use common::config::Destination;
 use common::event::{Trail, header, now};
 use common::outcome::{Failure, Outcome};
 use common::reason::ReasonCode;
@@ -14,16 +14,16 @@ use common::store::{Attempt, DeliveryKey, NewPause, Store, StoreError};
 use common::telemetry::metrics::DestinationMetrics;
 
 use super::LONGEST_TURN;
-use super::chain::{Step, step};
+use super::chain::{Step, has_yet_to_go_on, step};
 use super::copies::Copies;
 use super::gates::{Admission, Gates};
-use super::mail::Mail;
+use super::order::{Kept, Order};
 use super::pace::Pace;
 use super::places::{Place, Places};
 use super::recorder::Recorder;
 use super::transport::{Means, Parcel, Transport, UnusableDestination, Verdict};
+use super::transports::transport;
 use super::turns::{Turn, Turns};
-use super::webhook::Webhook;
 use crate::database::refused;
 use common::canonical::passed_on;
 
@@ -51,6 +51,8 @@ pub(super) struct Deliver {
     /// Shut while the destination is paused, or its breaker is open.
     gate: Gate,
     recorder: Recorder,
+    /// For a destination that keeps deliveries in order.
+    order: Option<Order>,
     store: Arc<dyn Store>,
     metrics: DestinationMetrics,
 }
@@ -77,8 +79,8 @@ impl Deliver {
         destination: Destination,
         means: Means,
         store: Arc<dyn Store>,
-        gates: Arc<Gates>,
-        copies: Arc<Copies>,
+        (gates, copies): (Arc<Gates>, Arc<Copies>),
+        order: Option<Order>,
     ) -> Result<Self, UnusableDestination> {
         let transport = transport(&destination, means)?;
         Ok(Self {
@@ -92,6 +94,7 @@ impl Deliver {
             gate: gates.gate(&destination.name),
             gates,
             recorder: Recorder::start(Arc::clone(&store)),
+            order,
             store,
             metrics: DestinationMetrics::new(&destination.name),
             destination,
@@ -108,6 +111,8 @@ impl Deliver {
             destination: self.destination.name.clone(),
             generation: received.trail.generation,
         };
+        let order = self.order.as_ref();
+        let kept = order.and_then(|order| order.kept(&key, received));
         // Bindings of a former configuration may still lead here. A replay was sent here on purpose.
         let on_purpose =
             key.generation > 0 || received.message.headers.get(header::REPLAY).is_some();
@@ -120,7 +125,7 @@ impl Deliver {
             );
             self.recorder.discard(key).await?;
             self.metrics.not_taken();
-            return Ok(Outcome::Done);
+            return go_on(kept).await;
         }
         // The store stage has decided, and its row says so too. Only a message that may have a copy could have a delivery.
         if received.is_fresh() && self.is_filtered(received) {
@@ -134,12 +139,12 @@ impl Deliver {
             // Nor are those made that have not begun when the destination is paused or its breaker opens.
             () = self.gate.shut() => return Ok(Outcome::GiveBack),
             // Waiting is not an attempt, and the broker bounds how long a message may be in hand.
-            prepared = tokio::time::timeout(LONGEST_TURN, self.prepare(&key, received)) => {
+            prepared = tokio::time::timeout(LONGEST_TURN, self.prepare(&key, received, kept)) => {
                 prepared.unwrap_or(Ok(Prepared::Over(Outcome::Snooze(NO_PLACE))))?
             }
         };
         match prepared {
-            Prepared::Ready { turn, place } => self.make(key, received, turn, place).await,
+            Prepared::Ready { turn, place } => self.make((key, kept), received, turn, place).await,
             Prepared::Over(outcome) => Ok(outcome),
         }
     }
@@ -147,13 +152,22 @@ impl Deliver {
     /// Makes an attempt, unless a breaker has something against it, and records it.
     async fn make(
         &self,
-        key: DeliveryKey,
+        (key, kept): (DeliveryKey, Option<Kept<'_>>),
         received: &Received,
         turn: Turn,
         place: Place<'_>,
     ) -> Result<Outcome, StoreError> {
         let name = &self.destination.name;
-        let admission = self.gates.admit(name).await?;
+        if let Some(kept) = kept
+            && let Some(outcome) = kept.hold(self.look_up(&key, received, Some(kept))).await?
+        {
+            return Ok(outcome);
+        }
+        let admission = self.gates.admit(name).await;
+        if !matches!(admission, Ok(Admission::Usual { .. } | Admission::Probe)) {
+            let_go(kept).await;
+        }
+        let admission = admission?;
         if admission == Admission::Held {
             return Ok(Outcome::GiveBack);
         }
@@ -176,8 +190,12 @@ impl Deliver {
         {
             self.pause_for_gone(failure).await;
         }
+        if verdict == Verdict::Delivered {
+            return go_on(kept).await;
+        }
+        let_go(kept).await;
         // Its copy finds the recorded attempt, and goes on from there: two would make two chains of retries.
-        if verdict != Verdict::Delivered && !received.claim.holds().await {
+        if !received.claim.holds().await {
             return Ok(Outcome::GiveBack);
         }
         Ok(outcome_of(verdict))
@@ -212,14 +230,21 @@ impl Deliver {
         &self,
         key: &DeliveryKey,
         received: &Received,
+        kept: Option<Kept<'_>>,
     ) -> Result<Prepared<'_>, StoreError> {
         let over = |outcome| Ok(Prepared::Over(outcome));
         let turn = self.turns.take(key).await;
         // A fresh event cannot have a copy from before this process began to remember. The database knows the copies of
         // any other event. It is also asked while it may be down: an attempt that cannot be recorded is not made.
-        let is_first = received.is_fresh() && !turn.is_tried();
+        // Of one that is kept in order, others may have sent a message.
+        let is_first = received.is_fresh() && !turn.is_tried() && kept.is_none();
         if !(is_first && self.recorder.is_sure())
-            && let Some(outcome) = self.look_up(key, received).await?
+            && let Some(outcome) = self.look_up(key, received, kept).await?
+        {
+            return over(outcome);
+        }
+        if let Some(kept) = kept
+            && let Some(outcome) = kept.look().await?
         {
             return over(outcome);
         }
@@ -236,7 +261,7 @@ impl Deliver {
         // While it waited, another copy may have been recorded.
         let known_for = if is_first { KNOWN_FOR } else { AT_ONCE };
         if !(since.elapsed() < known_for && self.recorder.is_sure())
-            && let Some(outcome) = self.look_up(key, received).await?
+            && let Some(outcome) = self.look_up(key, received, kept).await?
         {
             return over(outcome);
         }
@@ -252,6 +277,7 @@ impl Deliver {
         &self,
         key: &DeliveryKey,
         received: &Received,
+        kept: Option<Kept<'_>>,
     ) -> Result<Option<Outcome>, StoreError> {
         let record = self.recorder.look_up(key).await?;
         // A row counts, whatever the filter said: a replay, or another filter, made it.
@@ -262,6 +288,9 @@ impl Deliver {
             match step(received, record.as_ref(), &*self.transport, now()) {
                 Step::Send => None,
                 Step::GoOn(verdict) => Some(outcome_of(verdict)),
+                Step::Drop if has_yet_to_go_on(received, record.as_ref()) => {
+                    Some(go_on(kept).await?)
+                }
                 Step::Drop => Some(Outcome::Done),
             },
         )
@@ -311,24 +340,18 @@ impl Deliver {
     }
 }
 
-/// What reaches a destination.
-pub(super) fn transport(
-    destination: &Destination,
-    means: Means,
-) -> Result<Box<dyn Transport>, UnusableDestination> {
-    let unusable = |problem| UnusableDestination {
-        destination: destination.name.clone(),
-        problem,
-    };
-    match &destination.transport {
-        config::Transport::Webhook(webhook) => {
-            let webhook = Webhook::new(webhook, destination.timeout, means).map_err(unusable)?;
-            Ok(Box::new(webhook))
-        }
-        config::Transport::Smtp(smtp) => {
-            let mail = Mail::new(destination, smtp, means).map_err(unusable)?;
-            Ok(Box::new(mail))
-        }
+/// What follows the end of a delivery.
+async fn go_on(kept: Option<Kept<'_>>) -> Result<Outcome, StoreError> {
+    match kept {
+        Some(kept) => kept.ended().await,
+        None => Ok(Outcome::Done),
+    }
+}
+
+/// Lets others make the next attempt.
+async fn let_go(kept: Option<Kept<'_>>) {
+    if let Some(kept) = kept {
+        kept.let_go().await;
     }
 }
 

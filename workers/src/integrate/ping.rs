@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
-use super::deliver::transport;
 use super::preview::RequestLine;
 use super::transport::{Means, Parcel, UnusableDestination, Verdict};
+use super::transports::transport;
 
 /// The type of the event that a ping sends. No event of it is stored.
 const PING: &str = "longshore.ping";

@@ -1,10 +1,10 @@
 //! The destinations of an event: where it is due, and where a filter passes over it.
 
 use common::config::Destination;
-use common::event::EventId;
 use common::event::json::Wrong;
+use common::event::{EventId, OrderKey};
 use common::filter::{EventView, Verdict};
-use common::store::FilteredDestination;
+use common::store::{FilteredDestination, Ordered};
 
 /// The destinations that take the type of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,25 @@ pub(super) fn addressees(
     Ok(addressees)
 }
 
+/// The order that an event keeps at those of the destinations where it is due. Its text is read only where one of them keeps any.
+///
+/// # Errors
+/// It is not an event.
+pub(super) fn ordered(
+    destinations: &[Destination],
+    due: &[String],
+    body: &str,
+) -> Result<Option<Ordered>, Wrong> {
+    let kept = destinations.iter().filter(|it| it.order.is_some());
+    let kept = kept.filter(|it| due.contains(&it.name));
+    let destinations: Vec<String> = kept.map(|it| it.name.clone()).collect();
+    if destinations.is_empty() {
+        return Ok(None);
+    }
+    let key = OrderKey::of(body.as_bytes())?;
+    Ok(key.map(|key| Ordered { key, destinations }))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -93,6 +112,32 @@ mod tests {
             found.filtered,
             [filtered("free", None), filtered("rich", why)]
         );
+    }
+
+    #[test]
+    fn an_event_with_a_key_keeps_its_order_where_it_is_due_and_one_is_kept() {
+        let named = |name: &str, order: &str| -> Destination {
+            let text = format!("name = \"{name}\"\n{order}\nwebhook = {{ url = \"https://h\" }}");
+            toml::from_str(&text).unwrap()
+        };
+        let destinations = [
+            named("crm", "ordered = true"),
+            named("mail", ""),
+            named("billing", "ordered = true"),
+        ];
+        let due = ["crm".to_owned(), "mail".to_owned()];
+        let body = |more: &str| {
+            format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"a"{more}}}"#)
+        };
+        let found = ordered(&destinations, &due, &body(r#","subject":"order-7""#)).unwrap();
+        let expected = Ordered {
+            key: OrderKey::named("order-7"),
+            destinations: vec!["crm".to_owned()],
+        };
+        assert_eq!(found, Some(expected));
+        assert_eq!(ordered(&destinations, &due, &body("")), Ok(None));
+        assert_eq!(ordered(&destinations, &due[1..], "no event"), Ok(None));
+        assert!(ordered(&destinations, &due, "no event").is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use common::store::{Details, NewEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::addressees::{Addressees, addressees};
+use super::addressees::{Addressees, addressees, ordered};
 use super::password;
 use common::canonical::{Canonical, read, stream_id};
 
@@ -50,7 +50,10 @@ pub(super) fn rows(
         .map_err(|error| Failure::new(ReasonCode::Undecodable, error.to_string()))?;
     let Addressees { due, filtered } = addressees(destinations, &event.kind, id, &body)
         .map_err(|wrong| Failure::new(ReasonCode::Undecodable, format!("{wrong:?}")))?;
+    let ordered = ordered(destinations, &due, &body)
+        .map_err(|wrong| Failure::new(ReasonCode::Undecodable, format!("{wrong:?}")))?;
     Ok(NewEvent {
+        ordered,
         id,
         stream_id: stream_id(&received.message),
         generation: trail.generation,

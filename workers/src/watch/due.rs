@@ -6,11 +6,11 @@ use std::time::Duration;
 use common::bootstrap::Failure;
 use common::broker::{Address, Publication, PublishError};
 use common::config::Destination;
-use common::event::EventId;
-use common::store::{DueDelivery, Repair, RepairKey, StoredBody, WatchFinding};
+use common::message::Message;
+use common::store::{DueDelivery, Repair, RepairKey, WatchFinding};
 use common::telemetry::metrics;
 use operate::finding;
-use operate::survey::{Look, as_stored, look_into_delays};
+use operate::survey::{Look, look_into_delays};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use super::lost::{Delays, DeliverySigns, may_send_again};
 use super::queues::Queues;
 
 use super::{Post, found};
+use crate::stored::messages;
 
 /// How many due deliveries one round looks at.
 const PAGE: u32 = 2_000;
@@ -106,7 +107,8 @@ impl DueWatch {
         for destination in &post.config.destinations {
             let mine: Vec<&DueDelivery> = due
                 .iter()
-                .filter(|it| it.key.destination == destination.name)
+                // One behind another has no message, and needs none yet.
+                .filter(|it| it.key.destination == destination.name && !it.is_behind)
                 .collect();
             if mine.is_empty() {
                 continue;
@@ -176,8 +178,10 @@ fn signs(
     let queue = post.names.integrate(&destination.name);
     DeliverySigns {
         due_for: since(
-            due.last_attempt_at
-                .map_or(due.due_at, |at| at.max(due.due_at)),
+            [due.last_attempt_at, due.first_at]
+                .into_iter()
+                .flatten()
+                .fold(due.due_at, OffsetDateTime::max),
         ),
         empty_for: queues.empty_for(&[queue.clone(), post.names.dead()]),
         is_consumed: queues.is_consumed(&queue),
@@ -217,7 +221,7 @@ async fn send_again(
     if !queues.exists(&queue) {
         return Ok(sent_before);
     }
-    let now: Vec<&DueDelivery> = lost.iter().filter(may_go).take(MAX_SENT).collect();
+    let now = lost.iter().filter(may_go).take(MAX_SENT).cloned().collect();
     publish_again(post, &queue, destination, now).await?;
     Ok(sent_before)
 }
@@ -227,41 +231,44 @@ async fn publish_again(
     post: &Post,
     queue: &str,
     destination: &Destination,
-    now: Vec<&DueDelivery>,
+    now: Vec<DueDelivery>,
 ) -> Result<(), Failure> {
-    let watching = post.store.watching();
-    let events: Vec<EventId> = now.iter().map(|it| it.key.event).collect();
-    let bodies: HashMap<EventId, StoredBody> = watching
-        .stored_bodies(&events)
-        .await?
-        .into_iter()
-        .map(|body| (body.event, body))
-        .collect();
-    let new_ids = watching.new_ids(&events).await?;
-    let ready: Vec<(&DueDelivery, &StoredBody)> = now
-        .into_iter()
-        .filter_map(|it| Some((it, bodies.get(&it.key.event)?)))
-        .collect();
+    let ready = messages(&*post.store, now).await?;
     if ready.is_empty() {
         return Ok(());
     }
     // Before they are sent: killed in between they wait a minute, and are never sent in a loop.
     let keys: Vec<RepairKey> = ready.iter().map(|(it, _)| repair_key(it)).collect();
-    watching.record_repairs(&keys).await?;
-    let publications = ready.iter().map(|(it, body)| Publication {
-        to: Address::Queue(queue.to_owned()),
-        message: as_stored(body, it, &new_ids),
-    });
-    let answers = post.broker.publish_all(publications.collect()).await;
-    let sent = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
+    post.store.watching().record_repairs(&keys).await?;
+    let messages = ready.into_iter().map(|(_, message)| message).collect();
+    let to = Address::Queue(queue.to_owned());
+    let sent = publish(post, &to, messages).await?;
     metrics::watch_repaired("delivery", sent);
     tracing::warn!(
         destination = destination.name,
         number = sent,
         "deliveries that were due and in no queue are on their way again"
     );
+    Ok(())
+}
+
+/// Sends messages there, and says how many the broker has.
+///
+/// # Errors
+/// The broker is not available.
+pub(super) async fn publish(
+    post: &Post,
+    to: &Address,
+    messages: Vec<Message>,
+) -> Result<u64, Failure> {
+    let publications = messages.into_iter().map(|message| Publication {
+        to: to.clone(),
+        message,
+    });
+    let answers = post.broker.publish_all(publications.collect()).await;
+    let sent = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
     match answers.into_iter().find_map(Result::err) {
-        None | Some(PublishError::Unroutable { .. } | PublishError::Invalid(_)) => Ok(()),
+        None | Some(PublishError::Unroutable { .. } | PublishError::Invalid(_)) => Ok(sent),
         Some(error) => Err(Failure::Unreachable(error.to_string())),
     }
 }

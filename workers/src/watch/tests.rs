@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::broker::Broker;
 use common::broker::embedded::EmbeddedBroker;
 use common::broker::{Address, Publication};
-use common::config::Config;
+use common::config::{Config, Destination};
 use common::event::{EventId, Trail, header};
 use common::message::{CLOUDEVENTS_JSON, Message};
 use common::runtime::carry;
@@ -23,6 +23,7 @@ use crate::store::StoreEvents;
 use crate::testbed::{self, CRM, handle, signup};
 
 mod altered;
+mod order;
 
 /// Short, for the sake of the test's time.
 const LAG: Duration = Duration::from_millis(40);
@@ -32,11 +33,15 @@ async fn post() -> Post {
 }
 
 async fn post_with_lag(lag: Duration) -> Post {
-    let mut config = Config::default();
-    config.watch.lag = lag;
     let mut crm = testbed::destination("https://crm.example");
     crm.timeout = Duration::from_millis(1);
-    config.destinations.push(crm);
+    post_at(crm, lag).await
+}
+
+async fn post_at(destination: Destination, lag: Duration) -> Post {
+    let mut config = Config::default();
+    config.watch.lag = lag;
+    config.destinations.push(destination);
     let names = Names::new(config.namespace.clone());
     let topology = Topology::new(&config.plan());
     let broker = EmbeddedBroker::at(Location::memory(), names.clone(), "test");

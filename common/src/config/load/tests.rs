@@ -478,3 +478,38 @@ fn no_damage_to_a_file_makes_a_secret_show() {
         }
     }
 }
+
+#[test]
+fn an_order_has_defaults_and_its_keys_mean_nothing_without_it() {
+    let load = |keys: &str, more: &str| {
+        let destination = "[[destination]]\nname = \"crm\"\nwebhook = { url = \"https://h\" }";
+        with_file(&format!("{more}\n{destination}\n{keys}\n"), &[])
+    };
+    let order = |keys: &str| load(keys, "").map(|config| config.destinations[0].order.clone());
+    assert_eq!(order("").unwrap(), None);
+    assert_eq!(order("ordered = false").unwrap(), None);
+    let told = order("ordered = true").unwrap().expect("an order");
+    assert_eq!(
+        told.to_string(),
+        "by key, within 1s; holds behind a dead letter"
+    );
+    let told = order("ordered = true\non_dead = \"skip\"\norder_within = \"5s\"").unwrap();
+    assert_eq!(
+        told.map(|order| order.to_string()).as_deref(),
+        Some("by key, within 5s; skips dead letters")
+    );
+    for (keys, more, named) in [
+        ("on_dead = \"skip\"", "", "on_dead"),
+        ("order_within = \"1s\"", "", "order_within"),
+        ("ordered = true\non_dead = \"stop\"", "", "on_dead"),
+        ("ordered = true\norder_within = \"1h\"", "", "order_within"),
+        (
+            "ordered = true",
+            "[watch]\nenabled = false",
+            "watch.enabled",
+        ),
+    ] {
+        let error = load(keys, more).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(named), "{keys}: {error}");
+    }
+}

@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::columns::column;
+use super::order::take_places;
 use crate::event::EventId;
 use crate::store::tables::events::{
     Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
 };
+use crate::store::tables::order::places;
 use crate::store::tables::text::json;
 use crate::store::{
     EventRecord, Events, FilteredDestination, NewEvent, Statuses as _, StoreError, Stored,
@@ -210,12 +212,10 @@ async fn store_wave(
             .await?;
     }
     let new = |event: &&NewEvent| outcomes.get(&event.id.uuid()) == Some(&Stored::New);
-    let new = events.iter().copied().filter(new);
-    insert_confirmations(
-        connection,
-        &new.filter_map(Confirmation::of).collect::<Vec<_>>(),
-    )
-    .await?;
+    let new: Vec<&NewEvent> = events.iter().copied().filter(new).collect();
+    let confirmations = new.iter().copied().filter_map(Confirmation::of);
+    insert_confirmations(connection, &confirmations.collect::<Vec<_>>()).await?;
+    take_places(connection, places(&new)).await?;
     if outcomes.len() < events.len() {
         let known: Vec<&NewEvent> = events
             .iter()
@@ -230,6 +230,7 @@ async fn store_wave(
             .collect();
         if !due_again.is_empty() {
             insert_due(connection, &due_again).await?;
+            take_places(connection, places(&due_again)).await?;
         }
         outcomes.extend(same.into_iter().map(|(id, same)| {
             let outcome = if same {

@@ -11,11 +11,13 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::link::{Link, document, now};
+use super::order::take_places;
 use crate::event::EventId;
 use crate::sqlite::Error;
 use crate::store::tables::events::{
     Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
 };
+use crate::store::tables::order::places;
 use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
 use crate::store::{
@@ -249,6 +251,7 @@ async fn store_wave(
     let again = again.filter(|event| same.get(&event.id.uuid()) == Some(&true));
     let due: Vec<&NewEvent> = new.iter().chain(again).copied().collect();
     insert_due(connection, link, &due).await?;
+    take_places(connection, link, &places(&due)).await?;
 
     let mut outcomes: HashMap<Uuid, Stored> = HashMap::with_capacity(events.len());
     outcomes.extend(new.iter().map(|event| (event.id.uuid(), Stored::New)));

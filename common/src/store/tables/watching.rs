@@ -23,6 +23,8 @@ pub(in crate::store) struct DueRow {
     attempts: i64,
     due_at: OffsetDateTime,
     last_attempt_at: Option<OffsetDateTime>,
+    is_behind: bool,
+    first_at: Option<OffsetDateTime>,
 }
 
 impl TryFrom<DueRow> for DueDelivery {
@@ -38,6 +40,8 @@ impl TryFrom<DueRow> for DueDelivery {
             attempts: number("deliveries.attempts", row.attempts)?,
             due_at: row.due_at,
             last_attempt_at: row.last_attempt_at,
+            is_behind: row.is_behind,
+            first_at: row.first_at,
         })
     }
 }

@@ -19,6 +19,10 @@ pub struct DueDelivery {
     pub due_at: OffsetDateTime,
     /// When the last attempt began.
     pub last_attempt_at: Option<OffsetDateTime>,
+    /// Whether another one of its key is before it, so that it needs no message yet.
+    pub is_behind: bool,
+    /// When the one before it ended.
+    pub first_at: Option<OffsetDateTime>,
 }
 
 /// Finds deliveries that are due.
@@ -42,7 +46,7 @@ pub trait WatchedDeliveries: Send + Sync {
     /// The database cannot say.
     async fn due_of(&self, events: &[EventId]) -> Result<Vec<DueDelivery>, StoreError>;
 
-    /// How many deliveries are due at each of these destinations, whatever their age; reads the whole table.
+    /// How many deliveries are due at each of these destinations, whatever their age and place; reads the whole table.
     ///
     /// # Errors
     /// The database cannot say, or not in time.

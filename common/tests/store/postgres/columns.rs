@@ -168,6 +168,7 @@ async fn every_table_and_column_says_what_it_is() {
                 "keys",
                 "leases",
                 "operators",
+                "ordered_deliveries",
                 "processing",
                 "rejections",
                 "replays",

@@ -119,6 +119,7 @@ mod tests {
             received_at: Some(now()),
             accepted_at: Some(now()),
             again: true,
+            turn: true,
             crashes: 2,
             first_failed_at: Some(now()),
             filtered: vec!["audit".to_owned()],

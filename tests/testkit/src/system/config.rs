@@ -19,6 +19,7 @@ pub struct Destination {
     concurrency: u32,
     rate: Option<String>,
     breaker: Option<String>,
+    on_dead: Option<String>,
     secret: Option<String>,
     keys: String,
 }
@@ -71,6 +72,7 @@ impl Destination {
             concurrency: 32,
             rate: None,
             breaker: None,
+            on_dead: None,
             secret: None,
             keys: String::new(),
         }
@@ -129,6 +131,13 @@ impl Destination {
     #[must_use]
     pub fn breaker(mut self, breaker: &str) -> Self {
         self.breaker = Some(breaker.to_owned());
+        self
+    }
+
+    /// Keeps events of one key in order: `hold` or `skip` behind a dead one.
+    #[must_use]
+    pub fn ordered(mut self, on_dead: &str) -> Self {
+        self.on_dead = Some(on_dead.to_owned());
         self
     }
 
@@ -195,6 +204,9 @@ impl Destination {
         }
         if let Some(breaker) = &self.breaker {
             let _ = writeln!(toml, "breaker = {breaker}");
+        }
+        if let Some(on_dead) = &self.on_dead {
+            let _ = writeln!(toml, "ordered = true\non_dead = {on_dead:?}");
         }
     }
 }

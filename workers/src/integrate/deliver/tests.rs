@@ -15,7 +15,16 @@ fn worker(destination: Destination, store: &Arc<dyn Store>) -> Deliver {
     let copies = Arc::new(copies);
     let gates = Gates::new(Arc::clone(store), Arc::clone(&copies), [&destination]);
     let (gates, means) = (Arc::new(gates), Means::loopback());
-    Deliver::new(destination, means, Arc::clone(store), gates, copies).unwrap()
+    let order = destination.order.as_ref();
+    let order = order.map(|it| Order::start(&destination, it, "crm.queue".to_owned(), store));
+    Deliver::new(
+        destination,
+        means,
+        Arc::clone(store),
+        (gates, copies),
+        order,
+    )
+    .unwrap()
 }
 
 /// A receiver that gives these answers, and 200 once there are no more.
@@ -331,4 +340,78 @@ async fn a_turn_that_is_far_away_is_waited_for_on_the_broker() {
         other => panic!("{other:?}"),
     }
     assert_eq!(receiver.calls().len(), 1);
+}
+
+/// The event as its subject's number `number`, received as many seconds after the others.
+fn numbered(number: u64) -> (EventId, Received) {
+    let id = EventId::born();
+    let mut received = signup(id, &format!("ada{number}@example.com"));
+    let body = String::from_utf8(received.message.body.to_vec()).unwrap();
+    received.message.body = body.replacen('{', r#"{"subject":"ada","#, 1).into();
+    let at = time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(number);
+    received.trail.received_at = Some(at);
+    (id, received)
+}
+
+#[tokio::test]
+async fn of_one_key_only_the_first_is_sent_and_then_the_next() {
+    let store = testbed::store().await;
+    let receiver = Receiver::start(&[503]).await;
+    let destination = Destination {
+        order: Some(common::config::Order {
+            on_dead: common::config::OnDead::Hold,
+            within: Duration::ZERO,
+        }),
+        ..testbed::destination(&receiver.url)
+    };
+    let ((one, first), (two, second)) = (numbered(1), numbered(2));
+    let storing = StoreEvents::new(
+        Arc::clone(&store),
+        vec![destination.clone()],
+        testbed::seal(),
+    );
+    handle(&storing, &[second.clone(), first.clone()]).await;
+    let worker = worker(destination, &store);
+    // Its message comes first, and goes: its row is due.
+    assert_eq!(
+        handle(&worker, std::slice::from_ref(&second)).await,
+        [Outcome::Done]
+    );
+    assert_eq!(receiver.calls(), [""; 0]);
+    let failed = handle(&worker, std::slice::from_ref(&first)).await;
+    assert!(matches!(failed[..], [Outcome::Retry { .. }]), "{failed:?}");
+    assert_eq!(
+        handle(&worker, &[second]).await,
+        [Outcome::Done],
+        "it waits through retries"
+    );
+    let mut again = first;
+    again.trail.attempt = 1;
+    let made = handle(&worker, std::slice::from_ref(&again)).await;
+    let [Outcome::Next(next)] = &made[..] else {
+        panic!("{made:?}")
+    };
+    // One of several messages: it would send another next one each time.
+    let extra = handle(&worker, std::slice::from_ref(&again)).await;
+    assert_eq!(extra, [Outcome::Done]);
+    // After a crash, and after a failure behind the record, it sends the next one again.
+    let mut failed = again.clone();
+    failed.trail.attempt = 2;
+    let crashed = Received {
+        redelivered: true,
+        ..again
+    };
+    for message in [crashed, failed] {
+        assert_eq!(handle(&worker, &[message]).await, made);
+    }
+    let trail = Trail::read(&next[0].message.headers);
+    assert!(trail.turn && !trail.again);
+    let next = Received {
+        trail,
+        message: next[0].message.clone(),
+        ..testbed::signup(two, "any@example.com")
+    };
+    assert_eq!(handle(&worker, &[next]).await, [Outcome::Done]);
+    assert_eq!(receiver.calls(), [one, one, two].map(|id| id.to_string()));
+    assert_eq!(status(&store, two).await.status, Standing::Completed);
 }

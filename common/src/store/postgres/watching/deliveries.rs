@@ -12,8 +12,12 @@ use crate::store::tables::watching::DueRow;
 use crate::store::{DueDelivery, StoreError, WatchedDeliveries};
 
 const DUE: &str = "
-    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    SELECT due.event_id, due.destination, due.generation, attempts, due_at, last_attempt_at, place.first_at,
+        place.event_id IS NOT NULL AND EXISTS (SELECT FROM ordered_deliveries AS earlier
+            WHERE earlier.destination = place.destination AND earlier.order_key = place.order_key
+                AND (earlier.received_at, earlier.event_id) < (place.received_at, place.event_id)) AS is_behind
     FROM deliveries AS due
+    LEFT JOIN ordered_deliveries AS place ON place.destination = due.destination AND place.event_id = due.event_id
     WHERE due_at >= $1 AND due_at < $2 AND status = 'due'
         AND NOT EXISTS (SELECT FROM deliveries AS newer
             WHERE newer.event_id = due.event_id AND newer.destination = due.destination
@@ -23,9 +27,13 @@ const DUE: &str = "
     ORDER BY due_at LIMIT $3";
 
 const DUE_OF: &str = "
-    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    SELECT due.event_id, due.destination, due.generation, attempts, due_at, last_attempt_at, place.first_at,
+        place.event_id IS NOT NULL AND EXISTS (SELECT FROM ordered_deliveries AS earlier
+            WHERE earlier.destination = place.destination AND earlier.order_key = place.order_key
+                AND (earlier.received_at, earlier.event_id) < (place.received_at, place.event_id)) AS is_behind
     FROM deliveries AS due
-    WHERE event_id = ANY($1) AND status = 'due'
+    LEFT JOIN ordered_deliveries AS place ON place.destination = due.destination AND place.event_id = due.event_id
+    WHERE due.event_id = ANY($1) AND status = 'due'
         AND NOT EXISTS (SELECT FROM deliveries AS newer
             WHERE newer.event_id = due.event_id AND newer.destination = due.destination
                 AND newer.generation > due.generation)";

@@ -14,8 +14,12 @@ use crate::store::tables::watching::DueRow;
 use crate::store::{DueDelivery, StoreError, WatchedDeliveries};
 
 const DUE: &str = r#"
-    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    SELECT due.event_id, due.destination, due.generation, attempts, due_at, last_attempt_at, place.first_at,
+        place.event_id IS NOT NULL AND EXISTS (SELECT 1 FROM "NAMESPACE.ordered_deliveries" AS earlier
+            WHERE earlier.destination = place.destination AND earlier.order_key = place.order_key
+                AND (earlier.received_at, earlier.event_id) < (place.received_at, place.event_id)) AS is_behind
     FROM "NAMESPACE.deliveries" AS due
+    LEFT JOIN "NAMESPACE.ordered_deliveries" AS place ON place.destination = due.destination AND place.event_id = due.event_id
     WHERE due_at >= ?1 AND due_at < ?2 AND status = 'due'
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.deliveries" AS newer
             WHERE newer.event_id = due.event_id AND newer.destination = due.destination
@@ -25,9 +29,13 @@ const DUE: &str = r#"
     ORDER BY due_at LIMIT ?3"#;
 
 const DUE_OF: &str = r#"
-    SELECT event_id, destination, generation, attempts, due_at, last_attempt_at
+    SELECT due.event_id, due.destination, due.generation, attempts, due_at, last_attempt_at, place.first_at,
+        place.event_id IS NOT NULL AND EXISTS (SELECT 1 FROM "NAMESPACE.ordered_deliveries" AS earlier
+            WHERE earlier.destination = place.destination AND earlier.order_key = place.order_key
+                AND (earlier.received_at, earlier.event_id) < (place.received_at, place.event_id)) AS is_behind
     FROM "NAMESPACE.deliveries" AS due
-    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1)) AND status = 'due'
+    LEFT JOIN "NAMESPACE.ordered_deliveries" AS place ON place.destination = due.destination AND place.event_id = due.event_id
+    WHERE due.event_id IN (SELECT unhex(value, '-') FROM json_each(?1)) AND status = 'due'
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.deliveries" AS newer
             WHERE newer.event_id = due.event_id AND newer.destination = due.destination
                 AND newer.generation > due.generation)"#;
