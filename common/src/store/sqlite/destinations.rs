@@ -150,10 +150,12 @@ impl Destinations for SqliteStore {
         lease: Duration,
         farthest: Duration,
     ) -> Result<bool, StoreError> {
-        let (name, at) = (name.to_owned(), OffsetDateTime::now_utc());
+        let name = name.to_owned();
         self.link
             .write(move |connection, link| {
                 Box::pin(async move {
+                    // Not before its turn to write: to an earlier moment, the end of a lease just taken would lie too far ahead.
+                    let at = OffsetDateTime::now_utc();
                     let taken = sqlx::query(link.sql(TAKE_PROBE))
                         .bind(name)
                         .bind(comparable(at))
