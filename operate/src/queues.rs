@@ -131,12 +131,15 @@ fn held(state: &DestinationState, configured: &[Destination]) -> Option<String> 
         ));
     }
     let breaker = configured.iter().find_map(|it| state.breaker_of(it))?;
-    breaker.is_waited_for(PATIENCE).then(|| format!(
-        "its breaker is open ({}): a probe is made at {}, and `longshore destinations test {}` says how the receiver is",
-        breaker.why,
-        moment(breaker.probe_at.0),
-        state.name
-    ))
+    breaker.is_waited_for(PATIENCE).then(|| {
+        format!(
+            "its breaker is open ({}): a probe is made at {}; `longshore destinations test {name}` says how the receiver is, \
+             and `longshore destinations resume {name}` closes the breaker",
+            breaker.why,
+            moment(breaker.probe_at.0),
+            name = state.name
+        )
+    })
 }
 
 /// A queue's name on the broker, given with or without its namespace.
