@@ -38,13 +38,23 @@ impl Stamps {
     /// no time: a webhook can overtake the answer that accepts its event.
     #[must_use]
     pub fn until(&self, later: &Stamps) -> Samples {
-        let pairs = self.at.iter().zip(&later.at);
-        pairs
-            .filter_map(|(from, to)| {
-                let (from, to) = (from.load(Ordering::Relaxed), to.load(Ordering::Relaxed));
-                (from > 0 && to > 0).then(|| Duration::from_nanos(to.saturating_sub(from)))
-            })
-            .collect()
+        self.spans(later).flatten().collect()
+    }
+
+    /// The same for each `size` events that follow one another, without groups of which none reached both.
+    #[must_use]
+    pub fn until_by(&self, size: usize, later: &Stamps) -> Vec<Samples> {
+        let spans: Vec<_> = self.spans(later).collect();
+        let groups = spans.chunks(size.max(1));
+        let groups = groups.map(|group| group.iter().flatten().copied().collect::<Samples>());
+        groups.filter(|group| group.len() > 0).collect()
+    }
+
+    fn spans(&self, later: &Stamps) -> impl Iterator<Item = Option<Duration>> {
+        self.at.iter().zip(&later.at).map(|(from, to)| {
+            let (from, to) = (from.load(Ordering::Relaxed), to.load(Ordering::Relaxed));
+            (from > 0 && to > 0).then(|| Duration::from_nanos(to.saturating_sub(from)))
+        })
     }
 }
 
@@ -53,6 +63,7 @@ mod tests {
     use std::time::Instant;
 
     use super::Stamps;
+    use crate::Samples;
 
     #[test]
     fn only_events_seen_at_both_points_are_measured() {
@@ -64,5 +75,7 @@ mod tests {
         to.mark(1);
         to.mark(2);
         assert_eq!(from.until(&to).len(), 1);
+        let groups = from.until_by(1, &to);
+        assert_eq!(groups.iter().map(Samples::len).collect::<Vec<_>>(), [1]);
     }
 }
