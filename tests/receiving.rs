@@ -7,15 +7,13 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use common::signature::SigningKeys;
 use repository::{read, root};
-use testkit::scratch::Scratch;
+use testkit::{foreign, scratch::Scratch};
 
 const PAGE: &str = "docs/receiving.md";
 
@@ -195,12 +193,7 @@ fn expect(cases: &[Case], printed: &str) -> Result<()> {
 
 /// The code of the page in a language.
 fn code(language: &str) -> Result<String> {
-    let page = read(PAGE)?;
-    let (_, rest) = page
-        .split_once(&format!("\n```{language}\n"))
-        .with_context(|| format!("{PAGE} has no {language}"))?;
-    let (code, _) = rest.split_once("\n```\n").context("a block has an end")?;
-    Ok(format!("{code}\n"))
+    foreign::code(&read(PAGE)?, language).context(PAGE)
 }
 
 fn driver(name: &str) -> PathBuf {
@@ -208,30 +201,21 @@ fn driver(name: &str) -> PathBuf {
 }
 
 /// Runs a program in a folder and gives it `input`; `None` where it cannot be had.
-fn run(folder: &Path, program: &Path, arguments: &[&str], input: &str) -> Result<Option<String>> {
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env("HOME", folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let Ok(mut child) = command.spawn() else {
-        println!("skipped: {} cannot be had", program.display());
-        return Ok(None);
-    };
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}: {errors}", program.display());
-    Ok(Some(String::from_utf8(output.stdout)?))
+async fn run(
+    folder: &Path,
+    program: &Path,
+    arguments: &[&str],
+    input: &str,
+) -> Result<Option<String>> {
+    let command = foreign::command(folder, program, arguments);
+    let output = foreign::run(command, input).await?;
+    output
+        .map(|output| output.success().map(str::to_owned))
+        .transpose()
 }
 
-#[test]
-fn the_python_of_the_page_takes_what_is_genuine() -> Result<()> {
+#[tokio::test]
+async fn the_python_of_the_page_takes_what_is_genuine() -> Result<()> {
     let (folder, cases) = (Scratch::new()?, cases()?);
     let program = code("python")? + &fs::read_to_string(driver("driver.py"))?;
     fs::write(folder.path().join("verify.py"), program)?;
@@ -240,14 +224,16 @@ fn the_python_of_the_page_takes_what_is_genuine() -> Result<()> {
         Path::new("python3"),
         &["verify.py"],
         &json(&cases)?,
-    )? {
+    )
+    .await?
+    {
         expect(&cases, &printed)?;
     }
     Ok(())
 }
 
-#[test]
-fn the_javascript_of_the_page_takes_what_is_genuine() -> Result<()> {
+#[tokio::test]
+async fn the_javascript_of_the_page_takes_what_is_genuine() -> Result<()> {
     let folder = Scratch::new()?;
     fs::write(folder.path().join("verify.mjs"), code("js")?)?;
     fs::copy(driver("driver.mjs"), folder.path().join("driver.mjs"))?;
@@ -260,14 +246,16 @@ fn the_javascript_of_the_page_takes_what_is_genuine() -> Result<()> {
         Path::new("node"),
         &["driver.mjs"],
         &json(&cases)?,
-    )? {
+    )
+    .await?
+    {
         expect(&cases, &printed)?;
     }
     Ok(())
 }
 
-#[test]
-fn the_go_of_the_page_takes_what_is_genuine() -> Result<()> {
+#[tokio::test]
+async fn the_go_of_the_page_takes_what_is_genuine() -> Result<()> {
     let folder = Scratch::new()?;
     fs::write(folder.path().join("verify.go"), code("go")?)?;
     fs::write(folder.path().join("go.mod"), "module webhook\n\ngo 1.19\n")?;
@@ -280,7 +268,7 @@ fn the_go_of_the_page_takes_what_is_genuine() -> Result<()> {
         .chain(cases_of_a_private_key()?)
         .collect();
     fs::write(folder.path().join("requests.json"), json(&cases)?)?;
-    if let Some(printed) = run(folder.path(), Path::new("go"), &["test", "-v", "."], "")? {
+    if let Some(printed) = run(folder.path(), Path::new("go"), &["test", "-v", "."], "").await? {
         expect(&cases, &printed)?;
     }
     Ok(())
@@ -302,34 +290,18 @@ fn the_rust_of_the_page_takes_what_is_genuine() -> Result<()> {
     Ok(())
 }
 
-/// The verifiers that `scripts/verifiers` has installed; `None` without it.
-fn public_verifiers() -> Result<Option<PathBuf>> {
-    let test = std::env::current_exe()?;
-    // The test is in the folder `debug/deps` of the target folder.
-    let folder = test
-        .ancestors()
-        .nth(3)
-        .context("a target folder")?
-        .join("verifiers");
-    if !folder.join("ready").exists() {
-        println!("skipped: scripts/verifiers has not run");
-        return Ok(None);
-    }
-    Ok(Some(folder))
-}
-
-#[test]
-fn the_public_verifiers_take_our_signatures_and_no_others() -> Result<()> {
-    let Some(folder) = public_verifiers()? else {
+#[tokio::test]
+async fn the_public_verifiers_take_our_signatures_and_no_others() -> Result<()> {
+    let Some(folder) = foreign::installed("verifiers")? else {
         return Ok(());
     };
     let cases = cases()?;
     let requests = json(&cases)?;
     let python = folder.join("python/bin/python");
     let script = driver("public.py").display().to_string();
-    let printed = run(&folder, &python, &[&script], &requests)?;
+    let printed = run(&folder, &python, &[&script], &requests).await?;
     expect(&cases, &printed.context("Python was there")?)?;
     fs::copy(driver("public.mjs"), folder.join("public.mjs"))?;
-    let printed = run(&folder, Path::new("node"), &["public.mjs"], &requests)?;
+    let printed = run(&folder, Path::new("node"), &["public.mjs"], &requests).await?;
     expect(&cases, &printed.context("Node was there")?)
 }

@@ -17,6 +17,7 @@
 //! | [`receiver`] | the outside system: an HTTP receiver that answers by a plan |
 //! | [`mail_server`] | the other outside system: a mail server that answers by a plan |
 //! | [`collector`] | a collector of traces, and the spans it was sent |
+//! | [`foreign`] | programs of other languages, and the packages that a script has installed for them |
 //! | [`installation`] | what an earlier version left behind, recorded and restored |
 //! | [`ledger`] | the tables, and whether every accepted event is at rest exactly once |
 //! | [`proxy`] | a TCP link that can be stalled, cut and healed, and that can speak for the other side |
@@ -34,6 +35,7 @@ pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod dev;
+pub mod foreign;
 pub mod installation;
 pub mod ledger;
 pub mod load;

@@ -20,7 +20,7 @@ pub use self::builder::Builder;
 pub use self::config::Destination;
 pub(crate) use self::config::render;
 use self::member::Member;
-pub use self::output::{Output, run};
+pub use self::output::{Output, run, run_with_input};
 use crate::{
     broker::Outsider,
     client::Client,

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 /// The output of an operator's command, and its exit.
 #[derive(Clone, Debug)]
@@ -70,14 +70,33 @@ impl Output {
 /// If it cannot be started or does not end within two minutes.
 pub async fn run(mut command: Command, shown: String) -> Result<Output> {
     command.stdin(Stdio::null());
+    await_end(command, shown, "").await
+}
+
+/// The same for a command that reads `input` from its standard input.
+///
+/// # Errors
+/// If it cannot be started or does not end within two minutes.
+pub async fn run_with_input(mut command: Command, shown: String, input: &str) -> Result<Output> {
+    command.stdin(Stdio::piped());
+    await_end(command, shown, input).await
+}
+
+async fn await_end(mut command: Command, shown: String, input: &str) -> Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut command = tokio::process::Command::from(command);
-    let output = timeout(
-        Duration::from_secs(120),
-        command.kill_on_drop(true).output(),
-    )
-    .await
-    .with_context(|| format!("`{shown}` took over two minutes"))?
-    .with_context(|| format!("running `{shown}`"))?;
+    let running = async {
+        let mut child = command.kill_on_drop(true).spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that ends without reading it says more by its exit.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = timeout(Duration::from_secs(120), running)
+        .await
+        .with_context(|| format!("`{shown}` took over two minutes"))?
+        .with_context(|| format!("running `{shown}`"))?;
     Ok(Output {
         command: shown,
         code: output.status.code(),
