@@ -42,6 +42,7 @@ mod outages;
 mod page;
 mod poison;
 mod postgres_faults;
+mod publishers;
 mod readiness;
 mod receiver_faults;
 mod rejections;
