@@ -1,8 +1,9 @@
-//! Publishers in other languages: the examples at the doors of both engines. Where a language cannot be had,
-//! the test says that it is skipped.
+//! Publishers in other languages: the examples at the doors of both engines, and public clients at doors and
+//! broker. Where a language or a client cannot be had, the test says that it is skipped.
 
 mod answers;
 mod examples;
+mod foreign;
 #[path = "../repository.rs"]
 mod repository;
 
@@ -61,6 +62,14 @@ impl Place {
     /// The address of the door.
     fn door(&self) -> &str {
         self.client().base()
+    }
+
+    /// The exchange that takes events, where there is a broker.
+    fn exchange(&self) -> Result<String> {
+        match &self.engine {
+            Engine::Rabbit(system) => Ok(system.named("received")),
+            Engine::Embedded(_) => anyhow::bail!("the embedded engine has no exchange"),
+        }
     }
 
     /// Waits until all these events are completed.
