@@ -22,7 +22,7 @@ mod signup;
 mod trail;
 mod types;
 
-pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE};
+pub use cloud::{CloudEvent, InvalidAttribute, MAX_ATTRIBUTE, MAX_SHORT_ATTRIBUTE, NOT_BEFORE};
 pub use confirmation::{Confirmation, SIGNUP_CONFIRMED};
 pub use death::{broker_death, carry_death};
 pub use decode::{Decoded, Limits, Undecodable, decode, split_attribute};

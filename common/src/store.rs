@@ -20,6 +20,7 @@ pub mod postgres;
 mod rejections;
 mod rows;
 mod runs;
+mod schedule;
 mod schema;
 pub mod sqlite;
 mod standing;
@@ -56,6 +57,9 @@ pub use rows::{
     Standing, Stored, Timeline,
 };
 pub use runs::Runs;
+pub use schedule::{
+    AfterScheduled, Cancelled, NewCancellation, NotBefore, Schedule, ScheduledEvent,
+};
 pub use schema::Schema;
 pub use statuses::Statuses;
 pub use watching::{
@@ -70,7 +74,7 @@ pub use workers::{
 /// Every role in one: an engine. Code that needs one role takes that role's trait.
 #[async_trait]
 pub trait Store:
-    Schema + Events + Statuses + Rejections + Deliveries + DeadLetters + Mending + Keys
+    Schema + Events + Statuses + Schedule + Rejections + Deliveries + DeadLetters + Mending + Keys
 {
     /// Replays of dead letters and of the history, and how far each is.
     fn operations(&self) -> &dyn Operations;

@@ -20,6 +20,7 @@ use common::store::Store;
 use producer::{DoorGenerations, Entrance};
 use tokio::sync::watch;
 use workers::operations::Operations;
+use workers::schedule::Releaser;
 use workers::{Generations, Work, archive, integrate, store, validate};
 
 use crate::data;
@@ -237,6 +238,7 @@ impl System {
             workers,
             operations: Some(Operations::new(program, broker, store)?),
             watch: workers::watch::of(program, broker, store)?,
+            releaser: Some(Releaser::new(program, broker, store)),
         })
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// After this row of a list that is ordered by moment and id, newest first. As text: microseconds
+/// After this row of a list that is ordered by moment and id. As text: microseconds
 /// since 1970 and the id, joined by `_`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {

@@ -46,6 +46,7 @@ pub fn least_role(action: AuditAction) -> Role {
         | AuditAction::OperationRate
         | AuditAction::EventsPublish
         | AuditAction::EventsRequeue
+        | AuditAction::EventCancel
         | AuditAction::DestinationPause
         | AuditAction::DestinationResume
         | AuditAction::DestinationTest => Role::Operator,

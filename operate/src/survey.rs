@@ -46,7 +46,7 @@ use self::spill::{Buckets, Line, Spill};
 use crate::history::{Judge, Reader, Window};
 
 pub use self::fate::Trouble;
-pub use self::resend::{Requeued, as_received, as_stored, requeue};
+pub use self::resend::{Requeued, as_received, as_release, as_stored, requeue};
 pub use self::scene::{Look, look_into_delays};
 
 /// How many entries are looked up in one go.
@@ -96,6 +96,10 @@ pub struct Survey {
     pub rejected: BTreeMap<String, u64>,
     /// Given up: there is a dead letter.
     pub dead: u64,
+    /// Stored, and waiting for their moment.
+    pub scheduled: u64,
+    /// Cancelled before their moment came.
+    pub cancelled: u64,
     /// Not events when they died, and sent again since: the new events have ids of their own.
     pub mended: u64,
     /// Found waiting in a queue, by its id or by its place.
@@ -233,7 +237,8 @@ impl Surveyor<'_> {
         survey.items.extend(forged);
         survey.items.truncate(MAX_NAMED);
         let rejected: u64 = survey.rejected.values().sum();
-        let known = survey.completed + rejected + survey.dead + survey.mended + survey.under_way;
+        let ended = survey.completed + rejected + survey.dead + survey.cancelled + survey.mended;
+        let known = ended + survey.scheduled + survey.under_way;
         survey.balances = known == survey.received && survey.forged == 0 && survey.unknown == 0;
         Ok(survey)
     }

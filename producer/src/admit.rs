@@ -4,8 +4,8 @@ use axum::http::{Extensions, HeaderMap};
 use bytes::Bytes;
 use common::broker::{Address, Publication};
 use common::event::{
-    CloudEvent, EventId, EventType, Publisher, Refused, Trail, Unfit, UnfitKind, header, now,
-    to_rfc3339,
+    CloudEvent, EventId, EventType, NOT_BEFORE, Publisher, Refused, Trail, Unfit, UnfitKind,
+    header, now, to_rfc3339,
 };
 use common::message::{CLOUDEVENTS_JSON, Headers, Message};
 use common::outcome::FieldError;
@@ -21,6 +21,7 @@ use crate::auth::Grant;
 use crate::door::Door;
 use crate::json::{self, Wrong};
 use crate::problem::{Code, Problem};
+use crate::{idempotency, not_before};
 
 /// The longest AMQP short string, in bytes; `app_id` is one.
 const SHORT: usize = 255;
@@ -35,6 +36,36 @@ pub(crate) struct Origin {
     pub at: OffsetDateTime,
     /// Trace context, as message headers.
     trace: Headers,
+}
+
+/// What the headers of a simple call ask for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked<'h> {
+    /// The caller's own key for the event.
+    key: Option<&'h str>,
+    /// The moment before which nobody gets it.
+    not_before: Option<&'h str>,
+}
+
+impl<'h> Asked<'h> {
+    /// An event that is known by a key.
+    pub(crate) fn with_key(key: &'h str) -> Self {
+        Self {
+            key: Some(key),
+            not_before: None,
+        }
+    }
+
+    /// Reads it off a request.
+    ///
+    /// # Errors
+    /// A header is wrong.
+    pub(crate) fn of(headers: &'h HeaderMap) -> Result<Self, Problem> {
+        Ok(Self {
+            key: idempotency::key(headers)?,
+            not_before: not_before::of(headers)?,
+        })
+    }
 }
 
 /// An event that is fit to be published.
@@ -100,15 +131,20 @@ impl Admitted {
     pub(crate) fn born(
         door: &Door,
         origin: &Origin,
-        key: Option<&str>,
+        asked: Asked<'_>,
         (source, kind): (&'static str, &'static str),
         data: Box<RawValue>,
     ) -> Result<Self, Problem> {
-        let id = match key {
+        let id = match asked.key {
             Some(key) => EventId::from_key(&origin.caller, key),
             None => EventId::born(),
         };
-        let event = CloudEvent::new(id.to_string(), source, kind, to_rfc3339(origin.at), data);
+        let mut event = CloudEvent::new(id.to_string(), source, kind, to_rfc3339(origin.at), data);
+        if let Some(moment) = asked.not_before {
+            event
+                .extensions
+                .insert(NOT_BEFORE.to_owned(), moment.into());
+        }
         write(&event)
             .and_then(|body| Self::new(door, origin, id, &origin.grant.ourselves(), event, body))
             .map_err(Refusal::into_problem)

@@ -16,7 +16,7 @@ use common::confirmation::BadLink;
 use common::event::{Confirmation, SIGNUP_CONFIRMED, now};
 use serde_json::value::to_raw_value;
 
-use crate::admit::{self, Admitted, Origin, Refusal};
+use crate::admit::{self, Admitted, Asked, Origin, Refusal};
 use crate::auth::Grant;
 use crate::door::Door;
 use crate::problem::{Code, Problem};
@@ -91,7 +91,13 @@ async fn confirm(
     let checked = admit::check_text(door, SIGNUP_CONFIRMED, data.get());
     checked.map_err(Refusal::into_problem)?;
     let key = confirmation.signup.to_string();
-    let event = Admitted::born(door, &origin, Some(&key), (SOURCE, SIGNUP_CONFIRMED), data)?;
+    let event = Admitted::born(
+        door,
+        &origin,
+        Asked::with_key(&key),
+        (SOURCE, SIGNUP_CONFIRMED),
+        data,
+    )?;
     publish::one(door, event).await
 }
 

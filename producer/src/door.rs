@@ -7,7 +7,7 @@ use common::confirmation::ConfirmationLinks;
 use common::event::{InvalidType, Types};
 use common::health::Health;
 use common::seal::Seal;
-use common::store::{Keys, Statuses};
+use common::store::{Keys, Schedule, Statuses};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -40,11 +40,21 @@ pub struct Lock {
     pub keys: Arc<dyn Keys>,
 }
 
+/// What a door asks of the database about events.
+pub struct Rows {
+    /// Says where they stand.
+    pub statuses: Arc<dyn Statuses>,
+    /// Cancels those that wait for their moment.
+    pub schedule: Arc<dyn Schedule>,
+}
+
 /// The content of a [`Door`].
 pub struct Inner {
     /// The queue that every published event has to reach.
     pub(crate) queue: Arc<WorkQueue>,
     pub(crate) statuses: Arc<dyn Statuses>,
+    /// Cancels events that wait for their moment.
+    pub(crate) schedule: Arc<dyn Schedule>,
     /// Who may come in; none if everyone may.
     pub(crate) auth: Option<Auth>,
     keys: Arc<dyn Keys>,
@@ -69,7 +79,7 @@ pub struct Inner {
 }
 
 impl Door {
-    /// A door to the broker that `health` looks at. `statuses` says where events stand, `lock` who may come in. Hashes
+    /// A door to the broker that `health` looks at. `rows` says where events stand and cancels them, `lock` who may come in. Hashes
     /// of passwords leave the door in `seal`.
     ///
     /// # Errors
@@ -78,7 +88,7 @@ impl Door {
         config: Arc<Config>,
         lock: Lock,
         health: Health,
-        statuses: Arc<dyn Statuses>,
+        rows: Rows,
         seal: Seal,
     ) -> Result<Self, InvalidType> {
         let memory = config.limits.request_bytes.saturating_mul(BODIES);
@@ -92,7 +102,8 @@ impl Door {
             live_streams: semaphore(LIVE_STREAMS),
             live_looks: semaphore(LIVE_LOOKS),
             queue: Arc::new(WorkQueue::new(Arc::clone(&health.broker), &config)),
-            statuses,
+            statuses: rows.statuses,
+            schedule: rows.schedule,
             auth: Auth::new(lock.mode, &config, None),
             confirmations: ConfirmationLinks::of(&config),
             keys: lock.keys,
@@ -124,6 +135,7 @@ impl Door {
             live_looks: Arc::clone(&self.live_looks),
             queue: Arc::clone(&self.queue),
             statuses: Arc::clone(&self.statuses),
+            schedule: Arc::clone(&self.schedule),
             auth: Auth::new(mode, &config, self.auth.as_ref()),
             confirmations: ConfirmationLinks::of(&config),
             keys: Arc::clone(&self.keys),

@@ -11,7 +11,7 @@ use common::event::{PasswordHash, Read, structured, take_password_hash, to_rfc33
 use crate::admit::{self, Admitted, Origin, Refusal};
 use crate::door::Door;
 use crate::problem::Problem;
-use crate::{body, idempotency, media, publish};
+use crate::{body, idempotency, media, not_before, publish};
 
 /// Takes one event or a batch.
 ///
@@ -20,6 +20,7 @@ use crate::{body, idempotency, media, publish};
 pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     idempotency::expect_none(&parts.headers)?;
+    not_before::expect_none(&parts.headers)?;
     let media = media::given(&parts.headers)?;
     let limits = &door.config.limits;
     match &media {

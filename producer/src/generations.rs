@@ -13,7 +13,7 @@ use common::store::Store;
 use common::tasks;
 use tokio_util::task::TaskTracker;
 
-use crate::door::{Door, Lock};
+use crate::door::{Door, Lock, Rows};
 use crate::routes::router;
 
 /// The generations of the door, of which the last one takes requests. Requests of those before end under them.
@@ -42,7 +42,11 @@ impl DoorGenerations {
             mode: config.auth.door_at(address),
             keys: Arc::clone(store) as _,
         };
-        let door = Door::new(config, lock, health, Arc::clone(store) as _, seal)
+        let rows = Rows {
+            statuses: Arc::clone(store) as _,
+            schedule: Arc::clone(store) as _,
+        };
+        let door = Door::new(config, lock, health, rows, seal)
             .map_err(|error| Failure::Usage(chain(&error)))?;
         expect_keys(&door).await?;
         let doors = Self {

@@ -7,6 +7,7 @@ pub(crate) const PROCESSING: &str = "/v1/processing";
 pub(crate) const EVENTS: &str = "/v1/events";
 pub(crate) const EVENT: &str = "/v1/events/{id}";
 pub(crate) const LIVE: &str = "/v1/events/{id}/live";
+pub(crate) const CANCEL: &str = "/v1/events/{id}/cancel";
 pub(crate) const SOURCE: &str = "/v1/sources/{name}";
 pub(crate) const CONFIRM: &str = "/confirm/{token}";
 pub(crate) const DOCS: &str = "/docs";
@@ -20,7 +21,7 @@ pub(crate) const READYZ: &str = "/readyz";
 pub(crate) const METRICS: &str = "/metrics";
 
 /// All of them.
-pub(crate) const ALL: [&str; 17] = [
-    PAGE, PAGE_FILE, SIGNUPS, PROCESSING, EVENTS, EVENT, LIVE, SOURCE, CONFIRM, DOCS, DOCS_FILE,
-    OPENAPI, ASYNCAPI, SCHEMA, LIVEZ, READYZ, METRICS,
+pub(crate) const ALL: [&str; 18] = [
+    PAGE, PAGE_FILE, SIGNUPS, PROCESSING, EVENTS, EVENT, LIVE, CANCEL, SOURCE, CONFIRM, DOCS,
+    DOCS_FILE, OPENAPI, ASYNCAPI, SCHEMA, LIVEZ, READYZ, METRICS,
 ];

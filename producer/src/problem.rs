@@ -53,6 +53,8 @@ codes! {
     MalformedId = "malformed_id", BAD_REQUEST;
     /// `Idempotency-Key` is invalid, or not allowed on this call.
     IdempotencyKey = "idempotency_key", BAD_REQUEST;
+    /// `Longshore-Not-Before` is not a moment, or not allowed on this call.
+    NotBefore = "not_before", BAD_REQUEST;
     /// Nothing proves who sent the request: no key or token, or one that opens nothing, or no right signature.
     Unauthenticated = "unauthenticated", UNAUTHORIZED;
     /// The key or token does not open this.
@@ -63,6 +65,8 @@ codes! {
     UnknownEvent = "unknown_event", NOT_FOUND;
     /// The link confirms nothing: it is not one that was sent, or not the whole of it.
     UnknownLink = "unknown_link", NOT_FOUND;
+    /// The event was handed on before it could be cancelled, or names no moment to wait for.
+    TooLate = "too_late", CONFLICT;
     /// The link was sent, and its time is over.
     LinkExpired = "link_expired", GONE;
     /// The path takes other methods: see `Allow`.

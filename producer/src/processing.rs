@@ -5,11 +5,11 @@ use axum::response::Response;
 use common::event::PROCESSING_REQUESTED;
 use serde_json::value::RawValue;
 
-use crate::admit::{self, Admitted, Origin, Refusal};
+use crate::admit::{self, Admitted, Asked, Origin, Refusal};
 use crate::door::Door;
 use crate::json::Wrong;
 use crate::problem::{Code, Problem};
-use crate::{body, idempotency, media, publish};
+use crate::{body, media, publish};
 
 /// The `source` of events that are born here.
 const SOURCE: &str = "/v1/processing";
@@ -20,7 +20,7 @@ const SOURCE: &str = "/v1/processing";
 /// As the contract says; nothing is taken then.
 pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let key = idempotency::key(&parts.headers)?;
+    let asked = Asked::of(&parts.headers)?;
     media::expect_json(&parts.headers)?;
     let whole = body::read(&door, &parts, body, door.config.limits.event_bytes).await?;
     let _room = whole.room;
@@ -31,7 +31,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
         Problem::new(Code::Internal, "the event could not be written")
     })?;
     let origin = Origin::of(&parts.headers, &parts.extensions);
-    let event = Admitted::born(&door, &origin, key, (SOURCE, PROCESSING_REQUESTED), data)?;
+    let event = Admitted::born(&door, &origin, asked, (SOURCE, PROCESSING_REQUESTED), data)?;
     publish::one(&door, event).await
 }
 

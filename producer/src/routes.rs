@@ -9,7 +9,9 @@ use crate::auth::{Needs, guard};
 use crate::door::Door;
 use crate::layers::{answer_panics, bound, head, linger, observe, protect};
 use crate::problem::{Code, Problem};
-use crate::{confirm, documents, events, live, page, paths, processing, signup, sources, status};
+use crate::{
+    cancel, confirm, documents, events, live, page, paths, processing, signup, sources, status,
+};
 
 /// Everything the producer answers. Pure construction: nothing is connected or spawned.
 ///
@@ -22,6 +24,7 @@ pub fn router(door: Door) -> Router {
     let writing = Router::new()
         .route(paths::PROCESSING, post(processing::post))
         .route(paths::EVENTS, post(events::post))
+        .route(paths::CANCEL, post(cancel::post))
         .route_layer(needs(Needs::Write));
     let reading = Router::new()
         .route(paths::EVENT, get(status::get))
@@ -73,7 +76,7 @@ async fn not_found() -> Problem {
     Problem::new(
         Code::NotFound,
         "nothing is here; the API is POST /v1/signups, /v1/processing, /v1/events and \
-         /v1/sources/{name}, and GET /v1/events/{id} and /v1/events/{id}/live; /docs describes them; the signup \
+         /v1/sources/{name}, and GET /v1/events/{id} and /v1/events/{id}/live, and POST /v1/events/{id}/cancel; /docs describes them; the signup \
          page is at /, unless the door asks for keys and `auth.form` is not `public`",
     )
 }

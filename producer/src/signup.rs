@@ -9,12 +9,12 @@ use secrecy::zeroize::Zeroizing;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::admit::{self, Admitted, Origin, Refusal};
+use crate::admit::{self, Admitted, Asked, Origin, Refusal};
 use crate::auth::Grant;
 use crate::door::Door;
 use crate::password;
 use crate::problem::{Code, Problem};
-use crate::{body, idempotency, json, media, publish};
+use crate::{body, json, media, publish};
 
 /// The `source` of events that are born here.
 const SOURCE: &str = "/v1/signups";
@@ -43,7 +43,7 @@ impl Serialize for Object<'_> {
 /// As the contract says; nothing is taken then.
 pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let key = idempotency::key(&parts.headers)?;
+    let asked = Asked::of(&parts.headers)?;
     // Before anything that costs much.
     let grant = Grant::of(&parts.extensions);
     let may = grant.expect_write(SIGNUP_REQUESTED);
@@ -76,7 +76,7 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
     };
 
     let origin = Origin::of(&parts.headers, &parts.extensions);
-    let event = Admitted::born(&door, &origin, key, (SOURCE, SIGNUP_REQUESTED), data)?
+    let event = Admitted::born(&door, &origin, asked, (SOURCE, SIGNUP_REQUESTED), data)?
         .with_password_hash(&door, hash.as_ref())
         .map_err(Refusal::into_problem)?;
     publish::one(&door, event).await

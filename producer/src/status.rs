@@ -35,11 +35,7 @@ pub(crate) async fn get(
             Ok(Json(status.public()))
         }
         // An event of somebody else looks like one that does not exist.
-        Ok(Ok(_)) => Err(Problem::new(
-            Code::UnknownEvent,
-            "nothing is known of this event; if it was accepted just now, ask again in a moment",
-        )
-        .retry_after(1)),
+        Ok(Ok(_)) => Err(unknown()),
         Ok(Err(error)) => {
             tracing::warn!(event.id = %id, %error, "the database cannot say where an event stands");
             Err(unavailable(
@@ -63,6 +59,13 @@ pub(crate) fn event_id(path: Result<Path<String>, PathRejection>) -> Result<Even
                 "expected an event id, a UUID as 202 answers it, found something else",
             )
         })
+}
+
+/// The answer for an event of which nothing is known.
+pub(crate) fn unknown() -> Problem {
+    let detail =
+        "nothing is known of this event; if it was accepted just now, ask again in a moment";
+    Problem::new(Code::UnknownEvent, detail).retry_after(1)
 }
 
 /// The answer when the database cannot be asked.

@@ -50,6 +50,7 @@ mod reload;
 mod replay;
 mod retry;
 mod scale;
+mod schedule;
 mod secrets;
 mod shares;
 mod shutdown;

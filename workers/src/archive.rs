@@ -1,5 +1,6 @@
 //! The archive worker: dead letters and rejections into the database, where people find them. While
-//! the database is down they wait on the broker. Its program keeps the standing watch and runs operations as well.
+//! the database is down they wait on the broker. Its program keeps the standing watch, runs operations and releases
+//! scheduled events as well.
 
 mod dead;
 mod handler;
@@ -18,6 +19,7 @@ use operate::history::Judge;
 
 use crate::generations::Work;
 use crate::operations::Operations;
+use crate::schedule::Releaser;
 use crate::watch;
 
 pub use handler::{KeepDead, KeepRejections};
@@ -28,7 +30,7 @@ const NAME: &str = "longshore-archive";
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = bootstrap::command(
         NAME,
-        "Keeps dead letters, rejections and the standing watch, and runs replays",
+        "Keeps dead letters, rejections and the standing watch, runs replays, and releases scheduled events",
     );
     match bootstrap::matches(command, arguments) {
         Ok(_) => crate::serve::run(NAME, run),
@@ -44,6 +46,7 @@ async fn run(program: Program) -> Result<(), Failure> {
             workers: workers(program, broker, &rows)?.into(),
             operations: Some(Operations::new(program, broker, &rows)?),
             watch: watch::of(program, broker, &rows)?,
+            releaser: Some(Releaser::new(program, broker, &rows)),
         })
     })
     .await

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::operations::Operations;
+use crate::schedule::Releaser;
 use crate::watch::Watch;
 
 /// What a program does until it is told to stop.
@@ -28,6 +29,8 @@ pub struct Work {
     pub operations: Option<Operations>,
     /// The standing watch, where the program keeps it.
     pub watch: Option<Watch>,
+    /// What releases scheduled events, where the program does.
+    pub releaser: Option<Releaser>,
 }
 
 impl From<Vec<Worker>> for Work {
@@ -80,6 +83,15 @@ impl Generations {
                 let _ended = turn.await;
                 // A panic in it ends the program.
                 let _ = tasks::spawn_until("watch", stop, watch.run()).await;
+                Ok(())
+            });
+        }
+        if let Some(releaser) = work.releaser {
+            let (turn, stop) = (self.turn("the schedule"), program.stop.clone());
+            self.add(async move {
+                let _ended = turn.await;
+                // A panic in it ends the program.
+                let _ = tasks::spawn_until("schedule", stop, releaser.run()).await;
                 Ok(())
             });
         }

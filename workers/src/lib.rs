@@ -7,8 +7,8 @@
 //! | [`integrate`] | `longshore.integrate.<destination>` | delivers to outside systems | nothing |
 //! | [`archive`] | `longshore.dead`, `longshore.rejected` | keeps dead letters and rejections | nothing |
 //!
-//! The archive's program also keeps the standing watch ([`watch`]) and runs the operations that operators start
-//! ([`operations`]).
+//! The archive's program also keeps the standing watch ([`watch`]), runs the operations that operators start
+//! ([`operations`]), and releases scheduled events ([`schedule`]).
 //!
 //! Their common part (consuming, batching, retrying, holding, draining) is the runtime in
 //! `common::runtime`; this package holds only the differences.
@@ -19,6 +19,7 @@
 pub mod archive;
 pub mod integrate;
 pub mod operations;
+pub mod schedule;
 pub mod store;
 pub mod validate;
 pub mod watch;

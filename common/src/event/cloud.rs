@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 use super::media::MediaType;
 use super::trail::from_rfc3339;
 
+/// The extension attribute that names the moment before which nobody gets an event: RFC 3339.
+pub const NOT_BEFORE: &str = "notbefore";
+
 /// A CloudEvent. The context attributes stay as the publisher gave them; `data` is kept as the bytes
 /// it came in, never taken apart and put together again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -112,6 +115,15 @@ impl CloudEvent {
         for name in self.extensions.keys() {
             check_name(name)?;
         }
+        if let Some(value) = self.extensions.get(NOT_BEFORE)
+            && self.not_before().is_none()
+        {
+            let found = format!(
+                "expected RFC 3339 within the years 0 to 9999 of UTC, found {}",
+                clip(&value.to_string())
+            );
+            return unfit(NOT_BEFORE, found);
+        }
         if let Some(media) = &self.datacontenttype
             && !MediaType::read(media).is_well_formed()
         {
@@ -152,6 +164,13 @@ impl CloudEvent {
             }
         }
         Ok(())
+    }
+
+    /// The moment before which nobody gets it, if it names one that can be read.
+    pub fn not_before(&self) -> Option<time::OffsetDateTime> {
+        let moment = from_rfc3339(self.extensions.get(NOT_BEFORE)?.as_str()?)?;
+        // Cut to the microseconds that PostgreSQL keeps.
+        moment.replace_microsecond(moment.microsecond()).ok()
     }
 
     /// `data` as the JSON text it is; `null` if absent.

@@ -31,6 +31,8 @@ pub mod header {
     /// Set on a message that was made when the turn of its delivery came at an ordered destination, beside others of that delivery;
     /// absent otherwise.
     pub const TURN: &str = "longshore-turn";
+    /// Set on a message that releases a scheduled event: its moment has come. Absent otherwise.
+    pub const RELEASE: &str = "longshore-release";
     /// How often workers died over the message before it was handled alone.
     pub const CRASHES: &str = "longshore-crashes";
     /// When the first attempt in this queue failed (RFC 3339).
@@ -106,6 +108,8 @@ pub struct Trail {
     pub again: bool,
     /// Whether it was made when the turn of its delivery came: there may be others of that delivery.
     pub turn: bool,
+    /// Whether the event was stored before to wait for its moment, which has come.
+    pub release: bool,
     /// How often workers died over it before it was put aside.
     pub crashes: u32,
     /// When the first attempt in this queue failed.
@@ -135,6 +139,7 @@ impl Trail {
             accepted_at: moment(header::ACCEPTED_AT),
             again: headers.get(header::AGAIN).is_some(),
             turn: headers.get(header::TURN).is_some(),
+            release: headers.get(header::RELEASE).is_some(),
             crashes: count(header::CRASHES),
             first_failed_at: moment(header::FIRST_FAILED_AT),
             filtered: headers
@@ -168,6 +173,7 @@ impl Trail {
         );
         set(headers, header::AGAIN, self.again.then_some(1_i64));
         set(headers, header::TURN, self.turn.then_some(1_i64));
+        set(headers, header::RELEASE, self.release.then_some(1_i64));
         set(
             headers,
             header::PUBLISHER,
@@ -283,6 +289,7 @@ mod tests {
             accepted_at: None,
             again: true,
             turn: true,
+            release: true,
             crashes: 2,
             first_failed_at: Some(now()),
             filtered: vec!["crm".to_owned(), "audit".to_owned()],

@@ -21,6 +21,7 @@ mod operators;
 mod order;
 mod rejections;
 mod replays;
+mod schedule;
 mod schema;
 mod session;
 mod spare;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::event::{EventId, Publisher};
 use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
-use crate::store::Ordered;
+use crate::store::{NotBefore, Ordered};
 
 pub use audit::{Act, Actor, AuditAction, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Role};
 pub use dead::{
@@ -71,6 +71,15 @@ pub struct NewEvent {
     pub filtered: Vec<FilteredDestination>,
     /// The order that it keeps, if it has a key and is due at an ordered destination.
     pub ordered: Option<Ordered>,
+    /// The moment before which nobody gets it, if it names one.
+    pub not_before: Option<NotBefore>,
+}
+
+impl NewEvent {
+    /// Whether it waits for its moment: nothing is due yet.
+    pub fn waits(&self) -> bool {
+        self.not_before.is_some_and(|moment| !moment.has_come)
+    }
 }
 
 /// A destination whose filter passes over an event.
@@ -124,8 +133,10 @@ pub enum Details {
 /// The outcome of storing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// The event is stored now, and its deliveries are due.
+    /// The event is stored now, and its deliveries are due; or it was stored before to wait for its moment, and they are due now.
     New,
+    /// The event is stored, now or before, and waits for its moment; or it was cancelled.
+    Scheduled,
     /// The event was stored before, with the same content. For a generation above 0 its deliveries of that
     /// generation are due now.
     Before,
@@ -232,6 +243,8 @@ pub struct NewRejection {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
+    /// Stored, and waits for its moment.
+    Scheduled,
     /// Stored, and no due delivery was tried yet.
     Stored,
     /// On its way.
@@ -242,14 +255,16 @@ pub enum Standing {
     Rejected,
     /// Given up: somebody has to do something, or has discarded it.
     Dead,
+    /// Cancelled before its moment came: nobody gets it.
+    Cancelled,
 }
 
 impl Standing {
     /// Whether nothing more happens to the event by itself. A dead event moves on when somebody replays it.
     pub fn is_at_rest(self) -> bool {
         match self {
-            Self::Stored | Self::Delivering => false,
-            Self::Completed | Self::Rejected | Self::Dead => true,
+            Self::Scheduled | Self::Stored | Self::Delivering => false,
+            Self::Completed | Self::Rejected | Self::Dead | Self::Cancelled => true,
         }
     }
 }
@@ -267,6 +282,9 @@ pub struct EventStatus {
     pub publisher: Option<Publisher>,
     /// Its state.
     pub status: Standing,
+    /// The moment that it waits for, or waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Moment>,
     /// The steps of the event, in order.
     pub timeline: Vec<Timeline>,
     /// Its deliveries, of the newest generation each.
@@ -320,7 +338,7 @@ pub struct Conflict {
 /// One step of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Timeline {
-    /// `received`, `accepted`, `rejected`, `stored`, `filtered`, `delivered`, `dead`, `replayed`.
+    /// `received`, `accepted`, `rejected`, `stored`, `released`, `cancelled`, `filtered`, `delivered`, `dead`, `replayed`.
     pub step: &'static str,
     /// When.
     pub at: Moment,
@@ -404,19 +422,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_standings_are_at_rest_and_a_status_says_each_by_its_word() {
+    fn four_standings_are_at_rest_and_a_status_says_each_by_its_word() {
         for (standing, word, is_at_rest) in [
+            (Standing::Scheduled, "scheduled", false),
             (Standing::Stored, "stored", false),
             (Standing::Delivering, "delivering", false),
             (Standing::Completed, "completed", true),
             (Standing::Rejected, "rejected", true),
             (Standing::Dead, "dead", true),
+            (Standing::Cancelled, "cancelled", true),
         ] {
             let status = EventStatus {
                 id: EventId::born(),
                 kind: None,
                 publisher: None,
                 status: standing,
+                not_before: None,
                 timeline: Vec::new(),
                 deliveries: Vec::new(),
                 filtered: Vec::new(),

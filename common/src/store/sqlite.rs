@@ -18,6 +18,7 @@ mod operators;
 mod order;
 mod rejections;
 mod replays;
+mod schedule;
 mod schema;
 mod statement;
 mod statuses;

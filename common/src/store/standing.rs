@@ -9,6 +9,8 @@
 //!   something. Else the newest thing that is known decides: a rejection makes it `rejected`, a
 //!   discarded dead letter `dead`, and one that was sent again `delivering`: it is on its way, and
 //!   will be known as something else soon.
+//! - An event that waits for its moment is `scheduled`, and one that was cancelled meanwhile `cancelled`, unless somebody has sent
+//!   it to a destination all the same.
 //! - Deliveries without a stored event are of somebody who publishes to `stored` directly; they are
 //!   judged like those of a stored one.
 
@@ -49,6 +51,15 @@ pub(super) struct EventFact {
     pub accepted_at: Moment,
     pub stored_at: Moment,
     pub filtered: Option<Vec<FilteredDestination>>,
+    pub schedule: Option<ScheduleFact>,
+}
+
+/// A row of `scheduled_events`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct ScheduleFact {
+    pub not_before: Moment,
+    pub released_at: Option<Moment>,
+    pub cancelled_at: Option<Moment>,
 }
 
 /// A row of `deliveries`.
@@ -152,6 +163,7 @@ impl Facts {
             kind: self.kind(),
             publisher: self.publisher(),
             status: standing,
+            not_before: self.schedule().map(|schedule| schedule.not_before),
             timeline: self.timeline(),
             deliveries: self
                 .newest_deliveries()
@@ -192,10 +204,28 @@ impl Facts {
     }
 
     fn judgement(&self) -> Option<(Standing, Option<RejectionRecord>)> {
+        if let Some(standing) = self.by_schedule() {
+            return Some((standing, None));
+        }
         if self.is_stored() {
             Some(self.by_deliveries())
         } else {
             self.by_the_newest()
+        }
+    }
+
+    fn schedule(&self) -> Option<ScheduleFact> {
+        self.event.as_ref()?.schedule
+    }
+
+    fn by_schedule(&self) -> Option<Standing> {
+        let schedule = self.schedule()?;
+        if schedule.released_at.is_some() {
+            return None;
+        }
+        match schedule.cancelled_at {
+            None => Some(Standing::Scheduled),
+            Some(_) => self.deliveries.is_empty().then_some(Standing::Cancelled),
         }
     }
 
@@ -308,9 +338,20 @@ impl Facts {
             step("received", Some(event.received_at), None);
             step("accepted", Some(event.accepted_at), None);
             step("stored", Some(event.stored_at), None);
+            let released_at = event.schedule.and_then(|it| it.released_at);
+            step("released", released_at, None);
+            step(
+                "cancelled",
+                event.schedule.and_then(|it| it.cancelled_at),
+                None,
+            );
             for filtered in event.filtered.iter().flatten() {
                 let destination = Some(&filtered.destination);
-                step("filtered", Some(event.stored_at), destination);
+                step(
+                    "filtered",
+                    Some(released_at.unwrap_or(event.stored_at)),
+                    destination,
+                );
             }
         }
         for rejection in &self.rejections {

@@ -14,6 +14,7 @@ pub(super) mod operations;
 pub(super) mod operators;
 pub(super) mod order;
 pub(super) mod rejections;
+pub(super) mod schedule;
 pub(super) mod text;
 pub(super) mod watching;
 pub(super) mod workers;

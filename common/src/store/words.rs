@@ -88,11 +88,13 @@ words!(OperationState {
     Stopped = "stopped"
 });
 words!(Standing {
+    Scheduled = "scheduled",
     Stored = "stored",
     Delivering = "delivering",
     Completed = "completed",
     Rejected = "rejected",
-    Dead = "dead"
+    Dead = "dead",
+    Cancelled = "cancelled"
 });
 
 words!(Role {
@@ -116,6 +118,7 @@ words!(AuditAction {
     OperationRate = "operation.rate",
     EventsPublish = "events.publish",
     EventsRequeue = "events.requeue",
+    EventCancel = "event.cancel",
     DestinationPause = "destination.pause",
     DestinationResume = "destination.resume",
     DestinationTest = "destination.test",

@@ -107,6 +107,8 @@ metrics_table! {
         "Findings of the standing watch, in the process that keeps it: missing_queue, unconsumed_queue, suspects, parked, lost_event, overdue_delivery, blind or clock_jump.";
     REPAIRS = "longshore_watch_repairs_total", "counter", ["repair"],
         "Messages that the standing watch sent again: event, delivery or parked.";
+    RELEASES = "longshore_release_lateness_seconds", "histogram", [],
+        "How long after its moment each scheduled event was sent to be handed on by this process.";
     OPERATIONS = "longshore_operations", "gauge", [],
         "Replays, and discards and restores in bulk, that this process runs.";
     OPERATION_MESSAGES = "longshore_operation_messages_total", "counter", [],
@@ -306,6 +308,11 @@ pub fn watch_finding(finding: &'static str, number: u64) {
 /// The standing watch sent messages again.
 pub fn watch_repaired(repair: &'static str, number: u64) {
     counter!(REPAIRS, "repair" => repair).increment(number);
+}
+
+/// A scheduled event was sent to be handed on, this long after its moment.
+pub fn released(lateness: Duration) {
+    histogram!(RELEASES).record(lateness.as_secs_f64());
 }
 
 /// All metrics as a Markdown table, for the documentation.

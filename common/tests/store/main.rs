@@ -22,6 +22,7 @@ mod order;
 mod postgres;
 mod replays;
 mod samples;
+mod schedule;
 mod sqlite;
 mod status;
 mod steering;
@@ -57,6 +58,13 @@ macro_rules! conformance {
                     what_has_ended_otherwise_is_found,
                     a_destination_without_order_gives_its_places_up,
                     a_place_counts_by_the_newest_row;
+                schedule: a_scheduled_event_is_due_nowhere_until_it_is_released,
+                    what_comes_after_its_moment_waits_for_nothing,
+                    what_waits_goes_on_by_its_release_alone,
+                    events_are_sent_in_the_order_of_their_moments,
+                    a_cancelled_event_is_due_nowhere,
+                    of_a_release_and_a_cancel_at_once_one_wins,
+                    scheduled_events_are_listed_page_by_page;
                 operators: an_operator_is_known_by_the_key,
                     one_operator_at_a_time_has_a_name,
                     a_revoked_operator_stays_revoked;

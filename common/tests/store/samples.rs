@@ -46,6 +46,7 @@ pub fn event() -> NewEvent {
         destinations: vec!["crm".to_owned()],
         filtered: Vec::new(),
         ordered: None,
+        not_before: None,
     }
 }
 

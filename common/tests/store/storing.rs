@@ -242,7 +242,9 @@ pub async fn overlapping_batches_at_once_are_stored_exactly_once(stores: Stores)
                     taken.insert(id);
                 }
                 Stored::Before => {}
-                Stored::Conflict | Stored::NewOrBefore => panic!("nobody changed or cut {id}"),
+                Stored::Scheduled | Stored::Conflict | Stored::NewOrBefore => {
+                    panic!("nobody changed or cut {id}")
+                }
             }
         }
     }

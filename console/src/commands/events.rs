@@ -1,5 +1,7 @@
 //! `longshore events`
 
+pub(crate) mod cancel;
+pub(crate) mod scheduled;
 pub(crate) mod stuck;
 
 use clap::Subcommand;
@@ -25,6 +27,10 @@ pub enum EventsCommand {
         /// The event id
         id: EventId,
     },
+    /// List the events that wait for their moment, the nearest first
+    Scheduled(scheduled::ScheduledArgs),
+    /// Cancel an event that waits for its moment: nobody gets it
+    Cancel(cancel::CancelArgs),
     /// Find what was accepted and is at rest nowhere, and send it on its way again
     Stuck(stuck::StuckArgs),
 }
@@ -32,6 +38,8 @@ pub enum EventsCommand {
 pub(crate) async fn run(app: &App, command: EventsCommand) -> Result<(), Failure> {
     match command {
         EventsCommand::Show { id } => show(app, id).await,
+        EventsCommand::Scheduled(args) => scheduled::run(app, args).await,
+        EventsCommand::Cancel(args) => cancel::run(app, args).await,
         EventsCommand::Stuck(args) => stuck::run(app, args).await,
     }
 }
@@ -94,6 +102,7 @@ fn head(found: &Found) -> String {
         id,
         kind,
         status,
+        not_before,
         reason,
         ..
     } = &found.status;
@@ -104,6 +113,10 @@ fn head(found: &Found) -> String {
         ("id", id.to_string()),
         ("type", kind.clone().unwrap_or_default()),
         ("status", status.to_string()),
+        (
+            "not before",
+            not_before.map(|at| moment(at.0)).unwrap_or_default(),
+        ),
         ("publisher", publisher.unwrap_or_default()),
         ("source", source.unwrap_or_default()),
     ]);

@@ -60,8 +60,14 @@ fn text(survey: &Survey) -> String {
         line(*number, &format!("rejected: {code}"));
     }
     line(survey.dead, "dead");
+    if survey.cancelled > 0 {
+        line(survey.cancelled, "cancelled");
+    }
     if survey.mended > 0 {
         line(survey.mended, "no events, sent again since");
+    }
+    if survey.scheduled > 0 {
+        line(survey.scheduled, "scheduled");
     }
     line(survey.under_way, "under way");
     line(survey.unknown, "unknown");

@@ -125,7 +125,10 @@ impl Ledger {
                 *self.rejected.entry(code).or_default() += 1;
             }
             Standing::Dead => self.dead += 1,
-            moving @ (Standing::Stored | Standing::Delivering) => self
+            moving @ (Standing::Scheduled
+            | Standing::Stored
+            | Standing::Delivering
+            | Standing::Cancelled) => self
                 .problems
                 .push(format!("event {id} came to no rest: it is {moving}")),
         }

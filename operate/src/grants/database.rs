@@ -34,13 +34,18 @@ const PRODUCER: Rights = &[
         "rejections",
         "SELECT (event_id, type, publisher, reason, errors, received_at, rejected_at)",
     ),
+    (
+        "scheduled_events",
+        "SELECT, UPDATE (cancelled_at, cancelled_by, cancelled_why)",
+    ),
     ("keys", "SELECT, UPDATE (last_used_at)"),
     ("key_revision", "SELECT"),
 ];
 
 /// It reads no hash of a password, but writes them.
 const STORE: Rights = &[
-    ("events", "SELECT, INSERT, DELETE"),
+    ("events", "SELECT, INSERT, DELETE, UPDATE (filtered)"),
+    ("scheduled_events", "SELECT, INSERT, UPDATE (released_at)"),
     ("signups", "SELECT (event_id, email_normalised), INSERT"),
     ("processing", "SELECT (event_id), INSERT"),
     ("confirmations", "SELECT (signup_id), INSERT"),
@@ -54,6 +59,10 @@ const INTEGRATE: Rights = &[
     ("delivery_attempts", "SELECT, INSERT"),
     ("events", "SELECT (event_id)"),
     ("ordered_deliveries", "SELECT, INSERT, UPDATE, DELETE"),
+    (
+        "scheduled_events",
+        "SELECT (event_id, released_at, cancelled_at)",
+    ),
     (
         "dead_letters",
         "SELECT (dead_letter_id, event_id, stage, destination, generation, state), UPDATE (state, superseded_at)",
@@ -86,6 +95,7 @@ const ARCHIVE: Rights = &[
     ("watch_repairs", "SELECT, INSERT, UPDATE"),
     ("destinations", "SELECT"),
     ("ordered_deliveries", "SELECT, UPDATE, DELETE"),
+    ("scheduled_events", "SELECT, UPDATE (sent_at)"),
 ];
 
 /// Everything but migrations, and nothing of the tables `signups`, `processing` and `confirmations`.
@@ -102,6 +112,10 @@ const OPERATOR: Rights = &[
     ("replays", "SELECT, INSERT, UPDATE"),
     ("leases", "SELECT, INSERT, UPDATE"),
     ("ordered_deliveries", "SELECT"),
+    (
+        "scheduled_events",
+        "SELECT, UPDATE (cancelled_at, cancelled_by, cancelled_why)",
+    ),
     ("watch_findings", "SELECT"),
     ("watch_repairs", "SELECT"),
     ("keys", "SELECT, INSERT, UPDATE"),
@@ -199,7 +213,7 @@ mod tests {
         for line in [
             "ALTER ROLE \"shop-1-store\" PASSWORD :'store_password';",
             "GRANT USAGE ON SCHEMA \"shop-1\" TO \"shop-1-store\";",
-            "GRANT SELECT, INSERT, DELETE ON \"shop-1\".events TO \"shop-1-store\";",
+            "GRANT SELECT, INSERT, DELETE, UPDATE (filtered) ON \"shop-1\".events TO \"shop-1-store\";",
             "GRANT SELECT, UPDATE (success) ON \"shop-1\"._sqlx_migrations TO \"shop-1-archive\";",
         ] {
             assert!(script.lines().any(|it| it == line), "{line}\n{script}");

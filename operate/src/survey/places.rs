@@ -14,6 +14,9 @@ pub(super) enum Place {
     Completed,
     Rejected(String),
     Dead,
+    /// It waits for its moment.
+    Scheduled,
+    Cancelled,
     /// It was not an event, and was sent again since.
     Mended,
     /// At rest nowhere; with its known standing.
@@ -39,6 +42,8 @@ pub(super) async fn of(surveyor: &Surveyor<'_>, lines: &[Line]) -> Result<Vec<Pl
         places.push(match standing {
             Some(Standing::Completed) => Place::Completed,
             Some(Standing::Dead) => Place::Dead,
+            Some(Standing::Scheduled) => Place::Scheduled,
+            Some(Standing::Cancelled) => Place::Cancelled,
             Some(Standing::Rejected) => Place::Rejected(code(surveyor, line).await?),
             Some(other) => Place::Nowhere(Some(other)),
             None => letter(states.next().flatten()),

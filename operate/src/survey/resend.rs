@@ -49,6 +49,22 @@ pub fn as_stored(
         again: true,
         ..Trail::default()
     };
+    of_body(body, &trail)
+}
+
+/// The message that releases a scheduled event: the store stage hands the event on.
+pub fn as_release(body: &StoredBody) -> Message {
+    let trail = Trail {
+        publisher: Some(common::event::Publisher::trusted(&body.publisher)),
+        received_at: Some(body.received_at),
+        accepted_at: Some(body.accepted_at),
+        release: true,
+        ..Trail::default()
+    };
+    of_body(body, &trail)
+}
+
+fn of_body(body: &StoredBody, trail: &Trail) -> Message {
     let mut headers = Headers::default();
     trail.write(&mut headers);
     headers.set(header::ROUTING_KEY, body.kind.as_str());

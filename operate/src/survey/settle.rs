@@ -119,6 +119,8 @@ impl<'a> Ledger<'a> {
         match place {
             Place::Completed => self.survey.completed += 1,
             Place::Dead => self.survey.dead += 1,
+            Place::Scheduled => self.survey.scheduled += 1,
+            Place::Cancelled => self.survey.cancelled += 1,
             Place::Mended => self.survey.mended += 1,
             Place::Rejected(code) => *self.survey.rejected.entry(code).or_default() += 1,
             Place::Nowhere(_) => self.open.push(line).map_err(no_room)?,

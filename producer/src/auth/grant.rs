@@ -207,6 +207,17 @@ impl Grant {
         }
     }
 
+    /// Whether the sender is this publisher, as far as the door tells callers apart.
+    pub(crate) fn has_published(&self, publisher: Option<&Publisher>) -> bool {
+        match &self.0 {
+            Holder::Everyone => true,
+            Holder::Form | Holder::Reader | Holder::Confirmation => false,
+            Holder::Caller { caller, .. } => {
+                publisher.and_then(Publisher::caller) == Some(caller.name())
+            }
+        }
+    }
+
     /// Whether the documents tell the sender of the configured event types, and not only of the built-in ones.
     pub(crate) fn may_see_configured_types(&self) -> bool {
         matches!(&self.0, Holder::Everyone | Holder::Caller { .. })

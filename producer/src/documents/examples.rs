@@ -90,6 +90,20 @@ pub(super) fn status() -> Value {
     })
 }
 
+/// The status of a cancelled event.
+pub(super) fn cancelled() -> Value {
+    json!({
+        "id": ID, "type": "signup.requested", "status": "cancelled", "not_before": "2030-01-28T08:00:00Z",
+        "timeline": [
+            { "step": "received", "at": "2026-01-02T03:04:05.1Z" },
+            { "step": "accepted", "at": "2026-01-02T03:04:05.2Z" },
+            { "step": "stored", "at": "2026-01-02T03:04:05.3Z" },
+            { "step": "cancelled", "at": "2026-01-02T03:14:05.4Z" },
+        ],
+        "deliveries": [],
+    })
+}
+
 /// The stream of an event that is stored and at rest.
 pub(super) fn live() -> String {
     let event = |name: &str, data: Value| format!("retry: 2000\nevent: {name}\ndata: {data}\n\n");

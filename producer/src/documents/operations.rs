@@ -19,6 +19,7 @@ pub(super) fn all(facts: Facts<'_>) -> Vec<Operation> {
         confirm::press(),
         follow::event(),
         follow::live(),
+        follow::cancel(),
         house::docs(),
         house::openapi(),
         house::asyncapi(),

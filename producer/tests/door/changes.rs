@@ -66,6 +66,7 @@ async fn stored(store: &SqliteStore, id: EventId) -> Result<(), StoreError> {
         destinations: vec![DESTINATION.to_owned()],
         filtered: Vec::new(),
         ordered: None,
+        not_before: None,
     };
     store.store([event].into()).await.map(|_| ())
 }

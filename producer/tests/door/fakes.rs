@@ -24,7 +24,7 @@ use common::store::{EventStatus, Schema, Standing, Statuses, StoreError};
 use common::telemetry::metrics::MetricsPage;
 use common::topology::{Binding, Fact, Names, Topology};
 use futures_util::stream::BoxStream;
-use producer::{Door, Lock, router};
+use producer::{Door, Lock, Rows, router};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -359,7 +359,12 @@ impl Setup {
             mode: self.mode,
             keys: Arc::new(self.store.real.clone()),
         };
-        let door = Door::new(config, lock, health, self.store, seal()).unwrap();
+        let schedule = Arc::new(self.store.real.clone());
+        let rows = Rows {
+            statuses: self.store,
+            schedule,
+        };
+        let door = Door::new(config, lock, health, rows, seal()).unwrap();
         Testbed {
             broker,
             router: router(door.clone()),

@@ -148,7 +148,7 @@ pub struct Status {
     /// The event's type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `stored`, `delivering`, `completed`, `rejected` or `dead`.
+    /// `scheduled`, `stored`, `delivering`, `completed`, `rejected`, `dead` or `cancelled`.
     pub status: String,
     /// The steps, oldest first.
     pub timeline: Vec<Value>,
@@ -166,7 +166,10 @@ impl Status {
     /// Whether nothing more happens to it by itself.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        matches!(self.status.as_str(), "completed" | "rejected" | "dead")
+        matches!(
+            self.status.as_str(),
+            "completed" | "rejected" | "dead" | "cancelled"
+        )
     }
 
     /// The reason code, be it given alone or with details.

@@ -32,7 +32,7 @@ enum Place {
 /// How many accepted events are at rest in which state, and which are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
-    /// Stored, and every delivery done or discarded.
+    /// Stored, not waiting for its moment, and every delivery done or discarded.
     pub completed: usize,
     /// Turned away with a code.
     pub rejected: usize,
@@ -388,7 +388,10 @@ with latest as (
     group by event_id
 )
 select accepted.id,
-       event.event_id is not null as stored,
+       event.event_id is not null and not exists (
+           select from scheduled_events as waiting
+           where waiting.event_id = accepted.id and released_at is null and cancelled_at is null
+       ) as stored,
        coalesce(due, 0) as due, coalesce(done, 0) as done, coalesce(failed, 0) as failed,
        coalesce(rejections, 0) as rejections,
        coalesce(dead_open, 0) as dead_open, coalesce(dead_queues, 0) as dead_queues

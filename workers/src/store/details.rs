@@ -12,7 +12,7 @@ use common::outcome::Failure;
 use common::reason::ReasonCode;
 use common::runtime::Received;
 use common::seal::Seal;
-use common::store::{Details, NewEvent};
+use common::store::{Details, NewEvent, NotBefore};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -52,7 +52,13 @@ pub(super) fn rows(
         .map_err(|wrong| Failure::new(ReasonCode::Undecodable, format!("{wrong:?}")))?;
     let ordered = ordered(destinations, &due, &body)
         .map_err(|wrong| Failure::new(ReasonCode::Undecodable, format!("{wrong:?}")))?;
+    let not_before = event.not_before().map(|at| NotBefore {
+        at,
+        has_come: trail.release || at <= now(),
+        is_release: trail.release,
+    });
     Ok(NewEvent {
+        not_before,
         ordered,
         id,
         stream_id: stream_id(&received.message),

@@ -114,7 +114,7 @@ fn is_asked_about(event: &NewEvent, stored: Stored, is_fresh: bool) -> bool {
     let goes_on = match stored {
         Stored::Before => !is_fresh,
         Stored::NewOrBefore => true,
-        Stored::New | Stored::Conflict | Stored::EmailTaken => false,
+        Stored::New | Stored::Scheduled | Stored::Conflict | Stored::EmailTaken => false,
     };
     goes_on && event.generation == 0
 }
@@ -150,11 +150,15 @@ fn outcome(
         .collect();
     let onward = Trail {
         filtered: filtered.into_iter().cloned().collect(),
+        // A replay of what dies in later stages releases nothing.
+        release: false,
         ..received.onward()
     };
     let next = |trail| Outcome::Next(vec![stored_event(received, event, trail)]);
     match stored {
         Stored::New => next(onward),
+        // It waits for its moment, and is sent here again then; or it was cancelled.
+        Stored::Scheduled => Outcome::Done,
         // Sent twice: the message that brought the row in has the duty to hand it on, and it will,
         // in this life or when it is given out again. This one has it only if it may be that one.
         Stored::Before if received.is_fresh() => Outcome::Done,

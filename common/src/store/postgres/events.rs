@@ -16,11 +16,13 @@ use uuid::Uuid;
 use super::PostgresStore;
 use super::columns::column;
 use super::order::take_places;
+use super::schedule::{release, wait};
 use crate::event::EventId;
 use crate::store::tables::events::{
     Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
 };
 use crate::store::tables::order::places;
+use crate::store::tables::schedule::{named, waiting};
 use crate::store::tables::text::json;
 use crate::store::{
     EventRecord, Events, FilteredDestination, NewEvent, Statuses as _, StoreError, Stored,
@@ -96,6 +98,8 @@ const COMPARE: &str = "SELECT event_id,
 
 const FILTERED: &str = "SELECT event_id, filtered::text FROM events
     WHERE event_id = ANY($1) AND filtered IS NOT NULL";
+
+const FILTER: &str = "UPDATE events SET filtered = $2::json WHERE event_id = $1";
 
 const INSERT_DUE: &str = "INSERT INTO deliveries (event_id, destination, generation)
     SELECT event_id, destination, generation
@@ -216,30 +220,16 @@ async fn store_wave(
     let confirmations = new.iter().copied().filter_map(Confirmation::of);
     insert_confirmations(connection, &confirmations.collect::<Vec<_>>()).await?;
     take_places(connection, places(&new)).await?;
+    let waiting = waiting(&new);
+    wait(connection, &waiting).await?;
+    outcomes.extend(waiting.iter().map(|row| (row.event, Stored::Scheduled)));
     if outcomes.len() < events.len() {
         let known: Vec<&NewEvent> = events
             .iter()
             .filter(|event| !outcomes.contains_key(&event.id.uuid()))
             .copied()
             .collect();
-        let same = compare(connection, &known).await?;
-        let due_again: Vec<&NewEvent> = known
-            .iter()
-            .filter(|event| event.generation > 0 && same.get(&event.id.uuid()) == Some(&true))
-            .copied()
-            .collect();
-        if !due_again.is_empty() {
-            insert_due(connection, &due_again).await?;
-            take_places(connection, places(&due_again)).await?;
-        }
-        outcomes.extend(same.into_iter().map(|(id, same)| {
-            let outcome = if same {
-                Stored::Before
-            } else {
-                Stored::Conflict
-            };
-            (id, outcome)
-        }));
+        outcomes.extend(store_known(connection, &known).await?);
     }
     events
         .iter()
@@ -251,6 +241,37 @@ async fn store_wave(
                 .ok_or(sqlx::Error::RowNotFound)
         })
         .collect()
+}
+
+/// The outcomes of events whose id is taken. Replayed ones, and those whose moment has come, are due now.
+async fn store_known(
+    connection: &mut PgConnection,
+    events: &[&NewEvent],
+) -> Result<HashMap<Uuid, Stored>, sqlx::Error> {
+    let same = compare(connection, events).await?;
+    let known = release(connection, named(events, &same)).await?;
+    let due: Vec<&NewEvent> = known.due(events, &same);
+    if !due.is_empty() {
+        insert_due(connection, &due).await?;
+        take_places(connection, places(&due)).await?;
+    }
+    for event in due
+        .iter()
+        .filter(|it| known.released.contains(&it.id.uuid()))
+    {
+        if let Some(filtered) = filtered(event) {
+            sqlx::query(FILTER)
+                .bind(event.id.uuid())
+                .bind(filtered)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    let outcome = |(id, same)| match same {
+        true => (id, known.outcome(id)),
+        false => (id, Stored::Conflict),
+    };
+    Ok(same.into_iter().map(outcome).collect())
 }
 
 /// Inserts the events whose id and address are free, with their due deliveries. Returns one row for each event

@@ -14,7 +14,10 @@ use crate::store::{EventStatus, Standing, Statuses, StoreError};
 /// for a million of these, and each row takes four more questions.
 const FACTS: &str = r#"SELECT place - 1 AS place,
     (SELECT row_to_json(found)::text FROM (
-        SELECT type, publisher, received_at, accepted_at, stored_at, filtered
+        SELECT type, publisher, received_at, accepted_at, stored_at, filtered,
+            (SELECT row_to_json(moment) FROM (
+                SELECT not_before, released_at, cancelled_at
+                FROM scheduled_events WHERE event_id = asked.id) AS moment) AS schedule
         FROM events WHERE event_id = asked.id) AS found) AS event,
     (SELECT COALESCE(json_agg(found), '[]')::text FROM (
         SELECT destination, generation, status, attempts, due_at, last_attempt_at,

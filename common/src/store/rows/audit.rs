@@ -55,6 +55,8 @@ pub enum AuditAction {
     EventsPublish,
     /// Sends stuck events on their way again.
     EventsRequeue,
+    /// Cancels an event that waits for its moment.
+    EventCancel,
     /// Pauses a destination.
     DestinationPause,
     /// Lets deliveries to a destination go on.

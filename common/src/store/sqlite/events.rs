@@ -12,12 +12,14 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::link::{Link, document, now};
 use super::order::take_places;
+use super::schedule::{release, wait};
 use crate::event::EventId;
 use crate::sqlite::Error;
 use crate::store::tables::events::{
     Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
 };
 use crate::store::tables::order::places;
+use crate::store::tables::schedule::{Known, named, waiting};
 use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
 use crate::store::{
@@ -74,6 +76,8 @@ const COMPARE: &str = r#"SELECT event_id,
 
 const FILTERED: &str = r#"SELECT event_id, filtered FROM "NAMESPACE.events"
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1)) AND filtered IS NOT NULL"#;
+
+const FILTER: &str = r#"UPDATE "NAMESPACE.events" SET filtered = $2 WHERE event_id = $1"#;
 
 const EVENT: &str = r#"SELECT publisher, source, body FROM "NAMESPACE.events" WHERE event_id = $1"#;
 
@@ -247,21 +251,25 @@ async fn store_wave(
         .into_iter()
         .partition(|event| taken.contains(&event.id.uuid()));
     let same = compare(connection, link, &known).await?;
-    let again = known.iter().filter(|event| event.generation > 0);
-    let again = again.filter(|event| same.get(&event.id.uuid()) == Some(&true));
-    let due: Vec<&NewEvent> = new.iter().chain(again).copied().collect();
+    let stands = release(connection, link, named(&known, &same)).await?;
+    let again = stands.due(&known, &same);
+    filter_released(connection, link, &again, &stands).await?;
+    let due: Vec<&NewEvent> = new.iter().copied().chain(again).collect();
     insert_due(connection, link, &due).await?;
     take_places(connection, link, &places(&due)).await?;
+    let waiting = waiting(&new);
+    wait(connection, link, &waiting).await?;
 
     let mut outcomes: HashMap<Uuid, Stored> = HashMap::with_capacity(events.len());
     outcomes.extend(new.iter().map(|event| (event.id.uuid(), Stored::New)));
+    outcomes.extend(waiting.iter().map(|row| (row.event, Stored::Scheduled)));
     outcomes.extend(
         lost.iter()
             .map(|event| (event.id.uuid(), Stored::EmailTaken)),
     );
     outcomes.extend(same.into_iter().map(|(id, same)| {
         let outcome = if same {
-            Stored::Before
+            stands.outcome(id)
         } else {
             Stored::Conflict
         };
@@ -275,6 +283,28 @@ async fn store_wave(
             })
         })
         .collect()
+}
+
+/// Writes down whose filter passes over those of `events` whose moment has come.
+async fn filter_released(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    events: &[&NewEvent],
+    known: &Known,
+) -> Result<(), Error> {
+    let released = events
+        .iter()
+        .filter(|event| known.released.contains(&event.id.uuid()));
+    for event in released {
+        if let Some(filtered) = filtered(event) {
+            sqlx::query(link.sql(FILTER))
+                .bind(event.id.uuid())
+                .bind(filtered)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the rows of the types' own tables. Returns the events that come too late for their address: nothing of

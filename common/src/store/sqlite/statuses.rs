@@ -12,7 +12,10 @@ use crate::store::{EventStatus, Standing, Statuses, StoreError};
 /// One statement sees one moment: a row that moves between tables meanwhile is seen in one of them.
 const FACTS: &str = r#"SELECT place,
     (SELECT json_object('type', type, 'publisher', publisher, 'received_at', received_at,
-                        'accepted_at', accepted_at, 'stored_at', stored_at, 'filtered', json(filtered))
+                        'accepted_at', accepted_at, 'stored_at', stored_at, 'filtered', json(filtered),
+                        'schedule', (SELECT json_object('not_before', not_before, 'released_at', released_at,
+                                                        'cancelled_at', cancelled_at)
+                                     FROM "NAMESPACE.scheduled_events" WHERE event_id = asked.id))
      FROM "NAMESPACE.events" WHERE event_id = asked.id) AS event,
     (SELECT json_group_array(json_object(
             'destination', destination, 'generation', generation, 'status', status,

@@ -67,9 +67,9 @@ pub(in crate::store) fn same_content(
     rows.into_iter().map(is_same).collect()
 }
 
-/// The column `filtered` of an event.
+/// The column `filtered` of an event. Of one that waits, it is decided when its moment has come.
 pub(in crate::store) fn filtered(event: &NewEvent) -> Option<String> {
-    if event.filtered.is_empty() {
+    if event.filtered.is_empty() || event.waits() {
         return None;
     }
     // It holds texts alone.
@@ -179,10 +179,11 @@ pub(in crate::store) struct Due<'a> {
     pub generation: i64,
 }
 
-/// The deliveries that are due because of events.
+/// The deliveries that are due because of events; none of one that waits.
 pub(in crate::store) fn due<'a>(events: &[&'a NewEvent]) -> Vec<Due<'a>> {
     events
         .iter()
+        .filter(|event| !event.waits())
         .flat_map(|event| {
             event.destinations.iter().map(|destination| Due {
                 event: event.id.uuid(),

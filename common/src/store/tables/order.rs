@@ -38,7 +38,7 @@ impl PlaceRow {
     }
 }
 
-/// The places of stored events.
+/// The places of stored events; none of one that waits for its moment.
 pub(in crate::store) fn places(events: &[&NewEvent]) -> Vec<PlaceRow> {
     let of_event = |event: &&NewEvent| {
         let delivery = event.ordered.as_ref().map(|ordered| OrderedDelivery {
@@ -52,7 +52,8 @@ pub(in crate::store) fn places(events: &[&NewEvent]) -> Vec<PlaceRow> {
         let places = places.filter_map(|(name, delivery)| Some(PlaceRow::of(name, &delivery?)));
         places.collect::<Vec<_>>()
     };
-    events.iter().flat_map(of_event).collect()
+    let due = events.iter().filter(|event| !event.waits());
+    due.flat_map(of_event).collect()
 }
 
 /// A row, and whether another one is before it.

@@ -36,6 +36,7 @@ fn status(
         publisher: None,
         kind: None,
         status: standing,
+        not_before: None,
         timeline,
         deliveries: vec![DeliveryStatus {
             destination: "crm".to_owned(),

@@ -120,6 +120,7 @@ mod tests {
             accepted_at: Some(now()),
             again: true,
             turn: true,
+            release: true,
             crashes: 2,
             first_failed_at: Some(now()),
             filtered: vec!["audit".to_owned()],

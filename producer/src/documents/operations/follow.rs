@@ -61,6 +61,33 @@ pub(super) fn live() -> Operation {
         .refuses(&[Code::MalformedId])
 }
 
+/// `POST /v1/events/{id}/cancel`
+pub(super) fn cancel() -> Operation {
+    Operation::new("post", paths::CANCEL, "cancelEvent", TAG)
+        .says(
+            "Cancel an event",
+            "Nobody gets an event that still waits for its moment. It must be the caller's own. Cancelling it again \
+             changes nothing.",
+        )
+        .needs(Needs::Write)
+        .parameter(event_id())
+        .answers(
+            200,
+            answers::json_answer(
+                "The event is cancelled, now or before.",
+                schemas::reference("EventStatus"),
+                examples::cancelled(),
+            ),
+        )
+        .refuses(BOUNDED)
+        .refuses(&[
+            Code::MalformedId,
+            Code::UnknownEvent,
+            Code::TooLate,
+            Code::StatusUnavailable,
+        ])
+}
+
 /// The schema of an event of the stream. In OpenAPI before 3.2, the schema of a stream is that of its events.
 fn streamed() -> Value {
     json!({

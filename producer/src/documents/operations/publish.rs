@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::auth::Needs;
 use crate::documents::answers::{self, BODY, BOUNDED};
 use crate::documents::facts::Facts;
-use crate::documents::operation::{Operation, idempotency_key, in_header, in_path};
+use crate::documents::operation::{Operation, idempotency_key, in_header, in_path, not_before};
 use crate::documents::{examples, schemas};
 use crate::paths;
 use crate::problem::Code;
@@ -22,13 +22,18 @@ pub(super) fn signup() -> Operation {
         )
         .needs(Needs::Signup)
         .parameter(idempotency_key())
+        .parameter(not_before())
         .body(json!({ "application/json": {
             "schema": schemas::reference("Signup"), "example": examples::signup(),
         }}))
         .answers(202, answers::accepted())
         .refuses(BOUNDED)
         .refuses(BODY)
-        .refuses(&[Code::IdempotencyKey, Code::PlaintextPassword])
+        .refuses(&[
+            Code::IdempotencyKey,
+            Code::NotBefore,
+            Code::PlaintextPassword,
+        ])
 }
 
 /// `POST /v1/processing`
@@ -37,13 +42,18 @@ pub(super) fn processing() -> Operation {
         .says("Request processing", "Publishes a `processing.requested` event.")
         .needs(Needs::Write)
         .parameter(idempotency_key())
+        .parameter(not_before())
         .body(json!({ "application/json": {
             "schema": schemas::reference(&schemas::data_name(PROCESSING_REQUESTED)), "example": examples::processing(),
         }}))
         .answers(202, answers::accepted())
         .refuses(BOUNDED)
         .refuses(BODY)
-        .refuses(&[Code::IdempotencyKey, Code::PlaintextPassword])
+        .refuses(&[
+            Code::IdempotencyKey,
+            Code::NotBefore,
+            Code::PlaintextPassword,
+        ])
 }
 
 /// `POST /v1/events`
@@ -53,7 +63,8 @@ pub(super) fn events(facts: Facts<'_>) -> Operation {
             "Publish CloudEvents",
             "Publishes one event of any known type, structured or binary, or a batch. A batch is accepted whole or not \
              at all. `source` and `id` are the key of an event: the same event sent again is stored once. An \
-             `Idempotency-Key` is refused.\n\n\
+             `Idempotency-Key` is refused. The extension attribute `notbefore` (RFC 3339) names the moment before which \
+             nobody gets the event.\n\n\
              Binary mode: the body is the data, of the media type that `Content-Type` names, and every attribute is a \
              header `ce-…`. Headers `ce-…` beside a structured event are ignored.",
         )
@@ -68,6 +79,7 @@ pub(super) fn events(facts: Facts<'_>) -> Operation {
         .refuses(BODY)
         .refuses(&[
             Code::IdempotencyKey,
+            Code::NotBefore,
             Code::UnknownType,
             Code::PlaintextPassword,
         ])

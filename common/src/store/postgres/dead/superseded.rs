@@ -3,8 +3,8 @@
 //! - A letter that died on its way to a destination is superseded by a letter of a later generation there. A
 //!   delivery of its generation or a later one that was made supersedes it as well.
 //! - A letter that died before is superseded by such a letter of a later generation. The event itself supersedes
-//!   it as well, once that is stored and nothing of this generation is due any more. While a delivery is due, the
-//!   letter may be the only thing that gets it going.
+//!   it as well, once that is stored and nothing of this generation is due any more. While a delivery is due, or the
+//!   event waits for its moment, the letter may be the only thing that gets it going.
 //!
 //! Everything is looked at after the commit of any change to it: of two changes at one time, the second sees both.
 //! A claim of letters looks once more.
@@ -42,6 +42,9 @@ macro_rules! superseded {
                 WHERE newer.event_id = letter.event_id AND newer.stage <> 'integrate'
                       AND newer.generation > letter.generation)
             OR (EXISTS (SELECT FROM events AS event WHERE event.event_id = letter.event_id)
+                AND NOT EXISTS (SELECT FROM scheduled_events AS waiting
+                    WHERE waiting.event_id = letter.event_id
+                          AND released_at IS NULL AND cancelled_at IS NULL)
                 AND (letter.generation = 0 OR EXISTS (
                     SELECT FROM deliveries AS delivery
                     WHERE delivery.event_id = letter.event_id

@@ -14,7 +14,9 @@ use crate::store::tables::watching::{BodyRow, FactRow, events_in_order};
 use crate::store::{FactVisitor, StoreError, StoredBody, WatchedEvents};
 
 /// In two steps, each by the first column of a primary key.
-const STORED: &str = "SELECT event_id FROM events WHERE event_id = ANY($1)";
+const STORED: &str = "SELECT event_id FROM events WHERE event_id = ANY($1)
+    AND NOT EXISTS (SELECT FROM scheduled_events AS held
+        WHERE held.event_id = events.event_id AND held.released_at IS NULL)";
 
 const UNFINISHED: &str = "
     SELECT event_id FROM deliveries

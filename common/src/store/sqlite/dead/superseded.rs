@@ -3,8 +3,8 @@
 //! - A letter that died on its way to a destination is superseded by a letter of a later generation there. A
 //!   delivery of its generation or a later one that was made supersedes it as well.
 //! - A letter that died before is superseded by such a letter of a later generation. The event itself supersedes
-//!   it as well, once that is stored and nothing of this generation is due any more. While a delivery is due, the
-//!   letter may be the only thing that gets it going.
+//!   it as well, once that is stored and nothing of this generation is due any more. While a delivery is due, or the
+//!   event waits for its moment, the letter may be the only thing that gets it going.
 
 use sqlx::SqliteConnection;
 use uuid::Uuid;
@@ -33,6 +33,9 @@ const OF_LETTERS: &str = r#"SELECT letter.dead_letter_id FROM "NAMESPACE.dead_le
                 WHERE newer.event_id = letter.event_id AND newer.stage <> 'integrate'
                       AND newer.generation > letter.generation)
             OR (EXISTS (SELECT 1 FROM "NAMESPACE.events" AS event WHERE event.event_id = letter.event_id)
+                AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.scheduled_events" AS waiting
+                    WHERE waiting.event_id = letter.event_id
+                          AND released_at IS NULL AND cancelled_at IS NULL)
                 AND (letter.generation = 0 OR EXISTS (
                     SELECT 1 FROM "NAMESPACE.deliveries" AS delivery
                     WHERE delivery.event_id = letter.event_id

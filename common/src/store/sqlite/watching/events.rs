@@ -18,6 +18,8 @@ use crate::store::{FactVisitor, StoreError, StoredBody, WatchedEvents};
 const COMPLETED: &str = r#"
     SELECT event_id FROM "NAMESPACE.events" AS event
     WHERE event_id IN (SELECT unhex(value, '-') FROM json_each(?1))
+        AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.scheduled_events" AS held
+            WHERE held.event_id = event.event_id AND held.released_at IS NULL)
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.deliveries" AS open
             WHERE open.event_id = event.event_id AND open.status NOT IN ('delivered', 'discarded'))"#;
 
