@@ -1,6 +1,6 @@
 //! Releases scheduled events: sends each to the store stage again when its moment has come.
 //!
-//! One archive worker at a time does it, under a lease in the database. The lease saves work and is no lock: an event that is sent
+//! One archive worker at a time does it, under a lease in the database. The lease only saves work: an event that is sent
 //! twice is released once, in the transaction that writes down where it is due. One that was sent and still waits after a while
 //! is sent again once the queue of the store stage is empty.
 
@@ -186,3 +186,6 @@ impl Releaser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ mod live;
 mod page;
 mod processing;
 mod request;
+mod schedule;
 mod secrets;
 mod signups;
 mod sources;

@@ -172,6 +172,7 @@ async fn every_table_and_column_says_what_it_is() {
                 "processing",
                 "rejections",
                 "replays",
+                "scheduled_events",
                 "signups",
                 "watch_findings",
                 "watch_repairs",

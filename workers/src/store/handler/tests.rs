@@ -67,6 +67,55 @@ async fn what_may_have_been_cut_off_before_it_went_on_goes_on_again() {
     assert!(Trail::read(&message.headers).again);
 }
 
+/// The same event, which names this moment.
+fn not_before(received: &Received, moment: time::OffsetDateTime) -> Received {
+    let mut event: serde_json::Value = serde_json::from_slice(&received.message.body).unwrap();
+    event["notbefore"] = common::event::to_rfc3339(moment).into();
+    let mut received = received.clone();
+    received.message.body = event.to_string().into();
+    received
+}
+
+#[tokio::test]
+async fn what_names_a_moment_waits_for_it_and_goes_on_with_its_release() {
+    let store = testbed::store().await;
+    let handler = handler(&store);
+    let [ada, bob] = [EventId::born(), EventId::born()];
+    let now = time::OffsetDateTime::now_utc();
+    let waiting = not_before(&signup(ada, "ada@example.com"), now + time::Duration::HOUR);
+    let passed = not_before(&signup(bob, "bob@example.com"), now - time::Duration::HOUR);
+    let outcomes = handle(&handler, &[waiting.clone(), passed]).await;
+    assert_eq!(outcomes[0], Outcome::Done);
+    next(&outcomes[1]);
+    // Given out again, it was not cut off before it went on: it does not go on yet.
+    let redelivered = Received {
+        redelivered: true,
+        ..waiting.clone()
+    };
+    assert_eq!(handle(&handler, &[redelivered]).await, [Outcome::Done]);
+    assert_eq!(status(&store, ada).await.status, Standing::Scheduled);
+
+    let bodies = store.watching().stored_bodies(&[ada]).await.unwrap();
+    let message = operate::survey::as_release(&bodies[0]);
+    let release = Received {
+        trail: Trail::read(&message.headers),
+        message,
+        ..waiting
+    };
+    let outcomes = handle(&handler, &[release.clone(), release.clone()]).await;
+    let Publication { message, .. } = next(&outcomes[0]);
+    assert_eq!(message.body, release.message.body);
+    assert!(!Trail::read(&message.headers).release);
+    assert_eq!(outcomes[1], Outcome::Done, "sent twice");
+    assert_eq!(status(&store, ada).await.status, Standing::Stored);
+    // It was cut off before it went on.
+    let redelivered = Received {
+        redelivered: true,
+        ..release
+    };
+    next(&handle(&handler, &[redelivered]).await[0]);
+}
+
 /// A commit whose answer was lost: of old duplicates and of new events alike.
 #[test]
 fn what_is_not_known_to_be_new_goes_on_as_a_repetition() {
