@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -21,6 +22,8 @@ pub struct Events {
     time: String,
     /// How many types the events are spread over, if not all are signups.
     kinds: Option<u64>,
+    /// The moment of the first event before which nobody gets it, and the time from one to the next.
+    moments: Option<(OffsetDateTime, Duration)>,
 }
 
 /// One event as it is published.
@@ -45,6 +48,16 @@ impl Events {
                 .format(&Rfc3339)
                 .unwrap_or_else(|_| "2026-01-01T00:00:00Z".into()),
             kinds: None,
+            moments: None,
+        }
+    }
+
+    /// The same events, none of which anybody gets before its moment: the first at `first`, the others one `gap` after the other.
+    #[must_use]
+    pub fn scheduled(self, first: OffsetDateTime, gap: Duration) -> Self {
+        Self {
+            moments: Some((first, gap)),
+            ..self
         }
     }
 
@@ -122,9 +135,15 @@ impl Events {
         let _ = write!(
             out,
             "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"type\":\"{kind}\",\"source\":\"/bench\",\
-             \"time\":\"{}\",\"datacontenttype\":\"application/json\",\"data\":",
+             \"time\":\"{}\",\"datacontenttype\":\"application/json\",",
             self.time
         );
+        if let Some((first, gap)) = self.moments {
+            let moment = first + gap * u32::try_from(seq).unwrap_or(u32::MAX);
+            let moment = moment.format(&Rfc3339).unwrap_or_default();
+            let _ = write!(out, "\"notbefore\":\"{moment}\",");
+        }
+        out.push_str("\"data\":");
         let head = out.len() - start;
         self.write_data(out, seq, head + 1);
         out.push('}');

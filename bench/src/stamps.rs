@@ -27,7 +27,12 @@ impl Stamps {
 
     /// Notes that event `seq` is here now. Numbers out of range are ignored: they belong to another run.
     pub fn mark(&self, seq: u64) {
-        let now = self.start.elapsed().as_nanos() as u64 + 1;
+        self.mark_at(seq, Instant::now());
+    }
+
+    /// Notes that event `seq` is here at this moment, past or to come.
+    pub fn mark_at(&self, seq: u64, at: Instant) {
+        let now = at.saturating_duration_since(self.start).as_nanos() as u64 + 1;
         if let Some(slot) = usize::try_from(seq).ok().and_then(|i| self.at.get(i)) {
             // Losing the exchange means that it was marked before, which is the mark to keep.
             let _kept = slot.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
@@ -47,7 +52,7 @@ impl Stamps {
         let spans: Vec<_> = self.spans(later).collect();
         let groups = spans.chunks(size.max(1));
         let groups = groups.map(|group| group.iter().flatten().copied().collect::<Samples>());
-        groups.filter(|group| group.len() > 0).collect()
+        groups.filter(|group| !group.is_empty()).collect()
     }
 
     fn spans(&self, later: &Stamps) -> impl Iterator<Item = Option<Duration>> {

@@ -6,6 +6,7 @@ use crate::measure::flood::FloodArgs;
 use crate::measure::isolation::IsolationArgs;
 use crate::measure::letters::LettersArgs;
 use crate::measure::replay::ReplayArgs;
+use crate::measure::schedule::ScheduleArgs;
 use crate::measure::shares::SharesArgs;
 
 const ABOUT: &str = "\
@@ -35,6 +36,7 @@ Examples:
   longshore-bench letters --json
   longshore-bench flood --json
   longshore-bench isolation --json
+  longshore-bench schedule --json
   longshore-bench shares --json
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a dependency is unreachable.";
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Flood(FloodArgs),
     /// Measure whether one sick destination makes nineteen others slower
     Isolation(IsolationArgs),
+    /// Measure how punctual scheduled events are, and what many that wait cost
+    Schedule(ScheduleArgs),
     /// Measure whether copies that come and go keep the rate that they share
     Shares(SharesArgs),
 }

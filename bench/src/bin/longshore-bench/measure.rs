@@ -10,6 +10,7 @@ mod latency;
 pub(crate) mod letters;
 mod pipeline;
 pub(crate) mod replay;
+pub(crate) mod schedule;
 pub(crate) mod shares;
 mod text;
 
@@ -60,6 +61,10 @@ pub(crate) async fn run(app: &App, args: &Cli) -> Result<(), Failure> {
         (Some(Command::Isolation(isolation)), _) => {
             isolation::measure(&lab, isolation, &mut report).await?;
             isolation.check
+        }
+        (Some(Command::Schedule(schedule)), _) => {
+            schedule::measure(&lab, schedule, &mut report).await?;
+            schedule.check
         }
         (Some(Command::Shares(shares)), _) => {
             shares::measure(&lab, shares, &mut report).await?;
