@@ -58,11 +58,11 @@ async fn cancel(
                 let status = door.statuses.status(id).await?;
                 status.map(EventStatus::public).ok_or_else(unknown)
             }
-            Cancelled::TooLate => Err(Problem::new(
+            // One that has a status and is not stored was rejected, or is dead.
+            Cancelled::TooLate | Cancelled::Unknown => Err(Problem::new(
                 Code::TooLate,
-                "expected an event that waits for its moment, found one that was handed on",
+                "expected an event that waits for its moment, found one that was handed on or has ended",
             )),
-            Cancelled::Unknown => Err(unknown()),
         },
     )
 }

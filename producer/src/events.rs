@@ -20,7 +20,10 @@ use crate::{body, idempotency, media, not_before, publish};
 pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     idempotency::expect_none(&parts.headers)?;
-    not_before::expect_none(&parts.headers)?;
+    not_before::expect_none(
+        &parts.headers,
+        "a CloudEvent names its moment in the extension attribute `notbefore`",
+    )?;
     let media = media::given(&parts.headers)?;
     let limits = &door.config.limits;
     match &media {

@@ -26,16 +26,14 @@ pub(crate) fn of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// Expects none.
+/// Expects none; `why` says the reason.
 ///
 /// # Errors
 /// There is one.
-pub(crate) fn expect_none(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn expect_none(headers: &HeaderMap, why: &str) -> Result<(), Problem> {
     if headers.contains_key(NAME) {
-        return Err(Problem::new(
-            Code::NotBefore,
-            "expected no Longshore-Not-Before: a CloudEvent names its moment in the extension attribute `notbefore`",
-        ));
+        let detail = format!("expected no Longshore-Not-Before: {why}");
+        return Err(Problem::new(Code::NotBefore, detail));
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ async fn not_found() -> Problem {
     Problem::new(
         Code::NotFound,
         "nothing is here; the API is POST /v1/signups, /v1/processing, /v1/events and \
-         /v1/sources/{name}, and GET /v1/events/{id} and /v1/events/{id}/live, and POST /v1/events/{id}/cancel; /docs describes them; the signup \
+         /v1/sources/{name}, and GET /v1/events/{id} and /v1/events/{id}/live; /v1/events/{id}/cancel takes POST; /docs describes them; the signup \
          page is at /, unless the door asks for keys and `auth.form` is not `public`",
     )
 }

@@ -14,7 +14,7 @@ use crate::auth::Grant;
 use crate::door::Door;
 use crate::password;
 use crate::problem::{Code, Problem};
-use crate::{body, json, media, publish};
+use crate::{body, json, media, not_before, publish};
 
 /// The `source` of events that are born here.
 const SOURCE: &str = "/v1/signups";
@@ -48,6 +48,9 @@ pub(crate) async fn post(State(door): State<Door>, request: Request) -> Result<R
     let grant = Grant::of(&parts.extensions);
     let may = grant.expect_write(SIGNUP_REQUESTED);
     may.map_err(|missing| Problem::new(Code::Forbidden, missing))?;
+    if !grant.may_schedule() {
+        not_before::expect_none(&parts.headers, "a signup without a key goes on at once")?;
+    }
     media::expect_json(&parts.headers)?;
     let whole = body::read(&door, &parts, body, door.config.limits.event_bytes).await?;
     let _room = whole.room;

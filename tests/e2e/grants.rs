@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use testkit::{
@@ -228,11 +228,17 @@ async fn operators_work(system: &System) -> Result<()> {
             .publish(&received, key, &Message::new(format!("no event {key}")))
             .await?;
     }
-    let letters = system.ledger().await?.await_dead_letters(3, SOON).await?;
-    let letter = letters
-        .iter()
-        .find(|letter| letter.reason == "undecodable")
-        .context("a letter of the outsider")?;
+    let ledger = system.ledger().await?;
+    let letter = eventually(SOON, "the letters of the outsider", || async {
+        let letters = ledger.dead_letters().await?;
+        let mut theirs = letters.into_iter().filter(|it| it.reason == "undecodable");
+        let both = (theirs.next(), theirs.next());
+        let (Some(letter), Some(_)) = both else {
+            bail!("not both are there: {both:?}")
+        };
+        Ok(letter)
+    })
+    .await?;
     let id = letter.dead_letter_id.as_str();
     for arguments in [
         &["doctor"][..],

@@ -29,7 +29,7 @@ pub struct Work {
     pub operations: Option<Operations>,
     /// The standing watch, where the program keeps it.
     pub watch: Option<Watch>,
-    /// What releases scheduled events, where the program does.
+    /// The releaser of scheduled events, where the program has it.
     pub releaser: Option<Releaser>,
 }
 

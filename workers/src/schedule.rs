@@ -31,10 +31,12 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOK_OF_OTHERS: Duration = Duration::from_secs(1);
 
 /// How many events are sent at once.
-const MOST: u32 = 500;
+const SENT_AT_ONCE: u32 = 500;
 
-/// How long an event that was sent may take to be released.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an event that was sent may take to be released while the queue of the store stage is empty, and while it is not. One that
+/// is sent twice is released once.
+const RELEASED_WITHIN: Duration = Duration::from_secs(60);
+const RELEASED_WITHIN_A_BACKLOG: Duration = Duration::from_secs(600);
 
 /// Time between two looks for events that take longer.
 const LOOK_FOR_LOST: Duration = Duration::from_secs(10);
@@ -57,7 +59,7 @@ pub struct Releaser {
 }
 
 impl Releaser {
-    /// What releases events until the program is told to stop.
+    /// Releases events until the program is told to stop, once it runs.
     pub fn new(program: &Program, broker: &Arc<dyn Broker>, store: &Arc<dyn Store>) -> Self {
         Self {
             broker: Arc::clone(broker),
@@ -107,17 +109,17 @@ impl Releaser {
         if !self.holds_lease().await? {
             return Ok(LOOK_OF_OTHERS);
         }
-        self.look_for_lost().await?;
         loop {
-            let due = self.store.events_to_release(MOST).await?;
-            if due.is_empty() {
-                return Ok(LOOK);
+            let due = self.store.events_to_release(SENT_AT_ONCE).await?;
+            if !due.is_empty() {
+                self.send(&due).await?;
             }
-            self.send(&due).await?;
-            if due.len() < MOST as usize || !self.holds_lease().await? {
-                return Ok(LOOK);
+            if due.len() < SENT_AT_ONCE as usize || !self.holds_lease().await? {
+                break;
             }
         }
+        self.look_for_lost().await?;
+        Ok(LOOK)
     }
 
     async fn holds_lease(&mut self) -> Result<bool, Failure> {
@@ -140,14 +142,16 @@ impl Releaser {
             return Ok(());
         }
         let depth = self.broker.depth(&self.queue).await?;
-        if depth.is_some_and(|depth| depth.messages == 0) {
-            let lost = self.store.send_events_again(PATIENCE).await?;
-            if lost > 0 {
-                tracing::warn!(
-                    number = lost,
-                    "scheduled events whose moment has come were sent to the store stage and wait still: they are sent again"
-                );
-            }
+        let within = match depth {
+            Some(depth) if depth.messages == 0 => RELEASED_WITHIN,
+            _ => RELEASED_WITHIN_A_BACKLOG,
+        };
+        let lost = self.store.send_events_again(within).await?;
+        if lost > 0 {
+            tracing::warn!(
+                number = lost,
+                "scheduled events whose moment has come were sent to the store stage and wait still: they are sent again"
+            );
         }
         self.looked_for_lost_at = Some(Instant::now());
         Ok(())

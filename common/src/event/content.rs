@@ -1,7 +1,7 @@
-//! The content of an event, which decides whether two events are equal: type, subject and data. It is decided only
-//! here; every stage that stores, replays or plans by content calls this module.
+//! The content of an event, which decides whether two events are equal: type, subject, data, and the moment of a scheduled event. It
+//! is decided only here; every stage that stores, replays or plans by content calls this module.
 //!
-//! Time, extension attributes and `password_hash` do not count. The time is ours where the publisher gave none. Tracing
+//! Time, other extension attributes and `password_hash` do not count. The time is ours where the publisher gave none. Tracing
 //! changes extension attributes at each try. The hash has a new salt at each try.
 //!
 //! Data is compared exactly. A number is the text it was written as: `1.0` is not `1`, and `90071992547409.93` is not
@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::cloud::{CloudEvent, is_json};
+use super::cloud::{CloudEvent, NOT_BEFORE, is_json};
+use super::trail::from_rfc3339;
 
 /// Maximum depth of data: the depth that [`serde_json`] reads into values.
 const MAX_DEPTH: usize = 128;
@@ -41,6 +42,9 @@ pub struct Content<'e> {
     data: Option<&'e RawValue>,
     #[serde(borrow, default)]
     data_base64: Option<Cow<'e, str>>,
+    /// The moment before which nobody gets it.
+    #[serde(borrow, default)]
+    notbefore: Option<Cow<'e, str>>,
 }
 
 impl<'e> Content<'e> {
@@ -72,6 +76,14 @@ impl<'e> Content<'e> {
             hash_text(&mut hash, media.unwrap_or_default());
             hash_text(&mut hash, self.data_base64.as_deref().unwrap_or_default());
         }
+        if let Some(moment) = &self.notbefore {
+            hash.update([2]);
+            // One moment may be written in several ways.
+            match from_rfc3339(moment) {
+                Some(moment) => hash.update(moment.unix_timestamp_nanos().to_be_bytes()),
+                None => hash_text(&mut hash, moment),
+            }
+        }
         Ok(hash.finalize().into())
     }
 }
@@ -91,6 +103,11 @@ impl<'e> From<&'e CloudEvent> for Content<'e> {
             datacontenttype: event.datacontenttype.as_deref().map(Cow::from),
             data: event.data.as_deref(),
             data_base64: event.data_base64.as_deref().map(Cow::from),
+            notbefore: event
+                .extensions
+                .get(NOT_BEFORE)
+                .and_then(|moment| moment.as_str())
+                .map(Cow::from),
         }
     }
 }
@@ -296,6 +313,20 @@ mod tests {
         Content::read(event.as_bytes())
             .and_then(|content| content.fingerprint())
             .expect(event)
+    }
+
+    #[test]
+    fn another_moment_is_another_content_however_it_is_written() {
+        let event = |moment: &str| format!(r#"{{"type":"a","data":{{}}{moment}}}"#);
+        let [utc, local, later, none] = [
+            r#","notbefore":"2030-01-28T08:00:00Z""#,
+            r#","notbefore":"2030-01-28T09:00:00.000+01:00""#,
+            r#","notbefore":"2030-01-28T08:00:00.000001Z""#,
+            "",
+        ]
+        .map(|moment| fingerprint(&event(moment)));
+        assert_eq!(utc, local);
+        assert!(utc != later && utc != none && later != none);
     }
 
     #[test]

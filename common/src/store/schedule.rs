@@ -91,8 +91,8 @@ pub trait Schedule: Send + Sync {
     /// They are sent again.
     async fn mark_events_sent(&self, events: &[EventId]) -> Result<(), StoreError>;
 
-    /// Lets events be sent again that were sent longer than `ago` ago and wait still, but for those with an open dead letter. Gives how
-    /// many these are.
+    /// Lets events be sent again that were sent longer than `ago` ago and wait still, but for those that died in the store stage. Gives
+    /// how many these are.
     ///
     /// # Errors
     /// The database cannot say.

@@ -9,16 +9,16 @@
 //!   something. Else the newest thing that is known decides: a rejection makes it `rejected`, a
 //!   discarded dead letter `dead`, and one that was sent again `delivering`: it is on its way, and
 //!   will be known as something else soon.
-//! - An event that waits for its moment is `scheduled`, and one that was cancelled meanwhile `cancelled`, unless somebody has sent
-//!   it to a destination all the same.
+//! - An event that waits for its moment is `scheduled`, or `dead` if it was given up when the moment had come; one that was cancelled
+//!   meanwhile is `cancelled`, unless somebody has sent it to a destination all the same.
 //! - Deliveries without a stored event are of somebody who publishes to `stored` directly; they are
 //!   judged like those of a stored one.
 
+mod facts;
+
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use uuid::Uuid;
-
+use self::facts::{DeliveryFact, EventFact, LetterFact, RejectionFact, ScheduleFact};
 use super::StoreError;
 use super::rows::{
     Conflict, DeadState, DeliveryState, DeliveryStatus, EventStatus, FilteredDestination, Moment,
@@ -26,7 +26,6 @@ use super::rows::{
 };
 use super::tables::text::json;
 use crate::event::{EventId, Publisher};
-use crate::outcome::FieldError;
 use crate::reason::ReasonCode;
 
 /// Maximum number of conflicts in a status.
@@ -39,68 +38,6 @@ pub(super) struct Facts {
     pub deliveries: Vec<DeliveryFact>,
     pub letters: Vec<LetterFact>,
     pub rejections: Vec<RejectionFact>,
-}
-
-/// A row of `events`.
-#[derive(Debug, Deserialize)]
-pub(super) struct EventFact {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub publisher: String,
-    pub received_at: Moment,
-    pub accepted_at: Moment,
-    pub stored_at: Moment,
-    pub filtered: Option<Vec<FilteredDestination>>,
-    pub schedule: Option<ScheduleFact>,
-}
-
-/// A row of `scheduled_events`.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct ScheduleFact {
-    pub not_before: Moment,
-    pub released_at: Option<Moment>,
-    pub cancelled_at: Option<Moment>,
-}
-
-/// A row of `deliveries`.
-#[derive(Debug, Deserialize)]
-pub(super) struct DeliveryFact {
-    pub destination: String,
-    pub generation: u32,
-    pub status: DeliveryState,
-    pub attempts: u32,
-    pub due_at: Moment,
-    pub last_attempt_at: Option<Moment>,
-    pub delivered_at: Option<Moment>,
-    pub last_error: Option<String>,
-}
-
-/// A row of `dead_letters`.
-#[derive(Debug, Deserialize)]
-pub(super) struct LetterFact {
-    #[serde(rename = "dead_letter_id")]
-    pub id: Uuid,
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    pub destination: Option<String>,
-    pub generation: u32,
-    pub reason: ReasonCode,
-    pub last_failed_at: Moment,
-    pub state: DeadState,
-    pub replayed_at: Option<Moment>,
-    pub publisher: Option<String>,
-}
-
-/// A row of `rejections`.
-#[derive(Debug, Deserialize)]
-pub(super) struct RejectionFact {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub publisher: String,
-    pub reason: ReasonCode,
-    pub errors: Vec<FieldError>,
-    pub received_at: Option<Moment>,
-    pub rejected_at: Moment,
 }
 
 /// All that is known of one event, as engines read it: each part a JSON document.
@@ -204,8 +141,8 @@ impl Facts {
     }
 
     fn judgement(&self) -> Option<(Standing, Option<RejectionRecord>)> {
-        if let Some(standing) = self.by_schedule() {
-            return Some((standing, None));
+        if let Some(judgement) = self.by_schedule() {
+            return Some(judgement);
         }
         if self.is_stored() {
             Some(self.by_deliveries())
@@ -218,15 +155,24 @@ impl Facts {
         self.event.as_ref()?.schedule
     }
 
-    fn by_schedule(&self) -> Option<Standing> {
+    fn by_schedule(&self) -> Option<(Standing, Option<RejectionRecord>)> {
         let schedule = self.schedule()?;
         if schedule.released_at.is_some() {
             return None;
         }
-        match schedule.cancelled_at {
-            None => Some(Standing::Scheduled),
-            Some(_) => self.deliveries.is_empty().then_some(Standing::Cancelled),
+        if schedule.cancelled_at.is_some() {
+            let is_cancelled = self.deliveries.is_empty();
+            return is_cancelled.then_some((Standing::Cancelled, None));
         }
+        // Its release has died in the store stage.
+        let given_up = |letter: &&LetterFact| {
+            let is_given_up = matches!(letter.state, DeadState::Open | DeadState::Discarded);
+            is_given_up && letter.destination.is_none()
+        };
+        Some(match self.letters.iter().rfind(given_up) {
+            Some(letter) => (Standing::Dead, Some(letter.into())),
+            None => (Standing::Scheduled, None),
+        })
     }
 
     /// Whether it is stored, or was as somebody else sees it.
@@ -373,62 +319,5 @@ impl Facts {
         // Stable: at one moment, in the order of an event's life.
         steps.sort_by_key(|step| step.at);
         steps
-    }
-}
-
-impl LetterFact {
-    /// Whether it is about a delivery.
-    fn is_of(&self, delivery: &DeliveryFact) -> bool {
-        self.destination.as_deref() == Some(&delivery.destination)
-            && self.generation == delivery.generation
-    }
-}
-
-impl From<&RejectionFact> for Conflict {
-    fn from(fact: &RejectionFact) -> Self {
-        Self {
-            code: fact.reason,
-            detail: fact.reason.summary().to_owned(),
-            kind: fact.kind.clone(),
-            received_at: fact.received_at,
-            at: fact.rejected_at,
-        }
-    }
-}
-
-impl From<&DeliveryFact> for DeliveryStatus {
-    fn from(fact: &DeliveryFact) -> Self {
-        Self {
-            destination: fact.destination.clone(),
-            generation: fact.generation,
-            status: fact.status,
-            attempts: fact.attempts,
-            reason: None,
-            due_at: fact.due_at,
-            error: fact.last_error.clone(),
-            last_attempt_at: fact.last_attempt_at,
-        }
-    }
-}
-
-impl From<&LetterFact> for RejectionRecord {
-    fn from(fact: &LetterFact) -> Self {
-        Self {
-            code: fact.reason,
-            detail: fact.reason.summary().to_owned(),
-            errors: Vec::new(),
-            dead_letter: Some(fact.id),
-        }
-    }
-}
-
-impl From<&RejectionFact> for RejectionRecord {
-    fn from(fact: &RejectionFact) -> Self {
-        Self {
-            code: fact.reason,
-            detail: fact.reason.summary().to_owned(),
-            errors: fact.errors.clone(),
-            dead_letter: None,
-        }
     }
 }

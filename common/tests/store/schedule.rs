@@ -152,6 +152,16 @@ pub async fn what_waits_goes_on_by_its_release_alone(Stores { store, .. }: Store
         assert_eq!(store_one(&*store, &early).await, Stored::Scheduled);
     }
     assert_eq!(due_at(&*store, waiting.id).await, [""; 0]);
+    // Another one of its id that names no moment.
+    for generation in [0, 1] {
+        let nameless = NewEvent {
+            generation,
+            not_before: None,
+            ..waiting.clone()
+        };
+        assert_eq!(store_one(&*store, &nameless).await, Stored::Scheduled);
+    }
+    assert_eq!(due_at(&*store, waiting.id).await, [""; 0]);
     let other_content = NewEvent {
         fingerprint: [8; 32],
         body: waiting.body.replace("{\"n\":1}", "{\"n\":2}"),
@@ -182,6 +192,7 @@ pub async fn events_are_sent_in_the_order_of_their_moments(Stores { store, other
         .keep_dead(&[early_letter(first, "store", 5)])
         .await
         .unwrap();
+    assert_eq!(standing(&*store, first).await, Some(Standing::Dead));
     let again = store.send_events_again(Duration::from_secs(60)).await;
     assert_eq!(again, Ok(0), "they were sent just now");
     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -125,12 +125,12 @@ impl Ledger {
                 *self.rejected.entry(code).or_default() += 1;
             }
             Standing::Dead => self.dead += 1,
-            moving @ (Standing::Scheduled
+            other @ (Standing::Scheduled
             | Standing::Stored
             | Standing::Delivering
-            | Standing::Cancelled) => self
-                .problems
-                .push(format!("event {id} came to no rest: it is {moving}")),
+            | Standing::Cancelled) => self.problems.push(format!(
+                "event {id} has not ended as it should: it is {other}"
+            )),
         }
         let before = facts.before.get(&id);
         if before.is_some_and(|before| before.status == Standing::Dead) {

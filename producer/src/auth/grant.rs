@@ -207,6 +207,12 @@ impl Grant {
         }
     }
 
+    /// Whether the sender may name the moment before which nobody gets an event. The visitor of a public form would take an address
+    /// for years, and nobody hear of it.
+    pub(crate) fn may_schedule(&self) -> bool {
+        !matches!(&self.0, Holder::Form | Holder::Confirmation)
+    }
+
     /// Whether the sender is this publisher, as far as the door tells callers apart.
     pub(crate) fn has_published(&self, publisher: Option<&Publisher>) -> bool {
         match &self.0 {

@@ -15,7 +15,8 @@ create table {ns}.delivery_attempts
     (event_id uuid, destination text, generation int, attempt int, status_code int);
 create table {ns}.dead_letters
     (dead_letter_id uuid, event_id uuid, queue text, reason text, state text);
-create table {ns}.rejections (event_id uuid, reason text);";
+create table {ns}.rejections (event_id uuid, reason text);
+create table {ns}.scheduled_events (event_id uuid, released_at timestamptz, cancelled_at timestamptz);";
 
 /// Rows of one event, `{id}` standing for it, and where the event then is.
 const CASES: &[(&str, &str)] = &[
@@ -46,6 +47,16 @@ const CASES: &[(&str, &str)] = &[
     ),
     ("insert into dead_letters values (gen_random_uuid(), '{id}', 'store', 'x', 'open')", "dead"),
     ("", "pending"),
+    (
+        "insert into events values ('{id}');
+         insert into scheduled_events values ('{id}', null, null)",
+        "pending",
+    ),
+    (
+        "insert into events values ('{id}');
+         insert into scheduled_events values ('{id}', now(), null)",
+        "completed",
+    ),
     (
         "insert into events values ('{id}');
          insert into deliveries values ('{id}', 'crm', 0, 'due')",

@@ -22,7 +22,7 @@ use crate::store::tables::events::{
     Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
 };
 use crate::store::tables::order::places;
-use crate::store::tables::schedule::{named, waiting};
+use crate::store::tables::schedule::{to_release, waiting};
 use crate::store::tables::text::json;
 use crate::store::{
     EventRecord, Events, FilteredDestination, NewEvent, Statuses as _, StoreError, Stored,
@@ -249,7 +249,7 @@ async fn store_known(
     events: &[&NewEvent],
 ) -> Result<HashMap<Uuid, Stored>, sqlx::Error> {
     let same = compare(connection, events).await?;
-    let known = release(connection, named(events, &same)).await?;
+    let known = release(connection, to_release(events, &same)).await?;
     let due: Vec<&NewEvent> = known.due(events, &same);
     if !due.is_empty() {
         insert_due(connection, &due).await?;

@@ -36,16 +36,24 @@ const TO_RELEASE: &str = "SELECT event_id, not_before FROM scheduled_events
         AND sent_at IS NULL AND released_at IS NULL AND cancelled_at IS NULL
     ORDER BY not_before, event_id LIMIT $1";
 
-const MARK_SENT: &str =
-    "UPDATE scheduled_events SET sent_at = clock_timestamp() WHERE event_id = ANY($1)";
+/// In one order, as everywhere here, so that two that take the same rows never wait for each other in a circle.
+const MARK_SENT: &str = "UPDATE scheduled_events AS waiting SET sent_at = clock_timestamp()
+    FROM (SELECT event_id FROM scheduled_events WHERE event_id = ANY($1) ORDER BY event_id FOR UPDATE) AS given
+    WHERE waiting.event_id = given.event_id AND released_at IS NULL AND cancelled_at IS NULL";
 
-const SEND_AGAIN: &str = "WITH again AS (
-        UPDATE scheduled_events AS waiting SET sent_at = NULL
+const SEND_AGAIN: &str = "WITH lost AS (
+        SELECT event_id FROM scheduled_events AS waiting
         WHERE sent_at < clock_timestamp() - $1 * interval '1 millisecond'
             AND released_at IS NULL AND cancelled_at IS NULL
             AND NOT EXISTS (SELECT FROM dead_letters AS letter
-                WHERE letter.event_id = waiting.event_id AND letter.state IN ('open', 'replaying'))
-        RETURNING event_id
+                WHERE letter.event_id = waiting.event_id AND letter.stage = 'store'
+                    AND letter.state IN ('open', 'replaying', 'discarded'))
+        ORDER BY event_id FOR UPDATE
+    ),
+    again AS (
+        UPDATE scheduled_events AS waiting SET sent_at = NULL FROM lost
+        WHERE waiting.event_id = lost.event_id AND released_at IS NULL AND cancelled_at IS NULL
+        RETURNING waiting.event_id
     )
     SELECT count(*) FROM again";
 
@@ -78,10 +86,10 @@ pub(super) async fn wait(
     Ok(())
 }
 
-/// Releases the events that were `sent` for it, of known ones that name a moment.
+/// Releases the events that were `sent` for it, of `known` ones.
 pub(super) async fn release(
     connection: &mut PgConnection,
-    (named, sent): (Vec<Uuid>, Vec<Uuid>),
+    (asked, sent): (Vec<Uuid>, Vec<Uuid>),
 ) -> Result<Known, sqlx::Error> {
     let mut known = Known::default();
     if !sent.is_empty() {
@@ -91,9 +99,9 @@ pub(super) async fn release(
             .await?;
         known.released.extend(released);
     }
-    if !named.is_empty() {
+    if !asked.is_empty() {
         let held: Vec<Uuid> = sqlx::query_scalar(HELD)
-            .bind(&named)
+            .bind(&asked)
             .fetch_all(connection)
             .await?;
         known.held.extend(held);

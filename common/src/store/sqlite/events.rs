@@ -19,7 +19,7 @@ use crate::store::tables::events::{
     Confirmation, Processing, Signup, due, filtered, filtered_of, same_content, waves,
 };
 use crate::store::tables::order::places;
-use crate::store::tables::schedule::{Known, named, waiting};
+use crate::store::tables::schedule::{Known, to_release, waiting};
 use crate::store::tables::text::json;
 use crate::store::tables::text::{hex, moment, moment_if_any};
 use crate::store::{
@@ -251,7 +251,7 @@ async fn store_wave(
         .into_iter()
         .partition(|event| taken.contains(&event.id.uuid()));
     let same = compare(connection, link, &known).await?;
-    let stands = release(connection, link, named(&known, &same)).await?;
+    let stands = release(connection, link, to_release(&known, &same)).await?;
     let again = stands.due(&known, &same);
     filter_released(connection, link, &again, &stands).await?;
     let due: Vec<&NewEvent> = new.iter().copied().chain(again).collect();

@@ -35,12 +35,14 @@ const TO_RELEASE: &str = r#"SELECT event_id, not_before FROM "NAMESPACE.schedule
     ORDER BY not_before, event_id LIMIT $1"#;
 
 const MARK_SENT: &str = r#"UPDATE "NAMESPACE.scheduled_events" SET sent_at = $2
-    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))"#;
+    WHERE event_id IN (SELECT unhex(value, '-') FROM json_each($1))
+        AND released_at IS NULL AND cancelled_at IS NULL"#;
 
 const SEND_AGAIN: &str = r#"UPDATE "NAMESPACE.scheduled_events" AS waiting SET sent_at = NULL
     WHERE sent_at < $1 AND released_at IS NULL AND cancelled_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.dead_letters" AS letter
-            WHERE letter.event_id = waiting.event_id AND letter.state IN ('open', 'replaying'))"#;
+            WHERE letter.event_id = waiting.event_id AND letter.stage = 'store'
+                    AND letter.state IN ('open', 'replaying', 'discarded'))"#;
 
 const CANCEL: &str = r#"UPDATE "NAMESPACE.scheduled_events"
     SET cancelled_at = $2, cancelled_by = $3, cancelled_why = $4
@@ -71,11 +73,11 @@ pub(super) async fn wait(
     Ok(())
 }
 
-/// Releases the events that were `sent` for it, of known ones that name a moment.
+/// Releases the events that were `sent` for it, of `known` ones.
 pub(super) async fn release(
     connection: &mut SqliteConnection,
     link: &Link,
-    (named, sent): (Vec<Uuid>, Vec<Uuid>),
+    (asked, sent): (Vec<Uuid>, Vec<Uuid>),
 ) -> Result<Known, Error> {
     let mut known = Known::default();
     if !sent.is_empty() {
@@ -86,9 +88,9 @@ pub(super) async fn release(
             .await?;
         known.released.extend(released);
     }
-    if !named.is_empty() {
+    if !asked.is_empty() {
         let held: Vec<Uuid> = sqlx::query_scalar(link.sql(HELD))
-            .bind(document(&named)?)
+            .bind(document(&asked)?)
             .fetch_all(connection)
             .await?;
         known.held.extend(held);

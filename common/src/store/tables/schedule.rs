@@ -31,7 +31,7 @@ pub(in crate::store) fn waiting(events: &[&NewEvent]) -> Vec<WaitingRow> {
     waiting.filter_map(row).collect()
 }
 
-/// What is said of known events that name a moment.
+/// Which of known events are released, or held.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Known {
     /// Those that were released just now.
@@ -68,20 +68,18 @@ impl Known {
     }
 }
 
-/// The events among known ones that name a moment, and those of them that were sent to be released.
-pub(in crate::store) fn named(
+/// The known events with the same content, and those of them that were sent to be released.
+pub(in crate::store) fn to_release(
     events: &[&NewEvent],
     same: &HashMap<Uuid, bool>,
 ) -> (Vec<Uuid>, Vec<Uuid>) {
     let is_same = |event: &&&NewEvent| same.get(&event.id.uuid()) == Some(&true);
-    let named = events.iter().filter(is_same);
-    let named = named.filter_map(|event| Some((event.id.uuid(), event.not_before?)));
-    let mut named: Vec<_> = named.collect();
-    // In one order, so that two that take the same rows never wait for each other in a circle.
-    named.sort_by_key(|(event, _)| *event);
-    let sent = named.iter().filter(|(_, not_before)| not_before.is_release);
-    let sent = sent.map(|(event, _)| *event).collect();
-    (named.into_iter().map(|(event, _)| event).collect(), sent)
+    let known = events.iter().filter(is_same);
+    let sent = known
+        .clone()
+        .filter(|event| event.not_before.is_some_and(|moment| moment.is_release));
+    let ids = |event: &&NewEvent| event.id.uuid();
+    (known.map(ids).collect(), sent.map(ids).collect())
 }
 
 /// Why an event could not be cancelled.

@@ -2,7 +2,7 @@
 
 use common::event::{Trail, content, header};
 use common::message::{Message, belongs_to_broker};
-use common::store::EventRecord;
+use common::store::{EventRecord, Standing};
 
 use crate::history::Entry;
 
@@ -55,12 +55,20 @@ pub(crate) struct Knowledge<'k>(pub(crate) Option<&'k EventRecord>);
 
 impl Knowledge<'_> {
     /// Why an accepted event may not go to a destination, if so. Only stored events are delivered, and only with
-    /// the stored content.
+    /// the stored content; none that waits for its moment, or was cancelled.
     pub(crate) fn objection(&self, message: &Message) -> Option<&'static str> {
         match self.0 {
             None => Some("not_stored"),
+            Some(record) if is_held(record) => Some(record.status.status.as_str()),
             Some(record) if content::is_same(record.body.as_bytes(), &message.body) => None,
             Some(_) => Some("other_content"),
         }
     }
+}
+
+fn is_held(record: &EventRecord) -> bool {
+    matches!(
+        record.status.status,
+        Standing::Scheduled | Standing::Cancelled
+    )
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use common::event::{EventId, Publisher, header, now};
 use common::message::CLOUDEVENTS_JSON;
-use common::store::{DeadFilter, Moment, Operation, OperationKind, Store as _};
+use common::store::{DeadFilter, Moment, Operation, OperationKind, Schedule as _, Store as _};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -61,6 +61,41 @@ fn generations(messages: &[common::message::Message]) -> Vec<Option<i64>> {
 
 fn event_of(id: &str) -> String {
     EventId::derived(&Publisher::amqp(Some("longshore")), "/test", id).to_string()
+}
+
+#[tokio::test]
+async fn nobody_gets_what_waits_or_was_cancelled() {
+    let pipeline = Pipeline::new(&["crm", "news"]).await;
+    let event = serde_json::json!({
+        "specversion": "1.0", "id": "later", "source": "/test", "type": "signup.requested",
+        "notbefore": "9000-01-02T03:04:05Z", "data": {"email": "ada@example.com", "name": "Ada"},
+    });
+    pipeline
+        .receive(CLOUDEVENTS_JSON, "signup.requested", &event.to_string())
+        .await;
+    pipeline.work(&["crm"]).await;
+    let news = everything("longshore.integrate.news");
+    let outcome = run(&pipeline, &news).await.unwrap();
+    assert_eq!(outcome.skipped.get("scheduled"), Some(&1), "{outcome:?}");
+    let survey = pipeline
+        .surveyor()
+        .take(Window::default(), now(), |_| {})
+        .await
+        .unwrap();
+    assert!(survey.balances && survey.scheduled == 1, "{survey:?}");
+
+    let cancellation = common::store::NewCancellation {
+        event: event_of("later").parse().unwrap(),
+        by: "cli:test".to_owned(),
+        why: None,
+    };
+    let cancelled = pipeline.store.cancel_event(&cancellation, None).await;
+    assert_eq!(cancelled, Ok(common::store::Cancelled::Now));
+    let again = everything("longshore.integrate.news");
+    let outcome = run(&pipeline, &again).await.unwrap();
+    assert_eq!(outcome.skipped.get("cancelled"), Some(&1), "{outcome:?}");
+    let waiting = pipeline.broker.waiting("longshore.integrate.news").await;
+    assert!(waiting.is_empty(), "{waiting:?}");
 }
 
 #[tokio::test]
