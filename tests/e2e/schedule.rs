@@ -307,7 +307,15 @@ async fn kills_at_the_moment_lose_nothing_and_double_nothing() -> Result<()> {
     for part in events.chunks(100) {
         ids.extend(system.client().batch(part).await?);
     }
-    await_scheduled(system.client(), &ids).await?;
+    let list = ["events", "scheduled", "--limit", "1000", "--json"];
+    let listed = eventually(SOON, "all to be stored", || async {
+        let list = system.longshore(&list).await?.json()?;
+        let listed = list["items"].as_array().map_or(0, Vec::len);
+        ensure!(listed == EVENTS, "{listed}");
+        Ok(OffsetDateTime::now_utc())
+    })
+    .await?;
+    ensure!(listed < first, "too late");
     for round in 0..4 {
         receiver.await_successes(20 + 50 * round, SOON).await?;
         for program in [Program::Archive, Program::Store] {

@@ -2,7 +2,7 @@
 //!
 //! One archive worker at a time does it, under a lease in the database. The lease only saves work: an event that is sent
 //! twice is released once, in the transaction that writes down where it is due. One that was sent and still waits after a while
-//! is sent again once the queue of the store stage is empty.
+//! is sent again: sooner while the queue of the store stage is empty.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,8 +30,8 @@ const RENEW: Duration = Duration::from_millis(1500);
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_OF_OTHERS: Duration = Duration::from_secs(1);
 
-/// How many events are sent at once.
-const SENT_AT_ONCE: u32 = 500;
+/// How many events are sent at once: their bodies are in memory.
+const SENT_AT_ONCE: u32 = 100;
 
 /// How long an event that was sent may take to be released while the queue of the store stage is empty, and while it is not. One that
 /// is sent twice is released once.

@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -43,8 +44,8 @@ pub struct Content<'e> {
     #[serde(borrow, default)]
     data_base64: Option<Cow<'e, str>>,
     /// The moment before which nobody gets it.
-    #[serde(borrow, default)]
-    notbefore: Option<Cow<'e, str>>,
+    #[serde(default)]
+    notbefore: Option<Value>,
 }
 
 impl<'e> Content<'e> {
@@ -76,7 +77,7 @@ impl<'e> Content<'e> {
             hash_text(&mut hash, media.unwrap_or_default());
             hash_text(&mut hash, self.data_base64.as_deref().unwrap_or_default());
         }
-        if let Some(moment) = &self.notbefore {
+        if let Some(Value::String(moment)) = &self.notbefore {
             hash.update([2]);
             // One moment may be written in several ways.
             match from_rfc3339(moment) {
@@ -103,11 +104,7 @@ impl<'e> From<&'e CloudEvent> for Content<'e> {
             datacontenttype: event.datacontenttype.as_deref().map(Cow::from),
             data: event.data.as_deref(),
             data_base64: event.data_base64.as_deref().map(Cow::from),
-            notbefore: event
-                .extensions
-                .get(NOT_BEFORE)
-                .and_then(|moment| moment.as_str())
-                .map(Cow::from),
+            notbefore: event.extensions.get(NOT_BEFORE).cloned(),
         }
     }
 }
@@ -301,7 +298,7 @@ fn is_space(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -285,6 +285,9 @@ pub struct EventStatus {
     /// The moment that it waits for, or waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Moment>,
+    /// Whether nobody gets it: it waits for its moment, or was cancelled.
+    #[serde(skip)]
+    pub is_held: bool,
     /// The steps of the event, in order.
     pub timeline: Vec<Timeline>,
     /// Its deliveries, of the newest generation each.
@@ -438,6 +441,7 @@ mod tests {
                 publisher: None,
                 status: standing,
                 not_before: None,
+                is_held: false,
                 timeline: Vec::new(),
                 deliveries: Vec::new(),
                 filtered: Vec::new(),

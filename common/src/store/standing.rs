@@ -101,6 +101,9 @@ impl Facts {
             publisher: self.publisher(),
             status: standing,
             not_before: self.schedule().map(|schedule| schedule.not_before),
+            is_held: self
+                .schedule()
+                .is_some_and(|schedule| schedule.released_at.is_none()),
             timeline: self.timeline(),
             deliveries: self
                 .newest_deliveries()
@@ -164,10 +167,11 @@ impl Facts {
             let is_cancelled = self.deliveries.is_empty();
             return is_cancelled.then_some((Standing::Cancelled, None));
         }
-        // Its release has died in the store stage.
+        // Its release has died in the store stage. What died before has brought the event here in another way.
+        let earliest = schedule.not_before.0 - time::Duration::MINUTE;
         let given_up = |letter: &&LetterFact| {
             let is_given_up = matches!(letter.state, DeadState::Open | DeadState::Discarded);
-            is_given_up && letter.destination.is_none()
+            is_given_up && letter.destination.is_none() && letter.last_failed_at.0 >= earliest
         };
         Some(match self.letters.iter().rfind(given_up) {
             Some(letter) => (Standing::Dead, Some(letter.into())),

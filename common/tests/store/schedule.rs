@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use common::event::EventId;
 use common::store::{
-    AfterScheduled, AuditAction, AuditFilter, Cancelled, FilteredDestination, NewCancellation,
-    NewEvent, NotBefore, Ordered, Standing, Store, Stored,
+    AfterScheduled, AuditAction, AuditFilter, Cancelled, DeadLetter, FilteredDestination,
+    NewCancellation, NewEvent, NotBefore, Ordered, Standing, Store, Stored,
 };
 use time::OffsetDateTime;
 
@@ -187,11 +187,14 @@ pub async fn events_are_sent_in_the_order_of_their_moments(Stores { store, other
     store.mark_events_sent(&[first, second_one]).await.unwrap();
     assert_eq!(ids(store.events_to_release(9).await.unwrap()), [third]);
 
-    // Nobody has released them: they are sent again, but for one that died.
-    store
-        .keep_dead(&[early_letter(first, "store", 5)])
-        .await
-        .unwrap();
+    // Nobody has released them: they are sent again, but for one that died, not long ago.
+    let died = DeadLetter {
+        last_failed_at: OffsetDateTime::now_utc(),
+        ..early_letter(first, "store", 5)
+    };
+    let before = early_letter(second_one, "store", 5);
+    store.keep_dead(&[before]).await.unwrap();
+    store.keep_dead(&[died]).await.unwrap();
     assert_eq!(standing(&*store, first).await, Some(Standing::Dead));
     let again = store.send_events_again(Duration::from_secs(60)).await;
     assert_eq!(again, Ok(0), "they were sent just now");

@@ -31,8 +31,9 @@ const RELEASE: &str = "UPDATE scheduled_events AS waiting SET released_at = cloc
 const HELD: &str =
     "SELECT event_id FROM scheduled_events WHERE event_id = ANY($1) AND released_at IS NULL";
 
+/// The moment as a subquery: the index is searched for a value, and not for a function that may change from row to row.
 const TO_RELEASE: &str = "SELECT event_id, not_before FROM scheduled_events
-    WHERE not_before <= clock_timestamp()
+    WHERE not_before <= (SELECT clock_timestamp())
         AND sent_at IS NULL AND released_at IS NULL AND cancelled_at IS NULL
     ORDER BY not_before, event_id LIMIT $1";
 
@@ -43,11 +44,13 @@ const MARK_SENT: &str = "UPDATE scheduled_events AS waiting SET sent_at = clock_
 
 const SEND_AGAIN: &str = "WITH lost AS (
         SELECT event_id FROM scheduled_events AS waiting
-        WHERE sent_at < clock_timestamp() - $1 * interval '1 millisecond'
+        WHERE sent_at < (SELECT clock_timestamp()) - $1 * interval '1 millisecond'
             AND released_at IS NULL AND cancelled_at IS NULL
             AND NOT EXISTS (SELECT FROM dead_letters AS letter
                 WHERE letter.event_id = waiting.event_id AND letter.stage = 'store'
-                    AND letter.state IN ('open', 'replaying', 'discarded'))
+                    AND letter.last_failed_at >= waiting.not_before - interval '1 minute'
+                    AND (letter.state IN ('open', 'replaying', 'discarded')
+                        OR letter.replayed_at > (SELECT clock_timestamp()) - interval '10 minutes'))
         ORDER BY event_id FOR UPDATE
     ),
     again AS (

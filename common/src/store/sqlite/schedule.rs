@@ -42,7 +42,8 @@ const SEND_AGAIN: &str = r#"UPDATE "NAMESPACE.scheduled_events" AS waiting SET s
     WHERE sent_at < $1 AND released_at IS NULL AND cancelled_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM "NAMESPACE.dead_letters" AS letter
             WHERE letter.event_id = waiting.event_id AND letter.stage = 'store'
-                    AND letter.state IN ('open', 'replaying', 'discarded'))"#;
+                    AND letter.last_failed_at >= waiting.not_before
+                    AND (letter.state IN ('open', 'replaying', 'discarded') OR letter.replayed_at > $2))"#;
 
 const CANCEL: &str = r#"UPDATE "NAMESPACE.scheduled_events"
     SET cancelled_at = $2, cancelled_by = $3, cancelled_why = $4
@@ -134,6 +135,9 @@ impl Schedule for SqliteStore {
                 Box::pin(async move {
                     let again = sqlx::query(link.sql(SEND_AGAIN))
                         .bind(comparable(OffsetDateTime::now_utc() - ago))
+                        .bind(comparable(
+                            OffsetDateTime::now_utc() - time::Duration::minutes(10),
+                        ))
                         .execute(connection)
                         .await?;
                     Ok(again.rows_affected())

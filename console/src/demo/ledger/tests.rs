@@ -37,6 +37,7 @@ fn status(
         kind: None,
         status: standing,
         not_before: None,
+        is_held: false,
         timeline,
         deliveries: vec![DeliveryStatus {
             destination: "crm".to_owned(),

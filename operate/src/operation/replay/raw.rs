@@ -2,7 +2,7 @@
 
 use common::event::{Trail, content, header};
 use common::message::{Message, belongs_to_broker};
-use common::store::{EventRecord, Standing};
+use common::store::EventRecord;
 
 use crate::history::Entry;
 
@@ -59,16 +59,9 @@ impl Knowledge<'_> {
     pub(crate) fn objection(&self, message: &Message) -> Option<&'static str> {
         match self.0 {
             None => Some("not_stored"),
-            Some(record) if is_held(record) => Some(record.status.status.as_str()),
+            Some(record) if record.status.is_held => Some("held"),
             Some(record) if content::is_same(record.body.as_bytes(), &message.body) => None,
             Some(_) => Some("other_content"),
         }
     }
-}
-
-fn is_held(record: &EventRecord) -> bool {
-    matches!(
-        record.status.status,
-        Standing::Scheduled | Standing::Cancelled
-    )
 }

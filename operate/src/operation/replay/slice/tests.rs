@@ -76,7 +76,7 @@ async fn nobody_gets_what_waits_or_was_cancelled() {
     pipeline.work(&["crm"]).await;
     let news = everything("longshore.integrate.news");
     let outcome = run(&pipeline, &news).await.unwrap();
-    assert_eq!(outcome.skipped.get("scheduled"), Some(&1), "{outcome:?}");
+    assert_eq!(outcome.skipped.get("held"), Some(&1), "{outcome:?}");
     let survey = pipeline
         .surveyor()
         .take(Window::default(), now(), |_| {})
@@ -93,7 +93,7 @@ async fn nobody_gets_what_waits_or_was_cancelled() {
     assert_eq!(cancelled, Ok(common::store::Cancelled::Now));
     let again = everything("longshore.integrate.news");
     let outcome = run(&pipeline, &again).await.unwrap();
-    assert_eq!(outcome.skipped.get("cancelled"), Some(&1), "{outcome:?}");
+    assert_eq!(outcome.skipped.get("held"), Some(&1), "{outcome:?}");
     let waiting = pipeline.broker.waiting("longshore.integrate.news").await;
     assert!(waiting.is_empty(), "{waiting:?}");
 }
