@@ -21,7 +21,7 @@ pub use engines::{broker, store};
 pub use reloading::TakeOver;
 
 use crate::broker::{Broker, BrokerError, PublishError};
-use crate::config::{Config, ConfigError, ConfigHash, Sources};
+use crate::config::{Config, ConfigError, ConfigHash, Contents, Reading, Sources};
 use crate::retry::Waits;
 use crate::runtime::{Handler, Spec, Surroundings, Unfinished, Worker};
 use crate::signals;
@@ -119,6 +119,8 @@ pub struct Program {
     pub config: Arc<Config>,
     /// What the configuration was read from; `None` where it is never reloaded.
     pub sources: Option<Arc<Sources>>,
+    /// The contents of their files at the start.
+    contents: Contents,
     /// Cancelled when this generation must stop: take nothing new, finish the running work.
     pub stop: CancellationToken,
     /// Cancelled when the program as a whole must stop. Then every generation stops.
@@ -145,6 +147,7 @@ impl Program {
             hash: watch::Sender::new(config.hash()),
             config: Arc::new(config),
             sources: None,
+            contents: Contents::default(),
             stop: end.child_token(),
             end,
             metrics,
@@ -250,6 +253,8 @@ where
     W: FnOnce(Program) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
+    // At once: a file that changes while the program begins has to show.
+    let Reading { sources, contents } = Reading::of(sources);
     let telemetry = Telemetry::start(name, &config.log);
     let _telemetry = telemetry.map_err(|error| Failure::Usage(error.to_string()))?;
     crate::descriptors::raise();
@@ -260,6 +265,7 @@ where
     let done = runtime.block_on(async {
         let mut program = Program::new(name, config, MetricsPage::start());
         program.sources = Some(Arc::new(sources));
+        program.contents = contents;
         let (end, drain) = (program.end.clone(), program.config.worker.drain);
         signals::listen(end.clone(), Some(drain + GRACE)).map_err(anyhow::Error::from)?;
         program.hangups = signals::hangups(end.clone()).map_err(anyhow::Error::from)?;

@@ -106,7 +106,10 @@ impl Reloading {
     /// `None` where nothing says what the configuration was read from.
     fn new(program: &Program) -> Option<Self> {
         let start = program.sources.as_deref()?.clone();
-        let in_force = Reading::of(start.clone());
+        let in_force = Reading {
+            sources: start.clone(),
+            contents: program.contents.clone(),
+        };
         Some(Self {
             running: program.clone(),
             files: start.files(),
