@@ -172,7 +172,10 @@ pub(super) fn not_before() -> Value {
     in_header(
         "Longshore-Not-Before",
         "The moment before which nobody gets the event: RFC 3339. Until then it can be cancelled.",
-        json!({ "type": "string", "pattern": format!("^{day}T{time}{zone}$"), "example": "2030-01-28T08:00:00Z" }),
+        json!({
+            "type": "string", "minLength": 20, "maxLength": 38, "pattern": format!("^{day}T{time}{zone}$"),
+            "example": "2030-01-28T08:00:00Z",
+        }),
     )
 }
 
