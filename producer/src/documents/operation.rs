@@ -166,16 +166,10 @@ pub(super) fn event_id() -> Value {
 
 /// The moment before which nobody gets an event.
 pub(super) fn not_before() -> Value {
-    let day = "[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])";
-    let time = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?";
-    let zone = "(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])";
     in_header(
         "Longshore-Not-Before",
-        "The moment before which nobody gets the event: RFC 3339. Until then it can be cancelled.",
-        json!({
-            "type": "string", "minLength": 20, "maxLength": 38, "pattern": format!("^{day}T{time}{zone}$"),
-            "example": "2030-01-28T08:00:00Z",
-        }),
+        "The moment before which nobody gets the event, in the years 0 to 9999 of UTC. Until then it can be cancelled.",
+        json!({ "type": "string", "format": "date-time" }),
     )
 }
 
