@@ -31,7 +31,7 @@ pub fn installed(script: &str) -> Result<Option<PathBuf>> {
 /// The first block of code in a language on a page.
 ///
 /// # Errors
-/// If there is none.
+/// If it cannot be found.
 pub fn code(page: &str, language: &str) -> Result<String> {
     let (_, rest) = page
         .split_once(&format!("\n```{language}\n"))

@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The least part of the healthy p99 without the sick destination to that with it: it may grow by a tenth.
 const GOAL: f64 = 1.0 / 1.1;
 
-/// The breaker of each destination. Without one, every event that is refused comes back again and again: at a tenth more messages
-/// for the broker, p99 of all was half as long again on a machine without time to spare.
+/// The breaker of each destination. Without one, every event that is refused comes back again and again, and the broker has that
+/// to carry as well.
 const BREAKER: &str = r#"{ failures = 0.5, of = 20, within = "1min", open = "30s" }"#;
 
 /// What the sick destination does, and the name of the figures about it.
